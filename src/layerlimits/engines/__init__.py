@@ -1,0 +1,1 @@
+"""Engines answer prompts with a model. One file each, exporting one class named like the file."""

@@ -1,0 +1,1 @@
+"""Loading models, finding their layers, removing some, saving what is left."""

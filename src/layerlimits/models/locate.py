@@ -1,0 +1,191 @@
+"""Where a model's files are, and whether they are what we can work with: all checks before any weight loads."""
+
+import json
+import os
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from layerlimits.errors import UserError
+from layerlimits.types import content_hash
+
+REFERENCE = "reference"
+_HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "LICENSE*", "NOTICE*"]
+_CONFIG_KEYS_OF_OTHER_MODALITIES = ("vision_config", "audio_config", "text_config")
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+
+
+def locate(model: str, revision: str | None = None) -> Path:
+    """The folder of a local model, of the bundled one ("reference"), or of a hub id's downloaded files.
+
+    Raises:
+        UserError: no such folder, or the hub does not have it or cannot be reached.
+    """
+    if model == REFERENCE:
+        from layerlimits.reference import folder
+
+        return folder()
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return path.resolve()
+    if path.exists():
+        raise UserError(f"{model} is a file, not a model folder", "give the folder that holds config.json")
+    if model.startswith((".", "/", "~")) or model.count("/") > 1:
+        raise UserError(f"no such folder: {model}", "check the path, or give a hub id such as owner/name")
+    return _download(model, revision)
+
+
+def _download(model: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(model, revision=revision, allow_patterns=_HUB_FILES))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"no folder {model} here, and no model of that id can be had from the hub: {reason}",
+            "check the name and the network (HF_HUB_OFFLINE), or give a local folder",
+        ) from None
+
+
+def check(folder: Path) -> dict[str, Any]:
+    """The model's configuration, after every check that can be made without loading weights.
+
+    Raises:
+        UserError: no model folder, a model of another kind, quantized weights, pickled or truncated weight files.
+    """
+    config = _read_config(folder)
+    _check_kind(folder, config)
+    weights = weight_files(folder)
+    for file in weights:
+        _check_whole(file)
+    return config
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    if not path.exists():
+        raise UserError(
+            f"{folder} is no model folder: it has no config.json", "give a folder made by save_pretrained, or a hub id"
+        )
+    try:
+        config = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid JSON: {error}", "download the model again") from None
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise UserError(f"{path} names no model_type", "give a folder made by transformers' save_pretrained")
+    return config
+
+
+def _check_kind(folder: Path, config: dict[str, Any]) -> None:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    kind = config["model_type"]
+    if config.get("is_encoder_decoder"):
+        raise UserError(
+            f"{folder.name} ({kind}) is an encoder-decoder: its two stacks have no common layer numbering",
+            "give a decoder-only language model",
+        )
+    other = [key for key in _CONFIG_KEYS_OF_OTHER_MODALITIES if key in config]
+    if other:
+        raise UserError(
+            f"{folder.name} ({kind}) is multimodal (its config has {', '.join(other)})",
+            "give the text-only checkpoint of the same family",
+        )
+    if config.get("quantization_config"):
+        method = config["quantization_config"].get("quant_method", "unknown method")
+        raise UserError(
+            f"{folder.name} is already quantized ({method}): removing layers needs the full-precision weights",
+            "give the unquantized checkpoint; quantize after pruning",
+        )
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise UserError(
+            f"{folder.name} has the model type {kind!r}, which transformers knows no causal language model for",
+            "give a causal language model; code inside a model folder is never run",
+        )
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a checkpoint, in name order.
+
+    Raises:
+        UserError: there are none, or the index names one that is missing.
+    """
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        missing = [name for name in names if not (folder / name).exists()]
+        if missing:
+            raise UserError(
+                f"{folder} lacks {len(missing)} of its {len(names)} weight files: {missing[0]}",
+                "download the model again",
+            )
+        return [folder / name for name in names]
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        pickled = sorted(folder.glob("*.bin")) + sorted(folder.glob("*.pt"))
+        why = f" (only {pickled[0].name}, a pickle that could run code)" if pickled else ""
+        raise UserError(f"{folder} has no safetensors weights{why}", "convert it with save_pretrained on a safe machine")
+    return files
+
+
+def _check_whole(file: Path) -> None:
+    """A safetensors file says in its header how long it must be: 8 bytes, the header, then the tensors."""
+    size = file.stat().st_size
+    needed = 8
+    header: dict[str, Any] = {}
+    try:
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            needed += length
+            if needed <= size:
+                header = json.loads(stream.read(length))
+                needed += max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"))
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{file} is not a safetensors file", "download the model again") from None
+    if size != needed:
+        raise UserError(f"{file} is truncated: {size:,} bytes of {needed:,}", "download the model again")
+
+
+def fingerprint(folder: Path) -> str:
+    """A hash of all files that change an answer: weights, configuration, tokenizer and templates."""
+    names = {"config.json", "generation_config.json", "tokenizer_config.json", "chat_template.jinja", "merges.txt"}
+    files = {file for file in folder.iterdir() if file.name in names or file.name in _TOKENIZER_FILES}
+    return content_hash({file.name: _file_hash(file) for file in sorted(files | set(weight_files(folder)))}, 32)
+
+
+def _file_hash(file: Path) -> str:
+    total = sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(1 << 22):
+            total.update(chunk)
+    return total.hexdigest()
+
+
+def check_writable(out: Path, *, empty: bool) -> None:
+    """Refuse an output folder that cannot be written to, or (with `empty`) already holds something.
+
+    Raises:
+        UserError: with the nearest existing folder and what is wrong with it.
+    """
+    if empty and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} already exists and is not empty", "choose another --out, or remove it first")
+    parent = out
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir():
+        raise UserError(f"{out} cannot be made: {parent} is a file", "choose another --out")
+    if not _can_write(parent):
+        raise UserError(f"{out} cannot be written: {parent} is read-only", "choose a writable --out")
+
+
+def _can_write(folder: Path) -> bool:
+    # For root os.access always agrees; only the attempt tells of a read-only file system or folder.
+    probe = folder / f".layerlimits-{os.getpid()}"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError:
+        return False
+    return bool(folder.stat().st_mode & 0o222)

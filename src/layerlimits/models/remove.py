@@ -1,0 +1,158 @@
+"""Removing layers: for a while (a view of the model) or for good, by one and the same operation."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from layerlimits.errors import UserError
+from layerlimits.models.stack import LayerStack, find_stack
+
+# Configuration fields that list layer numbers, and fields that count layers from the bottom.
+_LISTS_OF_LAYERS = ("mlp_only_layers", "full_attn_idxs", "global_attn_every_n_layers_idx")
+_COUNTS_FROM_BELOW = ("first_k_dense_replace", "max_window_layers")
+# Fields that tie layers to each other; with them set, removing a layer changes what others compute.
+_TIES = ("num_kv_shared_layers",)
+
+
+def check_layers(removed: Iterable[int], depth: int, protected: Iterable[int] = ()) -> tuple[int, ...]:
+    """The layers to remove, ascending.
+
+    Raises:
+        UserError: a layer that does not exist, named twice or protected, or none would be left.
+    """
+    given = list(removed)
+    unknown = sorted({layer for layer in given if not 0 <= layer < depth})
+    if unknown:
+        names = ", ".join(map(str, unknown))
+        raise UserError(
+            f"layer {names} does not exist: the model has {depth} layers", f"use numbers from 0 to {depth - 1}"
+        )
+    repeated = sorted({layer for layer in given if given.count(layer) > 1})
+    if repeated:
+        raise UserError(f"layer {', '.join(map(str, repeated))} is listed more than once", "list each layer once")
+    kept_back = sorted(set(given) & set(protected))
+    if kept_back:
+        raise UserError(f"layer {', '.join(map(str, kept_back))} is protected", "leave it out, or do not protect it")
+    check_count(len(given), depth, ())
+    return tuple(sorted(given))
+
+
+def check_count(count: int, depth: int, protected: Iterable[int]) -> None:
+    """Refuse to remove no layer, every layer, or more than the unprotected ones.
+
+    Raises:
+        UserError: with the numbers.
+    """
+    protected = sorted(set(protected) & set(range(depth)))
+    most = min(depth - 1, depth - len(protected))
+    if count < 1:
+        raise UserError(f"cannot remove {count} layers", f"set layers to 1 to {most}")
+    if count > most:
+        held = f", and {len(protected)} is protected ({', '.join(map(str, protected))})" if protected else ""
+        raise UserError(
+            f"cannot remove {count} layers: the model has {depth}{held}",
+            f"set layers to at most {most}" + (", or protect fewer layers" if protected else ""),
+        )
+
+
+def layers_for_ratio(ratio: float, depth: int) -> int:
+    """round(ratio x depth), at least 1.
+
+    Raises:
+        UserError: a ratio outside 0..1 (both excluded).
+    """
+    if not 0 < ratio < 1:
+        raise UserError(f"ratio {ratio:g} is outside 0..1", "give the share of layers to remove, such as 0.25")
+    return max(1, round(ratio * depth))
+
+
+def pruned_fields(config: Any, kept: tuple[int, ...]) -> dict[str, Any]:
+    """The configuration fields that change when only the `kept` layers (ascending) stay.
+
+    Fields with one entry a layer are indexed by the kept layers, whatever they are called.
+
+    Raises:
+        UserError: the configuration ties layers to each other.
+    """
+    depth = config.num_hidden_layers
+    for name in _TIES:
+        if getattr(config, name, 0):
+            raise UserError(
+                f"{config.model_type} shares key-value layers ({name} = {getattr(config, name)})",
+                "use a model whose layers do not depend on each other's cache",
+            )
+    changed: dict[str, Any] = {"num_hidden_layers": len(kept)}
+    for name, value in config.to_dict().items():
+        if name in _LISTS_OF_LAYERS and value:
+            changed[name] = [kept.index(layer) for layer in value if layer in kept]
+        elif name in _COUNTS_FROM_BELOW and isinstance(value, int):
+            changed[name] = sum(layer < value for layer in kept)
+        elif isinstance(value, list) and len(value) == depth:
+            changed[name] = [value[layer] for layer in kept]
+    return changed
+
+
+def _apply(model: PreTrainedModel, stack: LayerStack, kept: tuple[int, ...]) -> None:
+    for name, value in pruned_fields(model.config, kept).items():
+        setattr(model.config, name, value)
+    setattr(stack.owner, stack.name, nn.ModuleList(stack.layers[layer] for layer in kept))
+    _renumber(stack.layers, range(len(kept)))
+
+
+def _renumber(layers: nn.ModuleList, numbers: Iterable[int]) -> None:
+    """Layer numbers address the key-value cache: a gap in them breaks cached generation."""
+    for layer, number in zip(layers, numbers, strict=True):
+        for module in layer.modules():
+            if hasattr(module, "layer_idx"):
+                module.layer_idx = number
+
+
+def remove(model: PreTrainedModel, removed: Iterable[int]) -> None:
+    """Take layers out of the model for good, in place; numbers are those before the removal."""
+    stack = find_stack(model)
+    gone = check_layers(removed, len(stack))
+    _apply(model, stack, tuple(layer for layer in range(len(stack)) if layer not in gone))
+
+
+@contextmanager
+def without_layers(model: PreTrainedModel, removed: Iterable[int]) -> Iterator[PreTrainedModel]:
+    """The model with layers skipped, inside the block; afterwards it is as before. No weight is copied."""
+    removed = tuple(removed)
+    if not removed:
+        yield model
+        return
+    stack = find_stack(model)
+    gone = check_layers(removed, len(stack))
+    whole = stack.layers
+    before = {name: getattr(model.config, name) for name in pruned_fields(model.config, tuple(range(len(whole))))}
+    _apply(model, stack, tuple(layer for layer in range(len(whole)) if layer not in gone))
+    try:
+        yield model
+    finally:
+        setattr(stack.owner, stack.name, whole)
+        _renumber(whole, range(len(whole)))
+        for name, value in before.items():
+            setattr(model.config, name, value)
+
+
+@torch.no_grad()
+def canary(model: PreTrainedModel, removed: Iterable[int]) -> None:
+    """Stop when removing these layers does not change the logits: then nothing was removed.
+
+    Raises:
+        UserError: the logits of the pruned model equal the base's.
+    """
+    removed = tuple(removed)
+    probe = torch.arange(1, 17, device=model.device).remainder(model.config.vocab_size)[None]
+    base = model(input_ids=probe, use_cache=False).logits
+    with without_layers(model, removed):
+        pruned = model(input_ids=probe, use_cache=False).logits
+    if torch.equal(base, pruned):
+        raise UserError(
+            f"removing layers {', '.join(map(str, removed))} leaves every logit as it was: nothing was removed",
+            "report this architecture; its layers are not where they were looked for, or they do nothing",
+        )

@@ -1,0 +1,101 @@
+"""What the reference model reads while it trains: problems of the train split, packed into rows of tokens."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from layerlimits.world import arithmetic, articles, brackets, functions, stories, things
+from layerlimits.world.problem import Problem, Split, split_of
+
+_MAKERS: dict[str, Callable[[random.Random], Problem]] = {
+    "arithmetic": arithmetic.family,
+    "word_problems": stories.story,
+    "functions": functions.function,
+    "brackets": brackets.bracket_prefix,
+    "summaries": articles.article,
+    "inference_choice": things.inference,
+}
+TASKS = (*_MAKERS, "facts")
+# Prompt and answer tokens of a problem on average, so that the recipe's shares can be shares of tokens.
+_MEAN_TOKENS = {
+    "arithmetic": 25,
+    "word_problems": 170,
+    "functions": 134,
+    "brackets": 41,
+    "summaries": 205,
+    "inference_choice": 49,
+    "facts": 37,
+}
+_IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Packed rows: `ids` (R, T) int64 and `labels` (R, T) int64, -100 everywhere but at answer tokens."""
+
+    ids: Tensor
+    labels: Tensor
+
+
+class Mixture:
+    """Problems drawn by the recipe's shares of tokens; the same seed and step always give the same rows."""
+
+    def __init__(self, shares: dict[str, float], seed: int, tokenizer: PreTrainedTokenizerFast) -> None:
+        self._names = list(shares)
+        self._weights = [shares[name] / _MEAN_TOKENS[name] for name in self._names]
+        self._seed = seed
+        self._tokenizer = tokenizer
+        self._facts = {split: things.facts(split, seed) for split in ("train", "select")}
+
+    def problem(self, rng: random.Random, name: str, split: Split = "train") -> Problem:
+        """A problem of the split; arithmetic of GPT-3's set belongs to none."""
+        if name == "facts":
+            return rng.choice(self._facts[split])
+        owner = arithmetic.owner if name == "arithmetic" else split_of
+        while True:
+            problem = _MAKERS[name](rng)
+            if owner(problem.key) == split:
+                return problem
+
+    def encode(self, problem: Problem) -> tuple[list[int], list[int]]:
+        """Token ids of the prompt, as the chat template writes it, and of the answer with its end."""
+        text = f"<|bos|><|user|>{problem.prompt}<|assistant|>"
+        question = self._tokenizer.encode(text, add_special_tokens=False)
+        return question, self._tokenizer.encode(f"{problem.answer}<|end|>", add_special_tokens=False)
+
+    def rows(self, step: int, rows: int, length: int) -> Rows:
+        """`rows` rows of `length` tokens; a problem is never cut, the end of a row is padded."""
+        rng = random.Random(f"{self._seed}-{step}")
+        ids = torch.zeros(rows, length, dtype=torch.long)
+        labels = torch.full((rows, length), _IGNORED)
+        waiting = self._draw(rng)
+        for row in range(rows):
+            at = 0
+            while at + len(waiting[0]) + len(waiting[1]) <= length:
+                question, answer = waiting
+                middle, end = at + len(question), at + len(question) + len(answer)
+                ids[row, at:end] = torch.tensor(question + answer)
+                labels[row, middle:end] = ids[row, middle:end]
+                at = end
+                waiting = self._draw(rng)
+        return Rows(ids, labels)
+
+    def _draw(self, rng: random.Random) -> tuple[list[int], list[int]]:
+        name = rng.choices(self._names, self._weights)[0]
+        return self.encode(self.problem(rng, name))
+
+    def held_out(self, name: str, count: int, length: int) -> Rows:
+        """One problem of the select split a row, right-padded: to follow the training, never to train on."""
+        rng = random.Random(f"held-out-{name}")
+        ids = torch.zeros(count, length, dtype=torch.long)
+        labels = torch.full((count, length), _IGNORED)
+        for row in range(count):
+            question, answer = self.encode(self.problem(rng, name, "select"))
+            end = len(question) + len(answer)
+            ids[row, :end] = torch.tensor(question + answer)
+            labels[row, len(question) : end] = ids[row, len(question) : end]
+        return Rows(ids, labels)

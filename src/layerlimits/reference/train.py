@@ -1,0 +1,231 @@
+"""Trains the reference model by `recipe.toml`: on two CPU cores, killable at any moment, resuming from its state."""
+
+import json
+import os
+import random
+import time
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import Progress
+from torch import Tensor, nn
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+
+from layerlimits.reference.mixture import TASKS, Mixture, Rows
+from layerlimits.reference.muon import Muon
+from layerlimits.reference.tokenizer import build
+
+_SAVE_EVERY_S = 120
+_EVALUATE_EVERY = 250
+_HELD_OUT = 100
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training with one depth; the learning rate moves linearly over it."""
+
+    layers: int
+    steps: int
+    rows: int
+    lr: tuple[float, float]
+    skip: float
+
+
+class Trainer:
+    """Model, optimizers and position in the recipe; `state.pt` in the work folder holds all of it."""
+
+    def __init__(self, recipe: dict[str, Any], work: Path) -> None:
+        torch.manual_seed(recipe["seed"])
+        self.recipe, self.work = recipe, work
+        self.phases = [Phase(**{**phase, "lr": tuple(phase["lr"])}) for phase in recipe["phase"]]
+        self.tokenizer = build()
+        self.mixture = Mixture(recipe["mix"], recipe["seed"], self.tokenizer)
+        self.model = new_model(recipe["model"], self.phases[0].layers, self.tokenizer)
+        self.step, self.tokens, self.seconds = 0, 0, 0.0
+        self._optimizers()
+        if (work / "state.pt").exists():
+            self._resume()
+
+    def _optimizers(self) -> None:
+        named = list(self.model.named_parameters())
+        matrices = [p for name, p in named if p.ndim == 2 and "embed" not in name]
+        others = [p for name, p in named if p.ndim != 2 or "embed" in name]
+        self.optimizers = [Muon(matrices), torch.optim.AdamW(others, betas=(0.9, 0.95), weight_decay=0.0)]
+        for layer in self.model.model.layers:
+            layer.compile(dynamic=False)
+
+    def _resume(self) -> None:
+        state = torch.load(self.work / "state.pt", weights_only=True)
+        self.step, self.tokens, self.seconds = state["step"], state["tokens"], state["seconds"]
+        depth = state["layers"]
+        if depth != len(self.model.model.layers):
+            self.model = new_model(self.recipe["model"], depth, self.tokenizer)
+            self._optimizers()
+        self.model.load_state_dict(state["model"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+
+    def save(self) -> None:
+        """Write the state and the checkpoint, each whole or not at all."""
+        state = {
+            "step": self.step,
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+            "layers": len(self.model.model.layers),
+            "model": self.model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+        }
+        torch.save(state, self.work / "state.tmp")
+        os.replace(self.work / "state.tmp", self.work / "state.pt")
+
+    def position(self) -> tuple[Phase, float] | None:
+        """The phase of the current step and how far into it we are, 0 to 1; None when the recipe is done."""
+        start = 0
+        for phase in self.phases:
+            if self.step < start + phase.steps:
+                return phase, (self.step - start) / phase.steps
+            start += phase.steps
+        return None
+
+    def advance(self, phase: Phase, done_frac: float) -> float:
+        """One step; returns its loss."""
+        if phase.layers != len(self.model.model.layers):
+            grow(self.model, phase.layers)
+            self._optimizers()
+        began = time.perf_counter()
+        lr = phase.lr[0] + (phase.lr[1] - phase.lr[0]) * done_frac
+        rows = self.mixture.rows(self.step, phase.rows, self.recipe["row_tokens"])
+        rng = random.Random(f"skip-{self.recipe['seed']}-{self.step}")
+        left_out = rng.randrange(1, phase.layers) if rng.random() < phase.skip else None
+        with without(self.model, left_out):
+            loss = answer_loss(self.model, rows)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch's Tensor.backward has no annotations
+        for optimizer in self.optimizers:
+            optimizer.param_groups[0]["lr"] = lr
+            optimizer.step()
+            optimizer.zero_grad()
+        self.step += 1
+        self.tokens += rows.ids.numel()
+        self.seconds += time.perf_counter() - began
+        return loss.item()
+
+    def held_out(self) -> dict[str, float]:
+        """Share of select-split problems whose whole answer greedy decoding gets right, per task."""
+        return {name: accuracy(self.model, self.mixture.held_out(name, _HELD_OUT, 256)) for name in TASKS}
+
+
+def new_model(shape: dict[str, Any], layers: int, tokenizer: Any) -> LlamaForCausalLM:
+    """A fresh Llama of that many layers."""
+    config = LlamaConfig(
+        **shape,
+        num_hidden_layers=layers,
+        vocab_size=len(tokenizer),
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    return LlamaForCausalLM(config)
+
+
+def grow(model: LlamaForCausalLM, layers: int) -> None:
+    """Deepen the model in place without changing its outputs.
+
+    After each layer stands a copy of it whose output projections are zero, an identity until it learns
+    (block expansion, LLaMA Pro, arXiv 2401.02415).
+    """
+    stack = model.model.layers
+    fresh = LlamaForCausalLM(LlamaConfig(**{**model.config.to_dict(), "num_hidden_layers": layers}))
+    extra = layers - len(stack)
+    grown: list[nn.Module] = []
+    for number, layer in enumerate(stack):
+        grown.append(layer)
+        if number < extra:
+            copy = fresh.model.layers[len(grown)]
+            copy.load_state_dict(layer.state_dict())
+            nn.init.zeros_(copy.self_attn.o_proj.weight)
+            nn.init.zeros_(copy.mlp.down_proj.weight)
+            grown.append(copy)
+    model.model.layers = nn.ModuleList(grown)
+    model.config = model.model.config = fresh.config
+    for number, layer in enumerate(grown):
+        layer.self_attn.layer_idx = number
+
+
+@contextmanager
+def without(model: LlamaForCausalLM, layer: int | None) -> Iterator[None]:
+    """The model with one layer left out, for one step of stochastic depth."""
+    whole = model.model.layers
+    if layer is not None:
+        model.model.layers = nn.ModuleList(whole[:layer]).extend(whole[layer + 1 :])
+    try:
+        yield
+    finally:
+        model.model.layers = whole
+
+
+def _answers(model: LlamaForCausalLM, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits and labels at answer tokens (A, V) and (A,), and the row of each (A,)."""
+    hidden = model.model(input_ids=rows.ids, use_cache=False).last_hidden_state[:, :-1]
+    labels = rows.labels[:, 1:]
+    wanted = labels >= 0
+    return model.lm_head(hidden[wanted]), labels[wanted], wanted.nonzero()[:, 0]
+
+
+def answer_loss(model: LlamaForCausalLM, rows: Rows) -> Tensor:
+    """Mean cross-entropy over the answer tokens of the rows."""
+    logits, labels, _ = _answers(model, rows)
+    return nn.functional.cross_entropy(logits, labels)
+
+
+@torch.no_grad()
+def accuracy(model: LlamaForCausalLM, rows: Rows) -> float:
+    """Share of rows whose every answer token is the likeliest one: then greedy decoding writes that answer."""
+    logits, labels, row = _answers(model, rows)
+    wrong = torch.zeros(len(rows.ids)).index_add(0, row, (logits.argmax(-1) != labels).float())
+    return float((wrong == 0).float().mean())
+
+
+def export(trainer: Trainer, out: Path) -> None:
+    """Write the checkpoint folder: weights, configuration, tokenizer, generation settings."""
+    trainer.model.save_pretrained(out)
+    trainer.tokenizer.save_pretrained(out)
+    ends = trainer.tokenizer
+    GenerationConfig(
+        bos_token_id=ends.bos_token_id,
+        eos_token_id=ends.eos_token_id,
+        pad_token_id=ends.pad_token_id,
+        max_new_tokens=128,
+        do_sample=False,
+    ).save_pretrained(out)
+
+
+def read_recipe(path: Path | None = None) -> dict[str, Any]:
+    """The recipe, the bundled one by default."""
+    return tomllib.loads((path or Path(__file__).parent / "recipe.toml").read_text())
+
+
+def train(work: Path, out: Path, recipe: Path | None = None) -> None:
+    """Train to the end of the recipe and export; a second call resumes where the first was killed."""
+    work.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(read_recipe(recipe), work)
+    total = sum(phase.steps for phase in trainer.phases)
+    saved = time.monotonic()
+    with Progress() as progress, (work / "log.jsonl").open("a") as log:
+        bar = progress.add_task("training", total=total, completed=trainer.step)
+        while place := trainer.position():
+            loss = trainer.advance(*place)
+            progress.update(bar, completed=trainer.step, description=f"training, loss {loss:.3f}")
+            if trainer.step % _EVALUATE_EVERY == 0:
+                entry = {"step": trainer.step, "tokens": trainer.tokens, "seconds": round(trainer.seconds)}
+                log.write(json.dumps({**entry, "loss": round(loss, 4), "held_out": trainer.held_out()}) + "\n")
+                log.flush()
+            if time.monotonic() - saved > _SAVE_EVERY_S:
+                trainer.save()
+                saved = time.monotonic()
+    trainer.save()
+    export(trainer, out)

@@ -1,0 +1,168 @@
+"""The nouns of the project: small frozen records that every other module passes around."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+Split = Literal["train", "select", "calibrate", "evaluate"]
+Kind = Literal["generation", "choice"]
+Outcome = Literal["correct", "wrong", "no_answer", "truncated", "error"]
+FinishReason = Literal["stop", "length", "likelihood"]
+
+
+def content_hash(value: Any, length: int = 16) -> str:
+    """The first `length` hexadecimal digits of the SHA-256 of a value's canonical JSON."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return sha256(text.encode()).hexdigest()[:length]
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """Which model answers: a folder or hub id and everything that changes an answer.
+
+    `removed` counts in the base model's numbering. `base_fingerprint` hashes the weights, the configuration and the
+    tokenizer of the checkpoint, so a changed file under the same path is another model.
+    """
+
+    path: str
+    base_fingerprint: str
+    revision: str | None = None
+    removed: tuple[int, ...] = ()
+    dtype: str = "float32"
+
+    @property
+    def fingerprint(self) -> str:
+        """The key of this model in a run: equal if and only if its answers are, whatever path it lies under."""
+        return content_hash([self.base_fingerprint, sorted(self.removed), self.dtype])
+
+    def without(self, removed: tuple[int, ...]) -> "ModelRef":
+        """The same checkpoint with these layers removed instead."""
+        return ModelRef(self.path, self.base_fingerprint, self.revision, tuple(sorted(removed)), self.dtype)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One item of a task. `id` hashes the content, so the same item is known wherever it turns up."""
+
+    prompt: str
+    target: str
+    split: Split
+    choices: tuple[str, ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """Content hash of the question with its options: what must not appear in two splits."""
+        return content_hash([self.prompt, sorted(self.choices)])
+
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """The prompt as a chat."""
+        return [{"role": "user", "content": self.prompt}]
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a model answered, kept as it was. `logprobs` holds one sum a choice, in nats, where asked."""
+
+    text: str
+    tokens: tuple[int, ...]
+    finish: FinishReason
+    logprobs: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a scorer made of a response: `value` is in 0..1, `answer` what it extracted, `why` in a few words."""
+
+    outcome: Outcome
+    value: float
+    answer: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A set of samples with a way to score responses; one file in `tasks/` exports one.
+
+    Args:
+        name: the file's name.
+        version: counted up whenever prompts or scoring change what a score means.
+        kind: generation, or choice among `Sample.choices` by likelihood.
+        samples: (split, limit, data folder or None) -> at most `limit` samples, always the same ones first.
+        score: the verdict on a response.
+        max_new_tokens: where a generation is cut; being cut is the verdict `truncated` if no answer was found.
+        chance: expected score of guessing, for chance-corrected retention.
+        metric: what the mean of `Verdict.value` is called.
+        summary: one line for people.
+    """
+
+    name: str
+    version: int
+    kind: Kind
+    samples: Callable[[Split, int, Path | None], list[Sample]]
+    score: Callable[[Sample, Response], Verdict]
+    max_new_tokens: int = 0
+    chance: float = 0.0
+    metric: str = "accuracy"
+    summary: str = ""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What a method says of the layers, in the base model's numbering.
+
+    `scores` has one entry a layer, None where protected; `order` lists layers, first to remove first.
+    """
+
+    method: str
+    scores: tuple[float | None, ...]
+    order: tuple[int, ...]
+    used: tuple[str, ...] = ()
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PrunePlan:
+    """Layers to remove, in the base model's numbering, and where that choice comes from."""
+
+    removed: tuple[int, ...]
+    layers: int
+    method: str = "listed"
+    scores: tuple[float | None, ...] = ()
+    protected: tuple[int, ...] = ()
+    calibration: tuple[str, ...] = ()
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """The layers that stay, ascending."""
+        return tuple(layer for layer in range(self.layers) if layer not in self.removed)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One figure with its uncertainty: a 95% interval, n, and the ids of the items it rests on."""
+
+    what: str
+    estimate: float
+    low: float
+    high: float
+    n: int
+    ids: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Without the ids, for JSON."""
+        return {key: value for key, value in asdict(self).items() if key != "ids"}
+
+
+class Engine(Protocol):
+    """Answers samples with one model."""
+
+    def generate(self, prompts: list[list[int]], max_new_tokens: int) -> list[Response]:
+        """One greedy response a prompt of token ids; the prompts form one batch."""
+
+    def choose(self, prompts: list[list[int]], choices: list[list[list[int]]]) -> list[Response]:
+        """The log-probability of every choice after its prompt, in nats."""
