@@ -1,0 +1,109 @@
+"""One-line functions of integers, judged on hidden inputs without running any code.
+
+The answer is parsed, and a walk over a whitelist of syntax nodes computes it. Nothing else is reachable: no name but the
+argument, no call but abs, max and min, no power, no string, no attribute.
+"""
+
+import ast
+import operator
+import re
+from collections.abc import Callable, Sequence
+
+from layerlimits.types import Response, Verdict
+
+_BINARY: dict[type[ast.operator], Callable[[int, int], int]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Mod: operator.mod,
+    ast.FloorDiv: operator.floordiv,
+}
+_CALLS: dict[str, Callable[..., int]] = {"abs": abs, "max": max, "min": min}
+_LONGEST = 2_000
+_LARGEST = 10**30
+_FUNCTION = re.compile(r"def f\(x\):\s*return [^\n]*")
+
+
+class NotAllowedError(Exception):
+    """The answer is no function of the whitelist; the message says why."""
+
+
+def parse(text: str) -> ast.expr:
+    """The returned expression of `def f(x): return ...`.
+
+    Raises:
+        NotAllowedError: no such function, not Python, or too long.
+    """
+    if len(text) > _LONGEST:
+        raise NotAllowedError(f"longer than {_LONGEST} characters")
+    found = _FUNCTION.search(text)
+    if not found:
+        raise NotAllowedError("no function f(x)")
+    try:
+        body = ast.parse(found.group()).body
+    except (SyntaxError, RecursionError, MemoryError, ValueError) as error:
+        raise NotAllowedError(f"syntax: {getattr(error, 'msg', type(error).__name__)}") from None
+    function = body[0]
+    assert isinstance(function, ast.FunctionDef)
+    last = function.body[-1]
+    if not isinstance(last, ast.Return) or last.value is None:
+        raise NotAllowedError("nothing is returned")
+    return last.value
+
+
+def compute(node: ast.expr, x: int) -> int:
+    """The value of a whitelisted expression at x.
+
+    Raises:
+        NotAllowedError: a node outside the whitelist, a number beyond 10^30, or a division by zero.
+    """
+    if isinstance(node, ast.Constant) and type(node.value) is int:
+        return _bounded(node.value)
+    if isinstance(node, ast.Name) and node.id == "x":
+        return x
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -compute(node.operand, x)
+    if isinstance(node, ast.BinOp) and type(node.op) in _BINARY:
+        return _binary(node, x)
+    if isinstance(node, ast.Call):
+        return _call(node, x)
+    raise NotAllowedError(f"not allowed: {type(node).__name__}")
+
+
+def _binary(node: ast.BinOp, x: int) -> int:
+    try:
+        return _bounded(_BINARY[type(node.op)](compute(node.left, x), compute(node.right, x)))
+    except ZeroDivisionError:
+        raise NotAllowedError("division by zero") from None
+
+
+def _call(node: ast.Call, x: int) -> int:
+    if not isinstance(node.func, ast.Name) or node.func.id not in _CALLS or node.keywords:
+        raise NotAllowedError("a call other than abs, max, min")
+    arguments = [compute(argument, x) for argument in node.args]
+    if len(arguments) != (1 if node.func.id == "abs" else 2):
+        raise NotAllowedError(f"{node.func.id} of {len(arguments)} arguments")
+    return _CALLS[node.func.id](*arguments)
+
+
+def _bounded(value: int) -> int:
+    if abs(value) > _LARGEST:
+        raise NotAllowedError("a number beyond 10^30")
+    return value
+
+
+def judge(response: Response, target: str, inputs: Sequence[int]) -> Verdict:
+    """Right if the function agrees with the reference function at every hidden input."""
+    reference = parse(target)
+    try:
+        expression = parse(response.text)
+        wrong = [x for x in inputs if compute(expression, x) != compute(reference, x)]
+    except (NotAllowedError, RecursionError) as error:
+        if response.finish == "length":
+            return Verdict("truncated", 0.0, why=f"cut after {len(response.tokens)} tokens")
+        missing = "no function" in str(error)
+        return Verdict("no_answer" if missing else "error", 0.0, why=str(error) or type(error).__name__)
+    answer = ast.unparse(expression)
+    if wrong:
+        return Verdict("wrong", 0.0, answer, f"differs at {len(wrong)} of {len(inputs)} inputs, first x = {wrong[0]}")
+    return Verdict("correct", 1.0, answer)

@@ -1,0 +1,56 @@
+"""Answers that are one number."""
+
+import re
+
+from layerlimits.types import Response, Verdict
+
+_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+
+
+def after_marker(text: str) -> str | None:
+    """The number after the last "####", as GSM8K's answers end; None where there is none."""
+    _, marker, rest = text.rpartition("####")
+    found = _NUMBER.search(rest) if marker else None
+    return _plain(found.group()) if found else None
+
+
+def last_number(text: str) -> str | None:
+    """The last number anywhere in the text; a minus sign counts where it follows no digit."""
+    found = [match for match in _NUMBER.finditer(text)]
+    if not found:
+        return None
+    match = found[-1]
+    number, before = match.group(), text[: match.start()].rstrip()
+    if number.startswith("-") and before[-1:].isdigit():
+        number = number[1:]
+    return _plain(number)
+
+
+def _plain(number: str) -> str:
+    return number.replace(",", "")
+
+
+def same(answer: str, target: str) -> bool:
+    """Whether two written numbers are equal as numbers."""
+    return float(answer) == float(_plain(target))
+
+
+def judge(response: Response, target: str, *, marker: bool) -> Verdict:
+    """The verdict on a numeric answer.
+
+    With `marker` the number after "####" counts, and where there is none the last number of a finished answer (then
+    `why` says that the format was lost). Without it the last number counts.
+    """
+    answer, why = (after_marker(response.text), "") if marker else (None, "")
+    if answer is None and response.finish == "stop":
+        answer, why = last_number(response.text), "no ####" if marker else ""
+    if answer is None:
+        return _unanswered(response)
+    right = same(answer, target)
+    return Verdict("correct" if right else "wrong", float(right), answer, why)
+
+
+def _unanswered(response: Response) -> Verdict:
+    if response.finish == "length":
+        return Verdict("truncated", 0.0, why=f"cut after {len(response.tokens)} tokens without an answer")
+    return Verdict("no_answer", 0.0, why="no number")

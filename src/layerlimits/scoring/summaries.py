@@ -1,0 +1,28 @@
+"""Summaries by ROUGE-L."""
+
+from functools import cache
+from typing import Any
+
+from layerlimits.types import Response, Verdict
+
+# Only for counting outcomes; the score of the task is the mean F1.
+_GOOD = 0.5
+
+
+@cache
+def _scorer() -> Any:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(["rougeL"], use_stemmer=True)
+
+
+def judge(response: Response, target: str) -> Verdict:
+    """ROUGE-L F1 against the reference (rouge-score with stemming, as XSum is reported); `correct` from .5 on."""
+    text = response.text.strip()
+    if not text:
+        return Verdict("no_answer", 0.0, why="empty")
+    value = float(_scorer().score(target, text)["rougeL"].fmeasure)
+    if value >= _GOOD:
+        return Verdict("correct", value, text)
+    cut = response.finish == "length"
+    return Verdict("truncated" if cut else "wrong", value, text, f"ROUGE-L {value:.2f}")

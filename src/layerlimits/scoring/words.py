@@ -1,0 +1,37 @@
+"""Answers that are a word or a few, and answers that are one exact string."""
+
+import re
+
+from layerlimits.types import Response, Verdict
+
+_NOT_WORD = re.compile(r"[^\w\s]")
+_SPACE = re.compile(r"\s+")
+
+
+def normalized(text: str) -> str:
+    """Lower case, without punctuation and surplus space."""
+    return _SPACE.sub(" ", _NOT_WORD.sub(" ", text.lower())).strip()
+
+
+def judge_words(response: Response, target: str) -> Verdict:
+    """Right if the normalized answer is the target, or a sentence that ends with it ("It is red.")."""
+    answer = normalized(response.text)
+    wanted = normalized(target)
+    right = answer == wanted or answer.endswith(f" {wanted}")
+    return _verdict(response, answer, right)
+
+
+def judge_exact(response: Response, target: str) -> Verdict:
+    """Right if the answer without any white space is the target."""
+    answer = _SPACE.sub("", response.text)
+    return _verdict(response, answer, answer == target)
+
+
+def _verdict(response: Response, answer: str, right: bool) -> Verdict:
+    if right:
+        return Verdict("correct", 1.0, answer)
+    if response.finish == "length":
+        return Verdict("truncated", 0.0, answer, f"cut after {len(response.tokens)} tokens")
+    if not answer:
+        return Verdict("no_answer", 0.0, why="empty")
+    return Verdict("wrong", 0.0, answer)

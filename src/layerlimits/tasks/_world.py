@@ -1,0 +1,48 @@
+"""Tasks of the bundled world: from its problems to samples."""
+
+import random
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+from layerlimits.types import Sample, Split
+from layerlimits.world.problem import Problem, draw, split_of
+
+# The items of a split are the same in every run: a run's seed chooses no items.
+_SEED = 0
+
+Samples = Callable[[Split, int, Path | None], list[Sample]]
+
+
+def drawn(
+    make: Callable[[random.Random], Problem],
+    owner: Callable[[str], str | None] = split_of,
+    *,
+    choice: bool = False,
+) -> Samples:
+    """The samples of a generator of problems, with their choices if asked; `data_dir` does not matter to them."""
+
+    def samples(split: Split, limit: int, data_dir: Path | None = None) -> list[Sample]:
+        problems = islice(draw(make, split, _SEED, owner), limit)
+        return [sample(problem, split, choice=choice) for problem in problems]
+
+    return samples
+
+
+def listed(problems: Callable[[Split, int], list[Problem]], *, choice: bool = False) -> Samples:
+    """The samples of a finite list of problems, with their choices if asked."""
+
+    def samples(split: Split, limit: int, data_dir: Path | None = None) -> list[Sample]:
+        return [sample(problem, split, choice=choice) for problem in problems(split, _SEED)[:limit]]
+
+    return samples
+
+
+def sample(problem: Problem, split: Split, *, choice: bool = False) -> Sample:
+    """The problem as a sample; where choices are given, the right one stands at a place its key decides."""
+    choices: tuple[str, ...] = ()
+    if choice:
+        options = [problem.answer, *problem.wrong]
+        random.Random(problem.key).shuffle(options)
+        choices = tuple(options)
+    return Sample(problem.prompt, problem.answer, split, choices, {"key": problem.key})

@@ -1,0 +1,17 @@
+"""Closing a prefix of mixed brackets (Dyck-3), depth up to 10."""
+
+from layerlimits.scoring import words
+from layerlimits.tasks._world import drawn
+from layerlimits.types import Task
+from layerlimits.world.brackets import bracket_prefix
+
+brackets = Task(
+    name="brackets",
+    version=1,
+    kind="generation",
+    samples=drawn(bracket_prefix),
+    score=lambda sample, response: words.judge_exact(response, sample.target),
+    max_new_tokens=24,
+    metric="exact match",
+    summary="closing a prefix of mixed brackets, up to ten deep",
+)

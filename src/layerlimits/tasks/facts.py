@@ -1,0 +1,17 @@
+"""Attributes of invented things, asked openly; the evaluation wording is what was held out."""
+
+from layerlimits.scoring import words
+from layerlimits.tasks._world import listed
+from layerlimits.types import Task
+from layerlimits.world import things
+
+facts = Task(
+    name="facts",
+    version=1,
+    kind="generation",
+    samples=listed(things.facts),
+    score=lambda sample, response: words.judge_words(response, sample.target),
+    max_new_tokens=16,
+    metric="exact match",
+    summary="attributes of 200 invented things, asked openly",
+)

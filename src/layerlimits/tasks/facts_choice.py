@@ -1,0 +1,16 @@
+"""The questions of `facts` as four-way choice by likelihood, distractors from the same attribute."""
+
+from layerlimits.scoring import choices
+from layerlimits.tasks._world import listed
+from layerlimits.types import Task
+from layerlimits.world import things
+
+facts_choice = Task(
+    name="facts_choice",
+    version=1,
+    kind="choice",
+    samples=listed(things.facts, choice=True),
+    score=choices.judge,
+    chance=0.25,
+    summary="the questions of facts as four-way choice by likelihood",
+)

@@ -1,0 +1,17 @@
+"""Functions described in words, answered with one line of nested Python, judged on hidden inputs."""
+
+from layerlimits.scoring import expressions
+from layerlimits.tasks._world import drawn
+from layerlimits.types import Task
+from layerlimits.world.functions import HIDDEN_INPUTS, function
+
+functions = Task(
+    name="functions",
+    version=1,
+    kind="generation",
+    samples=drawn(function),
+    score=lambda sample, response: expressions.judge(response, sample.target, HIDDEN_INPUTS),
+    max_new_tokens=80,
+    metric="pass rate",
+    summary="chains of operations in words, answered with nested Python, judged on hidden inputs",
+)

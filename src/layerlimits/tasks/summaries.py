@@ -1,0 +1,17 @@
+"""A short article to one sentence (the role of XSum), by ROUGE-L."""
+
+from layerlimits.scoring import summaries as rouge
+from layerlimits.tasks._world import drawn
+from layerlimits.types import Task
+from layerlimits.world.articles import article
+
+summaries = Task(
+    name="summaries",
+    version=1,
+    kind="generation",
+    samples=drawn(article),
+    score=lambda sample, response: rouge.judge(response, sample.target),
+    max_new_tokens=112,
+    metric="ROUGE-L F1",
+    summary="short articles to one sentence",
+)

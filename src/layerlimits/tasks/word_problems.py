@@ -1,0 +1,17 @@
+"""Stories of two to five steps, answered with written steps and `#### n` (the form of GSM8K)."""
+
+from layerlimits.scoring import numbers
+from layerlimits.tasks._world import drawn
+from layerlimits.types import Task
+from layerlimits.world.stories import story
+
+word_problems = Task(
+    name="word_problems",
+    version=1,
+    kind="generation",
+    samples=drawn(story),
+    score=lambda sample, response: numbers.judge(response, sample.target.rpartition("#### ")[2], marker=True),
+    max_new_tokens=96,
+    metric="accuracy",
+    summary="stories of two to five steps, answered with written steps",
+)
