@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from layerlimits.errors import UserError
-from layerlimits.types import ModelRef, Response, Sample, Task, Verdict
+from layerlimits.types import FinishReason, ModelRef, Response, Sample, Task, Verdict
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS samples (task TEXT, version INTEGER, id TEXT, content TEXT,
@@ -93,7 +93,7 @@ class Store:
         """A stored response."""
         where = "model=? AND task=? AND version=? AND sample=? AND prompt=? AND decoding=?"
         row = self._db.execute(f"SELECT text, tokens, finish, logprobs FROM responses WHERE {where}", key).fetchone()
-        return Response(row[0], tuple(json.loads(row[1])), row[2], tuple(json.loads(row[3]))) if row else None
+        return _response(*row) if row else None
 
     def add_time(self, task: str, seconds: float, items: int, tokens: int) -> None:
         """Remember what a batch took: times are no results and are not exported."""
@@ -121,6 +121,16 @@ class Store:
             for row in rows:
                 yield dict(zip(names, row, strict=True))
 
+    def answers(self, model: str, task: str, version: int) -> dict[str, tuple[Response, Verdict]]:
+        """What a model (by fingerprint) answered to a task, with the verdicts, by sample id."""
+        query = (
+            "SELECT r.sample, r.text, r.tokens, r.finish, r.logprobs, v.outcome, v.value, v.answer, v.why "
+            "FROM responses r JOIN verdicts v USING (model, task, version, sample, prompt, decoding) "
+            "WHERE model=? AND task=? AND version=?"
+        )
+        rows = self._db.execute(query, (model, task, version))
+        return {row[0]: (_response(*row[1:5]), Verdict(*row[5:])) for row in rows}
+
     def samples(self, task: str) -> dict[str, dict[str, Any]]:
         """The stored items of a task by id."""
         rows = self._db.execute("SELECT id, content FROM samples WHERE task=?", (task,))
@@ -129,6 +139,10 @@ class Store:
     def models(self) -> dict[str, dict[str, Any]]:
         """What is known of each model, by fingerprint."""
         return {name: json.loads(content) for name, content in self._db.execute("SELECT * FROM models")}
+
+
+def _response(text: str, tokens: str, finish: FinishReason, logprobs: str) -> Response:
+    return Response(text, tuple(json.loads(tokens)), finish, tuple(json.loads(logprobs)))
 
 
 def _sample_json(sample: Sample) -> str:

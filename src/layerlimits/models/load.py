@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils.logging import disable_progress_bar
 
 from layerlimits.errors import UserError, unknown
 from layerlimits.models.locate import check, fingerprint, locate
@@ -68,6 +69,8 @@ def load(model: str, *, revision: str | None = None, dtype: str = "auto", device
         UserError: see `models.locate.check` and `models.stack.find_stack`; or weights that do not fit the
             configuration.
     """
+    # Loading a model is one step of a command that has a progress bar of its own.
+    disable_progress_bar()
     folder = locate(model, revision)
     config = check(folder)
     where = pick_device(device)

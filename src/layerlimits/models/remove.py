@@ -59,6 +59,20 @@ def check_count(count: int, depth: int, protected: Iterable[int]) -> None:
         )
 
 
+def check_protected(protected: Iterable[int], depth: int) -> None:
+    """Refuse to protect a layer that does not exist.
+
+    Raises:
+        UserError: with the numbers.
+    """
+    unknown = [layer for layer in protected if not 0 <= layer < depth]
+    if unknown:
+        names = ", ".join(map(str, unknown))
+        raise UserError(
+            f"protected layer {names} does not exist: the model has {depth} layers", f"use numbers from 0 to {depth - 1}"
+        )
+
+
 def layers_for_ratio(ratio: float, depth: int) -> int:
     """round(ratio x depth), at least 1.
 

@@ -1,0 +1,121 @@
+"""The one paragraph at the top of a report, made from its figures."""
+
+from typing import Any
+
+_KEPT = 0.9
+_CLASS_WORDS = {"choice": "multiple choice (corrected for chance)", "generation": "generation"}
+
+
+def answer(results: dict[str, Any]) -> str:
+    """How many layers can go, what breaks first, and what finetuning brings back, in plain English."""
+    model = results["model"]
+    parts = [_limits(results, model["name"], model["layers"]), _first_to_break(results), _single(results)]
+    parts += [_recovered(results)]
+    return " ".join(part for part in parts if part)
+
+
+def _kept(row: dict[str, Any]) -> dict[str, Any] | None:
+    """What counts as kept: chance-corrected retention where there is one."""
+    found: dict[str, Any] | None = row["corrected"] or row["retention"]
+    return found
+
+
+def limit(results: dict[str, Any], kind: str) -> tuple[int, str] | None:
+    """The largest number of removed layers with which some method keeps 90% of a class, at it and at every smaller one.
+
+    Returns:
+        (layers, method); (0, "") if even the smallest number loses more; None where nothing was measured.
+    """
+    rows = [row for row in results["classes"] if row["kind"] == kind and _kept(row)]
+    if not rows:
+        return None
+    best = (0, "")
+    for count in sorted({row["layers"] for row in rows}):
+        there = [row for row in rows if row["layers"] == count]
+        top = max(there, key=lambda row: (_kept(row) or {})["estimate"])
+        if (_kept(top) or {})["estimate"] < _KEPT:
+            break
+        best = (count, top["method"])
+    return best
+
+
+def _limits(results: dict[str, Any], name: str, depth: int) -> str:
+    parts = []
+    for kind, words in _CLASS_WORDS.items():
+        found = limit(results, kind)
+        if found is None:
+            continue
+        layers, method = found
+        if layers:
+            parts.append(f"{_KEPT:.0%} of {words} with up to {layers} of {depth} layers removed (by {method})")
+        else:
+            fewest = min(row["layers"] for row in results["classes"] if row["kind"] == kind)
+            parts.append(f"less than {_KEPT:.0%} of {words} with {fewest} of {depth} layers removed, by any method")
+    return f"{name} keeps " + ", and ".join(parts) + "." if parts else ""
+
+
+def _first_to_break(results: dict[str, Any]) -> str:
+    """The worst-hit task at the smallest removal, by the method that keeps most there."""
+    rows = [row for row in results["pruned"] if row["retention"]]
+    if not rows:
+        return ""
+    fewest = min(row["layers"] for row in rows)
+    methods = {row["method"] for row in rows}
+    there = [row for row in rows if row["layers"] == fewest]
+    by_method = {method: [row for row in there if row["method"] == method] for method in methods}
+    best = max(sorted(by_method), key=lambda method: sum(row["retention"]["estimate"] for row in by_method[method]))
+    worst = min(by_method[best], key=lambda row: row["retention"]["estimate"])
+    share = worst["retention"]
+    return (
+        f"What breaks first is {worst['task']}: without {_layers(fewest)} it keeps {share['estimate']:.0%} "
+        f"({share['low']:.0%} to {share['high']:.0%}, n = {share['n']}) by {best}, the gentlest method there."
+    )
+
+
+def _single(results: dict[str, Any]) -> str:
+    """The layer that costs most and the one that costs least, over all tasks."""
+    by_layer: dict[int, list[float]] = {}
+    for row in results["sweep"]:
+        if row["retention"]:
+            by_layer.setdefault(row["layer"], []).append(row["retention"]["estimate"])
+    if not by_layer:
+        return ""
+    means = {layer: sum(values) / len(values) for layer, values in by_layer.items()}
+    dear, cheap = min(means, key=lambda layer: means[layer]), max(means, key=lambda layer: means[layer])
+    return (
+        f"Of single layers, layer {dear} costs most (mean retention over tasks {means[dear]:.0%}) "
+        f"and layer {cheap} least ({means[cheap]:.0%})."
+    )
+
+
+def _recovered(results: dict[str, Any]) -> str:
+    """Lost and regained points of each class, for the finetuned model that came back furthest."""
+    if not results["recovery"]:
+        return ""
+    entry = max(results["recovery"], key=lambda entry: (entry["layers"], _gain(entry)))
+    parts = []
+    for kind in _CLASS_WORDS:
+        rows = [row for row in entry["tasks"] if row["kind"] == kind]
+        if rows:
+            lost, back = _points(rows)
+            # Where nothing noteworthy was lost, a share of it means nothing.
+            parts.append(f"{back:.0f} of the {lost:.0f} points lost in {kind}" if lost >= 1 else f"none lost in {kind}")
+    return (
+        f"Finetuning ({entry['name']}, {entry['examples']} answers of the unpruned model) of the model without "
+        f"{_layers(entry['layers'])} ({entry['method']}) brings back " + " and ".join(parts) + "."
+    )
+
+
+def _points(rows: list[dict[str, Any]]) -> tuple[float, float]:
+    """Mean points (of 100) lost by pruning and regained by finetuning."""
+    lost = sum(row["base"]["estimate"] - row["pruned"]["estimate"] for row in rows) / len(rows)
+    back = sum(row["recovered"]["estimate"] - row["pruned"]["estimate"] for row in rows) / len(rows)
+    return 100 * lost, 100 * back
+
+
+def _gain(entry: dict[str, Any]) -> float:
+    return sum(row["recovered"]["estimate"] - row["pruned"]["estimate"] for row in entry["tasks"])
+
+
+def _layers(count: int) -> str:
+    return "1 layer" if count == 1 else f"{count} layers"

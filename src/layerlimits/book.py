@@ -1,0 +1,52 @@
+"""The stored answers of a run, as comparisons need them: by model and task, in the order of the items."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from layerlimits.errors import UserError
+from layerlimits.store import Store
+from layerlimits.types import ModelRef, Response, Verdict
+
+Answers = dict[str, tuple[Response, Verdict]]
+
+
+class Book:
+    """The stored answers of a run by model and task, read once each."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.manifest = store.get("manifest")
+        if self.manifest is None or store.get("tasks") is None:
+            raise UserError(f"{store.folder} holds no study", "give the folder of a `layerlimits study`")
+        self.tasks: list[dict[str, Any]] = store.get("tasks") or []
+        made = self.manifest
+        self.ref = ModelRef(made["model"], made["base_fingerprint"], made["revision"], (), made["dtype"])
+        self._read: dict[tuple[str, str], Answers] = {}
+        self._contents: dict[str, dict[str, dict[str, Any]]] = {}
+
+    def fingerprint(self, removed: Sequence[int]) -> str:
+        """The base model without these layers."""
+        return self.ref.without(tuple(removed)).fingerprint
+
+    def answers(self, model: str, task: dict[str, Any]) -> list[tuple[Response, Verdict]] | None:
+        """The answers to all evaluation items in order; None where one is missing yet."""
+        key = (model, task["name"])
+        if key not in self._read:
+            self._read[key] = self.store.answers(model, task["name"], task["version"])
+        found = self._read[key]
+        return [found[item] for item in task["ids"]] if all(item in found for item in task["ids"]) else None
+
+    def values(self, model: str, task: dict[str, Any]) -> list[float] | None:
+        """The scores of all evaluation items in order; None where one is missing yet."""
+        answers = self.answers(model, task)
+        return [verdict.value for _, verdict in answers] if answers else None
+
+    def contents(self, task: str) -> dict[str, dict[str, Any]]:
+        """Prompt and target of a task's items by id."""
+        if task not in self._contents:
+            self._contents[task] = self.store.samples(task)
+        return self._contents[task]
+
+    def recovered(self) -> list[dict[str, Any]]:
+        """The finetuned models."""
+        return list((self.store.get("recovered") or {}).values())

@@ -1,0 +1,52 @@
+"""Everything about a study that can be known before weights load: mistakes, and how long it will take."""
+
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from layerlimits.config import StudyConfig
+from layerlimits.models.locate import check, locate
+from layerlimits.models.remove import check_protected
+from layerlimits.plan import counts, shape_of, training_cost, works
+from layerlimits.plugins import find
+from layerlimits.run import check_run_folder, cost_of, items_of, with_select
+from layerlimits.tasks import choose
+
+
+def check_study(config: StudyConfig, out: Path) -> None:
+    """Refuse what cannot work.
+
+    Raises:
+        UserError: a model, folder, task, method, ratio or protected layer that cannot be.
+    """
+    check_run_folder(out)
+    fields = check(locate(config.model, config.revision))
+    choose(config.tasks)
+    choose(config.select_tasks)
+    for method in config.methods:
+        find("methods", method)
+    if "num_hidden_layers" in fields:
+        check_protected(config.protect or (), fields["num_hidden_layers"])
+        counts(config, fields["num_hidden_layers"])
+
+
+def estimate(config: StudyConfig) -> list[dict[str, Any]]:
+    """A row a stage: how many models answer how many items, and about how many seconds that takes."""
+    folder = locate(config.model, config.revision)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    tasks = choose(config.tasks)
+    items = items_of(config, tasks)
+    shape = shape_of(config)
+    cost = cost_of(config, shape, tokenizer, with_select(config, items))
+    rows: dict[str, dict[str, Any]] = {}
+    for work in works(config, shape.layers, items):
+        row = rows.setdefault(work.stage, {"stage": work.stage, "models": 0, "responses": 0, "seconds": 0.0})
+        # Every task of a stage is answered by the same models.
+        first = config.select_tasks[0] if work.stage == "rank" else tasks[0].name
+        row["models"] += work.models if work.task.name == first else 0
+        row["responses"] += work.responses
+        row["seconds"] += cost.work(work)
+    if config.recovery.kinds:
+        rows["recover"]["seconds"] += training_cost(config, shape.layers, cost, tasks)
+    return list(rows.values())

@@ -1,0 +1,1 @@
+"""What the commands do: `cli.py` only says which options there are."""

@@ -1,0 +1,166 @@
+"""What a study is told: a preset, a TOML file over it, flags over both; every mistake is reported at once."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from layerlimits.errors import UserError, unknown
+from layerlimits.plugins import names
+
+# The paper's models lose about a quarter of their layers.
+_USUAL_RATIO = 0.25
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class RecoverySettings(BaseModel):
+    """Finetuning of pruned models on the unpruned model's answers.
+
+    `kinds` may hold "full" and "lora", or nothing. The models pruned by `method` (task_score where it is among the study's
+    methods, else the first of them) at `ratios` (else the one nearest to a quarter) are recovered. `items` training
+    prompts are answered, and read `epochs` times.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kinds: tuple[Literal["full", "lora"], ...] = ("full",)
+    method: str | None = None
+    ratios: tuple[float, ...] | None = None
+    items: Count = 1000
+    epochs: Count = 1
+
+
+class StudyConfig(BaseModel):
+    """All settings of a study.
+
+    `limit` items a task are evaluated, `select_items` a task score candidates in `select_tasks`. `ratios` are shares of
+    the layers to remove. `protect` replaces every method's own protected layers. `speed_repeats` timed generations a
+    model, interleaved.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = "reference"
+    revision: str | None = None
+    dtype: str = "auto"
+    device: str = "auto"
+    seed: int = 0
+    preset: str = "quick"
+    tasks: tuple[str, ...] = ("reference",)
+    limit: Count = 48
+    data_dir: Path | None = None
+    methods: tuple[str, ...] = ("reverse", "block_influence", "task_score", "random")
+    ratios: tuple[float, ...] = (0.0625, 0.125, 0.25)
+    protect: tuple[int, ...] | None = None
+    select_tasks: tuple[str, ...] = ("word_problems", "functions", "summaries")
+    select_items: Count = 16
+    calibration: Path | None = None
+    calibration_items: Count = 64
+    recovery: RecoverySettings = RecoverySettings()
+    batch_size: Count = 64
+    speed_repeats: Annotated[int, Field(ge=3)] = 5
+
+    @field_validator("ratios")
+    @classmethod
+    def _ratios(cls, ratios: tuple[float, ...]) -> tuple[float, ...]:
+        outside = [ratio for ratio in ratios if not 0 < ratio < 1]
+        if outside or not ratios:
+            given = ", ".join(f"{ratio:g}" for ratio in outside) or "none"
+            raise ValueError(f"ratio {given} is outside 0..1; give shares of layers to remove, such as 0.25")
+        return tuple(sorted(set(ratios)))
+
+    @field_validator("methods")
+    @classmethod
+    def _methods(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
+        if not methods:
+            raise ValueError("no method given")
+        for method in methods:
+            if not method.endswith(".py") and method not in names("methods"):
+                error = unknown("method", method, names("methods"))
+                raise ValueError(f"{error.problem}; {error.fix}")
+        return methods
+
+    @model_validator(mode="after")
+    def _recovered_is_studied(self) -> "StudyConfig":
+        absent = [ratio for ratio in self.recovery_ratios if ratio not in self.ratios]
+        if absent:
+            raise ValueError(f"recovery.ratios {absent[0]:g} is not among ratios {self.ratios}")
+        if self.recovery_method not in self.methods:
+            raise ValueError(f"recovery.method {self.recovery_method} is not among methods {self.methods}")
+        return self
+
+    @property
+    def recovery_method(self) -> str:
+        """The method whose pruned models are finetuned."""
+        default = "task_score" if "task_score" in self.methods else self.methods[0]
+        return self.recovery.method or default
+
+    @property
+    def recovery_ratios(self) -> tuple[float, ...]:
+        """The ratios whose pruned models are finetuned."""
+        if self.recovery.ratios is not None:
+            return self.recovery.ratios
+        return (min(self.ratios, key=lambda ratio: abs(ratio - _USUAL_RATIO)),)
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "quick": {},
+    "standard": {
+        "limit": 200,
+        "ratios": (0.0625, 0.125, 0.1875, 0.25, 0.375, 0.5),
+        "select_items": 32,
+        "calibration_items": 256,
+        "recovery": {"kinds": ("full", "lora"), "ratios": (0.125, 0.25), "items": 3000},
+    },
+    "paper": {
+        "limit": 1000,
+        "ratios": (0.0625, 0.125, 0.1875, 0.25, 0.375, 0.5),
+        "select_items": 100,
+        "calibration_items": 100,
+        "recovery": {"kinds": ("lora",), "ratios": (0.25,), "items": 50_000},
+    },
+}
+
+
+def study_config(preset: str, file: Path | None = None, **flags: Any) -> StudyConfig:
+    """The settings of a preset, changed by a TOML file, changed by flags that are not None.
+
+    Raises:
+        UserError: an unknown preset; or, together, every setting that is wrong.
+    """
+    if preset not in PRESETS:
+        raise unknown("preset", preset, PRESETS)
+    given = {name: value for name, value in flags.items() if value is not None}
+    merged = {"preset": preset} | PRESETS[preset] | (_read(file) if file else {}) | given
+    try:
+        return StudyConfig(**merged)
+    except ValidationError as error:
+        raise _all_at_once(error) from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text())
+    except FileNotFoundError:
+        raise UserError(f"no such file: {file}", "give the path of a TOML file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} is not valid TOML: {error}", "mend the file") from None
+
+
+def _all_at_once(error: ValidationError) -> UserError:
+    problems = [_problem(mistake) for mistake in error.errors()]
+    count = len(problems)
+    head = "1 setting is wrong" if count == 1 else f"{count} settings are wrong"
+    known = ", ".join(StudyConfig.model_fields)
+    fix = f"known settings: {known}" if any("no such setting" in text for text in problems) else "change what is listed"
+    return UserError(f"{head}: " + "; ".join(problems), fix)
+
+
+def _problem(mistake: Any) -> str:
+    place = ".".join(str(part) for part in mistake["loc"])
+    if mistake["type"] == "extra_forbidden":
+        near = unknown("setting", place, StudyConfig.model_fields)
+        return f"{place}: no such setting" + (f" ({near.fix})" if near.fix.startswith("did you mean") else "")
+    return f"{place}: {mistake['msg'].removeprefix('Value error, ')}"

@@ -1,0 +1,53 @@
+"""The paper's iterative method: remove the layer whose loss the tasks notice least, again and again."""
+
+from statistics import fmean
+
+from layerlimits.errors import UserError
+from layerlimits.methods import Context
+from layerlimits.models.remove import check_count
+from layerlimits.types import Ranking, Sample, Task
+
+Items = list[tuple[Task, list[Sample]]]
+
+
+def task_score(context: Context) -> Ranking:
+    """Greedy rounds: each skips every remaining layer in turn and removes the one with the best score.
+
+    score(S) = mean over tasks of (task score without the layers S) / (task score of the unpruned model)
+
+    Scored on the select split. Layer 0 is protected unless told otherwise, ties go to the later layer. `scores` are those
+    of the first round; `detail` keeps every round.
+
+    Raises:
+        UserError: the unpruned model scores 0 on every task, or more rounds than unprotected layers.
+    Source: arXiv 2602.01997, "iterative"
+    Cost: about rounds x layers evaluations of the select items
+    """
+    protected = (0,) if context.protected is None else context.protected
+    check_count(context.rounds, context.depth, protected)
+    items = [(task, task.samples("select", context.items, None)) for task in context.tasks]
+    base = {task.name: _score(context, (), task, samples) for task, samples in items}
+    usable = [(task, samples) for task, samples in items if base[task.name] > 0]
+    if not usable:
+        names = ", ".join(base) or "none given"
+        raise UserError(f"task_score cannot compare: the model scores 0 on every task ({names})", "give other --tasks")
+    removed: tuple[int, ...] = ()
+    rounds: list[dict[int, float]] = []
+    for _ in range(context.rounds):
+        left = [layer for layer in range(context.depth) if layer not in {*removed, *protected}]
+        scores = {layer: _relative(context, (*removed, layer), usable, base) for layer in left}
+        rounds.append(scores)
+        removed = (*removed, max(scores, key=lambda layer: (scores[layer], layer)))
+    first = tuple(rounds[0].get(layer) for layer in range(context.depth))
+    used = tuple(sample.id for _, samples in usable for sample in samples)
+    detail = {"rounds": [{str(layer): score for layer, score in scores.items()} for scores in rounds], "base": base}
+    return Ranking("task_score", first, removed, used, detail)
+
+
+def _score(context: Context, removed: tuple[int, ...], task: Task, samples: list[Sample]) -> float:
+    verdicts = context.evaluator.verdicts(removed, task, samples, context.tick)
+    return fmean(verdict.value for verdict in verdicts)
+
+
+def _relative(context: Context, removed: tuple[int, ...], items: Items, base: dict[str, float]) -> float:
+    return fmean(_score(context, removed, task, samples) / base[task.name] for task, samples in items)

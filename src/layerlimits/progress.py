@@ -1,0 +1,56 @@
+"""A progress bar with an estimate, on stderr; its unit is estimated seconds, so that slow work counts for more."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from layerlimits.store import Store
+
+
+class Bar:
+    """One bar over a whole command.
+
+    Args:
+        total: estimated seconds of all work.
+        store: keeps how long each stage took; resumed runs add up.
+    """
+
+    def __init__(self, total: float, store: Store | None = None) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), "{task.percentage:>3.0f}%", "elapsed")
+        self._progress = Progress(
+            *columns, TimeElapsedColumn(), "left", TimeRemainingColumn(), console=Console(stderr=True)
+        )
+        self._task = self._progress.add_task("starting", total=total)
+        self._store = store
+
+    def __enter__(self) -> "Bar":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def advance(self, seconds: float) -> None:
+        """Work worth this many estimated seconds is done."""
+        self._progress.advance(self._task, seconds)
+
+    def name(self, work: str) -> None:
+        """What is being done now."""
+        self._progress.update(self._task, description=work)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Names the work inside the block, and keeps its time."""
+        self.name(name)
+        began = time.perf_counter()
+        yield
+        if self._store:
+            spent = self._store.get("stages") or {}
+            spent[name] = spent.get(name, 0.0) + time.perf_counter() - began
+            self._store.put("stages", spent)

@@ -1,0 +1,159 @@
+"""TRL's trainer, kept quiet and resumable. Imported only when training starts: that takes seconds."""
+
+import json
+import logging
+import time
+import warnings
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+from datasets import Dataset  # type: ignore[import-untyped]  # datasets ships no types
+from peft import LoraConfig
+from safetensors import SafetensorError, safe_open
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
+from transformers.utils import logging as transformers_logging
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
+
+from layerlimits.errors import UserError
+from layerlimits.models.locate import weight_files
+from layerlimits.recovery.rows import Row, Tick
+
+# A kill loses at most this much training, more only where saving itself is slow: it takes at most a twentieth.
+SAVE_EVERY_S = 20.0
+_TRAINING_PER_SAVING = 20
+_STATE_FILES = ("optimizer.pt", "scheduler.pt", "rng_state.pth")
+
+
+class Trainer(SFTTrainer):
+    """SFTTrainer that reports to nobody and writes no model card."""
+
+    def _send_telemetry(self) -> None:
+        """TRL would send what is trained on which machine over the network."""
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Checkpoints are for resuming only."""
+
+
+class Steps(TrainerCallback):
+    """Tells how far training is, and asks for a checkpoint when one is due."""
+
+    def __init__(self, tick: Tick | None) -> None:
+        self._tick = tick
+        self._wait_s, self._since = SAVE_EVERY_S, time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Called by the trainer after each optimizer step."""
+        if self._tick:
+            self._tick(state.global_step, state.max_steps)
+        now = time.monotonic()
+        if now - self._since >= self._wait_s and state.global_step < state.max_steps:
+            self._since, control.should_save = now, True
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Called by the trainer when a checkpoint is written."""
+        now = time.monotonic()
+        self._wait_s = max(SAVE_EVERY_S, _TRAINING_PER_SAVING * (now - self._since))
+        self._since = now
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bar, warning or log line of the training libraries inside the block; the caller shows progress."""
+    level, bars = logging.root.manager.disable, transformers_logging.is_progress_bar_enabled()
+    logging.disable(logging.WARNING)
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # not annotated there
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+        if bars:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]  # not annotated there
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint was written to its end: every file is there and none is cut short."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text())
+        for file in weight_files(checkpoint):
+            with safe_open(file, "pt"):
+                pass
+        for name in _STATE_FILES:
+            with zipfile.ZipFile(checkpoint / name):
+                pass
+    except (OSError, ValueError, SafetensorError, zipfile.BadZipFile, UserError):
+        return False
+    return True
+
+
+def latest_checkpoint(work: Path) -> Path | None:
+    """The newest whole checkpoint; half-written ones are deleted, None where no whole one is left."""
+    for checkpoint in sorted(work.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True):
+        if is_whole(checkpoint):
+            return checkpoint
+        rmtree(checkpoint)
+    return None
+
+
+def train(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Row],
+    order: Sequence[int],
+    work: Path,
+    arguments: dict[str, Any],
+    lora: dict[str, Any] | None,
+    tick: Tick | None,
+) -> PreTrainedModel:
+    """Train once over the rows in this order, from the newest whole checkpoint in `work` if there is one.
+
+    Args:
+        arguments: of SFTConfig, the optimizer's and the schedule's.
+        lora: of LoraConfig; None trains every weight.
+    Returns:
+        The trained model in evaluation mode, an adapter merged into its weights.
+    """
+    checkpoint = latest_checkpoint(work)
+    columns = {name: [row[name] for row in rows] for name in ("input_ids", "labels")}
+    trainer = Trainer(
+        model=model,
+        args=_config(model, work, arguments),
+        train_dataset=Dataset.from_dict(columns).select(list(order)),
+        processing_class=tokenizer,
+        peft_config=LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear", **lora) if lora else None,
+        callbacks=[Steps(tick)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trained: Any = trainer.model
+    merged: PreTrainedModel = (trained.merge_and_unload() if lora else trained).eval()
+    return merged
+
+
+def _config(model: PreTrainedModel, work: Path, arguments: dict[str, Any]) -> SFTConfig:
+    on_cpu = model.device.type == "cpu"
+    config = SFTConfig(
+        output_dir=str(work),
+        num_train_epochs=1,
+        train_sampling_strategy="sequential",
+        dataset_kwargs={"skip_prepare_dataset": True},
+        max_length=None,
+        save_strategy="no",  # `Steps` asks for checkpoints
+        save_total_limit=2,
+        use_cpu=on_cpu,
+        dataloader_pin_memory=not on_cpu,
+        gradient_checkpointing=False,
+        report_to="none",
+        logging_strategy="no",
+        disable_tqdm=True,
+        **arguments,
+    )
+    # TRL refuses several visible GPUs in one process, though the model lies on one.
+    config._n_gpu = 1
+    return config

@@ -1,0 +1,203 @@
+"""A run folder with a loaded model: what every stage of a study works on."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from transformers import PreTrainedTokenizerBase
+
+from layerlimits import __version__
+from layerlimits.calibration import Calibration, calibration
+from layerlimits.config import StudyConfig
+from layerlimits.errors import UserError
+from layerlimits.evaluate import Evaluator, encode
+from layerlimits.models.load import Loaded, load, parameter_count, weight_bytes
+from layerlimits.models.locate import check_writable
+from layerlimits.plan import Cost, Shape
+from layerlimits.progress import Bar
+from layerlimits.store import Store
+from layerlimits.tasks import choose
+from layerlimits.types import Sample, Task, Verdict
+
+MANIFEST = "manifest"
+RUN_FILE = "run.sqlite"
+
+
+@dataclass
+class Run:
+    """A study's state: everything that must survive is in `store`."""
+
+    config: StudyConfig
+    folder: Path
+    store: Store
+    loaded: Loaded
+    evaluator: Evaluator
+    tasks: list[Task]
+    items: dict[str, list[Sample]]
+    calibration: Calibration
+    cost: Cost
+    bar: Bar
+
+    def verdicts(self, removed: Sequence[int], task: Task, evaluator: Evaluator | None = None) -> list[Verdict]:
+        """Verdicts on the task's evaluation items, of the base model without these layers or of another model."""
+        who = evaluator or self.evaluator
+        samples = self.items[task.name]
+        each = self.cost.response(task, who.loaded.depth - len(removed), len(samples))
+        done = 0
+
+        def tick(count: int) -> None:
+            nonlocal done
+            done += count
+            self.bar.advance(count * each)
+
+        found = who.verdicts(removed, task, samples, tick)
+        self.bar.advance((len(samples) - done) * each)
+        return found
+
+
+def items_of(config: StudyConfig, tasks: Sequence[Task]) -> dict[str, list[Sample]]:
+    """The evaluation items of each task."""
+    return {task.name: task.samples("evaluate", config.limit, config.data_dir) for task in tasks}
+
+
+def cost_of(
+    config: StudyConfig, shape: Shape, tokenizer: PreTrainedTokenizerBase, items: dict[str, list[Sample]]
+) -> Cost:
+    """Estimated prices, from the real prompts' lengths."""
+    lengths = {
+        name: fmean(len(encode(tokenizer, sample).ids) for sample in samples[:20]) for name, samples in items.items()
+    }
+    return Cost(shape, config.batch_size, lengths)
+
+
+def open_run(config: StudyConfig, out: Path, command: str) -> Run:
+    """Load the model and open the run folder, new or to be resumed; nothing stored is touched.
+
+    Raises:
+        UserError: the folder holds something else or another model's run, or items would leak between splits.
+    """
+    check_run_folder(out)
+    tasks = choose(config.tasks)
+    items = items_of(config, tasks)
+    loaded = load(config.model, revision=config.revision, dtype=config.dtype, device=config.device)
+    text = calibration(loaded.tokenizer, config.calibration_items, config.calibration)
+    check_splits(config, items, text)
+    store = Store(out)
+    claim(store, loaded, config.batch_size, command=command, config=json.loads(config.model_dump_json()))
+    _describe(store, config, loaded, tasks, items, text)
+    evaluator = Evaluator(loaded, store, batch_size=config.batch_size)
+    shape = Shape(loaded.depth, parameter_count(loaded.model))
+    cost = cost_of(config, shape, loaded.tokenizer, with_select(config, items))
+    return Run(config, out, store, loaded, evaluator, tasks, items, text, cost, Bar(0.0))
+
+
+def with_select(config: StudyConfig, items: dict[str, list[Sample]]) -> dict[str, list[Sample]]:
+    """The evaluation items, and some of the tasks that only choose layers."""
+    chosen = {task.name: task.samples("select", 20, None) for task in choose(config.select_tasks)}
+    return chosen | items
+
+
+def check_run_folder(out: Path) -> None:
+    """Refuse a folder that cannot be written to, or holds files but no run.
+
+    Raises:
+        UserError: with what is there.
+    """
+    check_writable(out, empty=not (out / RUN_FILE).exists())
+
+
+def check_splits(config: StudyConfig, items: dict[str, list[Sample]], text: Calibration) -> None:
+    """Refuse to evaluate an item that selects layers or calibrates.
+
+    Raises:
+        UserError: with the numbers.
+    """
+    evaluated = {sample.id for samples in items.values() for sample in samples}
+    selecting = {
+        sample.id
+        for task in choose(config.select_tasks)
+        for sample in task.samples("select", config.select_items, None)
+    }
+    for what, ids in (("selection", selecting), ("calibration", set(text.hashes))):
+        shared = len(evaluated & ids)
+        if shared:
+            raise UserError(
+                f"{shared} of {len(ids)} {what} items would be evaluated too", f"give other {what} items: these decide"
+            )
+
+
+def claim(store: Store, loaded: Loaded, batch_size: int, **more: object) -> None:
+    """Make the folder the run of this model, or find that it is; `more` is kept beside.
+
+    Raises:
+        UserError: it is the run of another model, number type or batch size.
+    """
+    ref = loaded.ref
+    now: dict[str, object] = {
+        "made_by": f"layerlimits {__version__}",
+        "model": ref.path,
+        "base_fingerprint": ref.base_fingerprint,
+        "revision": ref.revision,
+        "dtype": ref.dtype,
+        "batch_size": batch_size,
+    }
+    before = store.get(MANIFEST)
+    if before:
+        refuse_other_run(store.folder, before, now)
+    manifest = (before or {}) | now | more
+    store.put(MANIFEST, manifest)
+    (store.folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+
+
+def refuse_other_run(folder: Path, before: dict[str, object], now: dict[str, object]) -> None:
+    """Refuse to continue a run whose results could not be compared with what comes.
+
+    Raises:
+        UserError: another model, number type or batch size.
+    """
+    for what, name in (("model", "base_fingerprint"), ("dtype", "dtype"), ("batch size", "batch_size")):
+        if before[name] != now[name]:
+            was, new = (before["model"], now["model"]) if name == "base_fingerprint" else (before[name], now[name])
+            raise UserError(
+                f"{folder} is the run of another {what}: {was} ({before[name]}), not {new} ({now[name]})",
+                "choose another --out; nothing in this folder was changed",
+            )
+
+
+def _describe(
+    store: Store,
+    config: StudyConfig,
+    loaded: Loaded,
+    tasks: Sequence[Task],
+    items: dict[str, list[Sample]],
+    text: Calibration,
+) -> None:
+    """What a report needs to know of the model and the tasks."""
+    store.put(
+        "base",
+        {
+            "name": config.model,
+            "fingerprint": loaded.ref.base_fingerprint,
+            "layers": loaded.depth,
+            "parameters": parameter_count(loaded.model),
+            "weight_bytes": weight_bytes(loaded.model),
+            "dtype": loaded.ref.dtype,
+            "device": str(loaded.model.device),
+        },
+    )
+    store.put("calibration", {"source": text.source, "hashes": text.hashes})
+    described = [
+        {
+            "name": task.name,
+            "version": task.version,
+            "kind": task.kind,
+            "metric": task.metric,
+            "chance": task.chance,
+            "summary": task.summary,
+            "ids": [sample.id for sample in items[task.name]],
+        }
+        for task in tasks
+    ]
+    store.put("tasks", described)

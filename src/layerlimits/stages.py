@@ -1,0 +1,164 @@
+"""The stages of a study. Each asks for what it needs; what the run folder already holds costs nothing."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from layerlimits.evaluate import Evaluator
+from layerlimits.methods import Context, described
+from layerlimits.models.load import load
+from layerlimits.models.remove import check_layers
+from layerlimits.models.save import read_recipe
+from layerlimits.plan import counts, row_tokens
+from layerlimits.plugins import find
+from layerlimits.run import Run
+from layerlimits.speed import timings
+from layerlimits.tasks import choose
+from layerlimits.types import Ranking, Task
+
+Rankings = dict[str, Ranking]
+
+
+def base(run: Run) -> None:
+    """The unpruned model on every task."""
+    for task in run.tasks:
+        run.verdicts((), task)
+
+
+def sweep(run: Run) -> None:
+    """One layer skipped at a time, on every task."""
+    for layer in range(run.loaded.depth):
+        for task in run.tasks:
+            run.verdicts((layer,), task)
+
+
+def rank(run: Run) -> Rankings:
+    """Every method's order of removal, as far as the largest ratio needs."""
+    config = run.config
+    rounds = max(counts(config, run.loaded.depth).values())
+    tasks = tuple(choose(config.select_tasks))
+    kept = run.store.get("rankings") or {}
+    rankings: Rankings = {}
+    for name in config.methods:
+        began = time.perf_counter()
+        context = Context(
+            evaluator=run.evaluator,
+            rounds=rounds,
+            calibration=run.calibration,
+            tasks=tasks,
+            items=config.select_items,
+            protected=config.protect,
+            seed=config.seed,
+            tick=_ticking(run, tasks),
+        )
+        method = find("methods", name)
+        ranking: Ranking = method(context)
+        rankings[ranking.method] = ranking
+        before = kept.get(ranking.method, {})
+        kept[ranking.method] = {
+            "scores": ranking.scores,
+            "order": ranking.order,
+            "used": ranking.used,
+            "detail": ranking.detail,
+            "source": described(method, "Source"),
+            # A resumed run finds the answers stored: the first full time is the true one.
+            "seconds": max(time.perf_counter() - began, before.get("seconds", 0.0)),
+        }
+        run.store.put("rankings", kept)
+    return rankings
+
+
+def _ticking(run: Run, tasks: Sequence[Task]) -> Any:
+    """A tick for methods that score tasks: they count responses without saying of which task."""
+    depth, n = run.loaded.depth, run.config.select_items
+    each = sum(run.cost.response(task, depth - 1, n) for task in tasks) / len(tasks)
+    return lambda done: run.bar.advance(done * each)
+
+
+def plans(run: Run, rankings: Rankings) -> list[dict[str, Any]]:
+    """Which layers each method removes at each ratio."""
+    removals = counts(run.config, run.loaded.depth)
+    return [
+        {
+            "method": method,
+            "ratio": ratio,
+            "layers": count,
+            "removed": list(check_layers(ranking.order[:count], run.loaded.depth)),
+        }
+        for method, ranking in rankings.items()
+        for ratio, count in removals.items()
+    ]
+
+
+def prune(run: Run, rankings: Rankings) -> None:
+    """Every method at every ratio, on every task."""
+    planned = plans(run, rankings)
+    run.store.put("plans", planned)
+    for plan in planned:
+        for task in run.tasks:
+            run.verdicts(plan["removed"], task)
+
+
+def recover(run: Run, rankings: Rankings) -> None:
+    """Pruned models finetuned on the unpruned model's answers, and measured again."""
+    from layerlimits.recovery.data import answer, check_disjoint, training_prompts
+
+    settings, config = run.config.recovery, run.config
+    if not settings.kinds:
+        return
+    prompts = training_prompts(run.tasks, settings.items, config.data_dir)
+    check_disjoint(prompts, [sample for samples in run.items.values() for sample in samples])
+    longest = max(task.max_new_tokens for task in run.tasks)
+    each = sum(run.cost.response(task, run.loaded.depth, settings.items, longest) for task in run.tasks) / len(
+        run.tasks
+    )
+    examples, dropped = answer(run.evaluator, prompts, longest, lambda done: run.bar.advance(done * each))
+    chosen = [plan for plan in plans(run, rankings) if plan["method"] == config.recovery_method]
+    for plan in chosen:
+        if plan["ratio"] in config.recovery_ratios:
+            for kind in settings.kinds:
+                _recover_one(run, plan, kind, examples, dropped)
+
+
+def _recover_one(run: Run, plan: dict[str, Any], kind: str, examples: Sequence[Any], dropped: int) -> None:
+    from layerlimits.recovery.finetune import Finetune, finetune
+
+    name = f"{plan['method']}-{plan['layers']}-{kind}"
+    out, work = run.folder / "models" / name, run.folder / "work" / name
+    settings = Finetune(kind=kind, epochs=run.config.recovery.epochs, seed=run.config.seed)
+    share = run.cost.training(
+        len(examples) * settings.epochs * row_tokens(run.tasks, run.cost), run.loaded.depth - plan["layers"]
+    )
+    done = 0
+
+    def tick(step: int, steps: int) -> None:
+        nonlocal done
+        run.bar.advance((step - done) / steps * share)
+        done = step
+
+    about = {"base": run.loaded.ref.path, "base_fingerprint": run.loaded.ref.base_fingerprint, **plan}
+    began = time.perf_counter()
+    finetune(run.loaded, tuple(plan["removed"]), examples, settings, work, out, about, tick)
+    # A resumed training took longer than its last part.
+    before = (run.store.get("recovered") or {}).get(name, {}).get("seconds", 0.0)
+    spent = max(time.perf_counter() - began, before)
+    recovered = load(str(out), dtype=run.loaded.ref.dtype, device=str(run.loaded.model.device))
+    evaluator = Evaluator(recovered, run.store, batch_size=run.config.batch_size)
+    for task in run.tasks:
+        run.verdicts((), task, evaluator)
+    trained = (read_recipe(out) or {})["finetune"]
+    entry = {"name": kind, **plan, "fingerprint": recovered.ref.fingerprint, "settings": asdict(settings)}
+    entry |= {"examples": trained["examples"], "dropped": dropped, "trained_tokens": trained["trained_tokens"]}
+    entry |= {"seconds": spent}
+    run.store.put("recovered", (run.store.get("recovered") or {}) | {name: entry})
+
+
+def speed(run: Run, rankings: Rankings) -> None:
+    """Base and pruned models timed against each other; layers taken by the recovery method."""
+    if run.store.get("speed"):
+        return
+    order = rankings[run.config.recovery_method].order
+    variants = [(), *(tuple(order[:count]) for count in sorted(set(counts(run.config, run.loaded.depth).values())))]
+    measured = timings(run.loaded.model, variants, run.config.speed_repeats)
+    run.store.put("speed", [asdict(timing) for timing in measured])
