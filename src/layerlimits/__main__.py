@@ -1,0 +1,5 @@
+"""`python -m layerlimits` is `layerlimits`."""
+
+from layerlimits.cli import main
+
+main()

@@ -1,0 +1,154 @@
+"""`kill -9` at ten random moments: the resumed study ends with the results of an undisturbed one."""
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from layerlimits.reference.tokenizer import build
+from layerlimits.store import Store
+
+_KILLS = 10
+_SETTINGS = """
+tasks = ["facts", "brackets", "inference_choice"]
+select_tasks = ["facts_choice", "inference_choice"]
+ratios = [0.25, 0.5]
+limit = 40
+select_items = 6
+calibration_items = 8
+batch_size = 4
+speed_repeats = 3
+[recovery]
+items = 48
+kinds = ["full", "lora"]
+"""
+
+
+def _start(model: Path, config: Path, out: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "layerlimits", "study", str(model), "--config", str(config), "--out", str(out)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def _finish(process: subprocess.Popen[bytes]) -> None:
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors.decode()[-2000:]
+
+
+def _count(folder: Path) -> int:
+    """Responses committed so far."""
+    if not (folder / "run.sqlite").exists():
+        return 0
+    try:
+        with sqlite3.connect(f"file:{folder / 'run.sqlite'}?mode=ro", uri=True) as database:
+            return int(database.execute("SELECT COUNT(*) FROM responses").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0
+
+
+def _kill_at_random(process: subprocess.Popen[bytes], out: Path, rng: random.Random, total: int) -> bool:
+    """Let it commit a random share of the work and a moment more, then kill; False if it ended before."""
+    wanted = _count(out) + rng.randint(1, total // _KILLS)
+    deadline = time.monotonic() + 40
+    while _count(out) < wanted and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(rng.random() * 1.5)
+    if process.poll() is not None:
+        return False
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    return True
+
+
+def _exported(folder: Path) -> str:
+    with Store(folder) as store:
+        rows = [json.dumps(row, sort_keys=True) for row in store.export()]
+        kept = {name: store.get(name) for name in ("plans", "tasks")}
+        return "\n".join([*rows, json.dumps(kept, sort_keys=True)])
+
+
+def _results(folder: Path) -> dict[str, object]:
+    """What the report shows, without times."""
+    with Store(folder) as store:
+        results = store.get("results")
+    assert results is not None
+    for entry in results["methods"] + results["recovery"]:
+        entry.pop("seconds")
+    return {key: results[key] for key in results if key not in ("created", "command", "stages", "speed")}
+
+
+def _answered(folder: Path) -> int:
+    with sqlite3.connect(folder / "run.sqlite") as database:
+        return int(database.execute("SELECT SUM(items) FROM times").fetchone()[0])
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model that writes characters and often ends its answers: recovery needs finished ones."""
+    torch.manual_seed(0)
+    tokenizer = build()
+    shape = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_attention_heads=2,
+        num_hidden_layers=4,
+        max_position_embeddings=512,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        tie_word_embeddings=False,
+        initializer_range=0.3,
+    )
+    network = LlamaForCausalLM(shape)
+    with torch.no_grad():
+        head = network.lm_head.weight
+        end, first_character = tokenizer.eos_token_id, len(tokenizer) - 96
+        head[end] *= 2
+        head[:end] = 0
+        head[end + 1 : first_character] = 0
+    folder = tmp_path_factory.mktemp("talkative") / "model"
+    network.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Settings of a small study with every stage."""
+    path = tmp_path_factory.mktemp("settings") / "study.toml"
+    path.write_text(_SETTINGS)
+    return path
+
+
+def test_killed_ten_times_and_resumed_equals_undisturbed(model: Path, config: Path, tmp_path: Path) -> None:
+    calm, shaken = tmp_path / "calm" / "run", tmp_path / "shaken" / "run"
+    _finish(_start(model, config, calm))
+    total = _count(calm)
+    rng = random.Random(os.environ.get("KILL_SEED", "1"))
+    kills = sum(_kill_at_random(_start(model, config, shaken), shaken, rng, total) for _ in range(_KILLS))
+    _finish(_start(model, config, shaken))
+    assert kills >= _KILLS // 2, "the study ended before it could be killed often enough"
+    assert _exported(shaken) == _exported(calm)
+    assert _results(shaken) == _results(calm)
+    # A kill between an answer's commit and its time's may lose a time, never repeat an answer.
+    assert _answered(calm) == total
+    assert _answered(shaken) <= total
+
+
+def test_a_finished_study_run_again_computes_nothing(model: Path, config: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    _finish(_start(model, config, out))
+    before, answered = _exported(out), _answered(out)
+    _finish(_start(model, config, out))
+    assert _exported(out) == before
+    assert _answered(out) == answered

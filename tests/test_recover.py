@@ -1,0 +1,104 @@
+"""The whole of `recover`: parent and pruned folder in, recovered folder out."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from recovery_models import EXAMPLES, LEARNING, QUICK, listed, prompts, weights
+
+from layerlimits.engines.transformers import transformers as engine
+from layerlimits.errors import UserError
+from layerlimits.evaluate import encode
+from layerlimits.models.load import Loaded, load
+from layerlimits.models.save import RECIPE, read_recipe
+from layerlimits.recovery.recover import recover
+from layerlimits.reference.tokenizer import build
+from layerlimits.types import Sample
+
+pytest_plugins = ["recovery_fixtures"]
+
+COLOURS = listed("colours", prompts(*(example.prompt for example in EXAMPLES)), (Sample("else", "", "evaluate"),))
+
+
+def run_recover(pruned: Path, parent: Loaded, out: Path, **changes: Any) -> dict[str, Any]:
+    arguments = {"tasks": [COLOURS], "limit": 6, "settings": QUICK, "max_new_tokens": 5, "device": "cpu", **changes}
+    return recover(str(pruned), str(parent.folder), out, **arguments)
+
+
+@pytest.mark.usefixtures("save_each_step")
+def test_recover_resumes_and_leaves_only_the_model(pruned: Path, taught: Loaded, tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+
+    def interrupt(stage: str, done: int, total: int) -> None:
+        told.append((stage, done, total))
+        if told[-1] == ("finetuning", 4, 10):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_recover(pruned, taught, tmp_path / "out", progress=interrupt)
+    assert [path.name for path in tmp_path.iterdir()] == [".out.run"]
+    assert told[0] == ("answering", 6, 6)
+    again: list[tuple[str, int, int]] = []
+    result = run_recover(
+        pruned, taught, tmp_path / "out", progress=lambda *at: again.append(at), command="layerlimits recover"
+    )
+    assert again[0] == ("finetuning", 4, 10)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert result.pop("seconds") > 0
+    assert result == {
+        "model": str(tmp_path / "out"),
+        "parent": str(taught.folder),
+        "pruned": str(pruned),
+        "examples": 5,
+        "dropped": 1,
+        "trained_tokens": 4 * (4 + 5 + 5 + 5 + 5),
+    }
+    recipe = read_recipe(tmp_path / "out") or {}
+    assert (recipe["removed"], recipe["base_fingerprint"]) == ([0, 1], taught.ref.base_fingerprint)
+    assert recipe["command"] == "layerlimits recover"
+    run_recover(pruned, taught, tmp_path / "whole", run=tmp_path / "kept")
+    assert weights(tmp_path / "whole") == weights(tmp_path / "out")
+    assert (tmp_path / "kept" / "run.sqlite").exists()
+    assert not (tmp_path / "kept" / "finetune").exists()
+
+
+def test_recover_brings_answers_back(pruned: Path, taught: Loaded, tmp_path: Path) -> None:
+    samples = prompts(*(example.prompt for example in EXAMPLES))
+
+    def right(loaded: Loaded) -> int:
+        ids = [encode(loaded.tokenizer, sample).ids for sample in samples]
+        written = engine(loaded.model, loaded.tokenizer).generate(ids, 8)
+        return sum(response.text == example.answer for response, example in zip(written, EXAMPLES, strict=True))
+
+    run_recover(pruned, taught, tmp_path / "out", settings=replace(LEARNING, epochs=30), max_new_tokens=8)
+    assert right(taught) == 6
+    assert right(load(str(pruned), device="cpu")) < 6
+    assert right(load(str(tmp_path / "out"), device="cpu")) == 6
+
+
+def test_recover_refuses_what_cannot_work(pruned: Path, taught: Loaded, base: Loaded, tmp_path: Path) -> None:
+    def refused(words: str, pruned: Path = pruned, parent: Loaded = taught, **changes: Any) -> None:
+        with pytest.raises(UserError) as caught:
+            run_recover(pruned, parent, changes.pop("out", tmp_path / "out"), **changes)
+        assert words in str(caught.value)
+        assert not (tmp_path / "out").exists()
+
+    refused("already exists and is not empty", out=pruned)
+    refused("has 4 layers and its parent", pruned=taught.folder)
+    refused("has 4: nothing was pruned", pruned=taught.folder)
+    refused(f"was pruned from {taught.folder} ({taught.ref.base_fingerprint[:12]}), not from", parent=base)
+    leaking = listed("leaking", prompts("a", "b"), (Sample("b", "", "evaluate"),))
+    refused("1 of 2 training prompts are among the 1 evaluated ones", tasks=[leaking])
+    other = tmp_path / "other"
+    shutil.copytree(pruned, other)
+    (other / RECIPE).unlink()
+    template = (other / "chat_template.jinja").read_text()
+    (other / "chat_template.jinja").write_text(template + " ")
+    refused("have other chat templates", pruned=other)
+    (other / "chat_template.jinja").write_text(template)
+    tokenizer = build()
+    tokenizer.add_tokens(["word"])
+    tokenizer.save_pretrained(other)
+    refused("has 358 tokens, ", pruned=other)
