@@ -1,5 +1,6 @@
 """The one paragraph at the top of a report, made from its figures."""
 
+import math
 from typing import Any
 
 _KEPT = 0.9
@@ -114,7 +115,7 @@ def _points(rows: list[dict[str, Any]]) -> tuple[float, float]:
 
 
 def _gain(entry: dict[str, Any]) -> float:
-    return sum(row["recovered"]["estimate"] - row["pruned"]["estimate"] for row in entry["tasks"])
+    return math.fsum(row["recovered"]["estimate"] - row["pruned"]["estimate"] for row in entry["tasks"])
 
 
 def _layers(count: int) -> str:

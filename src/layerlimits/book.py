@@ -15,11 +15,11 @@ class Book:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.manifest = store.get("manifest")
-        if self.manifest is None or store.get("tasks") is None:
+        manifest: dict[str, Any] | None = store.get("manifest")
+        if manifest is None or store.get("tasks") is None:
             raise UserError(f"{store.folder} holds no study", "give the folder of a `layerlimits study`")
         self.tasks: list[dict[str, Any]] = store.get("tasks") or []
-        made = self.manifest
+        self.manifest = made = manifest
         self.ref = ModelRef(made["model"], made["base_fingerprint"], made["revision"], (), made["dtype"])
         self._read: dict[tuple[str, str], Answers] = {}
         self._contents: dict[str, dict[str, dict[str, Any]]] = {}

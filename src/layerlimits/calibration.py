@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -75,6 +76,6 @@ def _pair(file: Path, number: int, line: str) -> tuple[str, str]:
 def _encode(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) -> Sequence[int]:
     if answer and tokenizer.chat_template:
         talk = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
-        encoded = tokenizer.apply_chat_template(talk, return_dict=True)
+        encoded: Any = tokenizer.apply_chat_template(talk, return_dict=True)
         return list(encoded["input_ids"])
     return list(tokenizer(f"{prompt}\n{answer}" if answer else prompt)["input_ids"])

@@ -122,7 +122,8 @@ class Evaluator:
 
     def _commit(self, task: Task, batch: list[Prompt], keys: dict[str, Key]) -> None:
         """Ask the whole batch, even where part of it is stored (from a run with other limits): rounding depends on
-        the batch. Only what is missing is written."""
+        the batch. Only what is missing is written.
+        """
         began = time.perf_counter()
         responses = ask(self.engine, task, batch)
         spent = time.perf_counter() - began

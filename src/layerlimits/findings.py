@@ -28,13 +28,14 @@ def findings(store: Store) -> dict[str, Any]:
             f"{store.folder} holds no finished task of the unpruned model", "resume it with `layerlimits study`"
         )
     pruned, classes = list(_pruned(book)), list(_classes(book))
+    manifest = book.manifest
     results: dict[str, Any] = {
-        "made_by": book.manifest["made_by"],
+        "made_by": manifest["made_by"],
         "created": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "command": book.manifest["command"],
-        "preset": book.manifest["config"]["preset"],
-        "seed": book.manifest["config"]["seed"],
-        "config": book.manifest["config"],
+        "command": manifest["command"],
+        "preset": manifest["config"]["preset"],
+        "seed": manifest["config"]["seed"],
+        "config": manifest["config"],
         "calibration": (store.get("calibration") or {})["source"],
         "model": store.get("base"),
         "tasks": tasks,
@@ -174,7 +175,7 @@ def _median(values: Sequence[float]) -> Figure:
 
 
 def _samples(book: Book) -> Iterator[dict[str, Any]]:
-    """Items the unpruned model gets right, first those that the pruned one lost, with every compared model's answer."""
+    """Items the unpruned model gets right, first those that the pruned one lost, with each model's answer."""
     entries = book.recovered()
     if not entries:
         return

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 
 from layerlimits.models.load import parameter_count, weight_bytes
 from layerlimits.models.remove import without_layers
@@ -42,7 +42,7 @@ def timings(model: PreTrainedModel, variants: Sequence[tuple[int, ...]], repeats
     ]
 
 
-def _generate(model: PreTrainedModel, prompts: torch.Tensor) -> Any:
+def _generate(model: Any, prompts: torch.Tensor) -> Any:
     return model.generate(
         prompts,
         attention_mask=torch.ones_like(prompts),
@@ -82,6 +82,7 @@ def _facts(model: PreTrainedModel, removed: tuple[int, ...], prompts: torch.Tens
         return parameter_count(model), weights, memory
 
 
-def _cache_bytes(cache: DynamicCache) -> int:
-    tensors = [tensor for layer in cache.layers for tensor in (layer.keys, layer.values) if tensor is not None]
+def _cache_bytes(cache: Any) -> int:
+    """Bytes of the keys and values of a transformers cache; layers of other kinds count with the tensors they hold."""
+    tensors = [tensor for layer in cache.layers for tensor in vars(layer).values() if isinstance(tensor, torch.Tensor)]
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

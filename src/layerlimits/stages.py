@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from layerlimits.evaluate import Evaluator
 from layerlimits.methods import Context, described
@@ -121,7 +121,9 @@ def recover(run: Run, rankings: Rankings) -> None:
                 _recover_one(run, plan, kind, examples, dropped)
 
 
-def _recover_one(run: Run, plan: dict[str, Any], kind: str, examples: Sequence[Any], dropped: int) -> None:
+def _recover_one(
+    run: Run, plan: dict[str, Any], kind: Literal["full", "lora"], examples: Sequence[Any], dropped: int
+) -> None:
     from layerlimits.recovery.finetune import Finetune, finetune
 
     name = f"{plan['method']}-{plan['layers']}-{kind}"

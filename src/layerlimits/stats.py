@@ -86,7 +86,7 @@ def _resampled(base: Values, other: Values, chance: float) -> tuple[float, Value
 
 
 def _spread(other: Values, base: float, chance: float) -> Values:
-    """Values between Wilson's bounds on the other model's mean, as ratios: stands in for a bootstrap without variation."""
+    """Ratios between Wilson's bounds on the other model's mean: stand in for a bootstrap without variation."""
     low, high = _wilson(other)
     tail = _TAILS[0] / 100
     edge = np.linspace(-tail / (1 - 2 * tail), 1 + tail / (1 - 2 * tail), _RESAMPLES)

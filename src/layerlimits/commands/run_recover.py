@@ -58,5 +58,5 @@ def show(results: dict[str, Any]) -> None:
     """One line for people."""
     print(
         f"{results['model']}: {results['pruned']} finetuned on {results['examples']} answers of {results['parent']} "
-        f"({results['trained_tokens']:,} answer tokens, {results['dropped']} answers dropped, {results['seconds']:.0f} s)"
+        f"({results['trained_tokens']:,} answer tokens, {results['dropped']} dropped, {results['seconds']:.0f} s)"
     )

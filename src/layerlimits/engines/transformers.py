@@ -1,5 +1,7 @@
 """Greedy generation and log-likelihoods with transformers itself, one batch at a time."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -12,7 +14,7 @@ class transformers:  # noqa: N801  # a plug-in is named like its file
     """Runs the model as it is at the time of the call: layers skipped by a view stay skipped here."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._model = model
+        self._model: Any = model
         self._tokenizer = tokenizer
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         ends = model.generation_config.eos_token_id
@@ -62,7 +64,7 @@ class transformers:  # noqa: N801  # a plug-in is named like its file
 
     def _response(self, tokens: list[int], *, stopped: bool) -> Response:
         text = self._tokenizer.decode(tokens, skip_special_tokens=True)
-        return Response(text, tuple(tokens), "stop" if stopped else "length")
+        return Response(str(text), tuple(tokens), "stop" if stopped else "length")
 
     @torch.no_grad()
     def choose(self, prompts: list[list[int]], choices: list[list[list[int]]]) -> list[Response]:

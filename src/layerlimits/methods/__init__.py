@@ -1,7 +1,7 @@
 """Methods rank layers by how well a model can do without them. One file each, exporting one function.
 
-A method is `def name(context: Context, *, option=default, ...) -> Ranking`. Its docstring gives the formula and ends with
-a line `Source:` and a line `Cost:`. Everything is in the base model's numbering.
+A method is `def name(context: Context, *, option=default, ...) -> Ranking`. Its docstring gives the formula and ends
+with a line `Source:` and a line `Cost:`. Everything is in the base model's numbering.
 """
 
 import inspect

@@ -15,8 +15,8 @@ def task_score(context: Context) -> Ranking:
 
     score(S) = mean over tasks of (task score without the layers S) / (task score of the unpruned model)
 
-    Scored on the select split. Layer 0 is protected unless told otherwise, ties go to the later layer. `scores` are those
-    of the first round; `detail` keeps every round.
+    Scored on the select split. Layer 0 is protected unless told otherwise, ties go to the later layer. `scores` are
+    those of the first round; `detail` keeps every round.
 
     Raises:
         UserError: the unpruned model scores 0 on every task, or more rounds than unprotected layers.

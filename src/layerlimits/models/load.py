@@ -34,7 +34,7 @@ class Loaded:
 
 
 def pick_device(device: str) -> str:
-    """"auto" is the GPU if there is one.
+    """The device, where "auto" is the GPU if there is one.
 
     Raises:
         UserError: a device torch does not know or this machine does not have.
@@ -49,7 +49,7 @@ def pick_device(device: str) -> str:
 
 
 def pick_dtype(dtype: str, config: dict[str, Any], device: str) -> str:
-    """"auto" is float32 on a CPU and the checkpoint's own type on a GPU.
+    """The type, where "auto" is float32 on a CPU and the checkpoint's own type on a GPU.
 
     Raises:
         UserError: a type that is not one of float32, bfloat16, float16.
@@ -82,8 +82,10 @@ def load(model: str, *, revision: str | None = None, dtype: str = "auto", device
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{model} cannot be loaded: {reason}", "check the folder, or download the model again") from None
-    network = network.to(where).eval()
+        raise UserError(
+            f"{model} cannot be loaded: {reason}", "check the folder, or download the model again"
+        ) from None
+    network = network.to(torch.device(where)).eval()
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     stack = find_stack(network)

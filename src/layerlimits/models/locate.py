@@ -37,7 +37,7 @@ def locate(model: str, revision: str | None = None) -> Path:
 
 def _download(model: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(model, revision=revision, allow_patterns=_HUB_FILES))
@@ -126,7 +126,9 @@ def weight_files(folder: Path) -> list[Path]:
     if not files:
         pickled = sorted(folder.glob("*.bin")) + sorted(folder.glob("*.pt"))
         why = f" (only {pickled[0].name}, a pickle that could run code)" if pickled else ""
-        raise UserError(f"{folder} has no safetensors weights{why}", "convert it with save_pretrained on a safe machine")
+        raise UserError(
+            f"{folder} has no safetensors weights{why}", "convert it with save_pretrained on a safe machine"
+        )
     return files
 
 

@@ -69,7 +69,8 @@ def check_protected(protected: Iterable[int], depth: int) -> None:
     if unknown:
         names = ", ".join(map(str, unknown))
         raise UserError(
-            f"protected layer {names} does not exist: the model has {depth} layers", f"use numbers from 0 to {depth - 1}"
+            f"protected layer {names} does not exist: the model has {depth} layers",
+            f"use numbers from 0 to {depth - 1}",
         )
 
 
@@ -122,7 +123,7 @@ def _renumber(layers: nn.ModuleList, numbers: Iterable[int]) -> None:
     for layer, number in zip(layers, numbers, strict=True):
         for module in layer.modules():
             if hasattr(module, "layer_idx"):
-                module.layer_idx = number
+                module.layer_idx = number  # type: ignore[assignment]  # torch takes any attribute for a tensor
 
 
 def remove(model: PreTrainedModel, removed: Iterable[int]) -> None:

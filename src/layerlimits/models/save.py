@@ -1,7 +1,6 @@
 """Writing a pruned checkpoint that stock transformers loads, with the recipe of how it came to be."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -68,7 +67,7 @@ def write_checkpoint(model: PreTrainedModel, origin: Path, out: Path, about: dic
     (partial / RECIPE).write_text(json.dumps(about, indent=1) + "\n")
     if out.exists():
         out.rmdir()
-    os.replace(partial, out)
+    partial.replace(out)
     return out
 
 

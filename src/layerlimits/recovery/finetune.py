@@ -148,7 +148,8 @@ def _clean(work: Path) -> None:
 
 def _copy(loaded: Loaded, removed: tuple[int, ...], settings: Finetune) -> PreTrainedModel:
     """A pruned copy. Weights that train are float32, since small steps vanish in the rounding of shorter types; the
-    adapters of LoRA are so of themselves, but float16 under them would lose small gradients."""
+    adapters of LoRA are so of themselves, but float16 under them would lose small gradients.
+    """
     with without_layers(loaded.model, removed) as pruned:
         model = deepcopy(pruned)
     wide = settings.kind == "full" or loaded.ref.dtype == "float16"

@@ -11,7 +11,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-from datasets import Dataset  # type: ignore[import-untyped]  # datasets ships no types
+from datasets import Dataset
 from peft import LoraConfig
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback

@@ -1,7 +1,6 @@
 """Trains the reference model by `recipe.toml`: on two CPU cores, killable at any moment, resuming from its state."""
 
 import json
-import os
 import random
 import time
 import tomllib
@@ -81,7 +80,7 @@ class Trainer:
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
         torch.save(state, self.work / "state.tmp")
-        os.replace(self.work / "state.tmp", self.work / "state.pt")
+        (self.work / "state.tmp").replace(self.work / "state.pt")
 
     def position(self) -> tuple[Phase, float] | None:
         """The phase of the current step and how far into it we are, 0 to 1; None when the recipe is done."""
@@ -153,7 +152,7 @@ def grow(model: LlamaForCausalLM, layers: int) -> None:
     model.model.layers = nn.ModuleList(grown)
     model.config = model.model.config = fresh.config
     for number, layer in enumerate(grown):
-        layer.self_attn.layer_idx = number
+        layer.self_attn.layer_idx = number  # type: ignore[union-attr]  # a ModuleList forgets its modules' type
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """One-line functions of integers, judged on hidden inputs without running any code.
 
-The answer is parsed, and a walk over a whitelist of syntax nodes computes it. Nothing else is reachable: no name but the
-argument, no call but abs, max and min, no power, no string, no attribute.
+The answer is parsed, and a walk over a whitelist of syntax nodes computes it. Nothing else is reachable: no name but
+the argument, no call but abs, max and min, no power, no string, no attribute.
 """
 
 import ast

@@ -16,7 +16,7 @@ def after_marker(text: str) -> str | None:
 
 def last_number(text: str) -> str | None:
     """The last number anywhere in the text; a minus sign counts where it follows no digit."""
-    found = [match for match in _NUMBER.finditer(text)]
+    found = list(_NUMBER.finditer(text))
     if not found:
         return None
     match = found[-1]

@@ -4,7 +4,24 @@ import random
 
 from layerlimits.world.problem import Problem
 
-NAMES = ("Mia", "Leo", "Ada", "Ben", "Zoe", "Sam", "Ivy", "Max", "Eva", "Tom", "Lia", "Jon", "Amy", "Kai", "Nina", "Otto")
+NAMES = (
+    "Mia",
+    "Leo",
+    "Ada",
+    "Ben",
+    "Zoe",
+    "Sam",
+    "Ivy",
+    "Max",
+    "Eva",
+    "Tom",
+    "Lia",
+    "Jon",
+    "Amy",
+    "Kai",
+    "Nina",
+    "Otto",
+)
 ITEMS = ("pens", "apples", "books", "coins", "cards", "shells", "stamps", "eggs", "stones", "plums", "keys", "beads")
 
 _MORE = ("{name} buys {k} more.", "{name} finds {k} more.", "Then {k} more arrive.", "A friend brings {k}.")

@@ -1,0 +1,224 @@
+"""The report's figures, as Plotly JSON."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+# Okabe and Ito's palette: told apart by colour-blind readers.
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
+_MARKERS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "hexagon")
+_GRID = "#e6e8ec"
+_KIND_TITLES = {"generation": "generation", "choice": "multiple choice, corrected for chance"}
+
+Row = dict[str, Any]
+
+
+def _style(figure: go.Figure, height: int, y_title: str | None = None) -> go.Figure:
+    figure.update_layout(
+        height=height,
+        margin={"l": 56, "r": 16, "t": 36, "b": 48},
+        paper_bgcolor="white",
+        plot_bgcolor="white",
+        font={"family": "system-ui, sans-serif", "size": 13, "color": "#1c2430"},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.06, "x": 0},
+        hovermode="closest",
+    )
+    figure.update_xaxes(gridcolor=_GRID, zeroline=False, linecolor="#9aa3b0")
+    figure.update_yaxes(gridcolor=_GRID, zeroline=False, linecolor="#9aa3b0")
+    if y_title:
+        figure.update_layout(yaxis_title=y_title)
+    return figure
+
+
+def _spread(figures: Sequence[Row]) -> dict[str, Any]:
+    """Error bars of figures with low and high."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [max(0.0, one["high"] - one["estimate"]) for one in figures],
+        "arrayminus": [max(0.0, one["estimate"] - one["low"]) for one in figures],
+        "thickness": 1,
+        "width": 3,
+    }
+
+
+def _hover(figures: Sequence[Row]) -> list[list[float]]:
+    return [[one["low"], one["high"], one["n"]] for one in figures]
+
+
+_HOVER = "%{y:.2f} (%{customdata[0]:.2f} to %{customdata[1]:.2f}, n = %{customdata[2]})<extra>%{fullData.name}</extra>"
+
+
+def sweep(results: Row) -> go.Figure | None:
+    """Retention against the skipped layer, a line a task; choice tasks dashed."""
+    if not results["sweep"]:
+        return None
+    figure = go.Figure()
+    for number, task in enumerate(results["tasks"]):
+        rows = [row for row in results["sweep"] if row["task"] == task["name"] and row["retention"]]
+        kept = [row["retention"] for row in rows]
+        figure.add_scatter(
+            x=[row["layer"] for row in rows],
+            y=[one["estimate"] for one in kept],
+            customdata=_hover(kept),
+            hovertemplate="layer %{x}: " + _HOVER,
+            name=task["name"],
+            mode="lines+markers",
+            line={"color": _COLORS[number % 8], "dash": "dash" if task["kind"] == "choice" else "solid", "width": 2},
+            marker={"symbol": _MARKERS[number % 8], "size": 7},
+        )
+    figure.add_hline(y=1, line={"color": "#9aa3b0", "width": 1})
+    figure.update_xaxes(title="layer skipped", dtick=1 if results["model"]["layers"] <= 32 else None)
+    return _style(figure, 460, "retention (score / unpruned score)")
+
+
+def methods(results: Row) -> go.Figure | None:
+    """Retention against removed layers, a line a method, a panel a class."""
+    kinds = [kind for kind in _KIND_TITLES if any(row["kind"] == kind for row in results["classes"])]
+    if not kinds:
+        return None
+    titles = [_KIND_TITLES[kind] for kind in kinds]
+    figure = make_subplots(cols=len(kinds), shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.04)
+    for column, kind in enumerate(kinds, 1):
+        for number, method in enumerate(_methods(results["classes"])):
+            rows = [row for row in results["classes"] if (row["kind"], row["method"]) == (kind, method)]
+            figure.add_trace(_line(rows, method, number, legend=column == 1), row=1, col=column)
+    figure.add_hline(y=1, line={"color": "#9aa3b0", "width": 1})
+    figure.add_hline(y=0.9, line={"color": "#9aa3b0", "width": 1, "dash": "dot"})
+    figure.update_xaxes(title="layers removed")
+    _style(figure, 440, "mean retention over tasks")
+    return figure.update_layout(legend={"y": 1.12}, margin={"t": 70})
+
+
+def _methods(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(row["method"] for row in rows))
+
+
+def _line(rows: Sequence[Row], method: str, number: int, *, legend: bool) -> go.Scatter:
+    kept = [(row["layers"], row.get("corrected") or row["retention"]) for row in rows]
+    figures = [one for _, one in kept if one]
+    return go.Scatter(
+        x=[layers for layers, one in kept if one],
+        y=[one["estimate"] for one in figures],
+        error_y=_spread(figures),
+        customdata=_hover(figures),
+        hovertemplate="%{x} layers: " + _HOVER,
+        name=method,
+        legendgroup=method,
+        showlegend=legend,
+        mode="lines+markers",
+        line={"color": _COLORS[number % 8], "width": 2},
+        marker={"symbol": _MARKERS[number % 8], "size": 8},
+    )
+
+
+def by_task(results: Row) -> go.Figure | None:
+    """Retention against removed layers for one task at a time, chosen from a menu."""
+    tasks = [task["name"] for task in results["tasks"] if any(row["task"] == task["name"] for row in results["pruned"])]
+    if not tasks:
+        return None
+    names = _methods(results["pruned"])
+    figure = go.Figure()
+    for at, task in enumerate(tasks):
+        for number, method in enumerate(names):
+            rows = [row for row in results["pruned"] if (row["task"], row["method"]) == (task, method)]
+            trace = _line([{**row, "corrected": None} for row in rows], method, number, legend=True)
+            figure.add_trace(trace.update(visible=at == 0))
+    buttons = [
+        {"label": task, "method": "update", "args": [{"visible": [name == task for name in tasks for _ in names]}]}
+        for task in tasks
+    ]
+    figure.update_layout(updatemenus=[{"buttons": buttons, "x": 1, "xanchor": "right", "y": 1.22, "yanchor": "top"}])
+    figure.add_hline(y=1, line={"color": "#9aa3b0", "width": 1})
+    figure.update_xaxes(title="layers removed")
+    return _style(figure, 400, "retention")
+
+
+def recovery(results: Row, removed: Sequence[int]) -> go.Figure:
+    """Scores by task of the base, the pruned model and its finetuned ones."""
+    entries = [entry for entry in results["recovery"] if entry["removed"] == list(removed)]
+    tasks = [row["task"] for row in entries[0]["tasks"]]
+    bars = [("unpruned", "#9aa3b0", [row["base"] for row in entries[0]["tasks"]])]
+    bars.append((f"without {len(removed)} layers", _COLORS[1], [row["pruned"] for row in entries[0]["tasks"]]))
+    for entry, color in zip(entries, (_COLORS[0], _COLORS[2], _COLORS[3]), strict=False):
+        bars.append((f"finetuned ({entry['name']})", color, [row["recovered"] for row in entry["tasks"]]))
+    figure = go.Figure()
+    for name, color, figures in bars:
+        figure.add_bar(
+            x=tasks,
+            y=[one["estimate"] for one in figures],
+            error_y=_spread(figures),
+            customdata=_hover(figures),
+            hovertemplate="%{x}: " + _HOVER,
+            name=name,
+            marker={"color": color},
+        )
+    figure.update_yaxes(range=[0, 1.05])
+    return _style(figure, 400, "score")
+
+
+# Of the diagnostics, what is drawn against the skipped layer: measure, task, name.
+_DRAWN = (
+    ("rep-3", "word_problems", "repetition (rep-3), word problems"),
+    ("truncated", "word_problems", "cut at the limit, word problems"),
+    ("balanced", "functions", "brackets balanced, functions"),
+    ("closed before the first error", "brackets", "closed before the first error, brackets"),
+    ("equations that hold", "word_problems", "equations that hold, word problems"),
+    ("exact match", "arithmetic", "exact match, arithmetic"),
+)
+
+
+def diagnostics(results: Row) -> go.Figure | None:
+    """Diagnostic measures against the skipped layer."""
+    found = {(row["model"], row["task"], row["measure"]): row["value"] for row in results["diagnostics"]}
+    figure = go.Figure()
+    for number, (measure, task, name) in enumerate(_DRAWN):
+        layers = range(results["model"]["layers"])
+        points = [(layer, found.get((f"without {layer}", task, measure))) for layer in layers]
+        figures = [one for _, one in points if one]
+        if figures:
+            figure.add_scatter(
+                x=[layer for layer, one in points if one],
+                y=[one["estimate"] for one in figures],
+                customdata=_hover(figures),
+                hovertemplate="layer %{x}: " + _HOVER,
+                name=name,
+                mode="lines+markers",
+                line={"color": _COLORS[number], "width": 2, "dash": "dot" if number < 2 else "solid"},
+                marker={"symbol": _MARKERS[number], "size": 7},
+            )
+    if not figure.data:
+        return None
+    figure.update_xaxes(title="layer skipped", dtick=1 if results["model"]["layers"] <= 32 else None)
+    return _style(figure, 440, "share")
+
+
+def speed(results: Row) -> go.Figure | None:
+    """What is kept against what is gained: mean retention by class over the speed-up, for the timed models."""
+    gains = {tuple(row["removed"]): row["speedup"] for row in results["speed"] if row["speedup"]}
+    figure = go.Figure()
+    for number, kind in enumerate(_KIND_TITLES):
+        rows = [row for row in results["classes"] if row["kind"] == kind and tuple(row["removed"]) in gains]
+        unique = list({tuple(row["removed"]): row for row in rows}.values())
+        kept = [(row, row["corrected"] or row["retention"], gains[tuple(row["removed"])]) for row in unique]
+        kept = [(row, one, gain) for row, one, gain in kept if one]
+        if kept:
+            figure.add_scatter(
+                x=[gain["estimate"] for *_, gain in kept],
+                y=[one["estimate"] for _, one, _ in kept],
+                error_y=_spread([one for _, one, _ in kept]),
+                text=[f"-{row['layers']}" for row, *_ in kept],
+                textposition="top right",
+                customdata=_hover([one for _, one, _ in kept]),
+                hovertemplate="%{text} layers, %{x:.2f} times as fast: " + _HOVER,
+                name=_KIND_TITLES[kind],
+                mode="lines+markers+text",
+                line={"color": _COLORS[number]},
+                marker={"symbol": _MARKERS[number], "size": 8},
+            )
+    if not figure.data:
+        return None
+    figure.update_xaxes(title="decoding speed-up over the unpruned model")
+    return _style(figure, 380, "mean retention")

@@ -1,0 +1,88 @@
+"""Renders the report."""
+
+import json
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from layerlimits.models.locate import check_writable
+from layerlimits.report import figures
+
+# What each section draws; a section whose figure is None says that its stage did not run.
+_FIGURES = {
+    "sweep": figures.sweep,
+    "methods": figures.methods,
+    "by_task": figures.by_task,
+    "diagnostics": figures.diagnostics,
+    "speed": figures.speed,
+}
+
+
+def write(results: dict[str, Any], out: Path) -> Path:
+    """Write the page, whole or not at all.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    check_writable(out.parent, empty=False)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.partial")
+    partial.write_text(render(results))
+    return partial.replace(out)
+
+
+def render(results: dict[str, Any]) -> str:
+    """One self-contained page: style, Plotly and data are inside; every text of a model or a user is escaped."""
+    drawn = {name: figure for name, draw in _FIGURES.items() if (figure := draw(results)) is not None}
+    removals = list(dict.fromkeys(tuple(entry["removed"]) for entry in results["recovery"] if entry["tasks"]))
+    recovered = {f"recovery_{number}": figures.recovery(results, removed) for number, removed in enumerate(removals)}
+    charts = {name: _json(json.loads(figure.to_json())) for name, figure in (drawn | recovered).items()}
+    return _template().render(
+        r=results,
+        charts=charts,
+        recovered=list(zip(recovered, removals, strict=True)),
+        css=Markup(_read("report.css")),
+        plotly=Markup(get_plotlyjs()),
+    )
+
+
+def _json(content: Any) -> Markup:
+    """JSON that no text in it can end the script element of."""
+    return Markup(json.dumps(content).replace("<", "\\u003c"))
+
+
+def _read(name: str) -> str:
+    return files("layerlimits.report").joinpath(name).read_text()
+
+
+@cache
+def _template() -> Any:
+    # Autoescape is on: prompts and answers are text of others.
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"fig": _fig, "percent": _percent, "bytes": _bytes}
+    return environment.from_string(_read("report.html.j2"))
+
+
+def _fig(figure: dict[str, Any] | None) -> Markup:
+    """A figure with its interval, for a table cell."""
+    if figure is None:
+        return Markup('<span class="none">&ndash;</span>')
+    low, high = figure["low"], figure["high"]
+    return Markup('{:.3f} <span class="interval">{:.2f}&ndash;{:.2f}</span>').format(figure["estimate"], low, high)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}%"
+
+
+def _bytes(count: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.2f} GB"
