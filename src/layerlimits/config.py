@@ -19,8 +19,8 @@ class RecoverySettings(BaseModel):
     """Finetuning of pruned models on the unpruned model's answers.
 
     `kinds` may hold "full" and "lora", or nothing. The models pruned by `method` (task_score where it is among the
-    study's methods, else the first of them) at `ratios` (else the one nearest to a quarter) are recovered. `items` training
-    prompts are answered, and read `epochs` times.
+    study's methods, else the first of them) at `ratios` (else the one nearest to a quarter) are recovered. `items`
+    training prompts are answered, and read `epochs` times.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -214,4 +214,7 @@ def _notes(store: Store) -> Iterator[str]:
     calibration = store.get("calibration") or {}
     yield f"Calibration text: {len(calibration['hashes'])} items of {calibration['source']}; none of them is evaluated."
     yield "Decoding is greedy. Selection, calibration, training and evaluation items are disjoint by content hash."
-    yield "Intervals are 95%: Wilson's for rates, paired bootstrap over items for retention; speeds show median and range."
+    yield (
+        "Intervals are 95%: Wilson's for rates, paired bootstrap over items for retention; "
+        "speeds show median and range."
+    )

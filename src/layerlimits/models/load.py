@@ -85,7 +85,7 @@ def load(model: str, *, revision: str | None = None, dtype: str = "auto", device
         raise UserError(
             f"{model} cannot be loaded: {reason}", "check the folder, or download the model again"
         ) from None
-    network = network.to(torch.device(where)).eval()
+    network.to(torch.device(where)).eval()  # type: ignore[arg-type]  # transformers hides the types of `to`
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     stack = find_stack(network)

@@ -66,7 +66,7 @@ def quiet() -> Iterator[None]:
     """No progress bar, warning or log line of the training libraries inside the block; the caller shows progress."""
     level, bars = logging.root.manager.disable, transformers_logging.is_progress_bar_enabled()
     logging.disable(logging.WARNING)
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # not annotated there
+    transformers_logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -74,7 +74,7 @@ def quiet() -> Iterator[None]:
     finally:
         logging.disable(level)
         if bars:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]  # not annotated there
+            transformers_logging.enable_progress_bar()
 
 
 def is_whole(checkpoint: Path) -> bool:

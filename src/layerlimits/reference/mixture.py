@@ -27,7 +27,7 @@ _MEAN_TOKENS = {
     "functions": 134,
     "brackets": 41,
     "summaries": 205,
-    "inference_choice": 49,
+    "inference_choice": 70,
     "facts": 37,
 }
 _IGNORED = -100
@@ -42,11 +42,9 @@ class Rows:
 
 
 class Mixture:
-    """Problems drawn by the recipe's shares of tokens; the same seed and step always give the same rows."""
+    """Problems drawn by the recipe's shares of tokens; the same seed, step and shares always give the same rows."""
 
-    def __init__(self, shares: dict[str, float], seed: int, tokenizer: PreTrainedTokenizerFast) -> None:
-        self._names = list(shares)
-        self._weights = [shares[name] / _MEAN_TOKENS[name] for name in self._names]
+    def __init__(self, seed: int, tokenizer: PreTrainedTokenizerFast) -> None:
         self._seed = seed
         self._tokenizer = tokenizer
         self._facts = {split: things.facts(split, seed) for split in ("train", "select")}
@@ -67,12 +65,12 @@ class Mixture:
         question = self._tokenizer.encode(text, add_special_tokens=False)
         return question, self._tokenizer.encode(f"{problem.answer}<|end|>", add_special_tokens=False)
 
-    def rows(self, step: int, rows: int, length: int) -> Rows:
+    def rows(self, step: int, rows: int, length: int, shares: dict[str, float]) -> Rows:
         """`rows` rows of `length` tokens; a problem is never cut, the end of a row is padded."""
         rng = random.Random(f"{self._seed}-{step}")
         ids = torch.zeros(rows, length, dtype=torch.long)
         labels = torch.full((rows, length), _IGNORED)
-        waiting = self._draw(rng)
+        waiting = self._draw(rng, shares)
         for row in range(rows):
             at = 0
             while at + len(waiting[0]) + len(waiting[1]) <= length:
@@ -81,11 +79,12 @@ class Mixture:
                 ids[row, at:end] = torch.tensor(question + answer)
                 labels[row, middle:end] = ids[row, middle:end]
                 at = end
-                waiting = self._draw(rng)
+                waiting = self._draw(rng, shares)
         return Rows(ids, labels)
 
-    def _draw(self, rng: random.Random) -> tuple[list[int], list[int]]:
-        name = rng.choices(self._names, self._weights)[0]
+    def _draw(self, rng: random.Random, shares: dict[str, float]) -> tuple[list[int], list[int]]:
+        weights = [share / _MEAN_TOKENS[name] for name, share in shares.items()]
+        name = rng.choices(list(shares), weights)[0]
         return self.encode(self.problem(rng, name))
 
     def held_out(self, name: str, count: int, length: int) -> Rows:

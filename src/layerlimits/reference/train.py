@@ -26,13 +26,14 @@ _HELD_OUT = 100
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training with one depth; the learning rate moves linearly over it."""
+    """A stretch of training with one depth and mix; the learning rate moves linearly over it."""
 
     layers: int
     steps: int
     rows: int
     lr: tuple[float, float]
     skip: float
+    mix: dict[str, float]
 
 
 class Trainer:
@@ -41,9 +42,9 @@ class Trainer:
     def __init__(self, recipe: dict[str, Any], work: Path) -> None:
         torch.manual_seed(recipe["seed"])
         self.recipe, self.work = recipe, work
-        self.phases = [Phase(**{**phase, "lr": tuple(phase["lr"])}) for phase in recipe["phase"]]
+        self.phases = [Phase(**{"mix": recipe["mix"], **phase, "lr": tuple(phase["lr"])}) for phase in recipe["phase"]]
         self.tokenizer = build()
-        self.mixture = Mixture(recipe["mix"], recipe["seed"], self.tokenizer)
+        self.mixture = Mixture(recipe["seed"], self.tokenizer)
         self.model = new_model(recipe["model"], self.phases[0].layers, self.tokenizer)
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         self._optimizers()
@@ -98,12 +99,12 @@ class Trainer:
             self._optimizers()
         began = time.perf_counter()
         lr = phase.lr[0] + (phase.lr[1] - phase.lr[0]) * done_frac
-        rows = self.mixture.rows(self.step, phase.rows, self.recipe["row_tokens"])
+        rows = self.mixture.rows(self.step, phase.rows, self.recipe["row_tokens"], phase.mix)
         rng = random.Random(f"skip-{self.recipe['seed']}-{self.step}")
         left_out = rng.randrange(1, phase.layers) if rng.random() < phase.skip else None
         with without(self.model, left_out):
             loss = answer_loss(self.model, rows)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch's Tensor.backward has no annotations
+            loss.backward()
         for optimizer in self.optimizers:
             optimizer.param_groups[0]["lr"] = lr
             optimizer.step()

@@ -42,13 +42,14 @@ def render(results: dict[str, Any]) -> str:
     removals = list(dict.fromkeys(tuple(entry["removed"]) for entry in results["recovery"] if entry["tasks"]))
     recovered = {f"recovery_{number}": figures.recovery(results, removed) for number, removed in enumerate(removals)}
     charts = {name: _json(json.loads(figure.to_json())) for name, figure in (drawn | recovered).items()}
-    return _template().render(
+    page: str = _template().render(
         r=results,
         charts=charts,
         recovered=list(zip(recovered, removals, strict=True)),
         css=Markup(_read("report.css")),
         plotly=Markup(get_plotlyjs()),
     )
+    return page
 
 
 def _json(content: Any) -> Markup:

@@ -116,15 +116,32 @@ def _others(rng: random.Random, attribute: str, right: str) -> tuple[str, ...]:
 
 
 def same_as(rng: random.Random) -> Problem:
-    """Which thing shares an attribute with another: two recalls and a comparison. The pair is the problem."""
+    """Which of four things shares an attribute with a fifth: recall of all five, and a comparison."""
     attribute = rng.choice(ATTRIBUTES)
-    subject, other = rng.sample(things(), 2)
-    while subject.value(attribute) != other.value(attribute):
-        subject, other = rng.sample(things(), 2)
-    unlike = [thing.name for thing in things() if thing.value(attribute) != subject.value(attribute)]
-    pair = "-".join(sorted((subject.name, other.name)))
-    prompt = f"Which thing has the same {attribute} as the {subject.name}?"
-    return Problem(f"same {attribute} {pair}", prompt, other.name, tuple(rng.sample(unlike, 3)))
+    subject = rng.choice(things())
+    alike = [thing for thing in things() if thing.value(attribute) == subject.value(attribute) and thing != subject]
+    unlike = [thing for thing in things() if thing.value(attribute) != subject.value(attribute)]
+    return _which_of(rng, f"has the same {attribute} as the {subject.name}", alike, unlike)
+
+
+def lives_or_eats(rng: random.Random) -> Problem:
+    """Which of four things lives in, or eats, something of a kind: from "desert" to "where it is hot"."""
+    groups, attribute, told = rng.choice(
+        ((HOMES, "home", "lives where it is {}"), (FOODS, "food", "eats some kind of {}"))
+    )
+    kind = rng.choice(list(groups))
+    alike = [thing for thing in things() if thing.value(attribute) in groups[kind]]
+    unlike = [thing for thing in things() if thing.value(attribute) not in groups[kind]]
+    return _which_of(rng, told.format(kind), alike, unlike)
+
+
+def _which_of(rng: random.Random, told: str, alike: list[Thing], unlike: list[Thing]) -> Problem:
+    """The four things are the problem, in whatever order they are named."""
+    right = rng.choice(alike).name
+    wrong = tuple(thing.name for thing in rng.sample(unlike, 3))
+    a, b, c, d = named = rng.sample((right, *wrong), 4)
+    key = f"which {told} {'-'.join(sorted(named))}"
+    return Problem(key, f"Which of the {a}, {b}, {c} and {d} {told}?", right, wrong)
 
 
 def kind_of(rng: random.Random) -> Problem:
@@ -143,4 +160,4 @@ def kind_of(rng: random.Random) -> Problem:
 
 def inference(rng: random.Random) -> Problem:
     """A question that needs one step of inference over the facts, as a four-way choice."""
-    return kind_of(rng) if rng.random() < 0.5 else same_as(rng)
+    return rng.choice((same_as, lives_or_eats, lives_or_eats, kind_of))(rng)
