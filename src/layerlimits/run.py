@@ -14,7 +14,7 @@ from layerlimits.config import StudyConfig
 from layerlimits.errors import UserError
 from layerlimits.evaluate import Evaluator, encode
 from layerlimits.models.load import Loaded, load, parameter_count, weight_bytes
-from layerlimits.models.locate import check_writable
+from layerlimits.paths import check_writable
 from layerlimits.plan import Cost, Shape
 from layerlimits.progress import Bar
 from layerlimits.store import Store

@@ -14,9 +14,10 @@ from layerlimits.errors import UserError
 from layerlimits.evaluate import Evaluator
 from layerlimits.methods import Context, described
 from layerlimits.models.load import load
-from layerlimits.models.locate import check, check_writable, locate
+from layerlimits.models.locate import check, locate
 from layerlimits.models.remove import check_count, check_layers, check_protected, layers_for_ratio
 from layerlimits.models.save import save_pruned
+from layerlimits.paths import check_writable
 from layerlimits.plugins import find
 from layerlimits.progress import Bar
 from layerlimits.tasks import choose

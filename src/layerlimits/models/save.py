@@ -9,8 +9,8 @@ from transformers import PreTrainedModel
 
 from layerlimits import __version__
 from layerlimits.models.load import Loaded
-from layerlimits.models.locate import check_writable
 from layerlimits.models.remove import without_layers
+from layerlimits.paths import check_writable
 from layerlimits.types import PrunePlan
 
 RECIPE = "layerlimits.json"

@@ -13,9 +13,9 @@ from transformers import PreTrainedModel
 
 from layerlimits.errors import UserError, unknown
 from layerlimits.models.load import Loaded
-from layerlimits.models.locate import check_writable
 from layerlimits.models.remove import without_layers
 from layerlimits.models.save import read_recipe, write_checkpoint
+from layerlimits.paths import check_writable
 from layerlimits.recovery.data import Example
 from layerlimits.recovery.rows import Row, Tick, end_of_turn, to_rows, trained_tokens, training_order
 from layerlimits.types import content_hash

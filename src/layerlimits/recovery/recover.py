@@ -12,8 +12,9 @@ from layerlimits import __version__
 from layerlimits.errors import UserError
 from layerlimits.evaluate import Evaluator
 from layerlimits.models.load import load
-from layerlimits.models.locate import check, check_writable, fingerprint, locate
+from layerlimits.models.locate import check, fingerprint, locate
 from layerlimits.models.save import read_recipe
+from layerlimits.paths import check_writable
 from layerlimits.recovery.data import Example, answer, check_disjoint, training_prompts
 from layerlimits.recovery.finetune import Finetune, finetune
 from layerlimits.store import Store

@@ -10,7 +10,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from layerlimits.models.locate import check_writable
+from layerlimits.paths import check_writable
 from layerlimits.report import figures
 
 # What each section draws; a section whose figure is None says that its stage did not run.

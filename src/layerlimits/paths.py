@@ -1,0 +1,34 @@
+"""Whether an output folder can be written, asked before any work is done."""
+
+import os
+from pathlib import Path
+
+from layerlimits.errors import UserError
+
+
+def check_writable(out: Path, *, empty: bool) -> None:
+    """Refuse an output folder that cannot be written to, or (with `empty`) already holds something.
+
+    Raises:
+        UserError: with the nearest existing folder and what is wrong with it.
+    """
+    if empty and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} already exists and is not empty", "choose another --out, or remove it first")
+    parent = out
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir():
+        raise UserError(f"{out} cannot be made: {parent} is a file", "choose another --out")
+    if not _can_write(parent):
+        raise UserError(f"{out} cannot be written: {parent} is read-only", "choose a writable --out")
+
+
+def _can_write(folder: Path) -> bool:
+    # For root os.access always agrees; only the attempt tells of a read-only file system or folder.
+    probe = folder / f".layerlimits-{os.getpid()}"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError:
+        return False
+    return bool(folder.stat().st_mode & 0o222)

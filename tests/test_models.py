@@ -1,0 +1,164 @@
+"""Removing layers: at run time and on disk it is the same operation, and stock transformers agrees."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig
+
+from layerlimits.errors import UserError
+from layerlimits.models.load import Loaded, load, parameter_count
+from layerlimits.models.remove import canary, check_layers, layers_for_ratio, remove, without_layers
+from layerlimits.models.save import read_recipe, save_pruned
+from layerlimits.models.stack import find_stack
+from layerlimits.models.stream import residual_streams
+from layerlimits.types import PrunePlan
+
+REMOVALS = [(2,), (5,), (0,), (1, 3, 4)]
+PROMPT = torch.arange(3, 40)[None]
+
+# What a user without this package does; prints logits and two generations.
+_STOCK = """
+import json, sys, torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+torch.set_num_threads(1)
+answers = []
+for folder in sys.argv[1:]:
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    AutoTokenizer.from_pretrained(folder)
+    prompt = torch.arange(3, 40)[None]
+    with torch.no_grad():
+        logits = model(prompt).logits
+    texts = [model.generate(prompt, max_new_tokens=24, do_sample=False, use_cache=cache)[0].tolist()
+             for cache in (True, False)]
+    answers.append({"logits": logits.flatten().tolist(), "cached": texts[0], "uncached": texts[1]})
+assert not any(name.startswith("layerlimits") for name in sys.modules)
+print(json.dumps(answers))
+"""
+
+
+def test_skipped_equals_saved_and_reloaded_by_stock_transformers(loaded: Loaded, tmp_path: Path) -> None:
+    folders = [save_pruned(loaded, PrunePlan(gone, 6), tmp_path / str(gone), "prune") for gone in REMOVALS]
+    command = [sys.executable, "-c", _STOCK, *map(str, folders)]
+    ran = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    for gone, answer in zip(REMOVALS, json.loads(ran.stdout), strict=True):
+        with without_layers(loaded.model, gone) as view, torch.no_grad():
+            logits = view(PROMPT).logits
+            text = view.generate(PROMPT, max_new_tokens=24, do_sample=False)[0].tolist()
+        assert torch.allclose(logits.flatten(), torch.tensor(answer["logits"]), atol=1e-5)
+        assert answer["cached"] == answer["uncached"] == text
+
+
+def test_the_kept_tensors_are_byte_identical_and_the_recipe_says_what_was_done(loaded: Loaded, tmp_path: Path) -> None:
+    plan = PrunePlan((1, 4), 6, "random", (0.5,) * 6, calibration=("abc",))
+    out = save_pruned(loaded, plan, tmp_path / "out", "layerlimits prune it")
+    before, after = load_file(loaded.folder / "model.safetensors"), load_file(out / "model.safetensors")
+    for new, old in enumerate(plan.kept):
+        for name in ("self_attn.q_proj", "mlp.down_proj", "input_layernorm"):
+            kept = before[f"model.layers.{old}.{name}.weight"]
+            assert torch.equal(after[f"model.layers.{new}.{name}.weight"], kept)
+    about = read_recipe(out)
+    assert about is not None
+    assert about["removed"] == [1, 4]
+    assert about["base_fingerprint"] == loaded.ref.base_fingerprint
+    assert (about["method"], about["calibration"], about["command"]) == ("random", ["abc"], "layerlimits prune it")
+    assert (out / "LICENSE").read_text() == "The licence of the base model.\n"
+    assert {"tokenizer.json", "tokenizer_config.json", "generation_config.json"} <= {
+        file.name for file in out.iterdir()
+    }
+
+
+def test_a_view_ends_with_the_model_as_it_was_even_after_an_error(loaded: Loaded) -> None:
+    with torch.no_grad():
+        base = loaded.model(PROMPT).logits
+        with pytest.raises(ZeroDivisionError), without_layers(loaded.model, (0, 3)) as view:
+            _ = 1 // (view.config.num_hidden_layers - 4)
+        assert torch.equal(loaded.model(PROMPT).logits, base)
+    assert loaded.model.config.num_hidden_layers == 6
+    assert [layer.self_attn.layer_idx for layer in find_stack(loaded.model).layers] == list(range(6))
+
+
+def test_removing_for_good_equals_the_view(loaded: Loaded) -> None:
+    with torch.no_grad(), without_layers(loaded.model, (2, 5)) as view:
+        seen, small = view(PROMPT).logits, parameter_count(view)
+    remove(loaded.model, (5, 2))
+    with torch.no_grad():
+        assert torch.equal(loaded.model(PROMPT).logits, seen)
+    assert parameter_count(loaded.model) == small
+
+
+def test_fields_with_one_entry_a_layer_keep_the_kept_entries(tmp_path: Path) -> None:
+    config = Gemma3TextConfig(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=6,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        sliding_window=8,
+        layer_types=["sliding_attention"] * 2 + ["full_attention"] + ["sliding_attention"] * 2 + ["full_attention"],
+    )
+    torch.manual_seed(0)
+    model = Gemma3ForCausalLM(config).eval()
+    with torch.no_grad(), without_layers(model, (0, 2)) as view:
+        assert view.config.layer_types == ["sliding_attention"] * 3 + ["full_attention"]
+        logits = view(PROMPT % 64).logits
+        view.save_pretrained(tmp_path)
+    again = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    with torch.no_grad():
+        assert torch.allclose(again(PROMPT % 64).logits, logits, atol=1e-5)
+
+
+def test_the_canary_stops_a_removal_that_changes_nothing(loaded: Loaded, tmp_path: Path) -> None:
+    layer = find_stack(loaded.model).layers[3]
+    torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
+    torch.nn.init.zeros_(layer.mlp.down_proj.weight)
+    with pytest.raises(UserError, match="removing layers 3 leaves every logit as it was"):
+        save_pruned(loaded, PrunePlan((3,), 6), tmp_path / "out", "prune")
+    assert not (tmp_path / "out").exists()
+    canary(loaded.model, (3, 4))
+
+
+def test_residual_streams_are_what_each_layer_reads_and_writes(loaded: Loaded) -> None:
+    seen: list[torch.Tensor] = []
+    hooks = [
+        layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        for layer in find_stack(loaded.model).layers
+    ]
+    hooks.append(loaded.model.model.norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])))
+    ids = tuple(PROMPT[0].tolist())
+    with torch.no_grad():
+        loaded.model(PROMPT)
+    for hook in hooks:
+        hook.remove()
+    ((stream, mask),) = list(residual_streams(loaded.model, (ids,)))
+    assert stream.shape == (7, 1, len(ids), 32)
+    assert mask.all()
+    assert torch.allclose(stream[:, 0], torch.stack([inputs[0] for inputs in seen]), atol=1e-6)
+
+
+@pytest.mark.parametrize(("ratio", "layers"), [(0.0625, 1), (0.25, 4), (0.01, 1), (0.33, 5)])
+def test_a_ratio_means_rounded_layers_and_at_least_one(ratio: float, layers: int) -> None:
+    assert layers_for_ratio(ratio, 16) == layers
+
+
+def test_layers_come_back_ascending() -> None:
+    assert check_layers((4, 1), 6) == (1, 4)
+
+
+def test_the_fingerprint_follows_content_not_path(tiny: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = Path(shutil.copytree(tiny, tmp_path / "elsewhere"))
+    assert load(str(copy), device="cpu").ref.fingerprint == load(str(tiny), device="cpu").ref.fingerprint
+    template = copy / "chat_template.jinja"
+    template.write_text(template.read_text() + " ")
+    assert load(str(copy), device="cpu").ref.fingerprint != load(str(tiny), device="cpu").ref.fingerprint

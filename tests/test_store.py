@@ -1,0 +1,121 @@
+"""What is asked is stored, and what is stored is not asked again."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from layerlimits.engines.scripted import scripted
+from layerlimits.evaluate import Evaluator, batches, encode
+from layerlimits.models.load import Loaded
+from layerlimits.store import Store, response_key
+from layerlimits.tasks.facts import facts
+from layerlimits.tasks.facts_choice import facts_choice
+from layerlimits.types import Response, Verdict
+
+
+def _evaluator(loaded: Loaded, folder: Path, size: int = 4) -> tuple[Evaluator, scripted]:
+    evaluator = Evaluator(loaded, Store(folder), batch_size=size)
+    engine = scripted(lambda ids: Response("red", (1, 2, 3), "stop"))
+    evaluator.engine = engine
+    return evaluator, engine
+
+
+def test_nothing_stored_is_computed_again(loaded: Loaded, tmp_path: Path) -> None:
+    samples = facts.samples("evaluate", 10, None)
+    evaluator, engine = _evaluator(loaded, tmp_path)
+    first = evaluator.verdicts((), facts, samples)
+    assert engine.generated == evaluator.computed == 10
+    assert evaluator.verdicts((), facts, samples) == first
+    evaluator.store.close()
+    again, fresh = _evaluator(loaded, tmp_path)
+    assert again.verdicts((), facts, samples) == first
+    assert fresh.generated == again.computed == 0
+    assert [verdict.value for verdict in first] == [float(sample.target == "red") for sample in samples]
+
+
+def test_another_removal_is_another_model(loaded: Loaded, tmp_path: Path) -> None:
+    samples = facts.samples("evaluate", 4, None)
+    evaluator, engine = _evaluator(loaded, tmp_path)
+    for removed in ((), (1,), (2, 1), (1, 2)):
+        evaluator.verdicts(removed, facts, samples)
+    assert engine.generated == 12
+    assert len({row["model"] for row in evaluator.store.export()}) == 3
+    assert {tuple(model["removed"]) for model in evaluator.store.models().values()} == {(), (1,), (1, 2)}
+
+
+def test_ticks_add_up(loaded: Loaded, tmp_path: Path) -> None:
+    evaluator, _ = _evaluator(loaded, tmp_path)
+    ticks: list[int] = []
+    evaluator.verdicts((), facts, facts.samples("evaluate", 10, None), ticks.append)
+    assert ticks == [4, 4, 2]
+
+
+def test_batches_are_a_function_of_the_prompts_alone(loaded: Loaded) -> None:
+    prompts = [encode(loaded.tokenizer, sample) for sample in facts.samples("evaluate", 20, None)]
+    formed = list(batches(prompts, 6))
+    assert formed == list(batches(prompts[::-1], 6))
+    assert [len(batch) for batch in formed] == [6, 6, 6, 2]
+    lengths = [len(prompt.ids) for batch in formed for prompt in batch]
+    assert lengths == sorted(lengths)
+
+
+def test_a_batch_is_stored_whole_or_not_at_all(loaded: Loaded, tmp_path: Path) -> None:
+    samples = facts.samples("evaluate", 2, None)
+    store = Store(tmp_path)
+    keys = [response_key(loaded.ref, facts, sample, "p", "greedy") for sample in samples]
+    good = (keys[0], Response("red", (1,), "stop"), Verdict("correct", 1.0))
+    with pytest.raises(sqlite3.IntegrityError):
+        store.add([good, good])
+    assert store.verdict(keys[0]) is None
+    store.add([good])
+    assert store.response(keys[0]) == good[1]
+    assert store.verdict(keys[0]) == good[2]
+    assert store.verdict(keys[1]) is None
+
+
+def test_logprobs_are_kept_to_a_thousandth(loaded: Loaded, tmp_path: Path) -> None:
+    sample = facts_choice.samples("evaluate", 1, None)[0]
+    store = Store(tmp_path)
+    key = response_key(loaded.ref, facts_choice, sample, "p", "greedy")
+    store.add([(key, Response("", (), "likelihood", (-1.23456, -2.0)), Verdict("wrong", 0.0))])
+    stored = store.response(key)
+    assert stored is not None
+    assert stored.logprobs == (-1.235, -2.0)
+
+
+def test_artifacts_come_back_and_are_replaced(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        assert store.get("plans") is None
+        store.put("plans", [1])
+        store.put("plans", {"a": [2.5, None]})
+    with Store(tmp_path) as store:
+        assert store.get("plans") == {"a": [2.5, None]}
+
+
+def test_the_real_engine_agrees_with_stock_generate_and_stock_logits(loaded: Loaded, tmp_path: Path) -> None:
+    import torch
+
+    samples = facts_choice.samples("evaluate", 6, None)
+    evaluator = Evaluator(loaded, Store(tmp_path), batch_size=6)
+    evaluator.verdicts((), facts, samples)
+    evaluator.verdicts((), facts_choice, samples)
+    asked = [encode(loaded.tokenizer, sample) for sample in samples]
+    for task in (facts, facts_choice):
+        for prompt, key in zip(asked, evaluator.keys(loaded.ref, task, samples), strict=True):
+            stored = evaluator.store.response(key)
+            assert stored is not None
+            ids = torch.tensor([prompt.ids])
+            if task is facts:
+                stock = loaded.model.generate(ids, max_new_tokens=facts.max_new_tokens, do_sample=False)[
+                    0, ids.shape[1] :
+                ]
+                wanted = [token for token in stock.tolist() if token != loaded.tokenizer.eos_token_id]
+                assert list(stored.tokens) == wanted
+                continue
+            for choice, logprob in zip(prompt.choices, stored.logprobs, strict=True):
+                whole = torch.tensor([prompt.ids + choice])
+                with torch.no_grad():
+                    likely = loaded.model(whole).logits[0].log_softmax(-1)
+                alone = sum(likely[len(prompt.ids) + at - 1, token].item() for at, token in enumerate(choice))
+                assert logprob == pytest.approx(alone, abs=1e-3)
