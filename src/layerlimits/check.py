@@ -10,6 +10,7 @@ from layerlimits.models.locate import check, locate
 from layerlimits.models.remove import check_protected
 from layerlimits.plan import counts, shape_of, training_cost, works
 from layerlimits.plugins import find
+from layerlimits.recovery.data import check_disjoint, training_prompts
 from layerlimits.run import check_run_folder, cost_of, items_of, with_select
 from layerlimits.tasks import choose
 
@@ -18,7 +19,8 @@ def check_study(config: StudyConfig, out: Path) -> None:
     """Refuse what cannot work.
 
     Raises:
-        UserError: a model, folder, task, method, ratio or protected layer that cannot be.
+        UserError: a model, folder, task, method, ratio or protected layer that cannot be; training items that are
+            evaluated too.
     """
     check_run_folder(out)
     fields = check(locate(config.model, config.revision))
@@ -26,6 +28,10 @@ def check_study(config: StudyConfig, out: Path) -> None:
     choose(config.select_tasks)
     for method in config.methods:
         find("methods", method)
+    if config.recovery.kinds:
+        tasks = choose(config.tasks)
+        evaluated = [sample for samples in items_of(config, tasks).values() for sample in samples]
+        check_disjoint(training_prompts(tasks, config.recovery.items, config.data_dir), evaluated)
     if "num_hidden_layers" in fields:
         check_protected(config.protect or (), fields["num_hidden_layers"])
         counts(config, fields["num_hidden_layers"])

@@ -24,6 +24,6 @@ class UserError(Exception):
 def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a name that does not exist, with the nearest ones that do."""
     names = sorted(known)
-    near = get_close_matches(name, names, n=2, cutoff=0.5)
+    near = get_close_matches(name, names, n=2, cutoff=0.6)
     fix = f"did you mean {' or '.join(near)}?" if near else f"use one of: {', '.join(names)}"
     return UserError(f"unknown {what} {name!r}", fix)

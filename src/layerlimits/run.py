@@ -19,7 +19,7 @@ from layerlimits.plan import Cost, Shape
 from layerlimits.progress import Bar
 from layerlimits.store import Store
 from layerlimits.tasks import choose
-from layerlimits.types import Sample, Task, Verdict
+from layerlimits.types import Sample, Task, Verdict, content_hash
 
 MANIFEST = "manifest"
 RUN_FILE = "run.sqlite"
@@ -109,14 +109,14 @@ def check_run_folder(out: Path) -> None:
 
 
 def check_splits(config: StudyConfig, items: dict[str, list[Sample]], text: Calibration) -> None:
-    """Refuse to evaluate an item that selects layers or calibrates.
+    """Refuse to evaluate an item that selects layers or calibrates, whatever choices it is asked with.
 
     Raises:
         UserError: with the numbers.
     """
-    evaluated = {sample.id for samples in items.values() for sample in samples}
+    evaluated = {content_hash(sample.prompt) for samples in items.values() for sample in samples}
     selecting = {
-        sample.id
+        content_hash(sample.prompt)
         for task in choose(config.select_tasks)
         for sample in task.samples("select", config.select_items, None)
     }

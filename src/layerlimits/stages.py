@@ -102,13 +102,12 @@ def prune(run: Run, rankings: Rankings) -> None:
 
 def recover(run: Run, rankings: Rankings) -> None:
     """Pruned models finetuned on the unpruned model's answers, and measured again."""
-    from layerlimits.recovery.data import answer, check_disjoint, training_prompts
+    from layerlimits.recovery.data import answer, training_prompts
 
     settings, config = run.config.recovery, run.config
     if not settings.kinds:
         return
     prompts = training_prompts(run.tasks, settings.items, config.data_dir)
-    check_disjoint(prompts, [sample for samples in run.items.values() for sample in samples])
     longest = max(task.max_new_tokens for task in run.tasks)
     each = sum(run.cost.response(task, run.loaded.depth, settings.items, longest) for task in run.tasks) / len(
         run.tasks

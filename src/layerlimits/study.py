@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from layerlimits import stages
+from layerlimits.check import check_study
 from layerlimits.config import StudyConfig
 from layerlimits.findings import findings
 from layerlimits.plan import training_cost, works
@@ -22,6 +23,7 @@ def study(config: StudyConfig, out: Path, command: str) -> dict[str, Any]:
     Raises:
         UserError: settings that cannot work, or a folder that is not this study's.
     """
+    check_study(config, out)
     run = open_run(config, out, command)
     total = sum(run.cost.work(work) for work in works(config, run.loaded.depth, run.items))
     with run.store, Bar(total + training_cost(config, run.loaded.depth, run.cost, run.tasks), run.store) as run.bar:

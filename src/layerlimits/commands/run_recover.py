@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from layerlimits.commands.flags import words
+from layerlimits.paths import check_writable
 from layerlimits.progress import Bar
 from layerlimits.recovery.finetune import Finetune
-from layerlimits.recovery.recover import recover
+from layerlimits.recovery.recover import check_pair, recover
 from layerlimits.tasks import choose
 
 # The stages of recovery weigh about the same on the bar; each counts from 0 to 1.
@@ -30,6 +31,9 @@ def run(
     """Check, answer, finetune, save; the result says where and on how much."""
     settings = Finetune(kind=cast(Literal["full", "lora"], kind), epochs=epochs, seed=seed)
     chosen = choose(words(tasks))
+    # Before a bar is shown: an error is all a mistake prints.
+    check_writable(out, empty=True)
+    check_pair(pruned, parent)
     with Bar(_STAGES) as bar:
         before: dict[str, float] = {}
 

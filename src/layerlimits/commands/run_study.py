@@ -22,16 +22,13 @@ def run(
     only_plan: bool,
     quiet: bool,
 ) -> dict[str, Any]:
-    """Check everything that can be checked without weights, then run or only count.
+    """Run the study, or only count what it would do.
 
     Raises:
         UserError: settings or a model that cannot work.
     """
     config = study_config(preset, file, **given)
     folder = out or Path("runs") / Path(config.model).name
-    from layerlimits.check import check_study
-
-    check_study(config, folder)
     if only_plan:
         return _plan(config, folder, quiet=quiet)
     from layerlimits.study import REPORT, study
@@ -45,8 +42,9 @@ def run(
 
 def _plan(config: StudyConfig, folder: Path, *, quiet: bool) -> dict[str, Any]:
     """What would run: a line a stage with responses and estimated minutes."""
-    from layerlimits.check import estimate
+    from layerlimits.check import check_study, estimate
 
+    check_study(config, folder)
     rows = estimate(config)
     total = sum(row["seconds"] for row in rows)
     if not quiet:
