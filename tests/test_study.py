@@ -1,0 +1,223 @@
+"""A whole study of a small model, its figures, its report and what each command prints."""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from layerlimits.answer import answer, limit
+from layerlimits.cli import main
+from layerlimits.config import PRESETS, study_config
+from layerlimits.findings import findings
+from layerlimits.report.html import render
+from layerlimits.store import Store
+from layerlimits.study import study
+
+TASKS = ("facts", "facts_choice", "word_problems")
+METHODS = ("reverse", "block_influence", "task_score", "random")
+
+
+@pytest.fixture(scope="module")
+def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a study without recovery: an untaught model finishes no answer to train on."""
+    out = tmp_path_factory.mktemp("study") / "run"
+    settings = {"tasks": TASKS, "methods": METHODS, "select_tasks": ("facts_choice",), "limit": 12, "select_items": 12}
+    config = study_config("quick", model=str(tiny), recovery={"kinds": ()}, calibration_items=8, **settings)
+    study(config, out, "layerlimits study it")
+    return out
+
+
+@pytest.fixture(scope="module")
+def results(run: Path) -> dict[str, Any]:
+    with Store(run) as store:
+        return findings(store)
+
+
+@pytest.fixture
+def says(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Run a command with --json; returns the JSON that is all of stdout."""
+
+    def call(*arguments: object) -> Any:
+        monkeypatch.setattr(sys, "argv", ["layerlimits", *map(str, arguments), "--json"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code
+        return json.loads(capsys.readouterr().out)
+
+    return call
+
+
+def test_a_study_measures_every_layer_task_method_and_ratio(results: dict[str, Any]) -> None:
+    assert {(row["layer"], row["task"]) for row in results["sweep"]} == {(n, task) for n in range(6) for task in TASKS}
+    assert {row["method"] for row in results["methods"]} == set(METHODS)
+    counts = {row["layers"] for row in results["pruned"]}
+    assert counts == {1, 2}
+    planned = {(row["method"], row["layers"], row["task"]) for row in results["pruned"]}
+    assert planned == {(method, count, task) for method in METHODS for count in counts for task in TASKS}
+    assert results["speed"][0]["removed"] == []
+    assert all(row["tokens_per_s"]["estimate"] > 0 and row["peak_bytes"] > 0 for row in results["speed"])
+    assert {stage["stage"] for stage in results["stages"]} == {"base", "sweep", "rank", "prune", "recover", "speed"}
+
+
+def test_every_figure_has_an_interval_and_n(results: dict[str, Any]) -> None:
+    def figures(value: Any) -> Any:
+        if isinstance(value, dict):
+            if "estimate" in value:
+                yield value
+            for inner in value.values():
+                yield from figures(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                yield from figures(inner)
+
+    found = list(figures(results))
+    assert len(found) > 100
+    assert all(one["low"] <= one["high"] and one["n"] >= 1 for one in found)
+
+
+def test_choice_retention_is_given_with_and_without_chance(results: dict[str, Any]) -> None:
+    for row in results["pruned"]:
+        assert (row["corrected"] is not None) <= (row["task"] == "facts_choice")
+
+
+def test_the_report_is_one_file_with_everything_in_it(run: Path, results: dict[str, Any]) -> None:
+    page = (run / "report.html").read_text()
+    for name in (*TASKS, *METHODS, "layerlimits study it", results["model"]["fingerprint"]):
+        assert name in page
+
+    found: list[str] = []
+
+    class Links(HTMLParser):
+        def handle_starttag(self, tag: str, attributes: Any) -> None:
+            found.extend(value for name, value in attributes if name in ("src", "href") and not value.startswith("#"))
+
+    Links().feed(page)
+    assert found == []
+    style = page[page.index("<style>") : page.index("</style>")]
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_a_report_escapes_what_models_and_users_write(results: dict[str, Any]) -> None:
+    evil = "</script><script>alert(1)</script>"
+    spoiled = json.loads(json.dumps(results))
+    spoiled["model"]["name"] = spoiled["command"] = spoiled["answer"] = evil
+    spoiled["tasks"][0]["name"] = spoiled["sweep"][0]["task"] = evil
+    spoiled["samples"] = [
+        {
+            "task": evil,
+            "prompt": evil,
+            "target": evil,
+            "answers": [{"model": evil, "text": evil, "outcome": "wrong", "value": 0.0}],
+        }
+    ]
+    page = render(spoiled)
+    assert evil not in page
+    assert "&lt;/script&gt;&lt;script&gt;alert(1)" in page
+    assert page.count("</script>") == page.count("<script>")
+
+
+def test_a_report_of_an_unfinished_study_says_what_is_missing(results: dict[str, Any]) -> None:
+    part = {
+        **results,
+        "sweep": [],
+        "classes": [],
+        "pruned": [],
+        "recovery": [],
+        "speed": [],
+        "diagnostics": [],
+        "samples": [],
+    }
+    page = render({**part, "answer": answer(part)})
+    assert page.count("Not there yet") == 6
+
+
+def test_report_reads_only_the_run_folder(run: Path, tmp_path: Path, says: Callable[..., Any]) -> None:
+    import shutil
+
+    alone = Path(shutil.copytree(run, tmp_path / "alone"))
+    (alone / "report.html").unlink()
+    told = says("report", alone, "--out", tmp_path / "new.html")
+    assert told["answer"]
+    assert (tmp_path / "new.html").stat().st_size > 1e6
+    assert {path.name for path in alone.iterdir()} <= {"run.sqlite", "manifest.json"} | {
+        "run.sqlite-wal",
+        "run.sqlite-shm",
+    }
+
+
+def _classes(kept: dict[tuple[str, int], float]) -> list[dict[str, Any]]:
+    return [
+        {"kind": "generation", "method": method, "layers": layers, "retention": {"estimate": share}, "corrected": None}
+        for (method, layers), share in kept.items()
+    ]
+
+
+def test_the_limit_is_the_last_count_before_the_first_that_loses_too_much() -> None:
+    kept = {("a", 1): 0.95, ("b", 1): 0.5, ("a", 2): 0.91, ("b", 2): 0.97, ("a", 3): 0.8, ("b", 4): 0.99}
+    assert limit({"classes": _classes(kept)}, "generation") == (2, "b")
+    assert limit({"classes": _classes({("a", 1): 0.2})}, "generation") == (0, "")
+    assert limit({"classes": []}, "generation") is None
+
+
+def test_the_answer_is_a_paragraph_with_the_numbers(results: dict[str, Any]) -> None:
+    told = answer(results)
+    assert "of 6 layers removed" in told
+    assert re.search(r"What breaks first is \w+", told)
+    assert "\n" not in told
+
+
+def test_evaluate_prints_scores_with_intervals(says: Callable[..., Any], tiny: Path) -> None:
+    told = says("evaluate", tiny, "--tasks", "facts,facts_choice", "--limit", 8)
+    assert told["model"] == str(tiny)
+    assert set(told["scores"]) == {"facts", "facts_choice"}
+    assert set(told["scores"]["facts"]) >= {"score", "low", "high", "n"}
+    assert told["scores"]["facts"]["n"] == 8
+
+
+def test_sweep_prints_every_layer(says: Callable[..., Any], tiny: Path) -> None:
+    told = says("sweep", tiny, "--tasks", "facts_choice", "--limit", 8)
+    assert told["model"] == str(tiny)
+    assert "facts_choice" in json.dumps(told)
+    assert {row["layer"] for row in told["sweep"]} == set(range(6))
+
+
+def test_rank_and_prune_agree(says: Callable[..., Any], tiny: Path, tmp_path: Path) -> None:
+    ranked = says("rank", tiny, "--method", "block_influence", "--items", 8)
+    assert (ranked["model"], ranked["method"], len(ranked["scores"])) == (str(tiny), "block_influence", 6)
+    pruned = says("prune", tiny, "--method", "block_influence", "--items", 8, "--ratio", 0.34, "--out", tmp_path / "p")
+    assert pruned["removed"] == sorted(ranked["order"][:2])
+    assert says("evaluate", tmp_path / "p", "--tasks", "facts_choice", "--limit", 4)["scores"]["facts_choice"]["n"] == 4
+    listed = says("prune", tiny, "--remove", "4,1-2", "--out", tmp_path / "q")
+    assert (listed["removed"], listed["kept"]) == ([1, 2, 4], [0, 3, 5])
+
+
+def test_plan_counts_and_runs_nothing(
+    says: Callable[..., Any], tiny: Path, tmp_path: Path, results: dict[str, Any]
+) -> None:
+    told = says("study", tiny, "--plan", "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    by_stage = {row["stage"]: row for row in told["stages"]}
+    assert by_stage["sweep"]["responses"] == 6 * 8 * 48
+    assert told["seconds"] > 0
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_are_whole(preset: str) -> None:
+    config = study_config(preset)
+    assert config.preset == preset
+    assert set(config.recovery_ratios) <= set(config.ratios)
+    assert config.recovery_method == "task_score"
+
+
+def test_flags_beat_the_file_and_the_file_beats_the_preset(tmp_path: Path) -> None:
+    file = tmp_path / "study.toml"
+    file.write_text('limit = 7\nseed = 3\nmethods = ["random"]\n')
+    config = study_config("standard", file, seed=9)
+    assert (config.limit, config.seed, config.methods, config.select_items) == (7, 9, ("random",), 32)
+    assert config.recovery_method == "random"
