@@ -56,21 +56,34 @@ def _limits(results: dict[str, Any], name: str, depth: int) -> str:
 
 
 def _first_to_break(results: dict[str, Any]) -> str:
-    """The worst-hit task at the smallest removal, by the method that keeps most there."""
-    rows = [row for row in results["pruned"] if row["retention"]]
+    """The worst-hit task at the smallest removal that costs any task more than a tenth, by the gentlest method there."""
+    rows = [row for row in results["pruned"] if _kept(row)]
     if not rows:
         return ""
-    fewest = min(row["layers"] for row in rows)
-    methods = {row["method"] for row in rows}
-    there = [row for row in rows if row["layers"] == fewest]
-    by_method = {method: [row for row in there if row["method"] == method] for method in methods}
-    best = max(sorted(by_method), key=lambda method: sum(row["retention"]["estimate"] for row in by_method[method]))
-    worst = min(by_method[best], key=lambda row: row["retention"]["estimate"])
-    share = worst["retention"]
+    counts = sorted({row["layers"] for row in rows})
+    found = [_gentlest([row for row in rows if row["layers"] == count]) for count in counts]
+    worst = next((row for row in found if (_kept(row) or {})["estimate"] < _KEPT), None)
+    share = _kept(worst or found[-1]) or {}
+    figures = f"{share['estimate']:.0%} ({share['low']:.0%} to {share['high']:.0%}, n = {share['n']})"
+    if worst is None:
+        last = found[-1]
+        return (
+            f"Nothing has broken yet: without {_layers(last['layers'])} by {last['method']}, the worst-hit task, "
+            f"{last['task']}, keeps {figures}; larger ratios would show where it ends."
+        )
     return (
-        f"What breaks first is {worst['task']}: without {_layers(fewest)} it keeps {share['estimate']:.0%} "
-        f"({share['low']:.0%} to {share['high']:.0%}, n = {share['n']}) by {best}, the gentlest method there."
+        f"What breaks first is {worst['task']}: without {_layers(worst['layers'])} it keeps {figures} "
+        f"by {worst['method']}, the gentlest method there."
     )
+
+
+def _gentlest(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of the method that keeps most over all tasks, the task that keeps least."""
+    by_method: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_method.setdefault(row["method"], []).append(row)
+    best = max(by_method.values(), key=lambda there: sum((_kept(row) or {})["estimate"] for row in there) / len(there))
+    return min(best, key=lambda row: (_kept(row) or {})["estimate"])
 
 
 def _single(results: dict[str, Any]) -> str:

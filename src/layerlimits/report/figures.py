@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 _MARKERS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "hexagon")
 _GRID = "#e6e8ec"
-_KIND_TITLES = {"generation": "generation", "choice": "multiple choice, corrected for chance"}
+_KIND_TITLES = {"generation": "generation", "choice": "choice, above chance"}
 
 Row = dict[str, Any]
 
@@ -18,11 +18,11 @@ Row = dict[str, Any]
 def _style(figure: go.Figure, height: int, y_title: str | None = None) -> go.Figure:
     figure.update_layout(
         height=height,
-        margin={"l": 56, "r": 16, "t": 36, "b": 48},
+        margin={"l": 56, "r": 16, "t": 24, "b": 48},
         paper_bgcolor="white",
         plot_bgcolor="white",
         font={"family": "system-ui, sans-serif", "size": 13, "color": "#1c2430"},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.06, "x": 0},
+        legend={"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0, "x": 0},
         hovermode="closest",
     )
     figure.update_xaxes(gridcolor=_GRID, zeroline=False, linecolor="#9aa3b0")
@@ -30,6 +30,11 @@ def _style(figure: go.Figure, height: int, y_title: str | None = None) -> go.Fig
     if y_title:
         figure.update_layout(yaxis_title=y_title)
     return figure
+
+
+def _whole_numbers(most: int) -> dict[str, Any]:
+    """Ticks of an axis that counts layers."""
+    return {"dtick": 1} if most <= 32 else {}
 
 
 def _spread(figures: Sequence[Row]) -> dict[str, Any]:
@@ -70,7 +75,7 @@ def sweep(results: Row) -> go.Figure | None:
             marker={"symbol": _MARKERS[number % 8], "size": 7},
         )
     figure.add_hline(y=1, line={"color": "#9aa3b0", "width": 1})
-    figure.update_xaxes(title="layer skipped", dtick=1 if results["model"]["layers"] <= 32 else None)
+    figure.update_xaxes(title="layer skipped", **_whole_numbers(results["model"]["layers"]))
     return _style(figure, 460, "retention (score / unpruned score)")
 
 
@@ -87,9 +92,8 @@ def methods(results: Row) -> go.Figure | None:
             figure.add_trace(_line(rows, method, number, legend=column == 1), row=1, col=column)
     figure.add_hline(y=1, line={"color": "#9aa3b0", "width": 1})
     figure.add_hline(y=0.9, line={"color": "#9aa3b0", "width": 1, "dash": "dot"})
-    figure.update_xaxes(title="layers removed")
-    _style(figure, 440, "mean retention over tasks")
-    return figure.update_layout(legend={"y": 1.12}, margin={"t": 70})
+    figure.update_xaxes(title="layers removed", **_whole_numbers(max(row["layers"] for row in results["pruned"])))
+    return _style(figure, 440, "mean retention over tasks").update_layout(margin={"t": 40})
 
 
 def _methods(rows: Sequence[Row]) -> list[str]:
@@ -130,10 +134,10 @@ def by_task(results: Row) -> go.Figure | None:
         {"label": task, "method": "update", "args": [{"visible": [name == task for name in tasks for _ in names]}]}
         for task in tasks
     ]
-    figure.update_layout(updatemenus=[{"buttons": buttons, "x": 1, "xanchor": "right", "y": 1.22, "yanchor": "top"}])
+    figure.update_layout(updatemenus=[{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.03, "yanchor": "bottom"}])
     figure.add_hline(y=1, line={"color": "#9aa3b0", "width": 1})
-    figure.update_xaxes(title="layers removed")
-    return _style(figure, 400, "retention")
+    figure.update_xaxes(title="layers removed", **_whole_numbers(max(row["layers"] for row in results["pruned"])))
+    return _style(figure, 440, "retention").update_layout(margin={"t": 64})
 
 
 def recovery(results: Row, removed: Sequence[int]) -> go.Figure:
@@ -191,7 +195,7 @@ def diagnostics(results: Row) -> go.Figure | None:
             )
     if not figure.data:
         return None
-    figure.update_xaxes(title="layer skipped", dtick=1 if results["model"]["layers"] <= 32 else None)
+    figure.update_xaxes(title="layer skipped", **_whole_numbers(results["model"]["layers"]))
     return _style(figure, 440, "share")
 
 
