@@ -56,13 +56,13 @@ def _limits(results: dict[str, Any], name: str, depth: int) -> str:
 
 
 def _first_to_break(results: dict[str, Any]) -> str:
-    """The worst-hit task at the smallest removal that costs any task more than a tenth, by the gentlest method there."""
+    """The worst-hit task at the smallest removal that surely costs one more than a tenth, by the gentlest method there."""
     rows = [row for row in results["pruned"] if _kept(row)]
     if not rows:
         return ""
     counts = sorted({row["layers"] for row in rows})
     found = [_gentlest([row for row in rows if row["layers"] == count]) for count in counts]
-    worst = next((row for row in found if (_kept(row) or {})["estimate"] < _KEPT), None)
+    worst = next((row for row in found if _lost(row) and (_kept(row) or {})["estimate"] < _KEPT), None)
     share = _kept(worst or found[-1]) or {}
     figures = f"{share['estimate']:.0%} ({share['low']:.0%} to {share['high']:.0%}, n = {share['n']})"
     if worst is None:
@@ -78,12 +78,17 @@ def _first_to_break(results: dict[str, Any]) -> str:
 
 
 def _gentlest(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of the method that keeps most over all tasks, the task that keeps least."""
+    """Of the method that keeps most over all tasks, the task that keeps least, doubtful losses last."""
     by_method: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_method.setdefault(row["method"], []).append(row)
     best = max(by_method.values(), key=lambda there: sum((_kept(row) or {})["estimate"] for row in there) / len(there))
-    return min(best, key=lambda row: (_kept(row) or {})["estimate"])
+    return min(best, key=lambda row: (not _lost(row), (_kept(row) or {})["estimate"]))
+
+
+def _lost(row: dict[str, Any]) -> bool:
+    """Whether the interval excludes that nothing was lost."""
+    return bool((_kept(row) or {})["high"] < 1)
 
 
 def _single(results: dict[str, Any]) -> str:
