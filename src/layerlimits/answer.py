@@ -56,7 +56,7 @@ def _limits(results: dict[str, Any], name: str, depth: int) -> str:
 
 
 def _first_to_break(results: dict[str, Any]) -> str:
-    """The worst-hit task at the smallest removal that surely costs one more than a tenth, by the gentlest method there."""
+    """The worst-hit task at the smallest removal that surely costs one over a tenth, by the gentlest method there."""
     rows = [row for row in results["pruned"] if _kept(row)]
     if not rows:
         return ""
