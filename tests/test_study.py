@@ -57,8 +57,9 @@ def test_a_study_measures_every_layer_task_method_and_ratio(results: dict[str, A
     assert {row["method"] for row in results["methods"]} == set(METHODS)
     counts = {row["layers"] for row in results["pruned"]}
     assert counts == {1, 2}
-    planned = {(row["method"], row["layers"], row["task"]) for row in results["pruned"]}
-    assert planned == {(method, count, task) for method in METHODS for count in counts for task in TASKS}
+    planned = [(row["method"], row["layers"], row["task"]) for row in results["pruned"]]
+    # Two of the three ratios mean one layer of six.
+    assert sorted(planned) == sorted((method, count, task) for method in METHODS for count in counts for task in TASKS)
     assert results["speed"][0]["removed"] == []
     assert all(row["tokens_per_s"]["estimate"] > 0 and row["peak_bytes"] > 0 for row in results["speed"])
     assert {stage["stage"] for stage in results["stages"]} == {"base", "sweep", "rank", "prune", "recover", "speed"}

@@ -77,8 +77,10 @@ def _ticking(run: Run, tasks: Sequence[Task]) -> Any:
 
 
 def plans(run: Run, rankings: Rankings) -> list[dict[str, Any]]:
-    """Which layers each method removes at each ratio."""
-    removals = counts(run.config, run.loaded.depth)
+    """Which layers each method removes at each ratio; of ratios that mean as many layers, the smallest stands."""
+    removals: dict[int, float] = {}
+    for ratio, count in counts(run.config, run.loaded.depth).items():
+        removals.setdefault(count, ratio)
     return [
         {
             "method": method,
@@ -87,7 +89,7 @@ def plans(run: Run, rankings: Rankings) -> list[dict[str, Any]]:
             "removed": list(check_layers(ranking.order[:count], run.loaded.depth)),
         }
         for method, ranking in rankings.items()
-        for ratio, count in removals.items()
+        for count, ratio in removals.items()
     ]
 
 
@@ -113,9 +115,10 @@ def recover(run: Run, rankings: Rankings) -> None:
         run.tasks
     )
     examples, dropped = answer(run.evaluator, prompts, longest, lambda done: run.bar.advance(done * each))
-    chosen = [plan for plan in plans(run, rankings) if plan["method"] == config.recovery_method]
-    for plan in chosen:
-        if plan["ratio"] in config.recovery_ratios:
+    removals = counts(config, run.loaded.depth)
+    wanted = {(config.recovery_method, removals[ratio]) for ratio in config.recovery_ratios}
+    for plan in plans(run, rankings):
+        if (plan["method"], plan["layers"]) in wanted:
             for kind in settings.kinds:
                 _recover_one(run, plan, kind, examples, dropped)
 
