@@ -169,8 +169,35 @@ def test_the_limit_is_the_last_count_before_the_first_that_loses_too_much() -> N
 def test_the_answer_is_a_paragraph_with_the_numbers(results: dict[str, Any]) -> None:
     told = answer(results)
     assert "of 6 layers removed" in told
-    assert re.search(r"What breaks first is \w+", told)
+    assert re.search(r"What breaks first is \w+|Nothing has broken yet", told)
     assert "\n" not in told
+
+
+def _pruned(*rows: tuple[str, int, str, float, float]) -> dict[str, Any]:
+    pruned = [
+        {"method": method, "layers": layers, "task": task, "corrected": None}
+        | {"retention": {"estimate": share, "low": share - 0.1, "high": high, "n": 50}}
+        for method, layers, task, share, high in rows
+    ]
+    return {"model": {"name": "m", "layers": 8}, "classes": [], "pruned": pruned, "sweep": [], "recovery": []}
+
+
+def test_what_breaks_first_is_the_first_loss_beyond_doubt_by_the_gentlest_method() -> None:
+    one = [
+        ("good", 1, "a", 1.0, 1.1),
+        ("good", 1, "b", 0.85, 1.05),
+        ("bad", 1, "a", 0.1, 0.2),
+        ("bad", 1, "b", 0.1, 0.2),
+    ]
+    two = [
+        ("good", 2, "a", 0.6, 0.7),
+        ("good", 2, "b", 0.5, 1.05),
+        ("bad", 2, "a", 0.0, 0.1),
+        ("bad", 2, "b", 0.0, 0.1),
+    ]
+    told = answer(_pruned(*one, *two))
+    assert "What breaks first is a: without 2 layers it keeps 60% (50% to 70%, n = 50) by good" in told
+    assert "Nothing has broken yet: without 1 layer by good" in answer(_pruned(*one))
 
 
 def test_evaluate_prints_scores_with_intervals(says: Callable[..., Any], tiny: Path) -> None:
