@@ -1,13 +1,17 @@
 """One thread a process, and a small random model with the reference tokenizer, made once a session."""
 
+import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from small_models import saved, small_llama
 
+from layerlimits.cli import main
 from layerlimits.models.load import Loaded, load
-from layerlimits.reference.tokenizer import build
 
 torch.set_num_threads(1)
 
@@ -25,24 +29,7 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an untaught Llama of 6 layers with a licence beside it."""
-    folder = tmp_path_factory.mktemp("tiny") / "model"
-    tokenizer = build()
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        hidden_size=32,
-        intermediate_size=48,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        num_hidden_layers=6,
-        vocab_size=len(tokenizer),
-        max_position_embeddings=512,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        initializer_range=0.3,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    folder = saved(small_llama(6), tmp_path_factory.mktemp("tiny") / "model")
     (folder / "LICENSE").write_text("The licence of the base model.\n")
     return folder
 
@@ -51,3 +38,17 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def loaded(tiny: Path) -> Loaded:
     """That model in memory, a fresh one each time: tests may change it."""
     return load(str(tiny), device="cpu")
+
+
+@pytest.fixture
+def says(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Run a command with --json, which must succeed; returns the JSON that is all of stdout."""
+
+    def call(*arguments: object) -> Any:
+        monkeypatch.setattr(sys, "argv", ["layerlimits", *map(str, arguments), "--json"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code
+        return json.loads(capsys.readouterr().out)
+
+    return call

@@ -1,52 +1,23 @@
 """Models of a few thousand weights for the tests of recovery, each made once a session."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from recovery_models import EXAMPLES, LEARNING
-from transformers import LlamaConfig, LlamaForCausalLM
+from small_models import saved, small_llama
 
 import layerlimits.recovery.trainer as trainer_module
 from layerlimits.models.load import Loaded, load
 from layerlimits.models.save import save_pruned
 from layerlimits.recovery.finetune import finetune
-from layerlimits.reference.tokenizer import build
 from layerlimits.types import PrunePlan
 
 
 @pytest.fixture(scope="session")
-def one_thread() -> Iterator[None]:
-    """One core from here on: threads that wait for each other make so small models many times slower."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="session")
-def base(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+def base(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     """An untaught Llama of 4 layers with the reference tokenizer."""
-    folder = tmp_path_factory.mktemp("models") / "base"
-    tokenizer = build()
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        hidden_size=32,
-        intermediate_size=64,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        num_hidden_layers=4,
-        vocab_size=len(tokenizer),
-        max_position_embeddings=128,
-        tie_word_embeddings=True,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        initializer_range=0.1,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    model = small_llama(4, max_position_embeddings=128, tie_word_embeddings=True, initializer_range=0.1)
+    folder = saved(model, tmp_path_factory.mktemp("models") / "base")
     return load(str(folder), device="cpu")
 
 

@@ -38,20 +38,6 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.fixture
-def succeeds(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., object]:
-    """Run the command line with --json, which must succeed; returns the JSON."""
-
-    def run(*arguments: object) -> object:
-        monkeypatch.setattr(sys, "argv", ["layerlimits", *map(str, arguments), "--json"])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        assert not ended.value.code
-        return json.loads(capsys.readouterr().out)
-
-    return run
-
-
-@pytest.fixture
 def copy(tiny: Path, tmp_path: Path) -> Path:
     """A copy of the model to spoil."""
     return Path(shutil.copytree(tiny, tmp_path / "copy"))
@@ -219,11 +205,11 @@ def test_an_unknown_device_or_type(refused: Refused, tiny: Path) -> None:
 
 
 def test_a_run_folder_of_another_model_keeps_its_results(
-    refused: Refused, succeeds: Callable[..., object], tiny: Path, copy: Path, tmp_path: Path
+    refused: Refused, says: Callable[..., object], tiny: Path, copy: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     options = ["--tasks", "facts_choice", "--limit", 5, "--out", run]
-    first = succeeds("evaluate", tiny, *options)
+    first = says("evaluate", tiny, *options)
     before = _exported(run)
     (copy / "chat_template.jinja").write_text("{{ messages[0]['content'] }}")
     said = refused("evaluate", copy, *options)
@@ -232,7 +218,7 @@ def test_a_run_folder_of_another_model_keeps_its_results(
     assert "another batch size" in refused("evaluate", tiny, *options, "--batch-size", 3)
     assert "another model" in refused("study", copy, "--tasks", "facts_choice", "--limit", 5, "--out", run)
     assert _exported(run) == before
-    assert succeeds("evaluate", tiny, *options) == first
+    assert says("evaluate", tiny, *options) == first
 
 
 def _exported(run: Path) -> str:

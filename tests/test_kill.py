@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from small_models import saved, small_llama
 
 from layerlimits.reference.tokenizer import build
 from layerlimits.store import Store
@@ -94,32 +94,14 @@ def _answered(folder: Path) -> int:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random model that writes characters and often ends its answers: recovery needs finished ones."""
-    torch.manual_seed(0)
-    tokenizer = build()
-    shape = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_attention_heads=2,
-        num_hidden_layers=4,
-        max_position_embeddings=512,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        tie_word_embeddings=False,
-        initializer_range=0.3,
-    )
-    network = LlamaForCausalLM(shape)
+    network, tokenizer = small_llama(4, num_attention_heads=2), build()
     with torch.no_grad():
         head = network.lm_head.weight
         end, first_character = tokenizer.eos_token_id, len(tokenizer) - 96
         head[end] *= 2
         head[:end] = 0
         head[end + 1 : first_character] = 0
-    folder = tmp_path_factory.mktemp("talkative") / "model"
-    network.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return saved(network, tmp_path_factory.mktemp("talkative") / "model")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 import pytest
 
 from layerlimits.answer import answer, limit
-from layerlimits.cli import main
 from layerlimits.config import PRESETS, study_config
 from layerlimits.findings import findings
 from layerlimits.report.html import render
@@ -36,20 +34,6 @@ def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def results(run: Path) -> dict[str, Any]:
     with Store(run) as store:
         return findings(store)
-
-
-@pytest.fixture
-def says(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    """Run a command with --json; returns the JSON that is all of stdout."""
-
-    def call(*arguments: object) -> Any:
-        monkeypatch.setattr(sys, "argv", ["layerlimits", *map(str, arguments), "--json"])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        assert not ended.value.code
-        return json.loads(capsys.readouterr().out)
-
-    return call
 
 
 def test_a_study_measures_every_layer_task_method_and_ratio(results: dict[str, Any]) -> None:
