@@ -48,7 +48,7 @@ def test_pairing_narrows_the_interval() -> None:
 def test_a_model_that_gets_nothing_right_is_still_uncertain() -> None:
     found = retention("kept", [1.0] * 20, [0.0] * 20)
     assert found is not None
-    assert found.estimate == 0
+    assert found.estimate == found.low == 0
     # Wilson's upper bound on 0 of 20.
     assert found.high == pytest.approx(0.161, abs=0.005)
 

@@ -62,7 +62,7 @@ def test_every_figure_has_an_interval_and_n(results: dict[str, Any]) -> None:
 
     found = list(figures(results))
     assert len(found) > 100
-    assert all(one["low"] <= one["high"] and one["n"] >= 1 for one in found)
+    assert all(one["low"] <= one["estimate"] <= one["high"] and one["n"] >= 1 for one in found)
 
 
 def test_choice_retention_is_given_with_and_without_chance(results: dict[str, Any]) -> None:

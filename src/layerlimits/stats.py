@@ -64,8 +64,8 @@ def shared(what: str, pairs: Sequence[tuple[Sequence[float], Sequence[float]]], 
         return None
     estimates, spreads = zip(*(_resampled(base, other, chance) for base, other in kept), strict=True)
     low, high = np.percentile(np.mean(spreads, axis=0), _TAILS)
-    n = sum(len(base) for base, _ in kept)
-    return Finding(what, float(np.mean(estimates)), float(low), float(high), n)
+    n, estimate = sum(len(base) for base, _ in kept), float(np.mean(estimates))
+    return Finding(what, estimate, min(float(low), estimate), max(float(high), estimate), n)
 
 
 def _array(values: Sequence[float]) -> Values:
