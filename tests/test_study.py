@@ -25,6 +25,7 @@ def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of a study without recovery: an untaught model finishes no answer to train on."""
     out = tmp_path_factory.mktemp("study") / "run"
     settings = {"tasks": TASKS, "methods": METHODS, "select_tasks": ("facts_choice",), "limit": 12, "select_items": 12}
+    settings["ratios"] = (0.0625, 0.125, 0.25)
     config = study_config("quick", model=str(tiny), recovery={"kinds": ()}, calibration_items=8, **settings)
     study(config, out, "layerlimits study it")
     return out
@@ -233,3 +234,10 @@ def test_flags_beat_the_file_and_the_file_beats_the_preset(tmp_path: Path) -> No
     config = study_config("standard", file, seed=9)
     assert (config.limit, config.seed, config.methods, config.select_items) == (7, 9, ("random",), 32)
     assert config.recovery_method == "random"
+
+
+def test_other_ratios_choose_other_models_to_recover() -> None:
+    assert study_config("quick").recovery_ratios == (0.25, 0.5)
+    assert study_config("paper").recovery_ratios == (0.25,)
+    assert study_config("paper", ratios=(0.1, 0.3)).recovery_ratios == (0.3,)
+    assert study_config("standard", ratios=(0.2, 0.4)).recovery_ratios == (0.2, 0.4)

@@ -19,8 +19,8 @@ class RecoverySettings(BaseModel):
     """Finetuning of pruned models on the unpruned model's answers.
 
     `kinds` may hold "full" and "lora", or nothing. The models pruned by `method` (task_score where it is among the
-    study's methods, else the first of them) at `ratios` (else the one nearest to a quarter) are recovered. `items`
-    training prompts are answered, and read `epochs` times.
+    study's methods, else the first of them) at `ratios` (else the one nearest to a quarter and the largest, where
+    losses are sure to show) are recovered. `items` training prompts are answered, and read `epochs` times.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,7 +52,7 @@ class StudyConfig(BaseModel):
     limit: Count = 48
     data_dir: Path | None = None
     methods: tuple[str, ...] = ("reverse", "block_influence", "task_score", "random")
-    ratios: tuple[float, ...] = (0.0625, 0.125, 0.25)
+    ratios: tuple[float, ...] = (0.125, 0.25, 0.5)
     protect: tuple[int, ...] | None = None
     select_tasks: tuple[str, ...] = ("word_problems", "functions", "summaries")
     select_items: Count = 16
@@ -102,7 +102,8 @@ class StudyConfig(BaseModel):
         """The ratios whose pruned models are finetuned."""
         if self.recovery.ratios is not None:
             return self.recovery.ratios
-        return (min(self.ratios, key=lambda ratio: abs(ratio - _USUAL_RATIO)),)
+        usual = min(self.ratios, key=lambda ratio: abs(ratio - _USUAL_RATIO))
+        return (usual,) if usual == self.ratios[-1] else (usual, self.ratios[-1])
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -112,7 +113,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "ratios": (0.0625, 0.125, 0.1875, 0.25, 0.375, 0.5),
         "select_items": 32,
         "calibration_items": 256,
-        "recovery": {"kinds": ("full", "lora"), "ratios": (0.125, 0.25), "items": 3000},
+        "recovery": {"kinds": ("full", "lora"), "items": 3000},
     },
     "paper": {
         "limit": 1000,
@@ -133,7 +134,11 @@ def study_config(preset: str, file: Path | None = None, **flags: Any) -> StudyCo
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
     given = {name: value for name, value in flags.items() if value is not None}
-    merged = {"preset": preset} | PRESETS[preset] | (_read(file) if file else {}) | given
+    told = (_read(file) if file else {}) | given
+    merged = {"preset": preset} | PRESETS[preset] | told
+    if "ratios" in told and "recovery" not in told and "recovery" in merged:
+        # The preset's choice among its own ratios means nothing for others.
+        merged["recovery"] = {name: value for name, value in merged["recovery"].items() if name != "ratios"}
     try:
         return StudyConfig(**merged)
     except ValidationError as error:
