@@ -100,6 +100,13 @@ def test_an_unknown_method(refused: Refused, tiny: Path, tmp_path: Path) -> None
     assert not (tmp_path / "run").exists()
 
 
+def test_no_task(refused: Refused, tiny: Path) -> None:
+    said = refused("evaluate", tiny, "--tasks", "")
+    assert "no task given" in said
+    assert "arithmetic" in said
+    assert "a suite: reference" in said
+
+
 def test_an_unknown_task(refused: Refused, tiny: Path) -> None:
     said = refused("evaluate", tiny, "--tasks", "arithmetics")
     assert "unknown task 'arithmetics'" in said

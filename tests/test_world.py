@@ -117,19 +117,30 @@ def test_closed_brackets_balance() -> None:
 
 
 def test_inference_has_exactly_one_right_choice() -> None:
-    by_name = {thing.name: thing for thing in things.things()}
+    values = {thing.name: {thing.color, thing.home, thing.food} for thing in things.things()}
+    of_kind = things.HOMES | things.FOODS | things.HIDING
+    packed = {"hat": "hot", "coat": "cold", "boots": "wet", "lamp": "dark"}
+    tools = {"basket": "plants", "net": "insects", "rod": "fish", "sickle": "grain"}
+    meant = packed | tools
     rng = random.Random(11)
-    for problem in (things.same_as(rng) for _ in range(300)):
-        told, subject = problem.prompt.removesuffix("?").split(" has the same ")[1].split(" as the ")
-        wanted = by_name[subject].value(told)
-        alike = [name for name in (problem.answer, *problem.wrong) if by_name[name].value(told) == wanted]
-        assert alike == [problem.answer]
-    groups = {kind: members for group in (things.HOMES, things.FOODS) for kind, members in group.items()}
-    for problem in (things.lives_or_eats(rng) for _ in range(300)):
-        kind = problem.prompt.removesuffix("?").split()[-1]
-        attribute = "home" if kind in things.HOMES else "food"
-        fitting = [name for name in (problem.answer, *problem.wrong) if by_name[name].value(attribute) in groups[kind]]
+    for problem in (things.inference(rng) for _ in range(500)):
+        (name,) = set(values) & set(problem.prompt.replace(".", "").split())
+        options = (problem.answer, *problem.wrong)
+        assert len(set(options)) == 4
+        fitting = [kind for kind in options if values[name] & set(of_kind[meant.get(kind, kind)])]
         assert fitting == [problem.answer]
+
+
+def test_what_is_inferred_belongs_to_one_split_whoever_asks() -> None:
+    rng = random.Random(5)
+    splits: dict[str, set[str]] = {}
+    for problem in (things.inference(rng) for _ in range(3000)):
+        asked = problem.prompt
+        for name in stories.NAMES:
+            asked = asked.replace(name, "-")
+        splits.setdefault(asked, set()).add(things.owner(problem.key))
+    assert max(map(len, splits.values())) == 1
+    assert set.union(*splits.values()) == set(SPLITS)
 
 
 @pytest.mark.parametrize("name", SUITES["reference"])

@@ -6,7 +6,7 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from layerlimits.config import StudyConfig
-from layerlimits.models.locate import check, locate
+from layerlimits.models.locate import check, layer_count, locate
 from layerlimits.models.remove import check_protected
 from layerlimits.plan import counts, shape_of, training_cost, works
 from layerlimits.plugins import find
@@ -23,7 +23,9 @@ def check_study(config: StudyConfig, out: Path) -> None:
             evaluated too.
     """
     check_run_folder(out)
-    fields = check(locate(config.model, config.revision))
+    folder = locate(config.model, config.revision)
+    check(folder)
+    depth = layer_count(folder)
     choose(config.tasks)
     choose(config.select_tasks)
     for method in config.methods:
@@ -32,9 +34,8 @@ def check_study(config: StudyConfig, out: Path) -> None:
         tasks = choose(config.tasks)
         evaluated = [sample for samples in items_of(config, tasks).values() for sample in samples]
         check_disjoint(training_prompts(tasks, config.recovery.items, config.data_dir), evaluated)
-    if "num_hidden_layers" in fields:
-        check_protected(config.protect or (), fields["num_hidden_layers"])
-        counts(config, fields["num_hidden_layers"])
+    check_protected(config.protect or (), depth)
+    counts(config, depth)
 
 
 def estimate(config: StudyConfig) -> list[dict[str, Any]]:

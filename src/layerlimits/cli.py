@@ -94,6 +94,7 @@ def sweep(
     tasks: Tasks = "reference",
     limit: Limit = 100,
     data_dir: DataDir = None,
+    seed: Seed = 0,
     out: RunOut = None,
     batch_size: BatchSize = 64,
     revision: Revision = None,
@@ -104,7 +105,7 @@ def sweep(
     """Skip one layer at a time and measure every task."""
     from layerlimits.commands import measure
 
-    opened = measure.Opened(model, revision, dtype, device, out, batch_size)
+    opened = measure.Opened(model, revision, dtype, device, out, batch_size, seed)
     results = measure.sweep(opened, tasks, limit, data_dir)
     _tell(results) if as_json else measure.show_sweep(results)
 
@@ -115,6 +116,7 @@ def evaluate(
     tasks: Tasks = "reference",
     limit: Limit = 100,
     data_dir: DataDir = None,
+    seed: Seed = 0,
     out: RunOut = None,
     batch_size: BatchSize = 64,
     revision: Revision = None,
@@ -125,7 +127,7 @@ def evaluate(
     """Scores of a model on tasks, with 95% intervals."""
     from layerlimits.commands import measure
 
-    opened = measure.Opened(model, revision, dtype, device, out, batch_size)
+    opened = measure.Opened(model, revision, dtype, device, out, batch_size, seed)
     results = measure.evaluate(opened, tasks, limit, data_dir)
     _tell(results) if as_json else measure.show_scores(results)
 
@@ -150,7 +152,7 @@ def rank(
     """The order in which a method would remove layers."""
     from layerlimits.commands import choose, measure
 
-    opened = measure.Opened(model, revision, dtype, device, out, batch_size)
+    opened = measure.Opened(model, revision, dtype, device, out, batch_size, seed)
     results = choose.rank(opened, choose.Choice(method, layers, protect, tasks, items, calibration, seed))
     _tell(results) if as_json else choose.show_ranking(results)
 
@@ -180,7 +182,7 @@ def prune(
     removal = choose.Removal(method, layers, ratio, remove)
     choice = choose.Choice(method or "listed", None, protect, tasks, items, calibration, seed)
     results = choose.prune(
-        measure.Opened(model, revision, dtype, device, None, batch_size), removal, choice, out, _command()
+        measure.Opened(model, revision, dtype, device, None, batch_size, seed), removal, choice, out, _command()
     )
     _tell(results) if as_json else choose.show_pruned(results)
 
@@ -195,6 +197,7 @@ def recover(
     items: Annotated[int, typer.Option(help="Training prompts that the unpruned model answers.", min=1)] = 1000,
     epochs: Annotated[int, typer.Option(help="How often the answers are read.", min=1)] = 1,
     data_dir: DataDir = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the parent's hub id.")] = None,
     seed: Seed = 0,
     dtype: Dtype = "auto",
     device: Device = "auto",
@@ -204,7 +207,7 @@ def recover(
     from layerlimits.commands import run_recover
 
     results = run_recover.run(
-        pruned, parent, out, kind, tasks, items, epochs, data_dir, seed, dtype, device, _command()
+        pruned, parent, out, kind, tasks, items, epochs, data_dir, revision, seed, dtype, device, _command()
     )
     _tell(results) if as_json else run_recover.show(results)
 

@@ -9,7 +9,7 @@ from statistics import fmean
 import torch
 
 from layerlimits.config import StudyConfig
-from layerlimits.models.locate import locate, weight_files
+from layerlimits.models.locate import layer_count, locate, weight_files
 from layerlimits.models.remove import check_count, layers_for_ratio
 from layerlimits.tasks import choose
 from layerlimits.types import Sample, Task
@@ -84,10 +84,13 @@ def product_rate() -> float:
 
 
 def shape_of(config: StudyConfig) -> Shape:
-    """Layers and parameters, read from the checkpoint's headers."""
+    """Layers and parameters, read from the configuration and the checkpoint's headers.
+
+    Raises:
+        UserError: see `models.locate.layer_count`.
+    """
     folder = locate(config.model, config.revision)
-    layers = json.loads((folder / "config.json").read_text())["num_hidden_layers"]
-    parameters = 0
+    layers, parameters = layer_count(folder), 0
     for file in weight_files(folder):
         with file.open("rb") as stream:
             header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))

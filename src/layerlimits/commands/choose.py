@@ -14,7 +14,7 @@ from layerlimits.errors import UserError
 from layerlimits.evaluate import Evaluator
 from layerlimits.methods import Context, described
 from layerlimits.models.load import load
-from layerlimits.models.locate import check, locate
+from layerlimits.models.locate import check, layer_count, locate
 from layerlimits.models.remove import check_count, check_layers, check_protected, layers_for_ratio
 from layerlimits.models.save import save_pruned
 from layerlimits.paths import check_writable
@@ -150,10 +150,9 @@ def prune(opened: Opened, removal: Removal, choice: Choice, out: Path, command: 
 
 def _check_early(opened: Opened, removal: Removal, choice: Choice, listed: tuple[int, ...] | None) -> None:
     """What the configuration alone shows to be impossible, before any weight loads."""
-    config = check(locate(opened.model, opened.revision))
-    depth = config.get("num_hidden_layers")
-    if depth is None:
-        return
+    folder = locate(opened.model, opened.revision)
+    check(folder)
+    depth = layer_count(folder)
     check_protected(choice.protected or (), depth)
     if listed is None:
         check_count(removal.count(depth), depth, choice.protected or ())

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from transformers import set_seed
 
 from layerlimits import stats
 from layerlimits.commands.flags import words
@@ -24,7 +25,10 @@ from layerlimits.types import Sample, Task
 
 @dataclass(frozen=True)
 class Opened:
-    """Which model to open and how; `out` keeps the answers, else they are thrown away at the end."""
+    """Which model to open and how; `out` keeps the answers, else they are thrown away at the end.
+
+    Greedy answers do not depend on `seed`; it is set for whatever a method or task of your own draws.
+    """
 
     model: str
     revision: str | None
@@ -32,6 +36,7 @@ class Opened:
     device: str
     out: Path | None
     batch_size: int
+    seed: int = 0
 
     @contextmanager
     def evaluator(self) -> Iterator[Evaluator]:
@@ -39,6 +44,7 @@ class Opened:
         with tempfile.TemporaryDirectory() as thrown_away:
             folder = self.out or Path(thrown_away)
             check_run_folder(folder)
+            set_seed(self.seed)
             loaded = load(self.model, revision=self.revision, dtype=self.dtype, device=self.device)
             with Store(folder) as store:
                 claim(store, loaded, self.batch_size)

@@ -23,6 +23,7 @@ def run(
     items: int,
     epochs: int,
     data_dir: Path | None,
+    revision: str | None,
     seed: int,
     dtype: str,
     device: str,
@@ -33,7 +34,7 @@ def run(
     chosen = choose(words(tasks))
     # Before a bar is shown: an error is all a mistake prints.
     check_writable(out, empty=True)
-    check_pair(pruned, parent)
+    check_pair(pruned, parent, revision)
     with Bar(_STAGES) as bar:
         before: dict[str, float] = {}
 
@@ -51,6 +52,7 @@ def run(
             limit=items,
             settings=settings,
             data_dir=data_dir,
+            revision=revision,
             dtype=dtype,
             device=device,
             command=command,

@@ -105,6 +105,25 @@ def _check_kind(folder: Path, config: dict[str, Any]) -> None:
         )
 
 
+def layer_count(folder: Path) -> int:
+    """How many layers the configuration of a checked folder says the model has, whatever its file calls the field.
+
+    Raises:
+        UserError: it does not say.
+    """
+    from transformers import AutoConfig
+
+    config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    count = getattr(config, "num_hidden_layers", None)
+    if not isinstance(count, int):
+        raise UserError(
+            f"{folder.name} ({config.model_type}) has no recognisable layer stack: its configuration gives no "
+            "num_hidden_layers",
+            "use an architecture whose layers are one list, or report this one",
+        )
+    return count
+
+
 def weight_files(folder: Path) -> list[Path]:
     """The safetensors files of a checkpoint, in name order.
 

@@ -6,13 +6,13 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from layerlimits import __version__
 from layerlimits.errors import UserError
 from layerlimits.evaluate import Evaluator
-from layerlimits.models.load import load
-from layerlimits.models.locate import check, fingerprint, locate
+from layerlimits.models.load import Loaded, load
+from layerlimits.models.locate import check, fingerprint, layer_count, locate
 from layerlimits.models.save import read_recipe
 from layerlimits.paths import check_writable
 from layerlimits.recovery.data import Example, answer, check_disjoint, training_prompts
@@ -38,6 +38,7 @@ def recover(
     settings: Finetune,
     max_new_tokens: int = 256,
     data_dir: Path | None = None,
+    revision: str | None = None,
     dtype: str = "auto",
     device: str = "auto",
     run: Path | None = None,
@@ -52,6 +53,7 @@ def recover(
         tasks: their training prompts are asked, evenly.
         limit: how many prompts.
         max_new_tokens: where an answer is cut; cut answers are not trained on.
+        revision: of the parent, where it is a hub id.
         run: run folder, kept; by default one beside `out` that is removed when all is done.
     Returns:
         "model", "parent", "pruned", "examples", "dropped", "trained_tokens" (answer tokens the loss was taken on, over
@@ -63,11 +65,15 @@ def recover(
     began = time.perf_counter()
     out = out.expanduser().resolve()
     check_writable(out, empty=True)
-    about = check_pair(pruned, parent)
+    about = check_pair(pruned, parent, revision)
     prompts = training_prompts(tasks, limit, data_dir)
     check_disjoint(prompts, [sample for task in tasks for sample in task.samples("evaluate", _COMPARED, data_dir)])
     folder = run or out.with_name(f".{out.name}.run")
-    examples, dropped = _answers(parent, prompts, max_new_tokens, folder, dtype, device, progress)
+
+    def load_parent() -> Loaded:
+        return load(parent, revision=revision, dtype=dtype, device=device)
+
+    examples, dropped = _answers(load_parent, prompts, max_new_tokens, folder, progress)
     finetune(
         load(pruned, dtype=dtype, device=device),
         (),
@@ -93,12 +99,10 @@ def recover(
 
 
 def _answers(
-    parent: str,
+    load_parent: Callable[[], Loaded],
     prompts: list[Sample],
     max_new_tokens: int,
     folder: Path,
-    dtype: str,
-    device: str,
     progress: StageProgress | None,
 ) -> tuple[list[Example], int]:
     """The parent's finished answers and how many were dropped; the parent leaves memory before the pruned one loads."""
@@ -111,10 +115,10 @@ def _answers(
             progress("answering", done, len(prompts))
 
     with Store(folder) as store:
-        return answer(Evaluator(load(parent, dtype=dtype, device=device), store), prompts, max_new_tokens, tick)
+        return answer(Evaluator(load_parent(), store), prompts, max_new_tokens, tick)
 
 
-def check_pair(pruned: str, parent: str) -> dict[str, Any]:
+def check_pair(pruned: str, parent: str, revision: str | None = None) -> dict[str, Any]:
     """Whether one folder is the other with layers removed; before any weight loads.
 
     Returns:
@@ -123,8 +127,10 @@ def check_pair(pruned: str, parent: str) -> dict[str, Any]:
         UserError: either is no usable model, layer counts do not fit, the pruned one's recipe names another base, or
             their tokenizers differ.
     """
-    small, large = locate(pruned), locate(parent)
-    kept, depth = _layers(small), _layers(large)
+    small, large = locate(pruned), locate(parent, revision)
+    check(small)
+    check(large)
+    kept, depth = layer_count(small), layer_count(large)
     if kept >= depth:
         raise UserError(
             f"{pruned} has {kept} layers and its parent {parent} has {depth}: nothing was pruned",
@@ -141,13 +147,6 @@ def check_pair(pruned: str, parent: str) -> dict[str, Any]:
     _check_tokenizers(pruned, small, parent, large)
     ours = {"made_by": f"layerlimits {__version__}", "parent": parent, "pruned": pruned}
     return {"base": parent, "base_fingerprint": base, "base_layers": depth, **recipe, **ours}
-
-
-def _layers(folder: Path) -> int:
-    check(folder)
-    # The configuration object knows the field by its common name, whatever the file calls it.
-    config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    return int(config.num_hidden_layers)
 
 
 def _check_tokenizers(pruned: str, small: Path, parent: str, large: Path) -> None:

@@ -20,6 +20,8 @@ _MAKERS: dict[str, Callable[[random.Random], Problem]] = {
     "inference_choice": things.inference,
 }
 TASKS = (*_MAKERS, "facts")
+# Which split a problem belongs to, where that is not a matter of its whole key.
+_OWNERS: dict[str, Callable[[str], str | None]] = {"arithmetic": arithmetic.owner, "inference_choice": things.owner}
 # Prompt and answer tokens of a problem on average, so that the recipe's shares can be shares of tokens.
 _MEAN_TOKENS = {
     "arithmetic": 25,
@@ -27,7 +29,7 @@ _MEAN_TOKENS = {
     "functions": 134,
     "brackets": 41,
     "summaries": 205,
-    "inference_choice": 70,
+    "inference_choice": 64,
     "facts": 37,
 }
 _IGNORED = -100
@@ -53,7 +55,7 @@ class Mixture:
         """A problem of the split; arithmetic of GPT-3's set belongs to none."""
         if name == "facts":
             return rng.choice(self._facts[split])
-        owner = arithmetic.owner if name == "arithmetic" else split_of
+        owner = _OWNERS.get(name, split_of)
         while True:
             problem = _MAKERS[name](rng)
             if owner(problem.key) == split:

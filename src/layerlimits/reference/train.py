@@ -15,6 +15,7 @@ from rich.progress import Progress
 from torch import Tensor, nn
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
+from layerlimits.models.remove import remove
 from layerlimits.reference.mixture import TASKS, Mixture, Rows
 from layerlimits.reference.muon import Muon
 from layerlimits.reference.tokenizer import build
@@ -26,7 +27,10 @@ _HELD_OUT = 100
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training with one depth and mix; the learning rate moves linearly over it."""
+    """A stretch of training with one depth and mix; the learning rate moves linearly over it.
+
+    A deeper phase than the last grows the model; a shallower one first removes the layers in `remove`.
+    """
 
     layers: int
     steps: int
@@ -34,6 +38,7 @@ class Phase:
     lr: tuple[float, float]
     skip: float
     mix: dict[str, float]
+    remove: tuple[int, ...] = ()
 
 
 class Trainer:
@@ -94,8 +99,9 @@ class Trainer:
 
     def advance(self, phase: Phase, done_frac: float) -> float:
         """One step; returns its loss."""
-        if phase.layers != len(self.model.model.layers):
-            grow(self.model, phase.layers)
+        depth = len(self.model.model.layers)
+        if phase.layers != depth:
+            grow(self.model, phase.layers) if phase.layers > depth else remove(self.model, phase.remove)
             self._optimizers()
         began = time.perf_counter()
         lr = phase.lr[0] + (phase.lr[1] - phase.lr[0]) * done_frac

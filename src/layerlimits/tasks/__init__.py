@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from layerlimits.errors import unknown
+from layerlimits.errors import UserError, unknown
 from layerlimits.plugins import find, names
 from layerlimits.types import Task
 
@@ -25,7 +25,7 @@ def choose(wanted: Iterable[str]) -> list[Task]:
     """The tasks of these names, suites expanded, each once, in the order given.
 
     Raises:
-        UserError: a name that is neither a task nor a suite.
+        UserError: no name, or one that is neither a task nor a suite.
     """
     found: dict[str, Task] = {}
     for name in wanted:
@@ -34,4 +34,6 @@ def choose(wanted: Iterable[str]) -> list[Task]:
                 raise unknown("task", member, [*names("tasks"), *SUITES])
             task: Task = find("tasks", member)
             found[task.name] = task
+    if not found:
+        raise UserError("no task given", f"name some of {', '.join(names('tasks'))}, or a suite: {', '.join(SUITES)}")
     return list(found.values())

@@ -3,13 +3,13 @@
 from layerlimits.scoring import choices
 from layerlimits.tasks._world import drawn
 from layerlimits.types import Task
-from layerlimits.world.things import inference
+from layerlimits.world.things import inference, owner
 
 inference_choice = Task(
     name="inference_choice",
     version=1,
     kind="choice",
-    samples=drawn(inference, choice=True),
+    samples=drawn(inference, owner, choice=True),
     score=choices.judge,
     chance=0.25,
     summary="one step of inference over the facts, as four-way choice by likelihood",

@@ -4,22 +4,34 @@ import random
 from dataclasses import dataclass
 from functools import cache
 
-from layerlimits.world.problem import Problem, Split
+from layerlimits.world.problem import Problem, Split, split_of
+from layerlimits.world.stories import NAMES
+
+Groups = dict[str, tuple[str, ...]]
+# An attribute, the kinds its values belong to, and a question whose answer is the kind.
+Derivation = tuple[str, Groups, str]
 
 COLORS = ("red", "blue", "green", "yellow", "purple", "orange", "black", "white", "pink", "brown", "gray", "gold")
-HOMES = {
+HOMES: Groups = {
     "hot": ("desert", "volcano", "savanna"),
     "cold": ("glacier", "tundra", "icecap"),
     "wet": ("swamp", "river", "lagoon"),
     "dark": ("cave", "tunnel", "cellar"),
 }
-FOODS = {
+FOODS: Groups = {
     "plants": ("berries", "leaves", "moss"),
     "insects": ("ants", "flies", "crickets"),
     "fish": ("herring", "trout", "eels"),
     "grain": ("wheat", "rice", "oats"),
 }
+HIDING: Groups = {
+    "flowers": ("red", "pink", "purple"),
+    "sand": ("yellow", "orange", "gold"),
+    "water": ("blue", "green", "white"),
+    "ashes": ("black", "gray", "brown"),
+}
 _THINGS = 200
+_ASKED_BY = " asked by "
 
 # The last two wordings of each attribute never train: the first of them selects layers, the second evaluates.
 _WORDINGS = {
@@ -115,49 +127,38 @@ def _others(rng: random.Random, attribute: str, right: str) -> tuple[str, ...]:
     return tuple(rng.sample([value for value in values(attribute) if value != right], 3))
 
 
-def same_as(rng: random.Random) -> Problem:
-    """Which of four things shares an attribute with a fifth: recall of all five, and a comparison."""
-    attribute = rng.choice(ATTRIBUTES)
-    subject = rng.choice(things())
-    alike = [thing for thing in things() if thing.value(attribute) == subject.value(attribute) and thing != subject]
-    unlike = [thing for thing in things() if thing.value(attribute) != subject.value(attribute)]
-    return _which_of(rng, f"has the same {attribute} as the {subject.name}", alike, unlike)
-
-
-def lives_or_eats(rng: random.Random) -> Problem:
-    """Which of four things lives in, or eats, something of a kind: from "desert" to "where it is hot"."""
-    groups, attribute, told = rng.choice(
-        ((HOMES, "home", "lives where it is {}"), (FOODS, "food", "eats some kind of {}"))
+def _derivations() -> tuple[Derivation, ...]:
+    packed = {"hot": "hat", "cold": "coat", "wet": "boots", "dark": "lamp"}
+    tools = {"plants": "basket", "insects": "net", "fish": "rod", "grain": "sickle"}
+    return (
+        ("home", HOMES, "{n} visits the home of the {t}. What is it like there?"),
+        ("home", _renamed(HOMES, packed), "{n} goes to where the {t} lives. What should {n} take along?"),
+        ("food", FOODS, "{n} feeds the {t}. Which kind of food does it need?"),
+        ("food", _renamed(FOODS, tools), "{n} gathers food for the {t}. Which tool helps?"),
+        ("color", HIDING, "The {t} hides from {n}. What is it hard to see in?"),
     )
-    kind = rng.choice(list(groups))
-    alike = [thing for thing in things() if thing.value(attribute) in groups[kind]]
-    unlike = [thing for thing in things() if thing.value(attribute) not in groups[kind]]
-    return _which_of(rng, told.format(kind), alike, unlike)
 
 
-def _which_of(rng: random.Random, told: str, alike: list[Thing], unlike: list[Thing]) -> Problem:
-    """The four things are the problem, in whatever order they are named."""
-    right = rng.choice(alike).name
-    wrong = tuple(thing.name for thing in rng.sample(unlike, 3))
-    a, b, c, d = named = rng.sample((right, *wrong), 4)
-    key = f"which {told} {'-'.join(sorted(named))}"
-    return Problem(key, f"Which of the {a}, {b}, {c} and {d} {told}?", right, wrong)
-
-
-def kind_of(rng: random.Random) -> Problem:
-    """What follows from a home or a food: "the desert is hot, so the zorp lives where it is hot"."""
-    thing = rng.choice(things())
-    groups, attribute, prompt = rng.choice(
-        (
-            (HOMES, "home", f"What is it like where the {thing.name} lives?"),
-            (FOODS, "food", f"Which kind of food does the {thing.name} eat?"),
-        )
-    )
-    right = next(kind for kind, members in groups.items() if thing.value(attribute) in members)
-    wrong = tuple(kind for kind in groups if kind != right)
-    return Problem(f"kind {attribute} {thing.name}", prompt, right, wrong)
+def _renamed(groups: Groups, names: dict[str, str]) -> Groups:
+    return {names[kind]: members for kind, members in groups.items()}
 
 
 def inference(rng: random.Random) -> Problem:
-    """A question that needs one step of inference over the facts, as a four-way choice."""
-    return rng.choice((same_as, lives_or_eats, lives_or_eats, kind_of))(rng)
+    """What follows from one fact, as a four-way choice: the zorp lives in the desert, so a visitor takes a hat.
+
+    Who asks changes nothing, so `owner` gives a thing and what is derived of it to one split, whoever asks.
+    """
+    number, thing, asker = rng.randrange(len(_DERIVED)), rng.choice(things()), rng.choice(NAMES)
+    attribute, groups, wording = _DERIVED[number]
+    right = next(kind for kind, members in groups.items() if thing.value(attribute) in members)
+    wrong = tuple(kind for kind in groups if kind != right)
+    prompt = wording.format(n=asker, t=thing.name)
+    return Problem(f"inference {number} {thing.name}{_ASKED_BY}{asker}", prompt, right, wrong)
+
+
+def owner(key: str) -> Split:
+    """The split of an inference problem: that of what is inferred."""
+    return split_of(key.partition(_ASKED_BY)[0])
+
+
+_DERIVED = _derivations()
