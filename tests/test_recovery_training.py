@@ -165,6 +165,7 @@ def test_training_is_silent_and_calls_nobody(
     ("settings", "words"),
     [
         ({"kind": "Lora"}, "unknown kind of finetuning 'Lora'\n  fix: did you mean lora?"),
+        ({"schedule": "cosine"}, "unknown schedule 'cosine'\n  fix: use one of: constant, linear"),
         ({"epochs": 0}, "epochs is 0\n  fix: set epochs above 0"),
         ({"lr": float("nan")}, "lr is nan"),
         ({"warmup_steps": -1}, "warmup_steps is -1\n  fix: set warmup_steps to 0 or more"),
@@ -177,7 +178,8 @@ def test_settings_out_of_range(settings: dict[str, Any], words: str) -> None:
     assert words in str(caught.value)
 
 
-def test_learning_rate_follows_the_kind() -> None:
+def test_learning_rate_and_schedule_follow_the_kind() -> None:
+    assert (Finetune(kind="full").schedule, Finetune(kind="lora").schedule) == ("linear", "constant")
     assert (Finetune(kind="full").lr, Finetune(kind="lora").lr, Finetune(kind="lora", lr=1.0).lr) == (5e-4, 2e-4, 1.0)
 
 

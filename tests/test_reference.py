@@ -130,19 +130,20 @@ def test_accuracy_counts_whole_answers() -> None:
 def _recipe() -> dict[str, object]:
     phases = [
         {"layers": 2, "steps": 4, "rows": 2, "lr": [0.0, 3e-3], "skip": 0.5},
-        {"layers": 3, "steps": 4, "rows": 2, "lr": [3e-3, 0.0], "skip": 0.5, "mix": {"facts": 1.0}},
+        {"layers": 3, "steps": 4, "rows": 2, "lr": [3e-3, 3e-3], "skip": 0.5, "mix": {"facts": 1.0}},
+        {"layers": 2, "steps": 2, "rows": 2, "lr": [3e-3, 0.0], "skip": 0.5, "remove": [1]},
     ]
     return {"seed": 1, "row_tokens": 64, "model": SHAPE, "mix": {"brackets": 1.0}, "phase": phases}
 
 
-@pytest.mark.parametrize("stop", [3, 4, 6])
+@pytest.mark.parametrize("stop", [3, 4, 6, 8, 9])
 def test_a_killed_training_resumes_to_the_same_weights(
     stop: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What the layers compute is the same uncompiled, and a compiler takes longer than the training.
     monkeypatch.setattr(torch.nn.Module, "compile", lambda *_, **__: None)
 
-    def finish(trainer: Trainer, until: int = 8) -> Trainer:
+    def finish(trainer: Trainer, until: int = 10) -> Trainer:
         while (place := trainer.position()) and trainer.step < until:
             trainer.advance(*place)
         return trainer
@@ -152,7 +153,7 @@ def test_a_killed_training_resumes_to_the_same_weights(
     whole = finish(Trainer(_recipe(), tmp_path / "a"))
     finish(Trainer(_recipe(), tmp_path / "b"), stop).save()
     resumed = finish(Trainer(_recipe(), tmp_path / "b"))
-    assert resumed.step == whole.step == 8
+    assert resumed.step == whole.step == 10
     for name, weight in whole.model.state_dict().items():
         assert torch.equal(weight, resumed.model.state_dict()[name]), name
 

@@ -20,8 +20,11 @@ from layerlimits.recovery.data import Example
 from layerlimits.recovery.rows import Row, Tick, end_of_turn, to_rows, trained_tokens, training_order
 from layerlimits.types import content_hash
 
-# Learning rates by kind; that of LoRA is the paper's.
+# Learning rates and schedules by kind; those of LoRA are the paper's. A constant rate leaves a fully finetuned model
+# worse than it was where little was lost, so that one falls to zero (figures in LOG.md).
 _LR = {"full": 5e-4, "lora": 2e-4}
+_SCHEDULE = {"full": "linear", "lora": "constant"}
+_SCHEDULER_TYPES = {"linear": "linear", "constant": "constant_with_warmup"}
 
 # The warm-up takes at most this share of the steps: a short run would otherwise never reach its learning rate.
 _WARMUP_FRAC = 0.2
@@ -33,12 +36,14 @@ _MARK = "finetune.json"
 class Finetune:
     """How to finetune; the defaults are those of arXiv 2602.01997, without its quantization.
 
-    The learning rate is constant after a linear warm-up over `warmup_steps`, or a fifth of the steps if that is less.
-    AdamW has the betas 0.9 and 0.99, gradients are clipped to the norm 1.
+    The learning rate warms up linearly over `warmup_steps`, or a fifth of the steps if that is less; then it stays
+    ("constant") or falls to zero in a line ("linear"). AdamW has the betas 0.9 and 0.99, gradients are clipped to the
+    norm 1.
 
     Args:
         kind: "lora" trains adapters on every linear module but the output head and merges them; "full" every weight.
         lr: 2e-4 for LoRA and 5e-4 for full finetuning where it is None.
+        schedule: "constant" for LoRA and "linear" for full finetuning where it is None.
         max_length: tokens of the longest prompt with its answer; longer ones are left out.
     Raises:
         UserError: a setting outside its range, or another kind.
@@ -46,6 +51,7 @@ class Finetune:
 
     kind: Literal["full", "lora"] = "lora"
     lr: float | None = None
+    schedule: Literal["constant", "linear"] | None = None
     epochs: int = 1
     batch_size: int = 8
     warmup_steps: int = 50
@@ -61,6 +67,10 @@ class Finetune:
             raise unknown("kind of finetuning", self.kind, _LR)
         if self.lr is None:
             object.__setattr__(self, "lr", _LR[self.kind])
+        if self.schedule is None:
+            object.__setattr__(self, "schedule", _SCHEDULE[self.kind])
+        if self.schedule not in _SCHEDULER_TYPES:
+            raise unknown("schedule", str(self.schedule), _SCHEDULER_TYPES)
         for name in ("lr", "epochs", "batch_size", "lora_rank", "lora_alpha", "max_length"):
             if not getattr(self, name) > 0:
                 raise UserError(f"{name} is {getattr(self, name):g}", f"set {name} above 0")
@@ -196,7 +206,7 @@ def _arguments(settings: Finetune, dtype: str, steps: int) -> dict[str, Any]:
     """The settings in the words of transformers' TrainingArguments."""
     return {
         "learning_rate": settings.lr,
-        "lr_scheduler_type": "constant_with_warmup",
+        "lr_scheduler_type": _SCHEDULER_TYPES[settings.schedule or "constant"],
         "warmup_steps": min(settings.warmup_steps, int(_WARMUP_FRAC * steps)),
         "adam_beta1": 0.9,
         "adam_beta2": 0.99,

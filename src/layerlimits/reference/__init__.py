@@ -1,4 +1,4 @@
-"""The bundled reference model: a 16-layer Llama checkpoint, the tokenizer it uses and the recipe that trained it."""
+"""The bundled reference model: a 12-layer Llama checkpoint, the tokenizer it uses and the recipe that trained it."""
 
 from pathlib import Path
 

@@ -1,0 +1,37 @@
+"""What only a GPU can show; skipped, with the reason, where there is none."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from layerlimits.evaluate import Evaluator
+from layerlimits.models.load import load
+from layerlimits.speed import timings
+from layerlimits.store import Store
+from layerlimits.tasks import choose
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, and torch sees none"),
+]
+
+
+def test_the_reference_model_answers_on_a_gpu_as_on_a_cpu(tmp_path: Path) -> None:
+    scores = {}
+    for device in ("cpu", "cuda"):
+        with Store(tmp_path / device) as store:
+            evaluator = Evaluator(load("reference", device=device, dtype="float32"), store)
+            for task in choose(["facts", "facts_choice", "brackets"]):
+                verdicts = evaluator.verdicts((), task, task.samples("evaluate", 40, None))
+                scores[device, task.name] = sum(verdict.value for verdict in verdicts) / 40
+    for name in ("facts", "facts_choice", "brackets"):
+        assert scores["cuda", name] == pytest.approx(scores["cpu", name], abs=0.05)
+
+
+def test_memory_on_a_gpu_is_the_measured_peak_and_falls_with_the_layers() -> None:
+    model = load("reference", device="cuda", dtype="bfloat16").model
+    base, pruned = timings(model, [(), (3, 4)], repeats=3)
+    assert base.weight_bytes <= base.memory_bytes
+    assert pruned.weight_bytes < base.weight_bytes
+    assert all(rate > 0 for rate in (*base.tokens_per_s, *pruned.tokens_per_s))
