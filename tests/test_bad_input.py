@@ -149,7 +149,7 @@ def test_layers_that_cannot_be_removed(
         (["--ratios", "0.5,1.2"], "ratio 1.2 is outside 0..1"),
         (["--ratios", "0"], "ratio 0 is outside 0..1"),
         (["--ratios", "0.99"], "cannot remove 6 layers: the model has 6"),
-        (["--protect", "0-5"], "cannot remove 3 layers: the model has 6, and 6 is protected"),
+        (["--protect", "0-5"], "cannot remove 2 layers: the model has 6, and 6 is protected"),
         (["--protect", "8"], "protected layer 8 does not exist"),
         (["--limit", "0"], "limit"),
         (["--preset", "quik"], "did you mean quick"),

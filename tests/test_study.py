@@ -237,7 +237,7 @@ def test_flags_beat_the_file_and_the_file_beats_the_preset(tmp_path: Path) -> No
 
 
 def test_other_ratios_choose_other_models_to_recover() -> None:
-    assert study_config("quick").recovery_ratios == (0.25, 0.5)
+    assert study_config("quick").recovery_ratios == (0.25, 0.4)
     assert study_config("paper").recovery_ratios == (0.25,)
     assert study_config("paper", ratios=(0.1, 0.3)).recovery_ratios == (0.3,)
     assert study_config("standard", ratios=(0.2, 0.4)).recovery_ratios == (0.2, 0.4)

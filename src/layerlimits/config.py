@@ -52,7 +52,7 @@ class StudyConfig(BaseModel):
     limit: Count = 48
     data_dir: Path | None = None
     methods: tuple[str, ...] = ("reverse", "block_influence", "task_score", "random")
-    ratios: tuple[float, ...] = (0.125, 0.25, 0.5)
+    ratios: tuple[float, ...] = (0.1, 0.25, 0.4)
     protect: tuple[int, ...] | None = None
     select_tasks: tuple[str, ...] = ("word_problems", "functions", "summaries")
     select_items: Count = 16
@@ -110,7 +110,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "quick": {},
     "standard": {
         "limit": 200,
-        "ratios": (0.0625, 0.125, 0.1875, 0.25, 0.375, 0.5),
+        "ratios": (0.05, 0.15, 0.25, 0.33, 0.4),
         "select_items": 32,
         "calibration_items": 256,
         "recovery": {"kinds": ("full", "lora"), "items": 3000},
