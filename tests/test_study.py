@@ -158,6 +158,13 @@ def test_the_answer_is_a_paragraph_with_the_numbers(results: dict[str, Any]) -> 
     assert "\n" not in told
 
 
+def test_the_limit_is_told_with_its_figure() -> None:
+    row = {"kind": "generation", "method": "a", "layers": 2, "corrected": None}
+    row |= {"retention": {"estimate": 0.94, "low": 0.91, "high": 0.96, "n": 80}}
+    told = answer(_pruned() | {"classes": [row]})
+    assert told == "m keeps 90% of generation with up to 2 of 8 layers removed: 94% (91% to 96%, n = 80) by a."
+
+
 def _pruned(*rows: tuple[str, int, str, float, float]) -> dict[str, Any]:
     pruned = [
         {"method": method, "layers": layers, "task": task, "corrected": None}

@@ -48,11 +48,19 @@ def _limits(results: dict[str, Any], name: str, depth: int) -> str:
             continue
         layers, method = found
         if layers:
-            parts.append(f"{_KEPT:.0%} of {words} with up to {layers} of {depth} layers removed (by {method})")
+            row = next(
+                row for row in results["classes"] if (row["kind"], row["layers"], row["method"]) == (kind, *found)
+            )
+            there = f"{_with_interval(_kept(row) or {})} by {method}"
+            parts.append(f"{_KEPT:.0%} of {words} with up to {layers} of {depth} layers removed: {there}")
         else:
             fewest = min(row["layers"] for row in results["classes"] if row["kind"] == kind)
             parts.append(f"less than {_KEPT:.0%} of {words} with {fewest} of {depth} layers removed, by any method")
     return f"{name} keeps " + ", and ".join(parts) + "." if parts else ""
+
+
+def _with_interval(share: dict[str, Any]) -> str:
+    return f"{share['estimate']:.0%} ({share['low']:.0%} to {share['high']:.0%}, n = {share['n']})"
 
 
 def _first_to_break(results: dict[str, Any]) -> str:
@@ -64,7 +72,7 @@ def _first_to_break(results: dict[str, Any]) -> str:
     found = [_gentlest([row for row in rows if row["layers"] == count]) for count in counts]
     worst = next((row for row in found if _lost(row) and (_kept(row) or {})["estimate"] < _KEPT), None)
     share = _kept(worst or found[-1]) or {}
-    figures = f"{share['estimate']:.0%} ({share['low']:.0%} to {share['high']:.0%}, n = {share['n']})"
+    figures = _with_interval(share)
     if worst is None:
         last = found[-1]
         return (
