@@ -158,7 +158,7 @@ def _speed(store: Store) -> Iterator[dict[str, Any]]:
         removed, rates = timing["removed"], timing["tokens_per_s"]
         ratios = [rate / base for rate, base in zip(rates, measured[0]["tokens_per_s"], strict=True)]
         yield {
-            "model": f"without {len(removed)} layers" if removed else "base",
+            "model": f"without {len(removed)} layer{'s' * (len(removed) > 1)}" if removed else "base",
             "removed": removed,
             "parameters": timing["parameters"],
             "weight_bytes": timing["weight_bytes"],
