@@ -28,7 +28,7 @@ import json, sys
 from transformers import AutoModelForCausalLM, AutoTokenizer
 folder = sys.argv[1]
 model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
-chat = [{"role": "user", "content": "What is (4 * 4) * 1?"}]
+chat = [{"role": "user", "content": "Close the brackets: ([{"}]
 ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
 out = model.generate(**ids)[0, ids["input_ids"].shape[1]:]
 assert not any(name.startswith("layerlimits") for name in sys.modules)
@@ -43,7 +43,7 @@ def test_stock_transformers_loads_it_and_it_answers() -> None:
     )
     told = json.loads(ran.stdout.splitlines()[-1])
     assert told["kind"] == "LlamaForCausalLM"
-    assert int(told["answer"]) == 16
+    assert told["answer"] == "}])"
 
 
 def test_the_folder_is_complete_and_small() -> None:

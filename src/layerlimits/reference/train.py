@@ -15,7 +15,6 @@ from rich.progress import Progress
 from torch import Tensor, nn
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
-from layerlimits.models.remove import remove
 from layerlimits.reference.mixture import TASKS, Mixture, Rows
 from layerlimits.reference.muon import Muon
 from layerlimits.reference.tokenizer import build
@@ -101,7 +100,7 @@ class Trainer:
         """One step; returns its loss."""
         depth = len(self.model.model.layers)
         if phase.layers != depth:
-            grow(self.model, phase.layers) if phase.layers > depth else remove(self.model, phase.remove)
+            grow(self.model, phase.layers) if phase.layers > depth else cut(self.model, phase.remove)
             self._optimizers()
         began = time.perf_counter()
         lr = phase.lr[0] + (phase.lr[1] - phase.lr[0]) * done_frac
@@ -160,6 +159,15 @@ def grow(model: LlamaForCausalLM, layers: int) -> None:
     model.config = model.model.config = fresh.config
     for number, layer in enumerate(grown):
         layer.self_attn.layer_idx = number  # type: ignore[union-attr]  # a ModuleList forgets its modules' type
+
+
+def cut(model: LlamaForCausalLM, removed: tuple[int, ...]) -> None:
+    """Take layers out of the model in place; `models.remove` does the same for any architecture, and imports us."""
+    kept = [layer for number, layer in enumerate(model.model.layers) if number not in removed]
+    model.model.layers = nn.ModuleList(kept)
+    model.config.num_hidden_layers = len(kept)
+    for number, layer in enumerate(kept):
+        layer.self_attn.layer_idx = number
 
 
 @contextmanager
