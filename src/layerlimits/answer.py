@@ -120,21 +120,21 @@ def _recovered(results: dict[str, Any]) -> str:
     if not results["recovery"]:
         return ""
     entry = max(results["recovery"], key=lambda entry: (entry["layers"], _gain(entry)))
-    back_parts, unhurt = [], []
+    regained, unhurt = [], []
     for kind in _CLASS_WORDS:
         rows = [row for row in entry["tasks"] if row["kind"] == kind]
         lost, back = _points(rows) if rows else (0.0, 0.0)
         # Where nothing noteworthy was lost, a share of it means nothing.
         if lost >= 1:
-            back_parts.append(f"{back:.0f} of the {lost:.0f} points lost in {kind}")
+            regained.append(f"{back:.0f} of the {lost:.0f} points lost in {kind}")
         elif rows:
             unhurt.append(kind)
     model = f"the model without {_layers(entry['layers'])} ({entry['method']})"
     how = f"Finetuning ({entry['name']}, {entry['examples']} answers of the unpruned model)"
-    kept = f"; {' and '.join(unhurt)} had lost nothing" if unhurt and back_parts else ""
-    if not back_parts:
+    if not regained:
         return f"{how} had nothing to bring back: {model} lost less than a point."
-    return f"{how} of {model} brings back {' and '.join(back_parts)}{kept}."
+    kept = f"; {' and '.join(unhurt)} lost less than a point" if unhurt else ""
+    return f"{how} of {model} brings back {' and '.join(regained)}{kept}."
 
 
 def _points(rows: list[dict[str, Any]]) -> tuple[float, float]:

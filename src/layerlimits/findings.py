@@ -155,7 +155,7 @@ def _regained(book: Book, entry: dict[str, Any], task: dict[str, Any]) -> dict[s
 def _speed(store: Store) -> Iterator[dict[str, Any]]:
     measured = store.get("speed") or []
     for timing in measured:
-        removed, rates = timing["removed"], timing["tokens_per_s"]
+        removed, rates = sorted(timing["removed"]), timing["tokens_per_s"]
         ratios = [rate / base for rate, base in zip(rates, measured[0]["tokens_per_s"], strict=True)]
         yield {
             "model": f"without {len(removed)} layer{'s' * (len(removed) > 1)}" if removed else "base",
