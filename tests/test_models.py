@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig
+from transformers import AutoModelForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, GPT2Config, GPT2LMHeadModel
 
 from layerlimits.errors import UserError
 from layerlimits.models.load import Loaded, load, parameter_count
+from layerlimits.models.locate import layer_count
 from layerlimits.models.remove import canary, check_layers, layers_for_ratio, remove, without_layers
 from layerlimits.models.save import read_recipe, save_pruned
 from layerlimits.models.stack import find_stack
 from layerlimits.models.stream import residual_streams
+from layerlimits.reference.tokenizer import build
 from layerlimits.types import PrunePlan
 
 REMOVALS = [(2,), (5,), (0,), (1, 3, 4)]
@@ -148,6 +150,21 @@ def test_residual_streams_are_what_each_layer_reads_and_writes(loaded: Loaded) -
 @pytest.mark.parametrize(("ratio", "layers"), [(0.0625, 1), (0.25, 4), (0.01, 1), (0.33, 5)])
 def test_a_ratio_means_rounded_layers_and_at_least_one(ratio: float, layers: int) -> None:
     assert layers_for_ratio(ratio, 16) == layers
+
+
+def test_a_model_whose_file_calls_its_depth_otherwise(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    shape = {"n_layer": 4, "n_embd": 16, "n_head": 2, "n_positions": 64, "vocab_size": len(build())}
+    GPT2LMHeadModel(GPT2Config(**shape, bos_token_id=1, eos_token_id=4)).save_pretrained(tmp_path / "gpt2")
+    build().save_pretrained(tmp_path / "gpt2")
+    assert "num_hidden_layers" not in json.loads((tmp_path / "gpt2" / "config.json").read_text())
+    assert layer_count(tmp_path / "gpt2") == 4
+    model = load(str(tmp_path / "gpt2"), device="cpu")
+    save_pruned(model, PrunePlan((1, 2), 4), tmp_path / "pruned", "")
+    assert layer_count(tmp_path / "pruned") == 2
+    ids = torch.arange(5, 20)[None]
+    with torch.no_grad(), without_layers(model.model, (1, 2)) as pruned:
+        assert torch.equal(load(str(tmp_path / "pruned"), device="cpu").model(ids).logits, pruned(ids).logits)
 
 
 def test_layers_come_back_ascending() -> None:

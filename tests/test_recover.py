@@ -13,7 +13,7 @@ from layerlimits.errors import UserError
 from layerlimits.evaluate import encode
 from layerlimits.models.load import Loaded, load
 from layerlimits.models.save import RECIPE, read_recipe
-from layerlimits.recovery.recover import recover
+from layerlimits.recovery.recover import check_pair, recover
 from layerlimits.reference.tokenizer import build
 from layerlimits.types import Sample
 
@@ -76,6 +76,21 @@ def test_recover_brings_answers_back(pruned: Path, taught: Loaded, tmp_path: Pat
     assert right(taught) == 6
     assert right(load(str(pruned), device="cpu")) < 6
     assert right(load(str(tmp_path / "out"), device="cpu")) == 6
+
+
+def test_a_parent_of_the_hub_is_taken_at_its_revision(
+    pruned: Path, base: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    def downloaded(name: str, revision: str | None = None, **_: object) -> str:
+        asked.append((name, revision))
+        return str(base.folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", downloaded)
+    with pytest.raises(UserError, match="not from owner/parent"):
+        check_pair(str(pruned), "owner/parent", "v2")
+    assert asked == [("owner/parent", "v2")]
 
 
 def test_recover_refuses_what_cannot_work(pruned: Path, taught: Loaded, base: Loaded, tmp_path: Path) -> None:

@@ -183,6 +183,25 @@ def test_learning_rate_and_schedule_follow_the_kind() -> None:
     assert (Finetune(kind="full").lr, Finetune(kind="lora").lr, Finetune(kind="lora", lr=1.0).lr) == (5e-4, 2e-4, 1.0)
 
 
+@pytest.mark.parametrize("schedule", ["linear", "constant"])
+def test_the_learning_rate_moves_as_the_schedule_says(
+    schedule: Any, base: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+    original = trainer_module.SFTTrainer.compute_loss
+
+    def spy(self: Any, *args: Any, **kwargs: Any) -> Any:
+        rates.append(self.lr_scheduler.get_last_lr()[0])
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(trainer_module.SFTTrainer, "compute_loss", spy)
+    settings = Finetune(kind="full", lr=1e-3, schedule=schedule, batch_size=1, epochs=4, warmup_steps=0)
+    two = [Example("a", "yes", 3), Example("b", "no", 2)]
+    finetune(base, (1,), two, settings, tmp_path / "work", tmp_path / "out", {})
+    falling = [1e-3 * (1 - step / 8) for step in range(8)]
+    assert rates == pytest.approx(falling if schedule == "linear" else [1e-3] * 8)
+
+
 def test_nothing_to_train_on_and_divergence(base: Loaded, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there are 0 examples"):
         finetune(base, (1,), [], QUICK, tmp_path / "work", tmp_path / "out", {})

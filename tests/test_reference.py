@@ -13,11 +13,12 @@ import torch
 from layerlimits.cli import main
 from layerlimits.evaluate import Evaluator
 from layerlimits.models.load import load
+from layerlimits.models.remove import without_layers
 from layerlimits.models.stack import find_stack
 from layerlimits.reference import folder
 from layerlimits.reference.mixture import Mixture
 from layerlimits.reference.tokenizer import build
-from layerlimits.reference.train import Trainer, accuracy, grow, new_model, read_recipe, without
+from layerlimits.reference.train import Trainer, accuracy, cut, grow, new_model, read_recipe, without
 from layerlimits.store import Store
 from layerlimits.tasks import choose
 
@@ -118,6 +119,20 @@ def test_growing_changes_no_logit_and_doubles_the_depth() -> None:
         assert torch.allclose(model(ids).logits, before, atol=1e-6)
     with torch.no_grad(), without(model, 0):
         assert not torch.allclose(model(ids, use_cache=False).logits, before, atol=1e-3)
+
+
+def test_cutting_is_what_removing_layers_is_everywhere_else() -> None:
+    torch.manual_seed(0)
+    model = new_model(SHAPE, 5, build()).eval()
+    ids = torch.arange(5, 40)[None]
+    with torch.no_grad():
+        with without_layers(model, (1, 3)):
+            wanted = model(ids).logits
+        cut(model, (1, 3))
+        assert torch.equal(model(ids).logits, wanted)
+        # With the cache, so that its layer numbers are right too.
+        assert torch.equal(model(ids, use_cache=True).logits, wanted)
+    assert model.config.num_hidden_layers == len(find_stack(model)) == 3
 
 
 def test_accuracy_counts_whole_answers() -> None:

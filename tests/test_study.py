@@ -12,6 +12,7 @@ import pytest
 from layerlimits.answer import answer, limit
 from layerlimits.config import PRESETS, study_config
 from layerlimits.findings import findings
+from layerlimits.report import figures as charts
 from layerlimits.report.html import render
 from layerlimits.store import Store
 from layerlimits.study import study
@@ -64,6 +65,14 @@ def test_every_figure_has_an_interval_and_n(results: dict[str, Any]) -> None:
     found = list(figures(results))
     assert len(found) > 100
     assert all(one["low"] <= one["estimate"] <= one["high"] and one["n"] >= 1 for one in found)
+
+
+def test_the_speed_chart_has_a_point_for_every_timed_removal(results: dict[str, Any]) -> None:
+    chart = charts.speed(results)
+    assert chart is not None
+    timed = [row["removed"] for row in results["speed"] if row["removed"]]
+    assert all(removed == sorted(removed) for removed in timed)
+    assert {len(line.x) for line in chart.data} == {len(timed)}
 
 
 def test_choice_retention_is_given_with_and_without_chance(results: dict[str, Any]) -> None:
@@ -156,6 +165,24 @@ def test_the_answer_is_a_paragraph_with_the_numbers(results: dict[str, Any]) -> 
     assert "of 6 layers removed" in told
     assert re.search(r"What breaks first is \w+|Nothing has broken yet", told)
     assert "\n" not in told
+
+
+def _recovery(*scores: tuple[str, float, float, float]) -> dict[str, Any]:
+    names = ("base", "pruned", "recovered")
+    tasks = [
+        {"kind": kind} | {name: {"estimate": score} for name, score in zip(names, three, strict=True)}
+        for kind, *three in scores
+    ]
+    entry = {"name": "full", "examples": 9, "layers": 2, "method": "a", "tasks": tasks}
+    return _pruned() | {"recovery": [entry]}
+
+
+def test_what_came_back_is_told_of_classes_that_lost_something() -> None:
+    lost = ("generation", 0.9, 0.5, 0.7)
+    assert answer(_recovery(lost)).endswith("brings back 20 of the 40 points lost in generation.")
+    both = answer(_recovery(lost, ("choice", 0.8, 0.795, 0.8)))
+    assert both.endswith("20 of the 40 points lost in generation; choice lost less than a point.")
+    assert "had nothing to bring back" in answer(_recovery(("choice", 0.8, 0.8, 0.7)))
 
 
 def test_the_limit_is_told_with_its_figure() -> None:
