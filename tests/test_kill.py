@@ -55,13 +55,12 @@ def _count(folder: Path) -> int:
         return 0
 
 
-def _kill_at_random(process: subprocess.Popen[bytes], out: Path, rng: random.Random, total: int) -> bool:
-    """Let it commit a random share of the work and a moment more, then kill; False if it ended before."""
-    wanted = _count(out) + rng.randint(1, total // _KILLS)
-    deadline = time.monotonic() + 40
-    while _count(out) < wanted and process.poll() is None and time.monotonic() < deadline:
+def _kill(process: subprocess.Popen[bytes], out: Path, responses: int, pause_s: float) -> bool:
+    """Let it commit so many responses in all and go on for a moment, then kill; False if it ended before."""
+    deadline = time.monotonic() + 120
+    while _count(out) < responses and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
-    time.sleep(rng.random() * 1.5)
+    time.sleep(pause_s)
     if process.poll() is not None:
         return False
     os.kill(process.pid, signal.SIGKILL)
@@ -117,9 +116,11 @@ def test_killed_ten_times_and_resumed_equals_undisturbed(model: Path, config: Pa
     _finish(_start(model, config, calm))
     total = _count(calm)
     rng = random.Random(os.environ.get("KILL_SEED", "1"))
-    kills = sum(_kill_at_random(_start(model, config, shaken), shaken, rng, total) for _ in range(_KILLS))
+    # The last tenth stays: what is left when the last kill comes must take longer than the pause before it.
+    moments = sorted(rng.sample(range(1, int(0.9 * total)), _KILLS))
+    kills = sum(_kill(_start(model, config, shaken), shaken, moment, rng.random()) for moment in moments)
     _finish(_start(model, config, shaken))
-    assert kills >= _KILLS // 2, "the study ended before it could be killed often enough"
+    assert kills == _KILLS, "the study ended before it could be killed ten times"
     assert _exported(shaken) == _exported(calm)
     assert _results(shaken) == _results(calm)
     # A kill between an answer's commit and its time's may lose a time, never repeat an answer.
