@@ -1,12 +1,12 @@
 """What a study is told: a preset, a TOML file over it, flags over both; every mistake is reported at once."""
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from layerlimits.errors import UserError, unknown
+from layerlimits.paths import read_toml
 from layerlimits.plugins import names
 
 # The paper's models lose about a quarter of their layers.
@@ -134,7 +134,7 @@ def study_config(preset: str, file: Path | None = None, **flags: Any) -> StudyCo
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
     given = {name: value for name, value in flags.items() if value is not None}
-    told = (_read(file) if file else {}) | given
+    told = (read_toml(file) if file else {}) | given
     merged = {"preset": preset} | PRESETS[preset] | told
     if "ratios" in told and "recovery" not in told and "recovery" in merged:
         # The preset's choice among its own ratios means nothing for others.
@@ -143,15 +143,6 @@ def study_config(preset: str, file: Path | None = None, **flags: Any) -> StudyCo
         return StudyConfig(**merged)
     except ValidationError as error:
         raise _all_at_once(error) from None
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text())
-    except FileNotFoundError:
-        raise UserError(f"no such file: {file}", "give the path of a TOML file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is not valid TOML: {error}", "mend the file") from None
 
 
 def _all_at_once(error: ValidationError) -> UserError:

@@ -1,7 +1,9 @@
-"""Whether an output folder can be written, asked before any work is done."""
+"""The files people name: settings to read, and folders to write, asked for before any work is done."""
 
 import os
+import tomllib
 from pathlib import Path
+from typing import Any
 
 from layerlimits.errors import UserError
 
@@ -32,3 +34,17 @@ def _can_write(folder: Path) -> bool:
     except OSError:
         return False
     return bool(folder.stat().st_mode & 0o222)
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """What a TOML file says.
+
+    Raises:
+        UserError: there is no such file, or it is not valid TOML.
+    """
+    try:
+        return tomllib.loads(file.read_text())
+    except (FileNotFoundError, IsADirectoryError):
+        raise UserError(f"no such file: {file}", "give the path of a TOML file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} is not valid TOML: {error}", "mend the file") from None

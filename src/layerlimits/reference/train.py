@@ -3,10 +3,9 @@
 import json
 import random
 import time
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from rich.progress import Progress
 from torch import Tensor, nn
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
+from layerlimits.errors import UserError
+from layerlimits.paths import check_writable, read_toml
 from layerlimits.reference.mixture import TASKS, Mixture, Rows
 from layerlimits.reference.muon import Muon
 from layerlimits.reference.tokenizer import build
@@ -22,6 +23,7 @@ from layerlimits.reference.tokenizer import build
 _SAVE_EVERY_S = 120
 _EVALUATE_EVERY = 250
 _HELD_OUT = 100
+_PARTS = ("seed", "row_tokens", "model", "mix", "phase")
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Trainer:
     def __init__(self, recipe: dict[str, Any], work: Path) -> None:
         torch.manual_seed(recipe["seed"])
         self.recipe, self.work = recipe, work
-        self.phases = [Phase(**{"mix": recipe["mix"], **phase, "lr": tuple(phase["lr"])}) for phase in recipe["phase"]]
+        self.phases = _phases(recipe)
         self.tokenizer = build()
         self.mixture = Mixture(recipe["seed"], self.tokenizer)
         self.model = new_model(recipe["model"], self.phases[0].layers, self.tokenizer)
@@ -219,12 +221,40 @@ def export(trainer: Trainer, out: Path) -> None:
 
 
 def read_recipe(path: Path | None = None) -> dict[str, Any]:
-    """The recipe, the bundled one by default."""
-    return tomllib.loads((path or Path(__file__).parent / "recipe.toml").read_text())
+    """The recipe, the bundled one by default.
+
+    Raises:
+        UserError: the file is no TOML file, or a part of the recipe is missing.
+    """
+    recipe = read_toml(path or Path(__file__).parent / "recipe.toml")
+    missing = [part for part in _PARTS if part not in recipe]
+    if missing:
+        raise UserError(f"recipe {path} lacks {', '.join(missing)}", "write it like the bundled recipe.toml")
+    return recipe
+
+
+def _phases(recipe: dict[str, Any]) -> list[Phase]:
+    known = [field.name for field in fields(Phase)]
+    needed = [field.name for field in fields(Phase) if field.default is MISSING]
+    found = []
+    for number, given in enumerate(recipe["phase"], 1):
+        phase = {"mix": recipe["mix"], **given}
+        wrong = [f"lacks {name}" for name in needed if name not in phase]
+        wrong += [f"has an unknown setting {name}" for name in phase if name not in known]
+        if wrong:
+            raise UserError(f"phase {number} of the recipe {', '.join(wrong)}", f"its settings are {', '.join(known)}")
+        found.append(Phase(**{**phase, "lr": tuple(phase["lr"])}))
+    return found
 
 
 def train(work: Path, out: Path, recipe: Path | None = None) -> None:
-    """Train to the end of the recipe and export; a second call resumes where the first was killed."""
+    """Train to the end of the recipe and export; a second call resumes where the first was killed.
+
+    Raises:
+        UserError: the recipe is none, or a folder cannot be written.
+    """
+    for folder in (work, out):
+        check_writable(folder, empty=False)
     work.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(read_recipe(recipe), work)
     total = sum(phase.steps for phase in trainer.phases)
