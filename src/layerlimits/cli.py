@@ -240,7 +240,7 @@ def reference_train(
     work: Annotated[Path, typer.Option(help="Folder of the training state; a killed training resumes from it.")],
     recipe: Annotated[Path | None, typer.Option(help="TOML recipe; the bundled one if not given.")] = None,
 ) -> None:
-    """Train the reference model by its recipe, about two hours on two cores."""
+    """Train the reference model by its recipe, about three hours on two cores."""
     from layerlimits.reference.train import train
 
     train(work, out, recipe)
