@@ -2,20 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
 from layerlimits.errors import UserError
+from layerlimits.models.fields import pruned_fields
 from layerlimits.models.stack import LayerStack, find_stack
-
-# Configuration fields that list layer numbers, and fields that count layers from the bottom.
-_LISTS_OF_LAYERS = ("mlp_only_layers", "full_attn_idxs", "global_attn_every_n_layers_idx")
-_COUNTS_FROM_BELOW = ("first_k_dense_replace", "max_window_layers")
-# Fields that tie layers to each other; with them set, removing a layer changes what others compute.
-_TIES = ("num_kv_shared_layers",)
 
 
 def check_layers(removed: Iterable[int], depth: int, protected: Iterable[int] = ()) -> tuple[int, ...]:
@@ -83,32 +77,6 @@ def layers_for_ratio(ratio: float, depth: int) -> int:
     if not 0 < ratio < 1:
         raise UserError(f"ratio {ratio:g} is outside 0..1", "give the share of layers to remove, such as 0.25")
     return max(1, round(ratio * depth))
-
-
-def pruned_fields(config: Any, kept: tuple[int, ...]) -> dict[str, Any]:
-    """The configuration fields that change when only the `kept` layers (ascending) stay.
-
-    Fields with one entry a layer are indexed by the kept layers, whatever they are called.
-
-    Raises:
-        UserError: the configuration ties layers to each other.
-    """
-    depth = config.num_hidden_layers
-    for name in _TIES:
-        if getattr(config, name, 0):
-            raise UserError(
-                f"{config.model_type} shares key-value layers ({name} = {getattr(config, name)})",
-                "use a model whose layers do not depend on each other's cache",
-            )
-    changed: dict[str, Any] = {"num_hidden_layers": len(kept)}
-    for name, value in config.to_dict().items():
-        if name in _LISTS_OF_LAYERS and value:
-            changed[name] = [kept.index(layer) for layer in value if layer in kept]
-        elif name in _COUNTS_FROM_BELOW and isinstance(value, int):
-            changed[name] = sum(layer < value for layer in kept)
-        elif isinstance(value, list) and len(value) == depth:
-            changed[name] = [value[layer] for layer in kept]
-    return changed
 
 
 def _apply(model: PreTrainedModel, stack: LayerStack, kept: tuple[int, ...]) -> None:
