@@ -10,8 +10,13 @@ import pytest
 import torch
 from small_models import saved, small_llama
 
+from layerlimits.calibration import calibration
 from layerlimits.cli import main
+from layerlimits.evaluate import Evaluator
+from layerlimits.methods import Context
 from layerlimits.models.load import Loaded, load
+from layerlimits.store import Store
+from layerlimits.tasks import choose
 
 torch.set_num_threads(1)
 
@@ -38,6 +43,14 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def loaded(tiny: Path) -> Loaded:
     """That model in memory, a fresh one each time: tests may change it."""
     return load(str(tiny), device="cpu")
+
+
+@pytest.fixture
+def context(loaded: Loaded, tmp_path: Path) -> Context:
+    """What a method gets to remove 3 layers of that model."""
+    text = calibration(loaded.tokenizer, 24)
+    tasks = tuple(choose(["facts_choice", "inference_choice"]))
+    return Context(Evaluator(loaded, Store(tmp_path / "run")), 3, text, tasks, 32)
 
 
 @pytest.fixture

@@ -38,4 +38,6 @@ def save_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def pruned(taught: Loaded, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The taught model without its first two layers, with the recipe of that."""
-    return save_pruned(taught, PrunePlan((0, 1), 4), tmp_path_factory.mktemp("pruned") / "model", "prune it")
+    return save_pruned(
+        taught.folder, taught.ref, PrunePlan((0, 1), 4), tmp_path_factory.mktemp("pruned") / "model", "prune it"
+    )

@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "tasks": BASIS | {"scoring", "world"},
     "diagnostics": BASIS,
     "methods": BASIS | {"models", "tasks", "evaluate", "calibration"},
+    "replacements": BASIS | {"models", "calibration"},
     "recovery": BASIS | {"models", "tasks", "evaluate", "store"},
     "report": BASIS | {"findings", "answer", "store"},
     "reference": BASIS | {"world"},

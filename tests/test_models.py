@@ -17,7 +17,7 @@ from layerlimits.models.locate import layer_count
 from layerlimits.models.remove import canary, check_layers, layers_for_ratio, remove, without_layers
 from layerlimits.models.save import read_recipe, save_pruned
 from layerlimits.models.stack import find_stack
-from layerlimits.models.stream import residual_streams
+from layerlimits.models.stream import batches, watching
 from layerlimits.reference.tokenizer import build
 from layerlimits.types import PrunePlan
 
@@ -45,7 +45,9 @@ print(json.dumps(answers))
 
 
 def test_skipped_equals_saved_and_reloaded_by_stock_transformers(loaded: Loaded, tmp_path: Path) -> None:
-    folders = [save_pruned(loaded, PrunePlan(gone, 6), tmp_path / str(gone), "prune") for gone in REMOVALS]
+    folders = [
+        save_pruned(loaded.folder, loaded.ref, PrunePlan(gone, 6), tmp_path / f"{gone}", "") for gone in REMOVALS
+    ]
     command = [sys.executable, "-c", _STOCK, *map(str, folders)]
     ran = subprocess.run(
         command, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
@@ -60,7 +62,7 @@ def test_skipped_equals_saved_and_reloaded_by_stock_transformers(loaded: Loaded,
 
 def test_the_kept_tensors_are_byte_identical_and_the_recipe_says_what_was_done(loaded: Loaded, tmp_path: Path) -> None:
     plan = PrunePlan((1, 4), 6, "random", (0.5,) * 6, calibration=("abc",))
-    out = save_pruned(loaded, plan, tmp_path / "out", "layerlimits prune it")
+    out = save_pruned(loaded.folder, loaded.ref, plan, tmp_path / "out", "layerlimits prune it")
     before, after = load_file(loaded.folder / "model.safetensors"), load_file(out / "model.safetensors")
     for new, old in enumerate(plan.kept):
         for name in ("self_attn.q_proj", "mlp.down_proj", "input_layernorm"):
@@ -124,27 +126,36 @@ def test_the_canary_stops_a_removal_that_changes_nothing(loaded: Loaded, tmp_pat
     torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
     torch.nn.init.zeros_(layer.mlp.down_proj.weight)
     with pytest.raises(UserError, match="removing layers 3 leaves every logit as it was"):
-        save_pruned(loaded, PrunePlan((3,), 6), tmp_path / "out", "prune")
-    assert not (tmp_path / "out").exists()
+        loaded.check_canary((3,))
     canary(loaded.model, (3, 4))
 
 
-def test_residual_streams_are_what_each_layer_reads_and_writes(loaded: Loaded) -> None:
-    seen: list[torch.Tensor] = []
-    hooks = [
-        layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-        for layer in find_stack(loaded.model).layers
-    ]
-    hooks.append(loaded.model.model.norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])))
-    ids = tuple(PROMPT[0].tolist())
+def test_streams_are_what_each_layer_reads_and_writes(loaded: Loaded) -> None:
+    network = loaded.model.model
+    before: list[torch.Tensor] = []
+    hooks = [layer.register_forward_pre_hook(lambda _, inputs: before.append(inputs[0])) for layer in network.layers]
+    hooks.append(network.norm.register_forward_pre_hook(lambda _, inputs: before.append(inputs[0])))
     with torch.no_grad():
         loaded.model(PROMPT)
     for hook in hooks:
         hook.remove()
-    ((stream, mask),) = list(residual_streams(loaded.model, (ids,)))
-    assert stream.shape == (7, 1, len(ids), 32)
-    assert mask.all()
-    assert torch.allclose(stream[:, 0], torch.stack([inputs[0] for inputs in seen]), atol=1e-6)
+    seen: dict[int, torch.Tensor] = {}
+    (batch,) = batches(loaded.model, [PROMPT[0].tolist()])
+    with watching(loaded.model, seen.__setitem__), torch.no_grad():
+        loaded.model(**batch.inputs)
+    assert list(seen) == list(range(7))
+    assert all(torch.allclose(seen[number], one, atol=1e-6) for number, one in enumerate(before))
+    assert not any(layer._forward_pre_hooks or layer._forward_hooks for layer in network.layers)
+
+
+def test_batches_hold_every_text_once_padded_on_the_right(loaded: Loaded) -> None:
+    texts = [[7] * length for length in (3, 0, 50, 20, 20, 1)]
+    found = list(batches(loaded.model, texts, tokens=60))
+    assert sorted(row for batch in found for row in batch.rows) == [0, 2, 3, 4, 5]
+    for batch in found:
+        assert batch.mask.sum(1).tolist() == [len(texts[row]) for row in batch.rows]
+        assert batch.ids.numel() <= 60
+        assert (batch.ids[batch.mask] == 7).all()
 
 
 @pytest.mark.parametrize(("ratio", "layers"), [(0.0625, 1), (0.25, 4), (0.01, 1), (0.33, 5)])
@@ -160,7 +171,7 @@ def test_a_model_whose_file_calls_its_depth_otherwise(tmp_path: Path) -> None:
     assert "num_hidden_layers" not in json.loads((tmp_path / "gpt2" / "config.json").read_text())
     assert layer_count(tmp_path / "gpt2") == 4
     model = load(str(tmp_path / "gpt2"), device="cpu")
-    save_pruned(model, PrunePlan((1, 2), 4), tmp_path / "pruned", "")
+    save_pruned(model.folder, model.ref, PrunePlan((1, 2), 4), tmp_path / "pruned", "")
     assert layer_count(tmp_path / "pruned") == 2
     ids = torch.arange(5, 20)[None]
     with torch.no_grad(), without_layers(model.model, (1, 2)) as pruned:

@@ -2,48 +2,75 @@
 
 import importlib
 import inspect
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from layerlimits.calibration import calibration
 from layerlimits.diagnostics import Answered, Diagnostic
 from layerlimits.errors import UserError
-from layerlimits.evaluate import Evaluator
-from layerlimits.methods import Context, described
+from layerlimits.methods import Context
 from layerlimits.models.load import Loaded
-from layerlimits.plugins import find, names
-from layerlimits.store import Store
+from layerlimits.models.remove import remove
+from layerlimits.plugins import described, find, names, options_of
+from layerlimits.replacements import Filling
 from layerlimits.tasks import SUITES, choose
 from layerlimits.types import Ranking, Response, Task, Verdict
 
 
 @pytest.fixture
-def context(loaded: Loaded, tmp_path: Path) -> Context:
-    facts = tuple(choose(["facts_choice"]))
-    text = calibration(loaded.tokenizer, 8)
-    return Context(Evaluator(loaded, Store(tmp_path)), 2, text, facts, items=24, protected=(1,))
+def ready(context: Context) -> Context:
+    """All a method may ask for: a choice task, and a generation task whose every answer is right."""
+    facts, brackets = choose(["facts_choice", "brackets"])
+    easy = replace(brackets, max_new_tokens=4, score=lambda *_: Verdict("correct", 1.0))
+    text = calibration(context.evaluator.loaded.tokenizer, 8)
+    return replace(context, layers=2, calibration=text, tasks=(facts, easy), items=6, protected=(1,))
 
 
 @pytest.mark.parametrize("name", names("methods"))
-def test_methods_rank_every_unprotected_layer_they_were_asked_for(name: str, context: Context) -> None:
+def test_methods_rank_the_unprotected_layers_they_were_asked_for(name: str, ready: Context) -> None:
     method = find("methods", name)
-    ranking = method(context)
+    shares: list[float] = []
+    ranking = method(replace(ready, tick=shares.append))
     assert isinstance(ranking, Ranking)
     assert ranking.method == name
     assert len(ranking.scores) == 6
     assert 1 not in ranking.order
     assert ranking.scores[1] is None
-    assert len(set(ranking.order)) == len(ranking.order) >= context.rounds
+    assert ranking.protected == (1,)
+    assert len(set(ranking.order)) == len(ranking.order) >= 2
     assert set(ranking.order) <= set(range(6))
-    assert method(context) == ranking
+    assert ranking.plan(2) == ranking.order[:2]
+    assert method(ready) == ranking
+    assert sum(shares) <= 1.001
+    assert json.loads(json.dumps(ranking.detail)) == ranking.detail
 
 
-@pytest.mark.parametrize("name", names("methods"))
-def test_methods_say_where_they_come_from_and_what_they_cost(name: str) -> None:
-    method = find("methods", name)
-    assert described(method, "Source")
-    assert described(method, "Cost")
+@pytest.mark.parametrize(
+    ("folder", "name"), [(folder, name) for folder in ("methods", "replacements") for name in names(folder)]
+)
+def test_they_say_where_they_come_from_and_what_they_cost(folder: str, name: str) -> None:
+    plugin = find(folder, name)
+    assert described(plugin, "Source")
+    assert described(plugin, "Cost")
+    assert all(option.default is not option.empty for option in options_of(plugin).values())
+
+
+@pytest.mark.parametrize("name", names("replacements"))
+def test_replacements_change_weights_and_never_the_form(name: str, loaded: Loaded) -> None:
+    text = calibration(loaded.tokenizer, 4)
+    shapes = {key: weight.shape for key, weight in loaded.model.state_dict().items()}
+    shares: list[float] = []
+    told = find("replacements", name)(Filling(loaded.model, (2, 3), text.ids, tick=shares.append))
+    assert {key: weight.shape for key, weight in loaded.model.state_dict().items()} == shapes
+    assert json.loads(json.dumps(told)) == told
+    assert sum(shares) <= 1.001
+    remove(loaded.model, (2, 3))
+    with torch.no_grad():
+        assert loaded.model(torch.arange(5, 20)[None]).logits.isfinite().all()
 
 
 @pytest.mark.parametrize("name", names("tasks"))
@@ -79,7 +106,7 @@ def test_diagnostics_keep_their_contract(name: str) -> None:
     assert measured
 
 
-@pytest.mark.parametrize("folder", ["methods", "tasks", "diagnostics", "engines"])
+@pytest.mark.parametrize("folder", ["methods", "replacements", "tasks", "diagnostics", "engines"])
 def test_every_file_exports_an_object_of_its_name(folder: str) -> None:
     for name in names(folder):
         assert hasattr(importlib.import_module(f"layerlimits.{folder}.{name}"), name)
@@ -91,7 +118,7 @@ def test_suites_name_existing_tasks() -> None:
     assert [task.name for task in choose(["facts", "reference", "facts"])].count("facts") == 1
 
 
-def test_a_file_of_your_own_is_a_method(tmp_path: Path, context: Context) -> None:
+def test_a_file_of_your_own_is_a_method(tmp_path: Path, ready: Context) -> None:
     file = tmp_path / "first_half.py"
     file.write_text(
         "from layerlimits.methods import by_score\n"
@@ -99,7 +126,7 @@ def test_a_file_of_your_own_is_a_method(tmp_path: Path, context: Context) -> Non
         "    '''First layers first.'''\n"
         "    return by_score('first_half', range(context.depth), context.protected or ())\n"
     )
-    ranking = find("methods", str(file))(context)
+    ranking = find("methods", str(file))(ready)
     assert ranking.order == (0, 2, 3, 4, 5)
 
 

@@ -88,7 +88,7 @@ def test_the_result_is_a_stock_checkpoint_and_the_base_stays(base: Loaded, tmp_p
     assert all(torch.equal(value, before[name]) for name, value in base.model.state_dict().items())
     assert base.model.config.to_dict() == config
     assert not base.model.training
-    stock = save_pruned(base, PrunePlan((1, 2), 4), tmp_path / "stock", "")
+    stock = save_pruned(base.folder, base.ref, PrunePlan((1, 2), 4), tmp_path / "stock", "")
     for name in ("config.json", "generation_config.json", "tokenizer.json"):
         assert (out / name).read_text() == (stock / name).read_text()
     assert {path.name for path in out.iterdir()} == {path.name for path in stock.iterdir()}

@@ -13,6 +13,8 @@ from layerlimits.tasks import choose
 from layerlimits.types import content_hash
 
 WORLD = "the bundled world"
+# A file read by us; whatever else is named is a data set.
+_FILES = (".jsonl", ".txt", ".md")
 
 
 @dataclass(frozen=True)
@@ -25,19 +27,30 @@ class Calibration:
 
 
 def calibration(
-    tokenizer: PreTrainedTokenizerBase, items: int, file: Path | None = None, max_tokens: int = 512
+    tokenizer: PreTrainedTokenizerBase, items: int, source: str | Path | None = None, max_tokens: int = 512
 ) -> Calibration:
-    """`items` texts of a file, or of the calibrate split of the bundled world as conversations.
+    """`items` texts of a file, of a data set, or of the calibrate split of the bundled world as conversations.
 
     Args:
-        file: `.jsonl` with a "text" (or "prompt" and "response") a line, or plain text with blank lines between items.
+        source: a file: `.jsonl` with a "text" (or "prompt" and "response") a line, or plain text with blank lines
+            between items; or a data set, a hub id or folder, as "id", "id:split" or "id:configuration:split", of which
+            the column "text" (or "prompt" and "response") is read, from the split "train" if none is named.
         max_tokens: longer texts are cut.
     Raises:
-        UserError: the file is missing, empty or of another form.
+        UserError: the file or data set is missing, empty or of another form.
     """
-    pairs = _from_world(items) if file is None else _from_file(file)[:items]
+    pairs = _pairs(items, source)
     ids = tuple(tuple(_encode(tokenizer, prompt, answer)[:max_tokens]) for prompt, answer in pairs)
-    return Calibration(ids, tuple(content_hash(prompt) for prompt, _ in pairs), str(file) if file else WORLD)
+    return Calibration(ids, tuple(content_hash(prompt) for prompt, _ in pairs), str(source) if source else WORLD)
+
+
+def _pairs(items: int, source: str | Path | None) -> list[tuple[str, str]]:
+    if source is None:
+        return _from_world(items)
+    file = Path(source)
+    if file.is_file() or file.suffix in _FILES:
+        return _from_file(file)[:items]
+    return _from_dataset(str(source), items)
 
 
 def _from_world(items: int) -> list[tuple[str, str]]:
@@ -55,7 +68,7 @@ def _from_file(file: Path) -> list[tuple[str, str]]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"calibration text {file} cannot be read: {error}", "give a text or .jsonl file") from None
     if file.suffix == ".jsonl":
-        found = [_pair(file, number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+        found = [_line(file, number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     else:
         found = [(part.strip(), "") for part in text.split("\n\n") if part.strip()]
     if not found:
@@ -63,14 +76,48 @@ def _from_file(file: Path) -> list[tuple[str, str]]:
     return found
 
 
-def _pair(file: Path, number: int, line: str) -> tuple[str, str]:
+def _line(file: Path, number: int, line: str) -> tuple[str, str]:
     try:
-        item = json.loads(line)
-        return (item["text"], "") if "text" in item else (item["prompt"], item["response"])
+        return _pair(json.loads(line))
     except (json.JSONDecodeError, KeyError, TypeError):
         raise UserError(
             f"{file}, line {number}: no calibration item", 'write {"text": ...} or {"prompt": ..., "response": ...}'
         ) from None
+
+
+def _from_dataset(source: str, items: int) -> list[tuple[str, str]]:
+    """The first texts of a data set that are not blank, read as a stream: a corpus is not downloaded whole."""
+    from datasets import load_dataset
+
+    name, *more = source.split(":")
+    split, configuration = (more[-1] if more else "train"), (more[0] if len(more) > 1 else None)
+    found = []
+    try:
+        for row in load_dataset(name, configuration, split=split, streaming=True):
+            pair = _pair(row)
+            if pair[0].strip():
+                found.append(pair)
+            if len(found) == items:
+                break
+    except KeyError:
+        raise UserError(
+            f"data set {source} has no column text, nor prompt and response: it has {', '.join(row)}",
+            "name a data set that has, or write its texts to a .jsonl file",
+        ) from None
+    # `datasets` raises errors of many kinds for what cannot be found or read.
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"calibration data set {source} cannot be read: {reason}",
+            "give id:split or id:configuration:split, a folder of data files, or a local .txt or .jsonl file",
+        ) from None
+    if not found:
+        raise UserError(f"calibration data set {source} is empty", "name a split that has texts")
+    return found
+
+
+def _pair(item: Any) -> tuple[str, str]:
+    return (item["text"], "") if "text" in item else (item["prompt"], item["response"])
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) -> Sequence[int]:

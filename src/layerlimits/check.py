@@ -5,10 +5,11 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
+from layerlimits.calibration import calibration
 from layerlimits.config import StudyConfig
 from layerlimits.models.locate import check, layer_count, locate
 from layerlimits.models.remove import check_protected
-from layerlimits.plan import counts, shape_of, training_cost, works
+from layerlimits.plan import counts, method_cost, shape_of, training_cost, works
 from layerlimits.plugins import find
 from layerlimits.recovery.data import check_disjoint, training_prompts
 from layerlimits.run import check_run_folder, cost_of, items_of, with_select
@@ -46,6 +47,8 @@ def estimate(config: StudyConfig) -> list[dict[str, Any]]:
     items = items_of(config, tasks)
     shape = shape_of(config)
     cost = cost_of(config, shape, tokenizer, with_select(config, items))
+    text = calibration(tokenizer, config.calibration_items, config.calibration)
+    tokens = sum(map(len, text.ids))
     rows: dict[str, dict[str, Any]] = {}
     for work in works(config, shape.layers, items):
         row = rows.setdefault(work.stage, {"stage": work.stage, "models": 0, "responses": 0, "seconds": 0.0})
@@ -54,6 +57,10 @@ def estimate(config: StudyConfig) -> list[dict[str, Any]]:
         row["models"] += work.models if work.task.name == first else 0
         row["responses"] += work.responses
         row["seconds"] += cost.work(work)
+    # Methods that ask no task have no row yet, and methods' passes over the calibration text are no responses.
+    ranking = rows.setdefault("rank", {"stage": "rank", "models": 0, "responses": 0})
+    ranking["seconds"] = sum(method_cost(config, method, shape.layers, cost, tokens) for method in config.methods)
     if config.recovery.kinds:
         rows["recover"]["seconds"] += training_cost(config, shape.layers, cost, tasks)
-    return list(rows.values())
+    order = ("base", "sweep", "rank", "prune", "recover")
+    return sorted(rows.values(), key=lambda row: order.index(row["stage"]))

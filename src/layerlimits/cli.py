@@ -31,7 +31,11 @@ RunOut = Annotated[
     Path | None, typer.Option("--out", help="Run folder: keeps every answer, so a killed command resumes.")
 ]
 Calibration = Annotated[
-    Path | None, typer.Option(help="Calibration text (.jsonl or plain); the bundled world if none.")
+    str | None,
+    typer.Option(
+        help="Calibration text: a file (.jsonl or plain), or a data set as id, id:split or id:configuration:split; "
+        "the bundled world if none."
+    ),
 ]
 Protect = Annotated[str | None, typer.Option(help="Layers never to remove, such as 0,1,30-31.")]
 BatchSize = Annotated[int, typer.Option(help="Prompts a batch.", min=1)]
@@ -135,8 +139,16 @@ def evaluate(
 @app.command()
 def rank(
     model: Model,
-    method: Annotated[str, typer.Option(help="Method, or the path of a method's file.", show_default=False)],
-    layers: Annotated[int | None, typer.Option(help="Layers a greedy method chooses; a quarter if not given.")] = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="A method, several separated by commas, or all; with options as magnitude:p=2; or a method's file.",
+            show_default=False,
+        ),
+    ],
+    layers: Annotated[
+        int | None, typer.Option(help="Layers to go: greedy methods choose a quarter if not given, angular needs it.")
+    ] = None,
     protect: Protect = None,
     tasks: Tasks = "word_problems,functions,summaries",
     items: Annotated[int, typer.Option(help="Select items a task, or calibration texts.", min=1)] = 32,
@@ -150,21 +162,25 @@ def rank(
     as_json: Json = False,
 ) -> None:
     """The order in which a method would remove layers."""
-    from layerlimits.commands import choose, measure
+    from layerlimits.commands import measure, rank
+    from layerlimits.commands.choice import Choice
 
     opened = measure.Opened(model, revision, dtype, device, out, batch_size, seed)
-    results = choose.rank(opened, choose.Choice(method, layers, protect, tasks, items, calibration, seed))
-    _tell(results) if as_json else choose.show_ranking(results)
+    results = rank.rank(opened, Choice(method, layers, protect, tasks, items, calibration, seed))
+    _tell(results) if as_json else rank.show(results)
 
 
 @app.command()
 def prune(
     model: Model,
     out: Annotated[Path, typer.Option(help="Folder of the pruned checkpoint; must not exist or be empty.")],
-    method: Annotated[str | None, typer.Option(help="Method that chooses the layers.")] = None,
+    method: Annotated[str | None, typer.Option(help="Method that chooses the layers, or the path of its file.")] = None,
     layers: Annotated[int | None, typer.Option(help="How many layers to remove.")] = None,
     ratio: Annotated[float | None, typer.Option(help="Which share of the layers to remove.")] = None,
     remove: Annotated[str | None, typer.Option(help="The very layers to remove, such as 4,5,11-12.")] = None,
+    replacement: Annotated[
+        str | None, typer.Option(help="What fills the gap: none, laco, linear, streamline or compensate.")
+    ] = None,
     protect: Protect = None,
     tasks: Tasks = "word_problems,functions,summaries",
     items: Annotated[int, typer.Option(help="Select items a task, or calibration texts.", min=1)] = 32,
@@ -177,14 +193,23 @@ def prune(
     as_json: Json = False,
 ) -> None:
     """Write a checkpoint without some layers that stock transformers loads."""
-    from layerlimits.commands import choose, measure
+    from layerlimits.commands import measure, prune
+    from layerlimits.commands.choice import Choice
 
-    removal = choose.Removal(method, layers, ratio, remove)
-    choice = choose.Choice(method or "listed", None, protect, tasks, items, calibration, seed)
-    results = choose.prune(
-        measure.Opened(model, revision, dtype, device, None, batch_size, seed), removal, choice, out, _command()
-    )
-    _tell(results) if as_json else choose.show_pruned(results)
+    removal = prune.Removal(method, layers, ratio, remove, replacement)
+    choice = Choice(method or "listed", None, protect, tasks, items, calibration, seed)
+    opened = measure.Opened(model, revision, dtype, device, None, batch_size, seed)
+    results = prune.prune(opened, removal, choice, out, _command())
+    _tell(results) if as_json else prune.show(results)
+
+
+@app.command()
+def methods(as_json: Json = False) -> None:
+    """The methods that choose layers and the replacements that fill the gap, with their sources and costs."""
+    from layerlimits.commands import catalogue
+
+    results = catalogue.catalogue()
+    _tell(results) if as_json else catalogue.show(results)
 
 
 @app.command()

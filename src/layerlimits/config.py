@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from layerlimits.errors import UserError, unknown
 from layerlimits.paths import read_toml
-from layerlimits.plugins import names
+from layerlimits.plugins import find
 
 # The paper's models lose about a quarter of their layers.
 _USUAL_RATIO = 0.25
@@ -56,7 +56,7 @@ class StudyConfig(BaseModel):
     protect: tuple[int, ...] | None = None
     select_tasks: tuple[str, ...] = ("word_problems", "functions", "summaries")
     select_items: Count = 16
-    calibration: Path | None = None
+    calibration: str | None = None
     calibration_items: Count = 64
     recovery: RecoverySettings = RecoverySettings()
     batch_size: Count = 64
@@ -77,9 +77,10 @@ class StudyConfig(BaseModel):
         if not methods:
             raise ValueError("no method given")
         for method in methods:
-            if not method.endswith(".py") and method not in names("methods"):
-                error = unknown("method", method, names("methods"))
-                raise ValueError(f"{error.problem}; {error.fix}")
+            try:
+                find("methods", method)
+            except UserError as error:
+                raise ValueError(f"{error.problem}; {error.fix}") from None
         return methods
 
     @model_validator(mode="after")

@@ -74,7 +74,8 @@ class Evaluator:
         self._prompts: dict[tuple[str, str], Prompt] = {}
         self._checked: set[tuple[int, ...]] = {()}
 
-    def _prompt(self, task: Task, sample: Sample) -> Prompt:
+    def prompt(self, task: Task, sample: Sample) -> Prompt:
+        """The sample as this model reads it."""
         key = (task.name, sample.id)
         if key not in self._prompts:
             self._prompts[key] = encode(self.loaded.tokenizer, sample)
@@ -82,7 +83,7 @@ class Evaluator:
 
     def keys(self, ref: ModelRef, task: Task, samples: Sequence[Sample]) -> list[Key]:
         """The store's key of each sample's response."""
-        return [response_key(ref, task, sample, self._prompt(task, sample).hash, GREEDY) for sample in samples]
+        return [response_key(ref, task, sample, self.prompt(task, sample).hash, GREEDY) for sample in samples]
 
     def verdicts(
         self, removed: Sequence[int], task: Task, samples: Sequence[Sample], tick: Progress | None = None
@@ -96,7 +97,7 @@ class Evaluator:
         """
         ref = self.loaded.ref.without(tuple(removed))
         keys = dict(zip((sample.id for sample in samples), self.keys(ref, task, samples), strict=True))
-        prompts = [self._prompt(task, sample) for sample in samples]
+        prompts = [self.prompt(task, sample) for sample in samples]
         missing = [
             batch
             for batch in batches(prompts, self.batch_size)

@@ -9,6 +9,7 @@ from statistics import fmean
 import torch
 
 from layerlimits.config import StudyConfig
+from layerlimits.methods import effort
 from layerlimits.models.locate import layer_count, locate, weight_files
 from layerlimits.models.remove import check_count, layers_for_ratio
 from layerlimits.tasks import choose
@@ -63,9 +64,13 @@ class Cost:
         batch = min(items, self.batch_size)
         return tokens * 2 * parameters / self._flops + steps * kept * _LAYER_STEP_S / batch
 
+    def forward(self, tokens: float) -> float:
+        """A forward pass over so many tokens."""
+        return tokens * 2 * self.shape.parameters / self._flops
+
     def training(self, tokens: float, kept: int) -> float:
         """Finetuning on so many tokens."""
-        return tokens * _TRAINING_FACTOR * 2 * self.shape.parameters * kept / self.shape.layers / self._flops
+        return _TRAINING_FACTOR * self.forward(tokens) * kept / self.shape.layers
 
     def work(self, work: Work) -> float:
         """A whole piece of work."""
@@ -127,18 +132,24 @@ def works(config: StudyConfig, depth: int, items: dict[str, list[Sample]]) -> It
         yield Work("base", 1, depth, task, n)
     for task, n in sized:
         yield Work("sweep", depth, depth - 1, task, n)
-    if "task_score" in config.methods:
-        for task in choose(config.select_tasks):
-            yield Work("rank", 1, depth, task, config.select_items)
-            for done in range(max(removals.values())):
-                free = depth - len(set(config.protect if config.protect is not None else (0,))) - done
-                yield Work("rank", free, depth - 1 - done, task, config.select_items)
+    for method in config.methods:
+        asked = round(effort(method, "evaluations", depth, max(removals.values())))
+        for task in choose(config.select_tasks) if asked else ():
+            yield Work("rank", asked, depth - 1, task, config.select_items)
     for count in sorted(set(removals.values())):
         for task, n in sized:
             yield Work("prune", len(config.methods), depth - count, task, n)
     for ratio in config.recovery_ratios if config.recovery.kinds else ():
         for task, n in sized:
             yield Work("recover", len(config.recovery.kinds), depth - layers_for_ratio(ratio, depth), task, n)
+
+
+def method_cost(config: StudyConfig, method: str, depth: int, cost: Cost, tokens: int) -> float:
+    """Estimated seconds of one method, over `tokens` tokens of calibration text."""
+    rounds = max(counts(config, depth).values())
+    tasks, n = choose(config.select_tasks), config.select_items
+    asked = effort(method, "evaluations", depth, rounds) * n * sum(cost.response(task, depth, n) for task in tasks)
+    return asked + effort(method, "passes", depth, rounds) * cost.forward(tokens)
 
 
 def row_tokens(tasks: Sequence[Task], cost: Cost) -> float:

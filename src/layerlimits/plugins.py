@@ -1,15 +1,25 @@
 """The folder is the registry: a plug-in is one file that exports one object named like the file."""
 
+import functools
 import importlib
 import importlib.util
+import inspect
 import pkgutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from layerlimits.errors import UserError, unknown
 
 # What a folder's plug-ins are called in messages.
-_WHAT = {"methods": "method", "tasks": "task", "diagnostics": "diagnostic", "engines": "engine"}
+_WHAT = {
+    "methods": "method",
+    "replacements": "replacement",
+    "tasks": "task",
+    "diagnostics": "diagnostic",
+    "engines": "engine",
+}
+_TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 def names(folder: str) -> list[str]:
@@ -18,14 +28,40 @@ def names(folder: str) -> list[str]:
     return sorted(entry.name for entry in pkgutil.iter_modules([str(path)]) if not entry.name.startswith("_"))
 
 
-def find(folder: str, name: str) -> Any:
+def find(folder: str, spec: str) -> Any:
     """The object a plug-in exports, by name or by the path of a Python file of your own ("./mine.py").
 
+    Options of a method or replacement follow its name: "magnitude:p=2:norms=true". They are its keyword-only arguments.
+
     Raises:
-        UserError: no plug-in of that name, or the file does not export what it must.
+        UserError: no plug-in of that name, the file does not export what it must, or an option it does not take.
     """
-    if name.endswith(".py"):
-        return _from_file(folder, Path(name))
+    name, *options = spec.split(":")
+    found = _from_file(folder, Path(name)) if name.endswith(".py") else _from_folder(folder, name)
+    return _with_options(found, _WHAT[folder], label(name), options) if options else found
+
+
+def label(spec: str) -> str:
+    """How a plug-in is called in results: its spec, a file by its stem."""
+    name, *options = spec.split(":")
+    return ":".join([Path(name).stem if name.endswith(".py") else name, *options])
+
+
+def described(plugin: Callable[..., Any], section: str) -> str:
+    """The line `section:` of a plug-in's docstring, such as its Source or Cost; empty where it has none."""
+    for line in (inspect.getdoc(plugin) or "").splitlines():
+        if line.startswith(f"{section}:"):
+            return line.partition(":")[2].strip()
+    return ""
+
+
+def options_of(plugin: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The keyword-only arguments of a method or replacement."""
+    parameters = inspect.signature(plugin).parameters.values()
+    return {one.name: one for one in parameters if one.kind is one.KEYWORD_ONLY}
+
+
+def _from_folder(folder: str, name: str) -> Any:
     if name not in names(folder):
         raise unknown(_WHAT[folder], name, names(folder))
     return getattr(importlib.import_module(f"layerlimits.{folder}.{name}"), name)
@@ -40,3 +76,29 @@ def _from_file(folder: str, path: Path) -> Any:
     if not hasattr(module, path.stem):
         raise UserError(f"{path} exports nothing called {path.stem}", f"define {path.stem} in it")
     return getattr(module, path.stem)
+
+
+def _with_options(plugin: Callable[..., Any], what: str, name: str, options: list[str]) -> Any:
+    known = options_of(plugin)
+    values = {}
+    for option in options:
+        key, _, value = option.partition("=")
+        if key not in known:
+            if not known:
+                raise UserError(f"{what} {name} takes no options, and {option!r} is given", "leave it out")
+            raise unknown(f"option of {name}", key, known)
+        values[key] = _value(name, known[key], value)
+    return functools.update_wrapper(functools.partial(plugin, **values), plugin)
+
+
+def _value(name: str, option: inspect.Parameter, text: str) -> Any:
+    """The text of an option in the type its annotation names: bool, int, float or str, or None beside one of them."""
+    kinds = [kind for kind in get_args(option.annotation) or (option.annotation,) if kind is not type(None)]
+    kind = kinds[0]
+    try:
+        return _TRUTHS[text.lower()] if kind is bool else kind(text)
+    except (KeyError, ValueError):
+        raise UserError(
+            f"option {option.name} of {name} is {text!r}, not of type {kind.__name__}",
+            f"write {name}:{option.name}={option.default}",
+        ) from None

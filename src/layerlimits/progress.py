@@ -8,6 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from layerlimits.errors import UserError
 from layerlimits.store import Store
 
 
@@ -34,11 +35,17 @@ class Bar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # A mistake is told in one line, with no half-drawn bar before it.
+        self._progress.live.transient = isinstance(error, UserError)
         self._progress.stop()
 
     def advance(self, seconds: float) -> None:
         """Work worth this many estimated seconds is done."""
         self._progress.advance(self._task, seconds)
+
+    def reach(self, seconds: float) -> None:
+        """All work up to this many estimated seconds is done, whatever part of it was told."""
+        self._progress.update(self._task, completed=seconds)
 
     def name(self, work: str) -> None:
         """What is being done now."""

@@ -1,21 +1,22 @@
 """The stages of a study. Each asks for what it needs; what the run folder already holds costs nothing."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
+from layerlimits import methods
 from layerlimits.evaluate import Evaluator
-from layerlimits.methods import Context, described
+from layerlimits.methods import Context
 from layerlimits.models.load import load
 from layerlimits.models.remove import check_layers
 from layerlimits.models.save import read_recipe
-from layerlimits.plan import counts, row_tokens
-from layerlimits.plugins import find
+from layerlimits.plan import counts, method_cost, row_tokens
+from layerlimits.plugins import described, find, label
 from layerlimits.run import Run
 from layerlimits.speed import timings
 from layerlimits.tasks import choose
-from layerlimits.types import Ranking, Task
+from layerlimits.types import Ranking
 
 Rankings = dict[str, Ranking]
 
@@ -36,32 +37,34 @@ def sweep(run: Run) -> None:
 def rank(run: Run) -> Rankings:
     """Every method's order of removal, as far as the largest ratio needs."""
     config = run.config
-    rounds = max(counts(config, run.loaded.depth).values())
+    most = max(counts(config, run.loaded.depth).values())
     tasks = tuple(choose(config.select_tasks))
+    tokens = sum(map(len, run.calibration.ids))
     kept = run.store.get("rankings") or {}
     rankings: Rankings = {}
     for name in config.methods:
         began = time.perf_counter()
+        share = method_cost(config, name, run.loaded.depth, run.cost, tokens)
         context = Context(
             evaluator=run.evaluator,
-            rounds=rounds,
+            layers=most,
             calibration=run.calibration,
             tasks=tasks,
             items=config.select_items,
             protected=config.protect,
             seed=config.seed,
-            tick=_ticking(run, tasks),
+            tick=_advancing(run, share),
         )
-        method = find("methods", name)
-        ranking: Ranking = method(context)
+        ranking = methods.rank(name, context)
         rankings[ranking.method] = ranking
         before = kept.get(ranking.method, {})
         kept[ranking.method] = {
             "scores": ranking.scores,
             "order": ranking.order,
             "used": ranking.used,
+            "largest_first": ranking.largest_first,
             "detail": ranking.detail,
-            "source": described(method, "Source"),
+            "source": described(find("methods", name), "Source"),
             # A resumed run finds the answers stored: the first full time is the true one.
             "seconds": max(time.perf_counter() - began, before.get("seconds", 0.0)),
         }
@@ -69,11 +72,9 @@ def rank(run: Run) -> Rankings:
     return rankings
 
 
-def _ticking(run: Run, tasks: Sequence[Task]) -> Any:
-    """A tick for methods that score tasks: they count responses without saying of which task."""
-    depth, n = run.loaded.depth, run.config.select_items
-    each = sum(run.cost.response(task, depth - 1, n) for task in tasks) / len(tasks)
-    return lambda done: run.bar.advance(done * each)
+def _advancing(run: Run, seconds: float) -> Callable[[float], None]:
+    """Moves the bar by a share of so many estimated seconds."""
+    return lambda share: run.bar.advance(share * seconds)
 
 
 def plans(run: Run, rankings: Rankings) -> list[dict[str, Any]]:
@@ -86,7 +87,7 @@ def plans(run: Run, rankings: Rankings) -> list[dict[str, Any]]:
             "method": method,
             "ratio": ratio,
             "layers": count,
-            "removed": list(check_layers(ranking.order[:count], run.loaded.depth)),
+            "removed": list(check_layers(ranking.plan(count), run.loaded.depth)),
         }
         for method, ranking in rankings.items()
         for count, ratio in removals.items()
@@ -116,7 +117,7 @@ def recover(run: Run, rankings: Rankings) -> None:
     )
     examples, dropped = answer(run.evaluator, prompts, longest, lambda done: run.bar.advance(done * each))
     removals = counts(config, run.loaded.depth)
-    wanted = {(config.recovery_method, removals[ratio]) for ratio in config.recovery_ratios}
+    wanted = {(label(config.recovery_method), removals[ratio]) for ratio in config.recovery_ratios}
     for plan in plans(run, rankings):
         if (plan["method"], plan["layers"]) in wanted:
             for kind in settings.kinds:
@@ -162,7 +163,7 @@ def speed(run: Run, rankings: Rankings) -> None:
     """Base and pruned models timed against each other; layers taken by the recovery method."""
     if run.store.get("speed"):
         return
-    order = rankings[run.config.recovery_method].order
-    variants = [(), *(tuple(order[:count]) for count in sorted(set(counts(run.config, run.loaded.depth).values())))]
+    ranking = rankings[label(run.config.recovery_method)]
+    variants = [(), *(ranking.plan(count) for count in sorted(set(counts(run.config, run.loaded.depth).values())))]
     measured = timings(run.loaded.model, variants, run.config.speed_repeats)
     run.store.put("speed", [asdict(timing) for timing in measured])

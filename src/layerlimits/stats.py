@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.stats import binomtest, kendalltau
 
 from layerlimits.types import Finding
 
@@ -108,3 +108,10 @@ def regained(what: str, base: Sequence[float], pruned: Sequence[float], recovere
     low, high = np.nanpercentile(shares, _TAILS)
     estimate = float((again.mean() - less.mean()) / (whole.mean() - less.mean()))
     return Finding(what, estimate, float(low), float(high), len(whole))
+
+
+def kendall_tau(one: Sequence[float], other: Sequence[float]) -> float | None:
+    """Kendall's tau-b of paired values, -1..1; None where fewer than two are there or all of a side are equal."""
+    if len(one) < 2 or len(set(one)) < 2 or len(set(other)) < 2:
+        return None
+    return float(kendalltau(one, other).statistic)

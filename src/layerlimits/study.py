@@ -7,7 +7,7 @@ from layerlimits import stages
 from layerlimits.check import check_study
 from layerlimits.config import StudyConfig
 from layerlimits.findings import findings
-from layerlimits.plan import training_cost, works
+from layerlimits.plan import method_cost, training_cost, works
 from layerlimits.progress import Bar
 from layerlimits.report.html import write
 from layerlimits.run import Run, open_run
@@ -25,13 +25,20 @@ def study(config: StudyConfig, out: Path, command: str) -> dict[str, Any]:
     """
     check_study(config, out)
     run = open_run(config, out, command)
-    total = sum(run.cost.work(work) for work in works(config, run.loaded.depth, run.items))
-    with run.store, Bar(total + training_cost(config, run.loaded.depth, run.cost, run.tasks), run.store) as run.bar:
+    with run.store, Bar(_seconds(run), run.store) as run.bar:
         _stages(run)
         results = findings(run.store)
         run.store.put("results", results)
         write(results, out / REPORT)
     return results
+
+
+def _seconds(run: Run) -> float:
+    """Estimated seconds of all work; works counts what methods ask of tasks, so their passes come to it."""
+    depth, cost, tokens = run.loaded.depth, run.cost, sum(map(len, run.calibration.ids))
+    asked = sum(cost.work(work) for work in works(run.config, depth, run.items) if work.stage != "rank")
+    ranked = sum(method_cost(run.config, method, depth, cost, tokens) for method in run.config.methods)
+    return asked + ranked + training_cost(run.config, depth, cost, run.tasks)
 
 
 def _stages(run: Run) -> None:

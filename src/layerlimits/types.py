@@ -115,7 +115,10 @@ class Task:
 class Ranking:
     """What a method says of the layers, in the base model's numbering.
 
-    `scores` has one entry a layer, None where protected; `order` lists layers, first to remove first.
+    `scores` has one entry a layer, None where the layer is protected or the method gives none; `order` lists layers,
+    first to remove first. A method that removes blocks has a plan of its own for each count in `plans`, and `order` is
+    the one for the count asked for. `largest_first` tells that large scores go first. `used` holds the ids of the items
+    it looked at, `detail` what else it found, as JSON values.
     """
 
     method: str
@@ -123,11 +126,22 @@ class Ranking:
     order: tuple[int, ...]
     used: tuple[str, ...] = ()
     detail: Mapping[str, Any] = field(default_factory=dict)
+    plans: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    largest_first: bool = False
+    protected: tuple[int, ...] = ()
+
+    def plan(self, count: int) -> tuple[int, ...]:
+        """The layers to remove if so many go, first to remove first; fewer where the method finds no more."""
+        return self.plans.get(count, ()) if self.plans else self.order[:count]
 
 
 @dataclass(frozen=True)
 class PrunePlan:
-    """Layers to remove, in the base model's numbering, and where that choice comes from."""
+    """Layers to remove, in the base model's numbering, and where that choice comes from.
+
+    `merges` tells which layers a method merged into which on the way (LaCo), for the replacement to do the same;
+    `replacement` what fills the gap, and `filling` what that found.
+    """
 
     removed: tuple[int, ...]
     layers: int
@@ -135,6 +149,9 @@ class PrunePlan:
     scores: tuple[float | None, ...] = ()
     protected: tuple[int, ...] = ()
     calibration: tuple[str, ...] = ()
+    merges: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    replacement: str = "none"
+    filling: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def kept(self) -> tuple[int, ...]:

@@ -1,18 +1,23 @@
 """Methods rank layers by how well a model can do without them. One file each, exporting one function.
 
 A method is `def name(context: Context, *, option=default, ...) -> Ranking`. Its docstring gives the formula and ends
-with a line `Source:` and a line `Cost:`. Everything is in the base model's numbering.
+with a line `Source:` and a line `Cost:`. Everything is in the base model's numbering. A file may also export
+`passes(depth, rounds) -> float`, about how many forward passes over the calibration text it takes, and
+`evaluations(depth, rounds) -> float`, of how many models it asks the select items: for estimates of the time.
 """
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from layerlimits.calibration import Calibration
 from layerlimits.errors import UserError
 from layerlimits.evaluate import Evaluator
-from layerlimits.types import Ranking, Task
+from layerlimits.models.remove import check_count
+from layerlimits.plugins import find, label
+from layerlimits.types import Ranking, Task, content_hash
 
 
 @dataclass(frozen=True)
@@ -21,59 +26,140 @@ class Context:
 
     Args:
         evaluator: the loaded model, and a way to score it without some layers.
-        rounds: how many layers a greedy method has to choose.
+        layers: how many layers are to go; None if that is open.
         tasks: tasks whose select split scores candidates, `items` of each.
         protected: layers never to remove; None leaves it to the method.
-        tick: called with the number of responses newly there.
+        tick: called with the share of the method's work just done; the shares add up to 1.
     """
 
     evaluator: Evaluator
-    rounds: int
+    layers: int | None
     calibration: Calibration
     tasks: tuple[Task, ...] = ()
     items: int = 32
     protected: tuple[int, ...] | None = None
     seed: int = 0
-    tick: Callable[[int], None] = field(default=lambda done: None)
+    tick: Callable[[float], None] = field(default=lambda share: None)
 
     @property
     def depth(self) -> int:
         """Layers of the unpruned model."""
         return self.evaluator.loaded.depth
 
+    @property
+    def rounds(self) -> int:
+        """How many layers a greedy method chooses: a quarter of them where that is left open."""
+        return max(1, round(self.depth / 4)) if self.layers is None else self.layers
+
+    def once(self, what: str, compute: Callable[[], Any]) -> Any:
+        """A JSON value computed from the model and the calibration text, kept in the run folder under its name.
+
+        Methods that look at the same thing share it, and a killed run does not compute it again.
+        """
+        seen = [what, self.evaluator.loaded.ref.fingerprint, self.calibration.ids]
+        name = f"once {content_hash(seen)}"
+        store = self.evaluator.store
+        if store.get(name) is None:
+            store.put(name, compute())
+        return store.get(name)
+
 
 Method = Callable[[Context], Ranking]
 
 
+def rank(spec: str, context: Context) -> Ranking:
+    """The ranking of a method by name, by file, or with options ("magnitude:p=2").
+
+    Raises:
+        UserError: an unknown method or option, or one that finds fewer layers than asked for.
+    """
+    ranking: Ranking = find("methods", spec)(context)
+    found = len(ranking.plan(context.rounds))
+    if context.layers is not None and found < context.layers:
+        held = ", ".join(map(str, ranking.protected)) or "none"
+        raise UserError(
+            f"{label(spec)} finds {found} of {context.layers} layers to remove; "
+            f"the model has {context.depth}, protected are {held}",
+            "ask for fewer layers, protect fewer, or change the method's options",
+        )
+    return replace(ranking, method=label(spec))
+
+
+def effort(spec: str, what: Literal["passes", "evaluations"], depth: int, rounds: int) -> float:
+    """How many passes or evaluations a method takes; 0 where its file does not say."""
+    count = inspect.unwrap(find("methods", spec)).__globals__.get(what)
+    return float(count(depth, rounds)) if count else 0.0
+
+
 def by_score(
     method: str,
-    scores: Sequence[float],
+    scores: Sequence[float | None],
     protected: Sequence[int],
     used: Sequence[str] = (),
-    *,
-    largest_first: bool = False,
+    detail: Mapping[str, Any] | None = None,
 ) -> Ranking:
     """A one-shot ranking: sorted by score, smallest first, ties to the later layer.
 
+    Args:
+        scores: one a layer; None only where protected.
     Raises:
         UserError: a score that is not a finite number.
     """
-    broken = [layer for layer, score in enumerate(scores) if not math.isfinite(score)]
-    if broken:
-        raise UserError(
-            f"{method} gives layer {broken[0]} the score {scores[broken[0]]}",
-            "use float32, or other calibration text",
-        )
-    sign = -1 if largest_first else 1
-    free = [layer for layer in range(len(scores)) if layer not in protected]
-    order = sorted(free, key=lambda layer: (sign * scores[layer], -layer))
-    shown = tuple(None if layer in protected else score for layer, score in enumerate(scores))
-    return Ranking(method, shown, tuple(order), tuple(used))
+    free = {layer: score for layer, score in enumerate(scores) if layer not in protected}
+    finite = _finite(method, free)
+    order = sorted(finite, key=lambda layer: (finite[layer], -layer))
+    shown = tuple(finite.get(layer) for layer in range(len(scores)))
+    return Ranking(method, shown, tuple(order), tuple(used), detail or {}, protected=tuple(protected))
 
 
-def described(method: Method, section: str) -> str:
-    """The line `section:` of a method's docstring, such as its Source or Cost; empty where it has none."""
-    for line in (inspect.getdoc(method) or "").splitlines():
-        if line.startswith(f"{section}:"):
-            return line.partition(":")[2].strip()
-    return ""
+def by_rounds(
+    method: str,
+    context: Context,
+    protected: Sequence[int],
+    score: Callable[[tuple[int, ...], list[int]], Mapping[int, float]],
+    used: Sequence[str] = (),
+    detail: Mapping[str, Any] | None = None,
+    *,
+    largest_first: bool = False,
+) -> Ranking:
+    """A greedy ranking: each round scores the layers left and removes the smallest, ties to the later layer.
+
+    Args:
+        score: (layers removed so far, layers left) -> the score of removing each of them too.
+    Returns:
+        Scores of the first round; `detail["rounds"]` keeps all.
+    Raises:
+        UserError: more rounds than unprotected layers, or a score that is not a finite number.
+    """
+    check_count(context.rounds, context.depth, protected)
+    removed: tuple[int, ...] = ()
+    rounds: list[Mapping[int, float]] = []
+    for _ in range(context.rounds):
+        left = [layer for layer in range(context.depth) if layer not in {*removed, *protected}]
+        scores = _finite(method, score(removed, left))
+        rounds.append(scores)
+        removed = (*removed, smallest(scores, -1 if largest_first else 1))
+    first = tuple(rounds[0].get(layer) for layer in range(context.depth))
+    told = {"rounds": [{str(layer): one for layer, one in scores.items()} for scores in rounds]}
+    return Ranking(
+        method,
+        first,
+        removed,
+        tuple(used),
+        told | dict(detail or {}),
+        largest_first=largest_first,
+        protected=tuple(protected),
+    )
+
+
+def smallest(scores: Mapping[int, float], sign: int = 1) -> int:
+    """The layer with the smallest score (the largest if sign is -1), of equal ones the last."""
+    return min(scores, key=lambda layer: (sign * scores[layer], -layer))
+
+
+def _finite(method: str, scores: Mapping[int, float | None]) -> dict[int, float]:
+    """The scores, each of them a number: an unscored layer is a mistake, not a score of 0."""
+    for layer, score in scores.items():
+        if score is None or not math.isfinite(score):
+            raise UserError(f"{method} gives layer {layer} the score {score}", "use float32, or other calibration text")
+    return {layer: score for layer, score in scores.items() if score is not None}

@@ -6,12 +6,14 @@ from layerlimits.methods import Context, by_score
 from layerlimits.types import Ranking
 
 
-def random(context: Context) -> Ranking:
-    """Layers in an order drawn from the run's seed; the score of a layer is its place in it.
+def random(context: Context, *, seed: int | None = None) -> Ranking:
+    """Layers in a random order; the score of a layer is its place in it.
 
+    Args:
+        seed: of the permutation; the run's seed if not given.
     Source: control
     Cost: none
     """
     places = list(range(context.depth))
-    generator.Random(context.seed).shuffle(places)
+    generator.Random(context.seed if seed is None else seed).shuffle(places)
     return by_score("random", [float(place) for place in places], context.protected or ())

@@ -3,7 +3,7 @@
 from statistics import fmean
 
 from layerlimits.errors import UserError
-from layerlimits.methods import Context
+from layerlimits.methods import Context, by_rounds
 from layerlimits.models.remove import check_count
 from layerlimits.types import Ranking, Sample, Task
 
@@ -31,23 +31,24 @@ def task_score(context: Context) -> Ranking:
     if not usable:
         names = ", ".join(base) or "none given"
         raise UserError(f"task_score cannot compare: the model scores 0 on every task ({names})", "give other --tasks")
-    removed: tuple[int, ...] = ()
-    rounds: list[dict[int, float]] = []
-    for _ in range(context.rounds):
-        left = [layer for layer in range(context.depth) if layer not in {*removed, *protected}]
-        scores = {layer: _relative(context, (*removed, layer), usable, base) for layer in left}
-        rounds.append(scores)
-        removed = (*removed, max(scores, key=lambda layer: (scores[layer], layer)))
-    first = tuple(rounds[0].get(layer) for layer in range(context.depth))
-    used = tuple(sample.id for _, samples in usable for sample in samples)
-    detail = {"rounds": [{str(layer): score for layer, score in scores.items()} for scores in rounds], "base": base}
-    return Ranking("task_score", first, removed, used, detail)
+    used = [sample.id for _, samples in usable for sample in samples]
+
+    def score(removed: tuple[int, ...], left: list[int]) -> dict[int, float]:
+        return {layer: _relative(context, (*removed, layer), usable, base) for layer in left}
+
+    return by_rounds("task_score", context, protected, score, used, {"base": base}, largest_first=True)
 
 
 def _score(context: Context, removed: tuple[int, ...], task: Task, samples: list[Sample]) -> float:
-    verdicts = context.evaluator.verdicts(removed, task, samples, context.tick)
+    asked = evaluations(context.depth, context.rounds) * context.items * len(context.tasks)
+    verdicts = context.evaluator.verdicts(removed, task, samples, lambda done: context.tick(done / asked))
     return fmean(verdict.value for verdict in verdicts)
 
 
 def _relative(context: Context, removed: tuple[int, ...], items: Items, base: dict[str, float]) -> float:
     return fmean(_score(context, removed, task, samples) / base[task.name] for task, samples in items)
+
+
+def evaluations(depth: int, rounds: int) -> float:
+    """The unpruned model, and every candidate of every round; layer 0 is none."""
+    return 1 + sum(depth - 1 - done for done in range(rounds))

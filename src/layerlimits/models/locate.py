@@ -111,9 +111,7 @@ def layer_count(folder: Path) -> int:
     Raises:
         UserError: it does not say.
     """
-    from transformers import AutoConfig
-
-    config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    config = configuration(folder)
     count = getattr(config, "num_hidden_layers", None)
     if not isinstance(count, int):
         raise UserError(
@@ -122,6 +120,13 @@ def layer_count(folder: Path) -> int:
             "use an architecture whose layers are one list, or report this one",
         )
     return count
+
+
+def configuration(folder: Path) -> Any:
+    """The configuration of a checked folder, as transformers reads it."""
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -11,6 +11,9 @@ from layerlimits.errors import UserError
 from layerlimits.models.fields import pruned_fields
 from layerlimits.models.stack import LayerStack, find_stack
 
+# What modules call the number of their layer.
+LAYER_NUMBERS = ("layer_idx", "layer_id", "layer_number")
+
 
 def check_layers(removed: Iterable[int], depth: int, protected: Iterable[int] = ()) -> tuple[int, ...]:
     """The layers to remove, ascending.
@@ -90,8 +93,9 @@ def _renumber(layers: nn.ModuleList, numbers: Iterable[int]) -> None:
     """Layer numbers address the key-value cache: a gap in them breaks cached generation."""
     for layer, number in zip(layers, numbers, strict=True):
         for module in layer.modules():
-            if hasattr(module, "layer_idx"):
-                module.layer_idx = number  # type: ignore[assignment]  # torch takes any attribute for a tensor
+            for name in LAYER_NUMBERS:
+                if isinstance(getattr(module, name, None), int):
+                    setattr(module, name, number)
 
 
 def remove(model: PreTrainedModel, removed: Iterable[int]) -> None:
@@ -111,15 +115,16 @@ def without_layers(model: PreTrainedModel, removed: Iterable[int]) -> Iterator[P
     stack = find_stack(model)
     gone = check_layers(removed, len(stack))
     whole = stack.layers
-    before = {name: getattr(model.config, name) for name in pruned_fields(model.config, tuple(range(len(whole))))}
-    _apply(model, stack, tuple(layer for layer in range(len(whole)) if layer not in gone))
+    # Not field by field: some fields read otherwise than they are set (`per_layer_config`).
+    before = dict(vars(model.config))
     try:
+        _apply(model, stack, tuple(layer for layer in range(len(whole)) if layer not in gone))
         yield model
     finally:
         setattr(stack.owner, stack.name, whole)
         _renumber(whole, range(len(whole)))
-        for name, value in before.items():
-            setattr(model.config, name, value)
+        vars(model.config).clear()
+        vars(model.config).update(before)
 
 
 @torch.no_grad()

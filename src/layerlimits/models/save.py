@@ -2,16 +2,21 @@
 
 import json
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel
 
 from layerlimits import __version__
-from layerlimits.models.load import Loaded
-from layerlimits.models.remove import without_layers
+from layerlimits.models.locate import configuration
+from layerlimits.models.shards import prune_files
+from layerlimits.models.sound import check_sound
 from layerlimits.paths import check_writable
-from layerlimits.types import PrunePlan
+from layerlimits.types import ModelRef, PrunePlan
+
+Tick = Callable[[int], None] | None
 
 RECIPE = "layerlimits.json"
 _COPIED = (
@@ -27,40 +32,57 @@ _COPIED = (
 )
 
 
-def save_pruned(loaded: Loaded, plan: PrunePlan, out: Path, command: str) -> Path:
-    """Write the checkpoint without the plan's layers to `out`, whole or not at all.
+def save_pruned(folder: Path, ref: ModelRef, plan: PrunePlan, out: Path, command: str, tick: Tick = None) -> Path:
+    """Write the checkpoint in `folder` without the plan's layers to `out`, file by file, whole or not at all.
 
+    No weight is loaded; every kept tensor keeps its bytes and its type.
+
+    Args:
+        tick: called with the number of bytes just written.
     Raises:
-        UserError: the folder is not empty or cannot be written, or the removal changes nothing.
+        UserError: the output folder is not empty or cannot be written; or see `models.shards.prune_files` and
+            `models.sound.check_sound`.
     """
     check_writable(out, empty=True)
-    loaded.check_canary(plan.removed)
-    with without_layers(loaded.model, plan.removed) as pruned:
-        return write_checkpoint(pruned, loaded.folder, out, recipe(loaded, plan, command))
+    check_sound(configuration(folder), plan.removed)
+    with _appearing(folder, out, recipe(ref, plan, command)) as partial:
+        prune_files(folder, plan.removed, partial, tick)
+    return out
 
 
-def recipe(loaded: Loaded, plan: PrunePlan, command: str) -> dict[str, Any]:
+def recipe(ref: ModelRef, plan: PrunePlan, command: str) -> dict[str, Any]:
     """What a pruned folder says of itself."""
     return {
         "made_by": f"layerlimits {__version__}",
-        "base": loaded.ref.path,
-        "base_fingerprint": loaded.ref.base_fingerprint,
-        "base_layers": loaded.depth,
+        "base": ref.path,
+        "base_fingerprint": ref.base_fingerprint,
+        "base_layers": plan.layers,
         "removed": list(plan.removed),
         "method": plan.method,
         "scores": list(plan.scores),
         "protected": list(plan.protected),
+        "replacement": plan.replacement,
+        "filling": dict(plan.filling),
         "calibration": list(plan.calibration),
         "command": command,
     }
 
 
 def write_checkpoint(model: PreTrainedModel, origin: Path, out: Path, about: dict[str, Any]) -> Path:
-    """Save the model beside the tokenizer and licence files of `origin`; appears under `out` only when complete."""
+    """Save a model from memory beside the tokenizer and licence files of `origin`."""
+    with _appearing(origin, out, about) as partial:
+        model.save_pretrained(partial)
+    return out
+
+
+@contextmanager
+def _appearing(origin: Path, out: Path, about: dict[str, Any]) -> Iterator[Path]:
+    """A folder to write to, which appears under `out` only when complete, tokenizer, licence and recipe included."""
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial)
+    partial.mkdir()
+    yield partial
     for pattern in _COPIED:
         for file in origin.glob(pattern):
             shutil.copyfile(file, partial / file.name)
@@ -68,7 +90,6 @@ def write_checkpoint(model: PreTrainedModel, origin: Path, out: Path, about: dic
     if out.exists():
         out.rmdir()
     partial.replace(out)
-    return out
 
 
 def read_recipe(folder: Path) -> dict[str, Any] | None:

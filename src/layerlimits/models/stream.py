@@ -1,6 +1,8 @@
 """The residual stream between layers, read by hooks: `output_hidden_states` ends after the final norm."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,47 +11,83 @@ from transformers import PreTrainedModel
 
 from layerlimits.models.stack import find_stack
 
+# Positions a batch: enough that a layer's fixed cost is small beside its arithmetic, measured on two cores (LOG.md).
+_BATCH_TOKENS = 4096
+# Logits are the largest thing a forward pass makes: at most this many floats, half a gigabyte.
+_BATCH_LOGITS = 1 << 27
 
-@torch.no_grad()
-def residual_streams(
-    model: PreTrainedModel, texts: Sequence[Sequence[int]], batch_size: int = 8
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """The stream entering each layer and leaving the last, before the final norm, batch by batch.
 
-    Yields:
-        stream (L+1, N, T, D) in the model's type, and the mask of real tokens (N, T) bool.
+@dataclass(frozen=True)
+class Batch:
+    """Texts padded on the right.
+
+    Args:
+        rows: which of the texts given stand here.
+        ids: token ids (N, T).
+        mask: True at real tokens (N, T).
     """
-    layers = find_stack(model).layers
-    for start in range(0, len(texts), batch_size):
-        ids, mask = _pad(texts[start : start + batch_size], model.device)
-        seen: list[Tensor] = []
-        handles = [layer.register_forward_pre_hook(_entering(seen), with_kwargs=True) for layer in layers]
-        handles.append(layers[-1].register_forward_hook(_leaving(seen)))
-        try:
-            model(input_ids=ids, attention_mask=mask.long(), use_cache=False)
-        finally:
-            for handle in handles:
-                handle.remove()
-        yield torch.stack(seen), mask
+
+    rows: tuple[int, ...]
+    ids: Tensor
+    mask: Tensor
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What the model is called with."""
+        return {"input_ids": self.ids, "attention_mask": self.mask.long(), "use_cache": False}
 
 
-def _entering(seen: list[Tensor]) -> Any:
-    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        seen.append(args[0] if args else kwargs["hidden_states"])
-
-    return hook
-
-
-def _leaving(seen: list[Tensor]) -> Any:
-    def hook(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
-        seen.append(output if isinstance(output, Tensor) else output[0])
-
-    return hook
+def batches(model: PreTrainedModel, texts: Sequence[Sequence[int]], tokens: int | None = None) -> Iterator[Batch]:
+    """The texts in batches of similar length and about `tokens` positions, longest first; empty ones are left out."""
+    most = max(1, min(tokens or _BATCH_TOKENS, _BATCH_LOGITS // model.config.vocab_size))
+    waiting = sorted((row for row in range(len(texts)) if texts[row]), key=lambda row: (-len(texts[row]), row))
+    while waiting:
+        size = max(1, most // len(texts[waiting[0]]))
+        rows, waiting = tuple(waiting[:size]), waiting[size:]
+        ids, mask = _pad([texts[row] for row in rows], model.device)
+        yield Batch(rows, ids, mask)
 
 
 def _pad(texts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Right-padded ids (N, T) and the mask of real tokens (N, T)."""
     width = max(map(len, texts))
     ids = torch.tensor([[*text, *[0] * (width - len(text))] for text in texts], device=device)
     lengths = torch.tensor([len(text) for text in texts], device=device)
     return ids, torch.arange(width, device=device)[None] < lengths[:, None]
+
+
+@contextmanager
+def watching(model: PreTrainedModel, see: Callable[[int, Tensor], None]) -> Iterator[None]:
+    """Within the block, `see(l, h_l)` is called with the stream entering each layer l of L, and with l = L for the one
+    leaving the last, before the final norm: (N, T, D) in the model's type.
+    """
+    layers = find_stack(model).layers
+    handles = [
+        layer.register_forward_pre_hook(_entering(see, number), with_kwargs=True) for number, layer in enumerate(layers)
+    ]
+    handles.append(layers[-1].register_forward_hook(_leaving(see, len(layers))))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _entering(see: Callable[[int, Tensor], None], number: int) -> Any:
+    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        see(number, args[0] if args else kwargs["hidden_states"])
+
+    return hook
+
+
+def _leaving(see: Callable[[int, Tensor], None], number: int) -> Any:
+    def hook(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
+        see(number, first(output))
+
+    return hook
+
+
+def first(output: Any) -> Tensor:
+    """The stream in what a layer returns: a tensor, or a tuple that starts with it."""
+    found = output if isinstance(output, Tensor) else output[0]
+    assert isinstance(found, Tensor)
+    return found

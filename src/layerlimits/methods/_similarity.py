@@ -1,0 +1,70 @@
+"""One pass over the calibration text, from which block_influence and angular both read their scores."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from layerlimits.errors import UserError
+from layerlimits.methods import Context
+from layerlimits.models.stream import batches, watching
+
+
+def similarity(context: Context, method: str) -> dict[str, Any]:
+    """How the residual streams h_0..h_L compare, in float64.
+
+    Returns:
+        "turn": (L,) mean over real tokens of cos(h_l, h_{l+1});
+        "angles": (L+1, L+1) mean over texts of arccos(cos(h_l, h_m)) / pi at the last real token.
+    Raises:
+        UserError: no calibration token.
+    """
+    if not any(context.calibration.ids):
+        raise UserError(f"{method} has no calibration token", "give calibration text that is not empty")
+    found: dict[str, Any] = context.once("similarity of streams", lambda: _measure(context))
+    return found
+
+
+@torch.no_grad()
+def _measure(context: Context) -> dict[str, list[Any]]:
+    model, texts = context.evaluator.loaded.model, context.calibration.ids
+    turn = torch.zeros(context.depth, dtype=torch.float64)
+    angles = torch.zeros(context.depth + 1, context.depth + 1, dtype=torch.float64)
+    tokens = sum(map(len, texts))
+    for batch in batches(model, texts):
+        seen = _Seen(batch.mask)
+        with watching(model, seen):
+            # The stream is all that is looked at: the head need not run over the vocabulary.
+            model.base_model(**batch.inputs)
+        turn += torch.stack(seen.cosines).cpu()
+        angles += seen.angles().cpu()
+        context.tick(int(batch.mask.sum()) / tokens)
+    texts_read = sum(1 for text in texts if text)
+    return {"turn": (turn / tokens).tolist(), "angles": (angles / texts_read).tolist()}
+
+
+class _Seen:
+    """What is kept of a batch's streams: sums of cosines, and the last token's direction after each layer."""
+
+    def __init__(self, mask: Tensor) -> None:
+        self._mask, self._whole = mask, bool(mask.all())
+        self._lasts = (mask.sum(1) - 1)[:, None, None]
+        self._before: tuple[Tensor, Tensor] | None = None
+        self._directions: list[Tensor] = []
+        self.cosines: list[Tensor] = []
+
+    def __call__(self, layer: int, stream: Tensor) -> None:
+        real = (stream.flatten(0, 1) if self._whole else stream[self._mask]).double()
+        norm = torch.linalg.vector_norm(real, dim=-1)
+        if self._before is not None:
+            before, before_norm = self._before
+            self.cosines.append((torch.linalg.vecdot(before, real) / (before_norm * norm)).sum())
+        self._before = (real, norm)
+        last = stream.gather(1, self._lasts.expand(-1, -1, stream.shape[-1]))[:, 0].double()
+        self._directions.append(torch.nn.functional.normalize(last, dim=-1))
+
+    def angles(self) -> Tensor:
+        """Sum over texts of the angles between all streams, as shares of pi: (L+1, L+1)."""
+        directions = torch.stack(self._directions, 1)
+        # A cosine a hair above 1 has no arccosine.
+        return (directions @ directions.mT).clamp(-1, 1).arccos().sum(0) / torch.pi

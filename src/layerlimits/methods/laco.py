@@ -1,0 +1,183 @@
+"""Merging blocks of layers from the top down, as long as the final states stay similar."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from layerlimits.errors import UserError
+from layerlimits.methods import Context
+from layerlimits.models.merge import merge
+from layerlimits.models.remove import without_layers
+from layerlimits.models.stack import find_stack
+from layerlimits.models.stream import Batch, batches
+from layerlimits.types import Ranking
+
+Merges = list[tuple[int, tuple[int, ...]]]
+
+# Thresholds tried where none is given, until enough layers merge: what the authors do by hand for each model.
+_THRESHOLDS = (0.95, 0.85, 0.75, 0.65, 0.55, 0.45, 0.35, 0.25, 0.15, -1.0)
+
+
+def laco(
+    context: Context,
+    *,
+    size: int = 4,
+    interval: int = 2,
+    low: int = 0,
+    high: int | None = None,
+    threshold: float | None = None,
+    texts: int = 16,
+) -> Ranking:
+    """Layer collapse: from the top down, merge the `size` - 1 layers after layer l into it; keep merges that do little.
+
+    theta_l <- theta_l + sum over k = 1..size-1 of (theta_{l+k} - theta_l)
+
+    kept if the mean over texts of the mean over real tokens of cos(state, state of the unpruned model) is above the
+    threshold, states taken after the final norm, cosines in float64. l starts at `high` - `size` and ends at `low`, in
+    the numbering of what is left; it falls by `interval` after a merge, by 1 after none. The last merge is smaller
+    where fewer layers are to go. `prune` merges the weights too (replacement laco).
+
+    `order` lists layers as they are absorbed, with one minus the cosine after that merge as their score; others have no
+    score. `detail` holds the merges and the threshold.
+
+    Args:
+        size: layers merged into one.
+        interval: how far l falls after a merge.
+        low, high: the layers that may take part, low <= layer < high; all if not given.
+        threshold: the cosine to stay above; if not given, the highest of .95, .85, ... .15 (then any) that merges as
+            many layers as asked for.
+        texts: how many calibration texts are compared.
+    Raises:
+        UserError: options out of range, layers of different form, or no calibration token.
+    Source: LaCo, arXiv 2402.11187, algorithm 1
+    Cost: about layers forward passes over the texts for each threshold tried
+    """
+    high = context.depth if high is None else high
+    _check(context.depth, size, interval, low, high)
+    search = _Search(context, size, interval, low, high, texts)
+    tried = _THRESHOLDS if threshold is None else (threshold,)
+    for done, limit in enumerate(tried, 1):
+        merges, cosines = search.run(limit)
+        order = tuple(layer for _, absorbed in merges for layer in absorbed)
+        if len(order) >= context.rounds:
+            context.tick(1 - (done - 1) / len(tried))
+            break
+        context.tick(1 / len(tried))
+    distances = {layer: 1 - cosine for (_, absorbed), cosine in zip(merges, cosines, strict=True) for layer in absorbed}
+    scores = tuple(distances.get(layer) for layer in range(context.depth))
+    told = {"merges": [[into, list(absorbed)] for into, absorbed in merges], "threshold": limit}
+    used = context.calibration.hashes[:texts]
+    return Ranking("laco", scores, order, used, told, protected=context.protected or ())
+
+
+def passes(depth: int, rounds: int) -> float:
+    """A merge is tried at about every layer, at a few thresholds; most of them were tried before."""
+    return 2.0 * depth
+
+
+def _check(depth: int, size: int, interval: int, low: int, high: int) -> None:
+    if size < 2 or interval < 1:
+        raise UserError(
+            f"laco cannot merge {size} layers at intervals of {interval}", "set size >= 2 and interval >= 1"
+        )
+    if not 0 <= low < high <= depth:
+        raise UserError(f"laco has no layers from {low} up to {high}: the model has {depth}", "set 0 <= low < high")
+
+
+@dataclass
+class _Search:
+    """The search at one threshold, over merges whose similarity is remembered."""
+
+    context: Context
+    size: int
+    interval: int
+    low: int
+    high: int
+    texts: int
+
+    def __post_init__(self) -> None:
+        self._model = self.context.evaluator.loaded.model
+        ids = self.context.calibration.ids[: self.texts]
+        if not any(ids):
+            raise UserError("laco has no calibration token", "give calibration text that is not empty")
+        self._batches = list(batches(self._model, ids))
+        self._rows = sum(len(batch.rows) for batch in self._batches)
+        self._base = [self._states(batch) for batch in self._batches]
+        self._known: dict[tuple[tuple[int, tuple[int, ...]], ...], float] = {}
+
+    def run(self, threshold: float) -> tuple[Merges, list[float]]:
+        """The merges kept at a threshold, and the cosine after each."""
+        merges: Merges = []
+        cosines: list[float] = []
+        kept = list(range(self.context.depth))
+        place = max(self.high - self.size, self.low)
+        while place >= self.low and len(self._absorbed(merges)) < self._wanted:
+            candidate = self._candidate(kept, place, len(self._absorbed(merges)))
+            cosine = self._cosine([*merges, candidate]) if candidate else -2.0
+            if candidate and cosine > threshold:
+                merges, cosines = [*merges, candidate], [*cosines, cosine]
+                kept = [layer for layer in kept if layer not in candidate[1]]
+                place = min(place - self.interval, len(kept) - self.size)
+            else:
+                place -= 1
+        return merges, cosines
+
+    @property
+    def _wanted(self) -> int:
+        return self.context.depth - 1 if self.context.layers is None else self.context.layers
+
+    @staticmethod
+    def _absorbed(merges: Merges) -> list[int]:
+        return [layer for _, absorbed in merges for layer in absorbed]
+
+    def _candidate(self, kept: list[int], place: int, done: int) -> tuple[int, tuple[int, ...]] | None:
+        """The merge at a place, None where it would absorb a protected layer or none."""
+        after = [layer for layer in kept[place + 1 : place + self.size] if layer < self.high]
+        absorbed = tuple(after[: self._wanted - done])
+        allowed = absorbed and not set(absorbed) & set(self.context.protected or ())
+        return (kept[place], absorbed) if allowed else None
+
+    @torch.no_grad()
+    def _cosine(self, merges: Merges) -> float:
+        """Mean cosine of the final states to the unpruned model's, with these merges done."""
+        key = tuple(merges)
+        if key not in self._known:
+            with self._merged(merges):
+                sums = [
+                    _similarity(self._states(batch), base)
+                    for batch, base in zip(self._batches, self._base, strict=True)
+                ]
+            self._known[key] = sum(sums) / self._rows
+        return self._known[key]
+
+    @contextmanager
+    def _merged(self, merges: Merges) -> Iterator[None]:
+        layers = find_stack(self._model).layers
+        before = {into: [weight.detach().clone() for weight in layers[into].parameters()] for into, _ in merges}
+        try:
+            for into, absorbed in merges:
+                merge(layers, into, absorbed)
+            with without_layers(self._model, self._absorbed(merges)):
+                yield
+        finally:
+            with torch.no_grad():
+                for into, weights in before.items():
+                    for weight, old in zip(layers[into].parameters(), weights, strict=True):
+                        weight.copy_(old)
+
+    @torch.no_grad()
+    def _states(self, batch: Batch) -> list[Tensor]:
+        """Row by row the states after the final norm at real tokens, (T, D)."""
+        states = self._model.base_model(**batch.inputs).last_hidden_state
+        return [row[mask] for row, mask in zip(states, batch.mask, strict=True)]
+
+
+def _similarity(states: list[Tensor], base: list[Tensor]) -> float:
+    """Sum over rows of the mean cosine of their tokens."""
+    return sum(
+        float(torch.nn.functional.cosine_similarity(row.double(), other.double(), dim=-1).mean())
+        for row, other in zip(states, base, strict=True)
+    )

@@ -1,0 +1,29 @@
+"""Greedy removal by the calibration text's loss."""
+
+from layerlimits.methods import Context, by_rounds
+from layerlimits.methods._losses import losses
+from layerlimits.types import Ranking
+
+
+def sleb(context: Context) -> Ranking:
+    """N rounds: skip each remaining layer in turn, remove the one without which the loss is smallest.
+
+    loss(S) = mean over predicted tokens of -ln p(token | those before it), of the model without the layers S
+
+    `scores` are the losses of the first round; `detail` keeps every round.
+
+    Raises:
+        UserError: no token to predict, more rounds than unprotected layers, or a loss that is not finite.
+    Source: SLEB, arXiv 2402.09025, algorithm 1
+    Cost: about rounds x layers / 2 forward passes over the calibration text
+    """
+
+    def score(removed: tuple[int, ...], left: list[int]) -> dict[int, float]:
+        return losses(context, removed, left, lambda share: context.tick(share / context.rounds))
+
+    return by_rounds("sleb", context, context.protected or (), score, context.calibration.hashes)
+
+
+def passes(depth: int, rounds: int) -> float:
+    """A round takes a pass, and what follows each skipped layer."""
+    return rounds * (1 + depth / 2)

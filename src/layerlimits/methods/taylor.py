@@ -1,0 +1,88 @@
+"""How much the loss would change, to first order, if a layer's weights were zero."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from layerlimits.errors import UserError
+from layerlimits.methods import Context, by_score
+from layerlimits.methods._losses import texts
+from layerlimits.methods._weights import layer_weights, plus_rule
+from layerlimits.models.losses import summed_loss
+from layerlimits.models.stream import batches
+from layerlimits.types import Ranking
+
+
+def taylor(context: Context, *, norms: bool = False, plus: bool = False) -> Ranking:
+    """First-order estimate of each weight's part in the loss, summed over the layer; the smallest goes first.
+
+    S_l = sum over the weight matrices W of layer l of sum |W * G|,  G = dL/dW
+
+    L is the mean loss a predicted token of the calibration text, so G is the sum of the gradients of all texts before
+    the absolute value is taken; products and sums in float64.
+
+    Args:
+        norms: count the gains of norms too.
+        plus: protect layers 0 to 3 and the last two.
+    Raises:
+        UserError: a quantized model, no token to predict, or a score that is not finite.
+    Source: Shortened LLaMA, arXiv 2402.02834
+    Cost: one forward and one backward pass over the calibration text; memory for a gradient of every layer
+    """
+    _check_gradients(context.evaluator.loaded.model)
+    scores = context.once(f"taylor scores, norms {norms}", lambda: _measure(context, norms))
+    return by_score("taylor", scores, plus_rule(context, plus=plus), context.calibration.hashes)
+
+
+def passes(depth: int, rounds: int) -> float:
+    """Forward, and backward at twice the price."""
+    return 3.0
+
+
+def _check_gradients(model: PreTrainedModel) -> None:
+    whole = [name for name, weight in model.named_parameters() if not weight.is_floating_point()]
+    if getattr(model, "is_quantized", False) or whole:
+        kind = f"{whole[0]} is {model.get_parameter(whole[0]).dtype}" if whole else "its weights are packed"
+        raise UserError(
+            f"taylor needs gradients, and this model is quantized: {kind}",
+            "give the unquantized model, or use perplexity",
+        )
+
+
+def _measure(context: Context, norms: bool) -> list[float]:
+    weights = layer_weights(context, norms=norms)
+    flat = [weight for layer in weights for weight in layer]
+    needed = [weight.requires_grad for weight in flat]
+    for weight in flat:
+        weight.requires_grad_(True)
+    try:
+        gradients = iter(_gradients(context, flat))
+    finally:
+        for weight, before in zip(flat, needed, strict=True):
+            weight.requires_grad_(before)
+    tokens = sum(text.predicted for text in texts(context))
+    return [sum(_product(weight, next(gradients)) for weight in layer) / tokens for layer in weights]
+
+
+def _gradients(context: Context, weights: Sequence[nn.Parameter]) -> list[Tensor]:
+    """Sum over all texts of the gradients of their summed loss."""
+    model, read = context.evaluator.loaded.model, texts(context)
+    tokens = sum(text.predicted for text in read)
+    if not tokens:
+        raise UserError("taylor has no calibration token to predict", "give text of at least two tokens an item")
+    total = [torch.zeros_like(weight) for weight in weights]
+    for batch in batches(model, [text.ids if text.predicted else () for text in read]):
+        with torch.enable_grad():
+            loss = summed_loss(model(**batch.inputs).logits, batch, read)
+        # An expert that no token went to has no gradient.
+        found = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
+        for kept, gradient in zip(total, found, strict=True):
+            kept.add_(gradient)
+        context.tick(sum(read[row].predicted for row in batch.rows) / tokens)
+    return total
+
+
+def _product(weight: nn.Parameter, gradient: Tensor) -> float:
+    return float((weight.detach().double() * gradient.double()).abs().sum())

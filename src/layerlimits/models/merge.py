@@ -1,0 +1,48 @@
+"""Merging layers: the differences of some to one of them, added to it."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from layerlimits.errors import UserError
+
+
+@torch.no_grad()
+def merge(layers: nn.ModuleList, into: int, absorbed: Sequence[int]) -> None:
+    """theta_l <- theta_l + sum over k of (theta_k - theta_l), for every parameter of layer l = `into`, in place.
+
+    theta are the weights as they are now; sums in float64. The absorbed layers stay as they are.
+
+    Raises:
+        UserError: layers whose parameters differ in name or shape.
+    Source: LaCo, arXiv 2402.11187
+    """
+    check_alike(layers, (into, *absorbed))
+    others = [dict(layers[layer].named_parameters()) for layer in absorbed]
+    for name, parameter in layers[into].named_parameters():
+        own = parameter.double()
+        parameter.copy_(own + sum((other[name].double() - own for other in others), torch.zeros_like(own)))
+
+
+def check_alike(layers: nn.ModuleList, chosen: Sequence[int]) -> None:
+    """Stop unless these layers have the same parameters.
+
+    Raises:
+        UserError: the layers, and the first parameter that differs.
+    """
+    first = _shapes(layers[chosen[0]])
+    for layer in chosen[1:]:
+        shapes = _shapes(layers[layer])
+        differing = [name for name in first | shapes if first.get(name) != shapes.get(name)]
+        if differing:
+            name = differing[0]
+            raise UserError(
+                f"layers {chosen[0]} and {layer} cannot be merged, they are of different form: {name} is "
+                f"{first.get(name, 'missing')} in one and {shapes.get(name, 'missing')} in the other",
+                "remove layers that are alike, or use another replacement",
+            )
+
+
+def _shapes(layer: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(parameter.shape) for name, parameter in layer.named_parameters()}

@@ -1,0 +1,206 @@
+"""Pruning a checkpoint file by file: no weight is loaded, so a model larger than memory loses layers at disk speed."""
+
+import copy
+import json
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from layerlimits.errors import UserError
+from layerlimits.models.fields import pruned_fields
+from layerlimits.models.locate import check, weight_files
+from layerlimits.models.remove import check_layers, remove
+from layerlimits.models.safetensors_copy import Header, Tick, copy_tensors, read_header
+from layerlimits.models.stack import find_stack
+
+_SINGLE = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """A file to write: where its tensors lie, their new names by old ones, and its own name."""
+
+    source: Header
+    names: dict[str, str]
+    file: str
+
+    @property
+    def size(self) -> int:
+        return sum(tensor.size for tensor in self.source.tensors if tensor.name in self.names)
+
+
+def prune_files(folder: Path, removed: Iterable[int], out: Path, tick: Tick | None = None) -> None:
+    """Write the checkpoint in `folder` without these layers: config, generation config and safetensors files.
+
+    Every kept tensor keeps its bytes. Each shard becomes one, unless all its tensors are removed. Layers beyond the
+    model's depth (DeepSeek-V3 stores its multi-token prediction as one) stay and follow the kept layers.
+
+    Args:
+        folder: a checkpoint that transformers loads without code of its own.
+        removed: layers in the numbering of `folder`, in any order.
+        out: an existing folder, another than `folder`.
+        tick: called with the number of bytes after every few MB written.
+    Raises:
+        UserError: see `models.locate.check`, `models.remove.check_layers`, `models.fields.pruned_fields` and
+            `models.stack.find_stack`; or the layers are not found in the files, or these are damaged.
+    """
+    index = _read_index(folder)
+    config = _read_config(folder)
+    if out.resolve() == folder.resolve():
+        raise UserError(f"{out} is the folder of the model itself", "choose another folder to write to")
+    skeleton = _skeleton(folder, config)
+    depth = len(find_stack(skeleton))
+    gone = check_layers(removed, depth)
+    fields = pruned_fields(config, tuple(layer for layer in range(depth) if layer not in gone))
+    headers = [read_header(file) for file in _files(folder)]
+    prefix = _prefix(folder, skeleton, _names(folder, headers, index))
+    remove(skeleton, gone)
+    shards = _shards(headers, prefix, gone)
+    _check_space(out, sum(shard.size for shard in shards))
+    for shard in shards:
+        copy_tensors(shard.source, shard.names, out / shard.file, tick)
+    if len(shards) > 1:
+        _write_index(index or {}, shards, skeleton.num_parameters(), out)
+    for name, value in fields.items():
+        setattr(config, name, value)
+    config.save_pretrained(out)
+    generation = folder / "generation_config.json"
+    if generation.exists():
+        shutil.copyfile(generation, out / generation.name)
+
+
+def _read_config(folder: Path) -> Any:
+    check(folder)
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, KeyError, StrictDataclassError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{folder}/config.json cannot be used: {reason}", "download the model again") from None
+
+
+def _skeleton(folder: Path, config: Any) -> PreTrainedModel:
+    """The model without weights: only its structure takes memory."""
+    try:
+        with torch.device("meta"):
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(copy.deepcopy(config), trust_remote_code=False)
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{folder.name} ({config.model_type}) cannot be built: {reason}", "check the folder") from None
+    return model
+
+
+def _files(folder: Path) -> list[Path]:
+    # Where a folder holds both, transformers loads the single file and leaves the shards alone.
+    single = folder / _SINGLE
+    return [single] if single.exists() else weight_files(folder)
+
+
+def _read_index(folder: Path) -> dict[str, Any] | None:
+    """The index of the shards, None where there is none or where it is not used."""
+    path = folder / _INDEX
+    if not path.exists():
+        return None
+    try:
+        index: dict[str, Any] = json.loads(path.read_text())
+        files = set(index["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{path} is no index of weight files", "download the model again") from None
+    return index if files and not (folder / _SINGLE).exists() else None
+
+
+def _names(folder: Path, headers: list[Header], index: Mapping[str, Any] | None) -> set[str]:
+    """All tensors' names. Each must lie in one file, and those of the index in some."""
+    where: dict[str, Path] = {}
+    for header in headers:
+        for tensor in header.tensors:
+            if tensor.name in where:
+                raise UserError(
+                    f"{tensor.name} lies in {where[tensor.name].name} and again in {header.file.name}",
+                    f"leave only the files that make up the model in {folder}",
+                )
+            where[tensor.name] = header.file
+    missing = sorted(set(index["weight_map"]) - set(where)) if index else []
+    if missing:
+        raise UserError(
+            f"the files of {folder} lack {len(missing)} of the tensors in their index: {missing[0]}",
+            "download the model again",
+        )
+    return set(where)
+
+
+def _prefix(folder: Path, model: PreTrainedModel, names: set[str]) -> str:
+    """What the names of the layers' tensors begin with, up to the layer's number.
+
+    Below the layer, names in files may differ from those of modules (transformers converts some on loading), and
+    leading parts may be missing ("h.0" for "transformer.h.0"): so only the layers' numbers must fit.
+    """
+    stack = find_stack(model)
+    path = next(path for path, module in model.named_modules() if module is stack.layers)
+    parts = path.split(".")
+    prefixes = [".".join(parts[first:]) for first in range(len(parts))]
+    found = {prefix: {layer for name in names if (layer := _layer(prefix, name)) is not None} for prefix in prefixes}
+    lacking = {prefix: set(range(len(stack))) - layers for prefix, layers in found.items() if layers}
+    whole = [prefix for prefix, layers in lacking.items() if not layers]
+    if len(whole) == 1:
+        return whole[0]
+    looked = " or ".join(f"{prefix}.0 to {prefix}.{len(stack) - 1}" for prefix in whole or prefixes)
+    seen = ", ".join(f"{prefix} without layer {min(layers)}" for prefix, layers in lacking.items() if layers)
+    raise UserError(
+        f"{folder.name} ({type(model).__name__}): the {len(stack)} layers are not in the weight files under one name: "
+        f"looked for {looked}, found {seen or min(whole or names)}",
+        "check that the files belong to config.json, or report this architecture",
+    )
+
+
+def _layer(prefix: str, name: str) -> int | None:
+    """The number of the layer a tensor belongs to, None where it belongs to none."""
+    found = re.match(rf"{re.escape(prefix)}\.(0|[1-9]\d*)\.", name)
+    return int(found[1]) if found else None
+
+
+def _shards(headers: list[Header], prefix: str, gone: tuple[int, ...]) -> list[_Shard]:
+    """The files to write, those without tensors left out, numbered in the order of the old ones."""
+    renamed = [(header, _renamed(header, prefix, gone)) for header in headers]
+    kept = [(header, names) for header, names in renamed if names]
+    total = len(kept)
+    files = [f"model-{number:05d}-of-{total:05d}.safetensors" for number in range(1, total + 1)]
+    return [_Shard(*shard, file) for shard, file in zip(kept, files if total > 1 else [_SINGLE], strict=True)]
+
+
+def _renamed(header: Header, prefix: str, gone: tuple[int, ...]) -> dict[str, str]:
+    """New names by old ones, of the tensors that stay."""
+    names = {}
+    for tensor in header.tensors:
+        layer = _layer(prefix, tensor.name)
+        if layer is None:
+            names[tensor.name] = tensor.name
+        elif layer not in gone:
+            number = layer - sum(other < layer for other in gone)
+            names[tensor.name] = f"{prefix}.{number}.{tensor.name.removeprefix(f'{prefix}.{layer}.')}"
+    return names
+
+
+def _check_space(out: Path, size: int) -> None:
+    free = shutil.disk_usage(out).free
+    if free < size:
+        raise UserError(
+            f"{out} has {free / 1e9:.1f} GB free, and the pruned model takes {size / 1e9:.1f} GB",
+            "make room, or write to another disk",
+        )
+
+
+def _write_index(index: Mapping[str, Any], shards: list[_Shard], parameters: int, out: Path) -> None:
+    metadata = {**index.get("metadata", {}), "total_size": sum(shard.size for shard in shards)}
+    if "total_parameters" in metadata:
+        metadata["total_parameters"] = parameters
+    weight_map = {name: shard.file for shard in shards for name in shard.names.values()}
+    text = json.dumps({**index, "metadata": metadata, "weight_map": weight_map}, indent=2, sort_keys=True)
+    (out / _INDEX).write_text(text + "\n")

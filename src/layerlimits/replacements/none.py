@@ -1,0 +1,15 @@
+"""Leave the gap as it is."""
+
+from typing import Any
+
+from layerlimits.replacements import Filling
+
+
+def none(filling: Filling) -> dict[str, Any]:
+    """Layers are deleted and nothing else changes: the control that every other replacement must beat.
+
+    Source: ShortGPT, arXiv 2403.03853
+    Cost: none
+    """
+    filling.tick(1.0)
+    return {}

@@ -1,0 +1,62 @@
+"""The obvious way of doing it, slowly: modules deleted from a copy, one text at a time, no padding, float64."""
+
+import copy
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# Where small test models keep their layers and their final norm.
+PLACES = {
+    "LlamaForCausalLM": ("model", "layers", "norm"),
+    "MixtralForCausalLM": ("model", "layers", "norm"),
+    "GPT2LMHeadModel": ("transformer", "h", "ln_f"),
+}
+
+
+def double(model: Any) -> Any:
+    """A float64 copy."""
+    return copy.deepcopy(model).double().eval()
+
+
+def deleted(model: Any, gone: Iterable[int]) -> Any:
+    """A float64 copy without these layers; for uncached passes, layer numbers do not matter."""
+    network = double(model)
+    body, stack, _ = PLACES[type(model).__name__]
+    layers = getattr(getattr(network, body), stack)
+    kept = [layer for number, layer in enumerate(layers) if number not in set(gone)]
+    setattr(getattr(network, body), stack, nn.ModuleList(kept))
+    return network
+
+
+def loss(network: Any, texts: Sequence[Sequence[int]], starts: Sequence[int] | None = None) -> float:
+    """Mean negative log-likelihood of the tokens of each text from its start on."""
+    total, tokens = 0.0, 0
+    for ids, start in zip(texts, starts or [1] * len(texts), strict=True):
+        with torch.no_grad():
+            likely = network(torch.tensor([list(ids)]), use_cache=False).logits[0].log_softmax(-1)
+        for place in range(start, len(ids)):
+            total -= likely[place - 1, ids[place]].item()
+            tokens += 1
+    return total / tokens
+
+
+def streams(model: Any, texts: Sequence[Sequence[int]]) -> list[list[Tensor]]:
+    """h_0 .. h_L of each text, each (T, D): what a copy with only the first l layers and no final norm gives out."""
+    body, stack, norm = PLACES[type(model).__name__]
+    found: list[list[Tensor]] = [[] for _ in texts]
+    for count in range(model.config.num_hidden_layers + 1):
+        network = double(model)
+        inner = getattr(network, body)
+        setattr(inner, stack, getattr(inner, stack)[:count])
+        setattr(inner, norm, nn.Identity())
+        for ids, kept in zip(texts, found, strict=True):
+            with torch.no_grad():
+                kept.append(inner(torch.tensor([list(ids)]), use_cache=False).last_hidden_state[0])
+    return found
+
+
+def cosine(one: Tensor, other: Tensor) -> float:
+    """Of two vectors."""
+    return float(one @ other / one.norm() / other.norm())
