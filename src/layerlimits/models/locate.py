@@ -123,21 +123,36 @@ def layer_count(folder: Path) -> int:
 
 
 def configuration(folder: Path) -> Any:
-    """The configuration of a checked folder, as transformers reads it."""
+    """The configuration of a checked folder, as transformers reads it.
+
+    Raises:
+        UserError: a value that transformers does not take.
+    """
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
-    return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, KeyError, StrictDataclassError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{folder}/config.json cannot be used: {reason}", "download the model again") from None
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a checkpoint, in name order.
+    """The safetensors files of a checkpoint, in name order: those that transformers loads.
 
     Raises:
         UserError: there are none, or the index names one that is missing.
     """
-    index = folder / "model.safetensors.index.json"
+    index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
+    if single.exists():
+        # Where a folder holds both, transformers leaves the shards alone.
+        return [single]
     if index.exists():
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        try:
+            names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        except (ValueError, KeyError, AttributeError, TypeError):
+            raise UserError(f"{index} is no index of weight files", "download the model again") from None
         missing = [name for name in names if not (folder / name).exists()]
         if missing:
             raise UserError(

@@ -1,6 +1,5 @@
 """Pruning a checkpoint file by file: no weight is loaded, so a model larger than memory loses layers at disk speed."""
 
-import copy
 import json
 import re
 import shutil
@@ -9,15 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from layerlimits.errors import UserError
 from layerlimits.models.fields import pruned_fields
-from layerlimits.models.locate import check, weight_files
+from layerlimits.models.locate import check, configuration, weight_files
 from layerlimits.models.remove import check_layers, remove
 from layerlimits.models.safetensors_copy import Header, Tick, copy_tensors, read_header
+from layerlimits.models.skeleton import skeleton
 from layerlimits.models.stack import find_stack
 
 _SINGLE = "model.safetensors"
@@ -53,54 +51,29 @@ def prune_files(folder: Path, removed: Iterable[int], out: Path, tick: Tick | No
             `models.stack.find_stack`; or the layers are not found in the files, or these are damaged.
     """
     index = _read_index(folder)
-    config = _read_config(folder)
+    check(folder)
+    config = configuration(folder)
     if out.resolve() == folder.resolve():
         raise UserError(f"{out} is the folder of the model itself", "choose another folder to write to")
-    skeleton = _skeleton(folder, config)
-    depth = len(find_stack(skeleton))
+    structure = skeleton(config)
+    depth = len(find_stack(structure))
     gone = check_layers(removed, depth)
     fields = pruned_fields(config, tuple(layer for layer in range(depth) if layer not in gone))
-    headers = [read_header(file) for file in _files(folder)]
-    prefix = _prefix(folder, skeleton, _names(folder, headers, index))
-    remove(skeleton, gone)
+    headers = [read_header(file) for file in weight_files(folder)]
+    prefix = _prefix(folder, structure, _names(folder, headers, index))
+    remove(structure, gone)
     shards = _shards(headers, prefix, gone)
     _check_space(out, sum(shard.size for shard in shards))
     for shard in shards:
         copy_tensors(shard.source, shard.names, out / shard.file, tick)
     if len(shards) > 1:
-        _write_index(index or {}, shards, skeleton.num_parameters(), out)
+        _write_index(index or {}, shards, structure.num_parameters(), out)
     for name, value in fields.items():
         setattr(config, name, value)
     config.save_pretrained(out)
     generation = folder / "generation_config.json"
     if generation.exists():
         shutil.copyfile(generation, out / generation.name)
-
-
-def _read_config(folder: Path) -> Any:
-    check(folder)
-    try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError, StrictDataclassError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{folder}/config.json cannot be used: {reason}", "download the model again") from None
-
-
-def _skeleton(folder: Path, config: Any) -> PreTrainedModel:
-    """The model without weights: only its structure takes memory."""
-    try:
-        with torch.device("meta"):
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(copy.deepcopy(config), trust_remote_code=False)
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{folder.name} ({config.model_type}) cannot be built: {reason}", "check the folder") from None
-    return model
-
-
-def _files(folder: Path) -> list[Path]:
-    # Where a folder holds both, transformers loads the single file and leaves the shards alone.
-    single = folder / _SINGLE
-    return [single] if single.exists() else weight_files(folder)
 
 
 def _read_index(folder: Path) -> dict[str, Any] | None:

@@ -7,18 +7,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from accelerate import init_empty_weights  # type: ignore[import-untyped]  # ships none
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from layerlimits.errors import UserError
 from layerlimits.models.fields import pruned_fields
 from layerlimits.models.remove import LAYER_NUMBERS, check_layers
+from layerlimits.models.skeleton import skeleton, unbuildable
 from layerlimits.models.stack import find_stack
 
-# No buffer has as many elements.
-_LARGE = 1 << 24
 _PLAIN = (int, float, bool, str, type(None), torch.dtype)
 
 
@@ -43,13 +40,13 @@ def check_sound(config: Any, removed: Iterable[int]) -> None:
             f"{kind} has no recognisable layer stack: its configuration gives no num_hidden_layers",
             "use an architecture whose layers are one list, or report this one",
         )
-    whole = _skeleton(config)
+    whole = skeleton(config)
     layers = find_stack(whole).layers
     gone = check_layers(removed, len(layers))
     kept = tuple(layer for layer in range(len(layers)) if layer not in gone)
     _check_nothing_shared(kind, layers)
     pruned = _saved_and_loaded(config, kept)
-    small = _skeleton(pruned)
+    small = skeleton(pruned)
     _check_depth(small, len(kept))
     for new, (old, layer) in enumerate(zip(kept, find_stack(small).layers, strict=True)):
         if found := _difference(_modules(layers[old]), _modules(layer), _Allowed(kept, len(layers))):
@@ -65,44 +62,6 @@ def _unsound(kind: str, why: str) -> UserError:
     return UserError(f"{kind} cannot lose these layers: {why}", "remove other layers, or report this architecture")
 
 
-class _NoMemory(TorchFunctionMode):
-    """Parameters begin as `torch.empty` or zeros: with a mixture's experts, more than the memory holds."""
-
-    def __torch_function__(
-        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = dict(kwargs or {})
-        sizes = args[0] if args and isinstance(args[0], list | tuple) else args
-        if function is torch.empty or (function is torch.zeros and math.prod(sizes) > _LARGE):
-            kwargs["device"] = "meta"
-        return function(*args, **kwargs)
-
-
-def _skeleton(config: Any) -> PreTrainedModel:
-    """The model with its parameters on the meta device; buffers have values, some of which depend on the layer.
-
-    Raises:
-        UserError: transformers does not build it.
-    """
-    try:
-        with torch.random.fork_rng(devices=[]), init_empty_weights(include_buffers=False), _NoMemory():
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(copy.deepcopy(config), trust_remote_code=False)
-        # Moving parameters to the meta device parted those that are one.
-        model.tie_weights()
-    except Exception as error:  # Architectures refuse what does not fit them with errors of many kinds.
-        raise _unbuildable(config, error) from None
-    return model
-
-
-def _unbuildable(config: Any, error: Exception) -> UserError:
-    reason = " ".join(str(error).split())[:200]
-    return UserError(
-        f"transformers does not build {config.model_type} with {config.num_hidden_layers} layers: "
-        f"{type(error).__name__}: {reason}",
-        "remove other layers, or report this architecture",
-    )
-
-
 def _saved_and_loaded(config: Any, kept: tuple[int, ...]) -> Any:
     """The pruned configuration as stock transformers reads it: on loading, some fields are derived from others."""
     pruned = copy.deepcopy(config)
@@ -113,7 +72,7 @@ def _saved_and_loaded(config: Any, kept: tuple[int, ...]) -> Any:
             pruned.save_pretrained(folder)
             loaded = type(config).from_pretrained(folder)
     except Exception as error:
-        raise _unbuildable(pruned, error) from None
+        raise unbuildable(pruned, error) from None
     # Models remember where their configuration came from.
     loaded.name_or_path = config.name_or_path
     return loaded
