@@ -1,4 +1,4 @@
-"""How fast `models.shards.prune_files` removes layers, beside loading the model, deleting them and saving it.
+"""How fast `layerlimits prune` removes layers, beside loading the model, deleting them and saving it.
 
 Makes a random Llama checkpoint of 2.2 GB in shards of 500 MB in a temporary folder, then removes a quarter of its
 layers both ways, alternating, each time in a fresh process: its start and its imports count. All files are in the
@@ -25,9 +25,12 @@ from typing import Any, NamedTuple
 _SHARD_BYTES = 500_000_000
 _FILES = """
 import sys
-from pathlib import Path
-from layerlimits.models.shards import prune_files
-prune_files(Path(sys.argv[1]), map(int, sys.argv[3].split(",")), Path(sys.argv[2]))
+from layerlimits.cli import main
+sys.argv = ["layerlimits", "prune", sys.argv[1], "--remove", sys.argv[3], "--out", sys.argv[2], "--json"]
+try:
+    main()
+except SystemExit as ended:
+    assert not ended.code, ended.code
 """
 # What a user of stock transformers does; with dtype="auto" the stored type stays.
 _MEMORY = """

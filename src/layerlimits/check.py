@@ -7,8 +7,9 @@ from transformers import AutoTokenizer
 
 from layerlimits.calibration import calibration
 from layerlimits.config import StudyConfig
-from layerlimits.models.locate import check, layer_count, locate
+from layerlimits.models.locate import check, configuration, layer_count, locate
 from layerlimits.models.remove import check_protected
+from layerlimits.models.sound import check_sound
 from layerlimits.plan import counts, method_cost, shape_of, training_cost, works
 from layerlimits.plugins import find
 from layerlimits.recovery.data import check_disjoint, training_prompts
@@ -20,13 +21,15 @@ def check_study(config: StudyConfig, out: Path) -> None:
     """Refuse what cannot work.
 
     Raises:
-        UserError: a model, folder, task, method, ratio or protected layer that cannot be; training items that are
-            evaluated too.
+        UserError: an architecture that can lose no layer; a model, folder, task, method, ratio or protected layer that
+            cannot be; training items that are evaluated too.
     """
     check_run_folder(out)
     folder = locate(config.model, config.revision)
     check(folder)
     depth = layer_count(folder)
+    # Each plan is checked when it is saved; an architecture that can lose no layer is known now.
+    check_sound(configuration(folder), (depth // 2,))
     choose(config.tasks)
     choose(config.select_tasks)
     for method in config.methods:

@@ -1,5 +1,6 @@
 """The command line. Heavy imports happen inside the commands, so that `--help` answers at once."""
 
+import gc
 import json
 import sys
 from pathlib import Path
@@ -43,6 +44,9 @@ BatchSize = Annotated[int, typer.Option(help="Prompts a batch.", min=1)]
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one clear error and exit status 2."""
+    # Importing torch and transformers makes millions of objects, none of them garbage: looking through them as often as
+    # by default takes a sixth of the import (LOG.md, "prune").
+    gc.set_threshold(100_000, 50, 50)
     try:
         app()
     except UserError as error:
@@ -108,8 +112,9 @@ def sweep(
 ) -> None:
     """Skip one layer at a time and measure every task."""
     from layerlimits.commands import measure
+    from layerlimits.commands.opened import Opened
 
-    opened = measure.Opened(model, revision, dtype, device, out, batch_size, seed)
+    opened = Opened(model, revision, dtype, device, out, batch_size, seed)
     results = measure.sweep(opened, tasks, limit, data_dir)
     _tell(results) if as_json else measure.show_sweep(results)
 
@@ -130,8 +135,9 @@ def evaluate(
 ) -> None:
     """Scores of a model on tasks, with 95% intervals."""
     from layerlimits.commands import measure
+    from layerlimits.commands.opened import Opened
 
-    opened = measure.Opened(model, revision, dtype, device, out, batch_size, seed)
+    opened = Opened(model, revision, dtype, device, out, batch_size, seed)
     results = measure.evaluate(opened, tasks, limit, data_dir)
     _tell(results) if as_json else measure.show_scores(results)
 
@@ -162,10 +168,11 @@ def rank(
     as_json: Json = False,
 ) -> None:
     """The order in which a method would remove layers."""
-    from layerlimits.commands import measure, rank
+    from layerlimits.commands import rank
     from layerlimits.commands.choice import Choice
+    from layerlimits.commands.opened import Opened
 
-    opened = measure.Opened(model, revision, dtype, device, out, batch_size, seed)
+    opened = Opened(model, revision, dtype, device, out, batch_size, seed)
     results = rank.rank(opened, Choice(method, layers, protect, tasks, items, calibration, seed))
     _tell(results) if as_json else rank.show(results)
 
@@ -193,12 +200,13 @@ def prune(
     as_json: Json = False,
 ) -> None:
     """Write a checkpoint without some layers that stock transformers loads."""
-    from layerlimits.commands import measure, prune
+    from layerlimits.commands import prune
     from layerlimits.commands.choice import Choice
+    from layerlimits.commands.opened import Opened
 
     removal = prune.Removal(method, layers, ratio, remove, replacement)
     choice = Choice(method or "listed", None, protect, tasks, items, calibration, seed)
-    opened = measure.Opened(model, revision, dtype, device, None, batch_size, seed)
+    opened = Opened(model, revision, dtype, device, None, batch_size, seed)
     results = prune.prune(opened, removal, choice, out, _command())
     _tell(results) if as_json else prune.show(results)
 

@@ -5,7 +5,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, kendalltau
 
 from layerlimits.types import Finding
 
@@ -23,6 +22,9 @@ def _draws(n: int) -> NDArray[np.int64]:
 
 
 def _wilson(values: Values) -> tuple[float, float]:
+    # Imported where it is needed: it takes a third of a second, and most commands need none of it.
+    from scipy.stats import binomtest
+
     interval = binomtest(int(values.sum()), len(values)).proportion_ci(method="wilson")
     return float(interval.low), float(interval.high)
 
@@ -114,4 +116,6 @@ def kendall_tau(one: Sequence[float], other: Sequence[float]) -> float | None:
     """Kendall's tau-b of paired values, -1..1; None where fewer than two are there or all of a side are equal."""
     if len(one) < 2 or len(set(one)) < 2 or len(set(other)) < 2:
         return None
+    from scipy.stats import kendalltau
+
     return float(kendalltau(one, other).statistic)

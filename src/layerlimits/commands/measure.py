@@ -1,54 +1,19 @@
 """`evaluate` and `sweep`: scores without choosing or removing anything for good."""
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from transformers import set_seed
 
 from layerlimits import stats
 from layerlimits.commands.flags import words
+from layerlimits.commands.opened import Opened
 from layerlimits.evaluate import Evaluator
 from layerlimits.findings import figure
-from layerlimits.models.load import load
 from layerlimits.progress import Bar
-from layerlimits.run import check_run_folder, claim
-from layerlimits.store import Store
 from layerlimits.tasks import choose
 from layerlimits.types import Sample, Task
-
-
-@dataclass(frozen=True)
-class Opened:
-    """Which model to open and how; `out` keeps the answers, else they are thrown away at the end.
-
-    Greedy answers do not depend on `seed`; it is set for whatever a method or task of your own draws.
-    """
-
-    model: str
-    revision: str | None
-    dtype: str
-    device: str
-    out: Path | None
-    batch_size: int
-    seed: int = 0
-
-    @contextmanager
-    def evaluator(self) -> Iterator[Evaluator]:
-        """The loaded model over its store."""
-        with tempfile.TemporaryDirectory() as thrown_away:
-            folder = self.out or Path(thrown_away)
-            check_run_folder(folder)
-            set_seed(self.seed)
-            loaded = load(self.model, revision=self.revision, dtype=self.dtype, device=self.device)
-            with Store(folder) as store:
-                claim(store, loaded, self.batch_size)
-                yield Evaluator(loaded, store, batch_size=self.batch_size)
 
 
 def _items(names: str, limit: int, data_dir: Path | None) -> list[tuple[Task, list[Sample]]]:

@@ -1,5 +1,7 @@
 """`prune`: writing a checkpoint without some layers, the gap filled or not."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 from layerlimits.calibration import Calibration
 from layerlimits.commands import flags
 from layerlimits.commands.choice import Choice
-from layerlimits.commands.measure import Opened
+from layerlimits.commands.opened import Opened
 from layerlimits.errors import UserError
 from layerlimits.evaluate import Evaluator
 from layerlimits.models.load import Loaded
@@ -76,7 +78,10 @@ def prune(opened: Opened, removal: Removal, choice: Choice, out: Path, command: 
     choice = choice if plan else replace(choice, layers=removal.count(layer_count(folder)))
     choice.check(layer_count(folder))
     if plan and removal.filler == NONE:
-        _write(folder, ModelRef(opened.model, fingerprint(folder), opened.revision), plan, out, command)
+        # Hashing a large checkpoint takes as long as copying it, and can go on beside it.
+        with ThreadPoolExecutor(1) as aside:
+            hashed = aside.submit(fingerprint, folder)
+            _write(folder, lambda: ModelRef(opened.model, hashed.result(), opened.revision), plan, out, command)
     else:
         with opened.evaluator() as evaluator:
             text = choice.text(evaluator)
@@ -99,7 +104,6 @@ def _listed(folder: Path, removal: Removal, choice: Choice) -> PrunePlan | None:
         return None
     depth, protected = layer_count(folder), choice.protected or ()
     removed = check_layers(flags.layers(removal.remove), depth, protected)
-    check_sound(configuration(folder), removed)
     return PrunePlan(removed, depth, "listed", protected=protected)
 
 
@@ -137,7 +141,7 @@ def _finish(
     write_checkpoint(loaded.model, loaded.folder, out, recipe(loaded.ref, done, command))
 
 
-def _write(folder: Path, ref: ModelRef, plan: PrunePlan, out: Path, command: str) -> None:
+def _write(folder: Path, ref: ModelRef | Callable[[], ModelRef], plan: PrunePlan, out: Path, command: str) -> None:
     size = sum(file.stat().st_size for file in weight_files(folder))
     with Bar(float(size)) as bar, bar.stage("writing"):
         save_pruned(folder, ref, plan, out, command, bar.advance)

@@ -9,7 +9,7 @@ from rich.table import Table
 from layerlimits import stats
 from layerlimits.commands.choice import Choice
 from layerlimits.commands.flags import words
-from layerlimits.commands.measure import Opened
+from layerlimits.commands.opened import Opened
 from layerlimits.errors import UserError
 from layerlimits.evaluate import Evaluator
 from layerlimits.models.locate import check, layer_count, locate

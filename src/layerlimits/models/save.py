@@ -32,21 +32,29 @@ _COPIED = (
 )
 
 
-def save_pruned(folder: Path, ref: ModelRef, plan: PrunePlan, out: Path, command: str, tick: Tick = None) -> Path:
+def save_pruned(
+    folder: Path,
+    ref: ModelRef | Callable[[], ModelRef],
+    plan: PrunePlan,
+    out: Path,
+    command: str,
+    tick: Tick = None,
+) -> Path:
     """Write the checkpoint in `folder` without the plan's layers to `out`, file by file, whole or not at all.
 
     No weight is loaded; every kept tensor keeps its bytes and its type.
 
     Args:
+        ref: the checkpoint, or what tells it: asked for last, so that its files can be hashed meanwhile.
         tick: called with the number of bytes just written.
     Raises:
         UserError: the output folder is not empty or cannot be written; or see `models.shards.prune_files` and
             `models.sound.check_sound`.
     """
     check_writable(out, empty=True)
-    check_sound(configuration(folder), plan.removed)
-    with _appearing(folder, out, recipe(ref, plan, command)) as partial:
-        prune_files(folder, plan.removed, partial, tick)
+    structure = check_sound(configuration(folder), plan.removed)
+    with _appearing(folder, out, lambda: recipe(ref() if callable(ref) else ref, plan, command)) as partial:
+        prune_files(folder, plan.removed, partial, tick, structure)
     return out
 
 
@@ -70,13 +78,13 @@ def recipe(ref: ModelRef, plan: PrunePlan, command: str) -> dict[str, Any]:
 
 def write_checkpoint(model: PreTrainedModel, origin: Path, out: Path, about: dict[str, Any]) -> Path:
     """Save a model from memory beside the tokenizer and licence files of `origin`."""
-    with _appearing(origin, out, about) as partial:
+    with _appearing(origin, out, lambda: about) as partial:
         model.save_pretrained(partial)
     return out
 
 
 @contextmanager
-def _appearing(origin: Path, out: Path, about: dict[str, Any]) -> Iterator[Path]:
+def _appearing(origin: Path, out: Path, about: Callable[[], dict[str, Any]]) -> Iterator[Path]:
     """A folder to write to, which appears under `out` only when complete, tokenizer, licence and recipe included."""
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.partial")
@@ -86,7 +94,7 @@ def _appearing(origin: Path, out: Path, about: dict[str, Any]) -> Iterator[Path]
     for pattern in _COPIED:
         for file in origin.glob(pattern):
             shutil.copyfile(file, partial / file.name)
-    (partial / RECIPE).write_text(json.dumps(about, indent=1) + "\n")
+    (partial / RECIPE).write_text(json.dumps(about(), indent=1) + "\n")
     if out.exists():
         out.rmdir()
     partial.replace(out)

@@ -35,7 +35,13 @@ class _Shard:
         return sum(tensor.size for tensor in self.source.tensors if tensor.name in self.names)
 
 
-def prune_files(folder: Path, removed: Iterable[int], out: Path, tick: Tick | None = None) -> None:
+def prune_files(
+    folder: Path,
+    removed: Iterable[int],
+    out: Path,
+    tick: Tick | None = None,
+    structure: PreTrainedModel | None = None,
+) -> None:
     """Write the checkpoint in `folder` without these layers: config, generation config and safetensors files.
 
     Every kept tensor keeps its bytes. Each shard becomes one, unless all its tensors are removed. Layers beyond the
@@ -45,6 +51,7 @@ def prune_files(folder: Path, removed: Iterable[int], out: Path, tick: Tick | No
         folder: a checkpoint that transformers loads without code of its own.
         removed: layers in the numbering of `folder`, in any order.
         out: an existing folder, another than `folder`.
+        structure: the model's skeleton if it is there already; layers are taken out of it.
         tick: called with the number of bytes after every few MB written.
     Raises:
         UserError: see `models.locate.check`, `models.remove.check_layers`, `models.fields.pruned_fields` and
@@ -55,7 +62,7 @@ def prune_files(folder: Path, removed: Iterable[int], out: Path, tick: Tick | No
     config = configuration(folder)
     if out.resolve() == folder.resolve():
         raise UserError(f"{out} is the folder of the model itself", "choose another folder to write to")
-    structure = skeleton(config)
+    structure = skeleton(config) if structure is None else structure
     depth = len(find_stack(structure))
     gone = check_layers(removed, depth)
     fields = pruned_fields(config, tuple(layer for layer in range(depth) if layer not in gone))

@@ -19,13 +19,15 @@ from layerlimits.models.stack import find_stack
 _PLAIN = (int, float, bool, str, type(None), torch.dtype)
 
 
-def check_sound(config: Any, removed: Iterable[int]) -> None:
+def check_sound(config: Any, removed: Iterable[int]) -> PreTrainedModel:
     """Stop unless every kept layer stays what it is in the model that stock transformers builds without the others.
 
     Builds both models without their weights and compares, layer by layer, classes, parameters, buffers and plain
     attributes. A field of the configuration that `pruned_fields` does not know, and a layer that computes with its own
     number, show here; what a forward pass reads from the configuration does not.
 
+    Returns:
+        The unpruned model's skeleton.
     Raises:
         UserError: what would change, and where; or the architecture cannot lose layers at all.
     """
@@ -56,6 +58,7 @@ def check_sound(config: Any, removed: Iterable[int]) -> None:
         raise _unsound(kind, f"what surrounds the layers would become another: {found}")
     if _can_count_tokens(config) and not _can_count_tokens(pruned):
         raise _unsound(kind, "no attention layer would be left, and its cache counts tokens by one")
+    return whole
 
 
 def _unsound(kind: str, why: str) -> UserError:

@@ -1,0 +1,48 @@
+"""Which model a command opens, and how."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from layerlimits.store import Store
+
+if TYPE_CHECKING:
+    from layerlimits.evaluate import Evaluator
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Which model to open and how; `out` keeps the answers, else they are thrown away at the end.
+
+    Greedy answers do not depend on `seed`; it is set for whatever a method or task of your own draws.
+    """
+
+    model: str
+    revision: str | None
+    dtype: str
+    device: str
+    out: Path | None
+    batch_size: int
+    seed: int = 0
+
+    @contextmanager
+    def evaluator(self) -> Iterator["Evaluator"]:
+        """The loaded model over its store."""
+        # Reading options and copying files must not wait for what only a loaded model needs.
+        from transformers import set_seed
+
+        from layerlimits.evaluate import Evaluator
+        from layerlimits.models.load import load
+        from layerlimits.run import check_run_folder, claim
+
+        with tempfile.TemporaryDirectory() as thrown_away:
+            folder = self.out or Path(thrown_away)
+            check_run_folder(folder)
+            set_seed(self.seed)
+            loaded = load(self.model, revision=self.revision, dtype=self.dtype, device=self.device)
+            with Store(folder) as store:
+                claim(store, loaded, self.batch_size)
+                yield Evaluator(loaded, store, batch_size=self.batch_size)
