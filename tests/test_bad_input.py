@@ -11,30 +11,9 @@ import pytest
 import torch
 from transformers import XLMConfig, XLMWithLMHeadModel
 
-from layerlimits.cli import main
 from layerlimits.store import Store
 
 Refused = Callable[..., str]
-
-
-@pytest.fixture
-def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refused:
-    """Run the command line, which must refuse; returns what it says."""
-
-    def run(*arguments: object) -> str:
-        monkeypatch.setattr(sys, "argv", ["layerlimits", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        assert ended.value.code == 2
-        assert said.out == ""
-        assert "Traceback" not in said.err
-        assert said.err.startswith("error: ")
-        assert said.err.count("error: ") == 1
-        assert "\n  fix: " in said.err
-        return said.err
-
-    return run
 
 
 @pytest.fixture

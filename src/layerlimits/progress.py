@@ -22,8 +22,15 @@ class Bar:
 
     def __init__(self, total: float, store: Store | None = None) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), "{task.percentage:>3.0f}%", "elapsed")
+        console = Console(stderr=True)
         self._progress = Progress(
-            *columns, TimeElapsedColumn(), "left", TimeRemainingColumn(), console=Console(stderr=True)
+            *columns,
+            TimeElapsedColumn(),
+            "left",
+            TimeRemainingColumn(),
+            console=console,
+            # A file would only get the last state, and a blank line before an error.
+            disable=not console.is_terminal,
         )
         self._task = self._progress.add_task("starting", total=total)
         self._store = store

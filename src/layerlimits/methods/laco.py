@@ -106,6 +106,8 @@ class _Search:
         self._batches = list(batches(self._model, ids))
         self._rows = sum(len(batch.rows) for batch in self._batches)
         self._base = [self._states(batch) for batch in self._batches]
+        if not all(bool(row.isfinite().all()) for states in self._base for row in states):
+            raise UserError("laco finds final states not finite", "use float32, or other calibration text")
         self._known: dict[tuple[tuple[int, tuple[int, ...]], ...], float] = {}
 
     def run(self, threshold: float) -> tuple[Merges, list[float]]:
