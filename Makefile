@@ -4,7 +4,7 @@ BIN := .venv/bin
 OUT ?= runs/reference
 ARGS ?=
 
-.PHONY: setup study check test test-slow
+.PHONY: setup study check test test-slow bench
 
 setup: .venv/ready
 
@@ -28,3 +28,8 @@ test: check
 
 test-slow: setup
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest -n auto --dist worksteal -m slow $(ARGS)
+
+# Some 15 minutes, and 5 GB in the folder for temporary files; results are kept in bench/RESULTS.md.
+bench: setup
+	$(BIN)/python bench/ranking.py
+	$(BIN)/python bench/prune.py

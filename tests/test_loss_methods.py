@@ -18,6 +18,7 @@ from layerlimits.methods.chain_loss import chain_loss
 from layerlimits.methods.interaction import interaction
 from layerlimits.methods.perplexity import perplexity
 from layerlimits.methods.sleb import sleb
+from layerlimits.models import stream
 from layerlimits.models.load import Loaded, load
 from layerlimits.models.losses import Text, losses_without, pair_losses
 from layerlimits.store import Store
@@ -95,7 +96,7 @@ def test_scores_do_not_depend_on_batches_padding_side_or_order(
     base = rank(method, short)
     tokenizer = short.evaluator.loaded.tokenizer
     for tokens, side, turn in [(1, "right", 3), (300, "left", 5), (1 << 20, "left", 6)]:
-        monkeypatch.setattr("layerlimits.models.stream._BATCH_TOKENS", tokens)
+        monkeypatch.setitem(stream._BATCH_TOKENS, "cpu", tokens)
         monkeypatch.setattr(tokenizer, "padding_side", side)
         text = calibration(tokenizer, 8)
         turned = replace(text, ids=text.ids[turn:] + text.ids[:turn])

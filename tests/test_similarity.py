@@ -13,6 +13,7 @@ from layerlimits.errors import UserError
 from layerlimits.methods import Context, rank
 from layerlimits.methods.angular import angular
 from layerlimits.methods.block_influence import block_influence
+from layerlimits.models import stream
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ def test_scores_do_not_depend_on_batches_padding_side_or_order(
     base = rank(method, context)
     tokenizer = context.evaluator.loaded.tokenizer
     for tokens, side, turn in [(1, "right", 3), (200, "left", 5), (1 << 20, "left", 11)]:
-        monkeypatch.setattr("layerlimits.models.stream._BATCH_TOKENS", tokens)
+        monkeypatch.setitem(stream._BATCH_TOKENS, "cpu", tokens)
         monkeypatch.setattr(tokenizer, "padding_side", side)
         text = calibration(tokenizer, 24)
         turned = replace(text, ids=text.ids[turn:] + text.ids[:turn])

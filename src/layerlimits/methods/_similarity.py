@@ -47,19 +47,20 @@ class _Seen:
     """What is kept of a batch's streams: sums of cosines, and the last token's direction after each layer."""
 
     def __init__(self, mask: Tensor) -> None:
-        self._mask, self._whole = mask, bool(mask.all())
+        self._mask = mask
         self._lasts = (mask.sum(1) - 1)[:, None, None]
         self._before: tuple[Tensor, Tensor] | None = None
         self._directions: list[Tensor] = []
         self.cosines: list[Tensor] = []
 
     def __call__(self, layer: int, stream: Tensor) -> None:
-        real = (stream.flatten(0, 1) if self._whole else stream[self._mask]).double()
-        norm = torch.linalg.vector_norm(real, dim=-1)
+        wide = stream.double()
+        norm = torch.linalg.vector_norm(wide, dim=-1)
         if self._before is not None:
             before, before_norm = self._before
-            self.cosines.append((torch.linalg.vecdot(before, real) / (before_norm * norm)).sum())
-        self._before = (real, norm)
+            cosines = torch.linalg.vecdot(before, wide) / (before_norm * norm)
+            self.cosines.append(cosines.where(self._mask, 0).sum())
+        self._before = (wide, norm)
         last = stream.gather(1, self._lasts.expand(-1, -1, stream.shape[-1]))[:, 0].double()
         self._directions.append(torch.nn.functional.normalize(last, dim=-1))
 

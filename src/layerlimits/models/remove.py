@@ -93,9 +93,10 @@ def _renumber(layers: nn.ModuleList, numbers: Iterable[int]) -> None:
     """Layer numbers address the key-value cache: a gap in them breaks cached generation."""
     for layer, number in zip(layers, numbers, strict=True):
         for module in layer.modules():
+            own = vars(module)
             for name in LAYER_NUMBERS:
-                if isinstance(getattr(module, name, None), int):
-                    setattr(module, name, number)
+                if isinstance(own.get(name), int):
+                    own[name] = number
 
 
 def remove(model: PreTrainedModel, removed: Iterable[int]) -> None:

@@ -11,8 +11,9 @@ from transformers import PreTrainedModel
 
 from layerlimits.models.stack import find_stack
 
-# Positions a batch: enough that a layer's fixed cost is small beside its arithmetic, measured on two cores (LOG.md).
-_BATCH_TOKENS = 4096
+# Positions a batch: on a processor few enough to stay in its caches, on a GPU enough to fill it (LOG.md, "ranking").
+_BATCH_TOKENS = {"cpu": 1024}
+_BATCH_TOKENS_ELSEWHERE = 8192
 # Logits are the largest thing a forward pass makes: at most this many floats, half a gigabyte.
 _BATCH_LOGITS = 1 << 27
 
@@ -39,7 +40,8 @@ class Batch:
 
 def batches(model: PreTrainedModel, texts: Sequence[Sequence[int]], tokens: int | None = None) -> Iterator[Batch]:
     """The texts in batches of similar length and about `tokens` positions, longest first; empty ones are left out."""
-    most = max(1, min(tokens or _BATCH_TOKENS, _BATCH_LOGITS // model.config.vocab_size))
+    usual = _BATCH_TOKENS.get(model.device.type, _BATCH_TOKENS_ELSEWHERE)
+    most = max(1, min(tokens or usual, _BATCH_LOGITS // model.config.vocab_size))
     waiting = sorted((row for row in range(len(texts)) if texts[row]), key=lambda row: (-len(texts[row]), row))
     while waiting:
         size = max(1, most // len(texts[waiting[0]]))
