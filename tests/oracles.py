@@ -16,8 +16,10 @@ PLACES = {
 
 
 def double(model: Any) -> Any:
-    """A float64 copy."""
-    return copy.deepcopy(model).double().eval()
+    """A float64 copy; grouped products of experts know no float64, plain loops do."""
+    network = copy.deepcopy(model).double().eval()
+    network.set_experts_implementation("eager")
+    return network
 
 
 def deleted(model: Any, gone: Iterable[int]) -> Any:
