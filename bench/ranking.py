@@ -26,10 +26,11 @@ from layerlimits.evaluate import Evaluator
 from layerlimits.methods import Context
 from layerlimits.methods._similarity import _measure
 from layerlimits.models.load import Loaded, load
-from layerlimits.models.losses import Text, losses_without, summed_loss
+from layerlimits.models.losses import losses_without, summed_loss
 from layerlimits.models.remove import without_layers
 from layerlimits.models.stream import batches
 from layerlimits.store import Store
+from layerlimits.types import Text
 
 REPEATS = 5
 # A removal takes seconds on the large model: the obvious way runs fewer times there.

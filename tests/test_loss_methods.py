@@ -20,9 +20,10 @@ from layerlimits.methods.perplexity import perplexity
 from layerlimits.methods.sleb import sleb
 from layerlimits.models import stream
 from layerlimits.models.load import Loaded, load
-from layerlimits.models.losses import Text, losses_without, pair_losses
+from layerlimits.models.losses import losses_without, pair_losses
 from layerlimits.store import Store
 from layerlimits.tasks import choose
+from layerlimits.types import Text
 
 
 @pytest.fixture
@@ -32,7 +33,8 @@ def short(context: Context) -> Context:
 
 
 def _slow(context: Context, gone: tuple[int, ...]) -> float:
-    return loss(deleted(context.evaluator.loaded.model, gone), context.calibration.ids)
+    text = context.calibration
+    return loss(deleted(context.evaluator.loaded.model, gone), text.ids, text.starts)
 
 
 def _close(one: object, other: object) -> None:
@@ -99,7 +101,7 @@ def test_scores_do_not_depend_on_batches_padding_side_or_order(
         monkeypatch.setitem(stream._BATCH_TOKENS, "cpu", tokens)
         monkeypatch.setattr(tokenizer, "padding_side", side)
         text = calibration(tokenizer, 8)
-        turned = replace(text, ids=text.ids[turn:] + text.ids[:turn])
+        turned = replace(text, ids=text.ids[turn:] + text.ids[:turn], starts=text.starts[turn:] + text.starts[:turn])
         other = rank(method, replace(short, calibration=turned))
         assert other.order == base.order
         scale = 1e-5 if method == "interaction" else 0
@@ -123,6 +125,21 @@ def test_a_killed_ranking_finds_its_rounds_again(short: Context, monkeypatch: py
     assert sleb(short) == whole
     with pytest.raises(AssertionError, match="computed again"):
         sleb(replace(short, layers=4))
+
+
+def test_in_a_conversation_only_the_answer_is_to_be_predicted(loaded: Loaded, tmp_path: Path) -> None:
+    file = tmp_path / "text.jsonl"
+    file.write_text('{"prompt": "What is 2 + 3?", "response": "5"}\n{"text": "The ferry is red."}\n')
+    text = calibration(loaded.tokenizer, 2, file)
+    talk, plain = text.texts
+    answer = loaded.tokenizer.decode(talk.ids[talk.start :])
+    assert answer.startswith("5")
+    assert "What" not in answer
+    assert plain.start == 1
+    tokenizer: Any = loaded.tokenizer
+    tokenizer.chat_template = None
+    bare = calibration(tokenizer, 2, file).texts[0]
+    assert tokenizer.decode(bare.ids[bare.start :]).startswith("5")
 
 
 def test_only_tokens_from_the_start_on_count(loaded: Loaded) -> None:

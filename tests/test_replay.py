@@ -18,12 +18,13 @@ from layerlimits.methods.angular import angular
 from layerlimits.methods.block_influence import block_influence
 from layerlimits.methods.taylor import taylor
 from layerlimits.models.load import Loaded
-from layerlimits.models.losses import Text, pair_losses
+from layerlimits.models.losses import pair_losses
 from layerlimits.models.remove import without_layers
 from layerlimits.models.replay import Pass
 from layerlimits.models.stack import find_stack
 from layerlimits.models.stream import batches
 from layerlimits.store import Store
+from layerlimits.types import Text
 
 TEXTS = [tuple(range(3, 25)), tuple(range(40, 20, -1)), (7, 9, 11, 13, 9)]
 

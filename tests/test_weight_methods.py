@@ -32,11 +32,12 @@ def test_magnitude_equals_the_sum_by_hand(p: int, norms: bool, context: Context)
 @pytest.mark.parametrize("norms", [False, True])
 def test_taylor_equals_gradients_of_one_text_at_a_time_in_float64(norms: bool, context: Context) -> None:
     network = double(context.evaluator.loaded.model)
-    tokens = sum(len(ids) - 1 for ids in context.calibration.ids)
-    for ids in context.calibration.ids:
+    text = context.calibration
+    tokens = sum(len(ids) - start for ids, start in zip(text.ids, text.starts, strict=True))
+    for ids, start in zip(text.ids, text.starts, strict=True):
         inputs = torch.tensor([ids])
-        likely = network(inputs, use_cache=False).logits[0, :-1].log_softmax(-1)
-        (-likely.gather(1, inputs[0, 1:, None]).sum() / tokens).backward()
+        likely = network(inputs, use_cache=False).logits[0, start - 1 : -1].log_softmax(-1)
+        (-likely.gather(1, inputs[0, start:, None]).sum() / tokens).backward()
     weights = dict(network.named_parameters())
     slow = []
     for layer in range(6):

@@ -1,8 +1,8 @@
 """Calibration text: what methods that look at activations run through the model. Its items never evaluate."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from layerlimits.errors import UserError
 from layerlimits.tasks import choose
-from layerlimits.types import content_hash
+from layerlimits.types import Text, content_hash
 
 WORLD = "the bundled world"
 # A file read by us; whatever else is named is a data set.
@@ -19,11 +19,21 @@ _FILES = (".jsonl", ".txt", ".md")
 
 @dataclass(frozen=True)
 class Calibration:
-    """Texts as token ids, the content hash of each, and where they come from."""
+    """Texts as token ids, the content hash of each, and where they come from.
+
+    `starts` gives the first token of each text that a model is to predict, where that is not the second: in a
+    conversation the question is given, and a model that never learned to ask finds it arbitrarily unlikely.
+    """
 
     ids: tuple[tuple[int, ...], ...]
     hashes: tuple[str, ...]
     source: str
+    starts: tuple[int, ...] = ()
+
+    @property
+    def texts(self) -> tuple[Text, ...]:
+        """The texts as losses read them."""
+        return tuple(map(Text, self.ids, self.starts or [1] * len(self.ids)))
 
 
 def calibration(
@@ -40,8 +50,13 @@ def calibration(
         UserError: the file or data set is missing, empty or of another form.
     """
     pairs = _pairs(items, source)
-    ids = tuple(tuple(_encode(tokenizer, prompt, answer)[:max_tokens]) for prompt, answer in pairs)
-    return Calibration(ids, tuple(content_hash(prompt) for prompt, _ in pairs), str(source) if source else WORLD)
+    encoded = [_encode(tokenizer, prompt, answer) for prompt, answer in pairs]
+    return Calibration(
+        tuple(ids[:max_tokens] for ids, _ in encoded),
+        tuple(content_hash(prompt) for prompt, _ in pairs),
+        str(source) if source else WORLD,
+        tuple(start for _, start in encoded),
+    )
 
 
 def _pairs(items: int, source: str | Path | None) -> list[tuple[str, str]]:
@@ -120,9 +135,18 @@ def _pair(item: Any) -> tuple[str, str]:
     return (item["text"], "") if "text" in item else (item["prompt"], item["response"])
 
 
-def _encode(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) -> Sequence[int]:
-    if answer and tokenizer.chat_template:
-        talk = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
-        encoded: Any = tokenizer.apply_chat_template(talk, return_dict=True)
-        return list(encoded["input_ids"])
-    return list(tokenizer(f"{prompt}\n{answer}" if answer else prompt)["input_ids"])
+def _encode(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) -> tuple[tuple[int, ...], int]:
+    """Token ids, and the first of them that is to be predicted: the answer's, or the second of a plain text."""
+    if not answer:
+        return tuple(tokenizer(prompt)["input_ids"]), 1
+    if tokenizer.chat_template:
+        question = [{"role": "user", "content": prompt}]
+        talk = [*question, {"role": "assistant", "content": answer}]
+        whole: Any = tokenizer.apply_chat_template(talk, return_dict=True)
+        given: Any = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_dict=True)
+    else:
+        whole, given = tokenizer(f"{prompt}\n{answer}"), tokenizer(f"{prompt}\n")
+    # The token on the border may differ where the answer follows: what is common to both was given.
+    pairs = zip(whole["input_ids"], given["input_ids"], strict=False)
+    common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return tuple(whole["input_ids"]), max(1, common)

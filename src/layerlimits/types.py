@@ -65,6 +65,19 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Text:
+    """Token ids of which those from `start` on are predicted; the first token of a text never is."""
+
+    ids: tuple[int, ...]
+    start: int = 1
+
+    @property
+    def predicted(self) -> int:
+        """Tokens that count."""
+        return max(0, len(self.ids) - self.start)
+
+
+@dataclass(frozen=True)
 class Response:
     """What a model answered, kept as it was. `logprobs` holds one sum a choice, in nats, where asked."""
 

@@ -56,7 +56,7 @@ class Context:
 
         Methods that look at the same thing share it, and a killed run does not compute it again.
         """
-        seen = [what, self.evaluator.loaded.ref.fingerprint, self.calibration.ids]
+        seen = [what, self.evaluator.loaded.ref.fingerprint, self.calibration.ids, self.calibration.starts]
         name = f"once {content_hash(seen)}"
         store = self.evaluator.store
         if store.get(name) is None:

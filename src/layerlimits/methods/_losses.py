@@ -3,13 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from layerlimits.methods import Context
-from layerlimits.models.losses import Text, losses_without
+from layerlimits.models.losses import losses_without
 from layerlimits.models.remove import without_layers
-
-
-def texts(context: Context) -> list[Text]:
-    """The calibration text, of which every token but the first of an item is predicted."""
-    return [Text(ids) for ids in context.calibration.ids]
 
 
 def losses(
@@ -30,5 +25,5 @@ def _measure(
 ) -> list[float]:
     kept = [layer for layer in range(context.depth) if layer not in removed]
     with without_layers(context.evaluator.loaded.model, removed) as model:
-        _, found = losses_without(model, texts(context), [kept.index(layer) for layer in left], tick)
+        _, found = losses_without(model, context.calibration.texts, [kept.index(layer) for layer in left], tick)
     return list(found.values())

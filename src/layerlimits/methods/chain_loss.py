@@ -2,8 +2,8 @@
 
 from layerlimits.errors import UserError
 from layerlimits.methods import Context, by_score
-from layerlimits.models.losses import Text, losses_without
-from layerlimits.types import Ranking, content_hash
+from layerlimits.models.losses import losses_without
+from layerlimits.types import Ranking, Text, content_hash
 
 
 def chain_loss(context: Context) -> Ranking:

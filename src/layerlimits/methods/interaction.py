@@ -3,7 +3,6 @@
 from typing import Any
 
 from layerlimits.methods import Context, by_rounds
-from layerlimits.methods._losses import texts
 from layerlimits.models.losses import pair_losses
 from layerlimits.types import Ranking
 
@@ -43,5 +42,5 @@ def passes(depth: int, rounds: int) -> float:
 
 
 def _measure(context: Context, free: list[int]) -> dict[str, Any]:
-    whole, alone, both = pair_losses(context.evaluator.loaded.model, texts(context), free, context.tick)
+    whole, alone, both = pair_losses(context.evaluator.loaded.model, context.calibration.texts, free, context.tick)
     return {"whole": whole, "alone": list(alone.values()), "both": [[i, j, loss] for (i, j), loss in both.items()]}

@@ -12,7 +12,8 @@ def perplexity(context: Context) -> Ranking:
 
     PPL_l = exp(mean over predicted tokens of -ln p(token | those before it)), of the model without layer l
 
-    The mean runs over the tokens of all texts together; the first of a text is not predicted.
+    The mean runs over the tokens of all texts together: all but the first of a plain text, the answer's of a
+    conversation.
 
     Raises:
         UserError: no token to predict, or a score that is not finite.

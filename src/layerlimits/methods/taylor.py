@@ -8,7 +8,6 @@ from transformers import PreTrainedModel
 
 from layerlimits.errors import UserError
 from layerlimits.methods import Context, by_score
-from layerlimits.methods._losses import texts
 from layerlimits.methods._weights import layer_weights, plus_rule
 from layerlimits.models.losses import summed_loss
 from layerlimits.models.stream import batches
@@ -62,13 +61,13 @@ def _measure(context: Context, norms: bool) -> list[float]:
     finally:
         for weight, before in zip(flat, needed, strict=True):
             weight.requires_grad_(before)
-    tokens = sum(text.predicted for text in texts(context))
+    tokens = sum(text.predicted for text in context.calibration.texts)
     return [sum(_product(weight, next(gradients)) for weight in layer) / tokens for layer in weights]
 
 
 def _gradients(context: Context, weights: Sequence[nn.Parameter]) -> list[Tensor]:
     """Sum over all texts of the gradients of their summed loss."""
-    model, read = context.evaluator.loaded.model, texts(context)
+    model, read = context.evaluator.loaded.model, context.calibration.texts
     tokens = sum(text.predicted for text in read)
     if not tokens:
         raise UserError("taylor has no calibration token to predict", "give text of at least two tokens an item")

@@ -1,7 +1,6 @@
 """The loss of a model without each of its layers, from one pass a batch that all removals share."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,21 +9,9 @@ from transformers import PreTrainedModel
 from layerlimits.errors import UserError
 from layerlimits.models.replay import Pass
 from layerlimits.models.stream import Batch, batches
+from layerlimits.types import Text
 
 Tick = Callable[[float], None]
-
-
-@dataclass(frozen=True)
-class Text:
-    """Token ids of which those from `start` on are predicted; the first token of a text never is."""
-
-    ids: tuple[int, ...]
-    start: int = 1
-
-    @property
-    def predicted(self) -> int:
-        """Tokens that count."""
-        return max(0, len(self.ids) - self.start)
 
 
 @torch.no_grad()
