@@ -90,6 +90,13 @@ def test_without_a_threshold_the_highest_that_is_enough_is_taken(calm: Context) 
     assert len(laco(calm, threshold=limit + 0.1).order) < 3
 
 
+def test_each_number_of_layers_has_a_plan_of_its_own(calm: Context) -> None:
+    whole = laco(replace(calm, layers=4), size=3)
+    for count in range(1, 5):
+        assert whole.plan(count) == laco(replace(calm, layers=count), size=3).order
+        assert len(whole.plan(count)) == count
+
+
 def test_only_layers_in_the_range_merge_and_protected_ones_are_not_absorbed(calm: Context) -> None:
     ranking = laco(replace(calm, layers=2, protected=(3,)), size=2, low=1, high=5, threshold=-1.0)
     assert 3 not in ranking.order

@@ -1,6 +1,6 @@
 """Merging blocks of layers from the top down, as long as the final states stay similar."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -40,8 +40,8 @@ def laco(
     the numbering of what is left; it falls by `interval` after a merge, by 1 after none. The last merge is smaller
     where fewer layers are to go. `prune` merges the weights too (replacement laco).
 
-    `order` lists layers as they are absorbed, with one minus the cosine after that merge as their score; others have no
-    score. `detail` holds the merges and the threshold.
+    Each number of layers has a search, and so a plan, of its own. `order` lists layers as they are absorbed, with one
+    minus the cosine after that merge as their score; others have no score. `detail` holds the merges and the threshold.
 
     Args:
         size: layers merged into one.
@@ -58,19 +58,23 @@ def laco(
     high = context.depth if high is None else high
     _check(context.depth, size, interval, low, high)
     search = _Search(context, size, interval, low, high, texts)
-    tried = _THRESHOLDS if threshold is None else (threshold,)
-    for done, limit in enumerate(tried, 1):
-        merges, cosines = search.run(limit)
-        order = tuple(layer for _, absorbed in merges for layer in absorbed)
-        if len(order) >= context.rounds:
-            context.tick(1 - (done - 1) / len(tried))
-            break
-        context.tick(1 / len(tried))
-    distances = {layer: 1 - cosine for (_, absorbed), cosine in zip(merges, cosines, strict=True) for layer in absorbed}
+    limits = _THRESHOLDS if threshold is None else (threshold,)
+    if context.layers is None:
+        found = search.first(context.depth - 1, limits, enough=context.rounds)
+        plans = {}
+    else:
+        searched = {count: search.first(count, limits, enough=count) for count in range(1, context.layers + 1)}
+        found = searched[context.layers]
+        plans = {count: one.order for count, one in searched.items()}
+    distances = {
+        layer: 1 - cosine
+        for (_, absorbed), cosine in zip(found.merges, found.cosines, strict=True)
+        for layer in absorbed
+    }
     scores = tuple(distances.get(layer) for layer in range(context.depth))
-    told = {"merges": [[into, list(absorbed)] for into, absorbed in merges], "threshold": limit}
+    told = {"merges": [[into, list(absorbed)] for into, absorbed in found.merges], "threshold": found.threshold}
     used = context.calibration.hashes[:texts]
-    return Ranking("laco", scores, order, used, told, protected=context.protected or ())
+    return Ranking("laco", scores, found.order, used, told, plans, protected=context.protected or ())
 
 
 def passes(depth: int, rounds: int) -> float:
@@ -87,9 +91,27 @@ def _check(depth: int, size: int, interval: int, low: int, high: int) -> None:
         raise UserError(f"laco has no layers from {low} up to {high}: the model has {depth}", "set 0 <= low < high")
 
 
+@dataclass(frozen=True)
+class _Found:
+    """The merges kept at a threshold, and the cosine after each."""
+
+    merges: Merges
+    cosines: list[float]
+    threshold: float
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Layers as they are absorbed."""
+        return tuple(_absorbed(self.merges))
+
+
+def _absorbed(merges: Merges) -> list[int]:
+    return [layer for _, absorbed in merges for layer in absorbed]
+
+
 @dataclass
 class _Search:
-    """The search at one threshold, over merges whose similarity is remembered."""
+    """Searches over merges whose similarity is remembered."""
 
     context: Context
     size: int
@@ -110,14 +132,22 @@ class _Search:
             raise UserError("laco finds final states not finite", "use float32, or other calibration text")
         self._known: dict[tuple[tuple[int, tuple[int, ...]], ...], float] = {}
 
-    def run(self, threshold: float) -> tuple[Merges, list[float]]:
-        """The merges kept at a threshold, and the cosine after each."""
+    def first(self, wanted: int, limits: Sequence[float], *, enough: int) -> _Found:
+        """The merges at the first threshold that lets `enough` layers of the `wanted` go; at the last if none does."""
+        for limit in limits:
+            found = self._run(limit, wanted)
+            if len(found.order) >= enough:
+                break
+        self.context.tick(1 / self.context.rounds)
+        return found
+
+    def _run(self, threshold: float, wanted: int) -> _Found:
         merges: Merges = []
         cosines: list[float] = []
         kept = list(range(self.context.depth))
         place = max(self.high - self.size, self.low)
-        while place >= self.low and len(self._absorbed(merges)) < self._wanted:
-            candidate = self._candidate(kept, place, len(self._absorbed(merges)))
+        while place >= self.low and len(_absorbed(merges)) < wanted:
+            candidate = self._candidate(kept, place, wanted - len(_absorbed(merges)))
             cosine = self._cosine([*merges, candidate]) if candidate else -2.0
             if candidate and cosine > threshold:
                 merges, cosines = [*merges, candidate], [*cosines, cosine]
@@ -125,20 +155,12 @@ class _Search:
                 place = min(place - self.interval, len(kept) - self.size)
             else:
                 place -= 1
-        return merges, cosines
+        return _Found(merges, cosines, threshold)
 
-    @property
-    def _wanted(self) -> int:
-        return self.context.depth - 1 if self.context.layers is None else self.context.layers
-
-    @staticmethod
-    def _absorbed(merges: Merges) -> list[int]:
-        return [layer for _, absorbed in merges for layer in absorbed]
-
-    def _candidate(self, kept: list[int], place: int, done: int) -> tuple[int, tuple[int, ...]] | None:
-        """The merge at a place, None where it would absorb a protected layer or none."""
+    def _candidate(self, kept: list[int], place: int, most: int) -> tuple[int, tuple[int, ...]] | None:
+        """The merge at a place of at most so many layers, None where it would absorb a protected layer or none."""
         after = [layer for layer in kept[place + 1 : place + self.size] if layer < self.high]
-        absorbed = tuple(after[: self._wanted - done])
+        absorbed = tuple(after[:most])
         allowed = absorbed and not set(absorbed) & set(self.context.protected or ())
         return (kept[place], absorbed) if allowed else None
 
@@ -162,7 +184,7 @@ class _Search:
         try:
             for into, absorbed in merges:
                 merge(layers, into, absorbed)
-            with without_layers(self._model, self._absorbed(merges)):
+            with without_layers(self._model, _absorbed(merges)):
                 yield
         finally:
             with torch.no_grad():
