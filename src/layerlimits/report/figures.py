@@ -9,6 +9,8 @@ from plotly.subplots import make_subplots
 # Okabe and Ito's palette: told apart by colour-blind readers.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 _MARKERS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "hexagon")
+# More lines than colours: the next eight are dashed, then dotted.
+_DASHES = ("solid", "dash", "dot", "dashdot")
 _GRID = "#e6e8ec"
 _KIND_TITLES = {"generation": "generation", "choice": "choice, above chance"}
 
@@ -113,7 +115,7 @@ def _line(rows: Sequence[Row], method: str, number: int, *, legend: bool) -> go.
         legendgroup=method,
         showlegend=legend,
         mode="lines+markers",
-        line={"color": _COLORS[number % 8], "width": 2},
+        line={"color": _COLORS[number % 8], "width": 2, "dash": _DASHES[number // 8 % 4]},
         marker={"symbol": _MARKERS[number % 8], "size": 8},
     )
 
@@ -207,7 +209,8 @@ def speed(results: Row) -> go.Figure | None:
         rows = [row for row in results["classes"] if row["kind"] == kind and tuple(row["removed"]) in gains]
         unique = list({tuple(row["removed"]): row for row in rows}.values())
         kept = [(row, row["corrected"] or row["retention"], gains[tuple(row["removed"])]) for row in unique]
-        kept = [(row, one, gain) for row, one, gain in kept if one]
+        # Methods that agree on a plan come in any order: the line goes from slow to fast.
+        kept = sorted(((row, one, gain) for row, one, gain in kept if one), key=lambda point: point[2]["estimate"])
         if kept:
             figure.add_scatter(
                 x=[gain["estimate"] for *_, gain in kept],
