@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from layerlimits.models.safetensors_copy import Header, Tick, copy_tensors, read
 from layerlimits.models.skeleton import skeleton
 from layerlimits.models.stack import find_stack
 
+# Files written side by side: a fast disk takes more than one processor can copy.
+_WRITERS = 2
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 
@@ -71,8 +74,8 @@ def prune_files(
     remove(structure, gone)
     shards = _shards(headers, prefix, gone)
     _check_space(out, sum(shard.size for shard in shards))
-    for shard in shards:
-        copy_tensors(shard.source, shard.names, out / shard.file, tick)
+    with ThreadPoolExecutor(_WRITERS) as threads:
+        list(threads.map(lambda shard: copy_tensors(shard.source, shard.names, out / shard.file, tick), shards))
     if len(shards) > 1:
         _write_index(index or {}, shards, structure.num_parameters(), out)
     for name, value in fields.items():

@@ -14,6 +14,8 @@ from layerlimits.models.stack import find_stack
 # Positions a batch: on a processor few enough to stay in its caches, on a GPU enough to fill it (LOG.md, "ranking").
 _BATCH_TOKENS = {"cpu": 1024}
 _BATCH_TOKENS_ELSEWHERE = 8192
+# A text that fills less of its row than this is better off with shorter ones.
+_PADDED = 0.9
 # Logits are the largest thing a forward pass makes: at most this many floats, half a gigabyte.
 _BATCH_LOGITS = 1 << 27
 
@@ -44,10 +46,23 @@ def batches(model: PreTrainedModel, texts: Sequence[Sequence[int]], tokens: int 
     most = max(1, min(tokens or usual, _BATCH_LOGITS // model.config.vocab_size))
     waiting = sorted((row for row in range(len(texts)) if texts[row]), key=lambda row: (-len(texts[row]), row))
     while waiting:
-        size = max(1, most // len(texts[waiting[0]]))
+        size = _rows([len(texts[row]) for row in waiting], most)
         rows, waiting = tuple(waiting[:size]), waiting[size:]
         ids, mask = _pad([texts[row] for row in rows], model.device)
         yield Batch(rows, ids, mask)
+
+
+def _rows(lengths: Sequence[int], most: int) -> int:
+    """How many of the texts, longest first, go together: up to `most` positions; texts much shorter wait for a batch of
+    their own once this one is large enough to be worth its fixed costs.
+    """
+    width = lengths[0]
+    for rows, length in enumerate(lengths):
+        full = width * (rows + 1) > most
+        wasteful = length < _PADDED * width and width * rows >= most / 4
+        if rows and (full or wasteful):
+            return rows
+    return len(lengths)
 
 
 def _pad(texts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
