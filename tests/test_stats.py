@@ -1,10 +1,11 @@
-"""Intervals against independent computations."""
+"""Intervals and tests against independent computations; their coverage is in test_stats_coverage.py."""
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import beta, binomtest, norm
 
-from layerlimits.stats import mean, regained, retention, shared
+from layerlimits.stats import mean, regained, retention, sampled_mean, shared
+from layerlimits.stats_tests import cannot_tell, holm, items_needed, mcnemar
 
 
 def test_rates_have_wilsons_interval() -> None:
@@ -49,8 +50,8 @@ def test_a_model_that_gets_nothing_right_is_still_uncertain() -> None:
     found = retention("kept", [1.0] * 20, [0.0] * 20)
     assert found is not None
     assert found.estimate == found.low == 0
-    # Wilson's upper bound on 0 of 20.
-    assert found.high == pytest.approx(0.161, abs=0.005)
+    # Between the exact one-sided and two-sided upper bounds on 0 of 20.
+    assert 1 - 0.05 ** (1 / 20) < found.high < 1 - 0.025 ** (1 / 20)
 
 
 def test_nothing_can_be_retained_of_a_base_at_chance() -> None:
@@ -73,3 +74,129 @@ def test_the_share_of_a_loss_that_came_back() -> None:
     assert found.estimate == pytest.approx(0.5)
     assert found.low < 0.5 < found.high
     assert regained("back", base, base, again) is None
+
+
+def test_where_much_varies_the_interval_of_retention_is_the_usual_one_of_the_log_ratio() -> None:
+    # Both right, only the base, only the other, neither: the delta method for paired proportions.
+    both, lost, won, neither = 300, 250, 60, 390
+    base = [1.0] * (both + lost) + [0.0] * (won + neither)
+    other = [1.0] * both + [0.0] * lost + [1.0] * won + [0.0] * neither
+    found = retention("kept", base, other)
+    assert found is not None
+    error = 1.96 * np.sqrt((lost + won) / ((both + won) * (both + lost)))
+    assert np.log(found.low) == pytest.approx(np.log(found.estimate) - error, abs=0.06 * error)
+    assert np.log(found.high) == pytest.approx(np.log(found.estimate) + error, abs=0.06 * error)
+
+
+def test_a_model_that_loses_nothing_may_still_lose_something() -> None:
+    found = retention("kept", [1.0] * 40 + [0.0] * 10, [1.0] * 40 + [0.0] * 10)
+    assert found is not None
+    assert found.low < found.estimate == 1 < found.high
+    # Half a pseudo-item lost among 41 that either model gets right.
+    assert found.low == pytest.approx(beta(40.25, 0.5).ppf(0.025), abs=0.02)
+
+
+def test_the_same_values_have_the_same_interval_in_any_order_and_graded_ones_always() -> None:
+    rng = np.random.default_rng(3)
+    base, other = (rng.random((2, 200)) < [[0.7], [0.5]]).astype(float)
+    order = rng.permutation(200)
+    assert retention("kept", base.tolist(), other.tolist()) == retention("kept", base[order], other[order])
+    graded = (base * 0.9).tolist(), (other * 0.7).tolist()
+    assert retention("kept", *graded) == retention("kept", *graded)
+
+
+def test_retention_of_graded_values_scales_with_them() -> None:
+    rng = np.random.default_rng(4)
+    base, other = rng.random((2, 300)) * [[1.0], [0.5]]
+    found, halved = (retention("kept", base * scale, other * scale) for scale in (1, 0.5))
+    assert found is not None
+    assert halved is not None
+    assert (found.low, found.high) == pytest.approx((halved.low, halved.high), rel=1e-4)
+
+
+def test_a_base_not_surely_above_chance_has_nothing_to_retain() -> None:
+    other = [1.0] * 30 + [0.0] * 70
+    # 30 of 100 may be guessing at a chance of .25, 40 of 100 are not.
+    assert retention("kept", other, other, 0.25) is None
+    found = retention("kept", [1.0] * 40 + [0.0] * 60, other, 0.25)
+    assert found is not None
+    assert found.estimate == pytest.approx(1 / 3)
+
+
+def test_retention_needs_as_many_values_of_either_model() -> None:
+    with pytest.raises(ValueError, match="shape"):
+        retention("kept", [1.0] * 5, [1.0] * 4)
+
+
+def test_one_task_shares_what_it_retains() -> None:
+    base, other = [1.0] * 30 + [0.0] * 10, [1.0] * 20 + [0.0] * 20
+    assert shared("kept", [(base, other)]) == retention("kept", base, other)
+
+
+def test_tasks_are_independent_however_their_items_are_sorted() -> None:
+    pair = [0.9] * 60 + [0.0] * 40, [0.8] * 40 + [0.0] * 60
+    one, four = shared("kept", [pair]), shared("kept", [pair] * 4)
+    assert one is not None
+    assert four is not None
+    assert four.high - four.low == pytest.approx((one.high - one.low) / 2, rel=0.1)
+
+
+def test_one_sample_an_item_is_a_plain_mean() -> None:
+    values = [1.0] * 7 + [0.0] * 13
+    assert sampled_mean("rate", [[value] for value in values]) == mean("rate", values)
+
+
+def test_samples_that_only_repeat_the_item_add_nothing_and_independent_ones_all() -> None:
+    same = sampled_mean("rate", [[1.0] * 5] * 50 + [[0.0] * 5] * 50)
+    plain = mean("rate", [1.0] * 50 + [0.0] * 50)
+    assert (same.low, same.high, same.n) == pytest.approx((plain.low, plain.high, 100), abs=0.001)
+    free = sampled_mean("rate", (np.random.default_rng(5).random((400, 5)) < 0.5).astype(float).tolist())
+    assert free.high - free.low == pytest.approx(2 * 1.96 * 0.5 / np.sqrt(2000), rel=0.1)
+
+
+def test_samples_are_items_by_answers() -> None:
+    for values in ([], [1.0, 0.0], [[1.0], [1.0, 0.0]]):
+        with pytest.raises(ValueError):
+            sampled_mean("rate", values)  # type: ignore[arg-type]
+
+
+def test_mcnemar_is_the_exact_two_sided_binomial_test() -> None:
+    for lost, won in ((0, 0), (5, 0), (12, 4), (7, 7), (900, 800), (0, 3000)):
+        base = [1.0] * lost + [0.0] * won + [1.0, 0.0]
+        other = [0.0] * lost + [1.0] * won + [1.0, 0.0]
+        found = mcnemar(base, other)
+        assert (found.b, found.c, found.n) == (lost, won, lost + won + 2)
+        expected = binomtest(lost, lost + won).pvalue if lost + won else 1.0
+        assert found.p == pytest.approx(expected, rel=1e-6)
+
+
+def test_mcnemar_refuses_what_is_not_right_or_wrong() -> None:
+    with pytest.raises(ValueError, match="right-or-wrong"):
+        mcnemar([0.5], [1.0])
+    with pytest.raises(ValueError):
+        mcnemar([1.0, 0.0], [1.0])
+
+
+def test_holm_steps_down() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.5]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_fewer_items_do_where_the_models_agree_and_more_where_the_difference_is_small() -> None:
+    # (1.95996 sqrt(.5) + .84162 sqrt(.5 - .0025))^2 / .0025 = 1567.4
+    assert items_needed(0.05) == 1568
+    assert items_needed(0.05, agreement=0.5) < items_needed(0.05) < items_needed(0.025) < items_needed(0.025, power=0.9)
+    assert items_needed(0.05, 0.02) == items_needed(0.05, 0.07)
+
+
+@pytest.mark.parametrize(("difference", "accuracy"), [(0.0, 0.5), (-0.1, 0.5), (0.6, 0.5), (0.1, 1.2)])
+def test_no_number_of_items_shows_an_impossible_difference(difference: float, accuracy: float) -> None:
+    with pytest.raises(ValueError, match="differs"):
+        items_needed(difference, accuracy)
+
+
+def test_too_few_items_are_told_and_how_many_would_do() -> None:
+    assert cannot_tell(100, 0.05) == "100 items cannot tell 5 points apart: use 1,600"
+    assert cannot_tell(1, 0.01) == "1 item cannot tell 1 point apart: use 40,000"
+    assert cannot_tell(1600, 0.05) is None

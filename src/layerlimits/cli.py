@@ -143,6 +143,22 @@ def evaluate(
 
 
 @app.command()
+def score(
+    task: Annotated[str, typer.Argument(help="A benchmark, such as gsm8k.", show_default=False)],
+    responses: Annotated[
+        Path, typer.Argument(help='JSON lines {"index", "response"}; index: line of the data file, from 0.')
+    ],
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Score answers that something else wrote, on a benchmark's whole test set."""
+    from layerlimits.commands import score
+
+    results = score.score(task, responses, data_dir)
+    _tell(results) if as_json else score.show(results)
+
+
+@app.command()
 def rank(
     model: Model,
     method: Annotated[

@@ -89,12 +89,16 @@ class Response:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a scorer made of a response: `value` is in 0..1, `answer` what it extracted, `why` in a few words."""
+    """What a scorer made of a response: `value` is in 0..1, `answer` what it extracted, `why` in a few words.
+
+    `strict` is the value where only an answer in the form asked for counts; None where a task has only one way.
+    """
 
     outcome: Outcome
     value: float
     answer: str = ""
     why: str = ""
+    strict: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,107 @@
+"""`score`: verdicts on answers that something else wrote, by the same code that scores a model here."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, get_args
+
+from rich.console import Console
+from rich.table import Table
+
+from layerlimits.errors import UserError
+from layerlimits.tasks import choose
+from layerlimits.types import FinishReason, Outcome, Response, Sample
+
+_FORM = 'write {"index": 0, "response": "..."} a line, index counting the lines of the data file from 0'
+# Of what an item says of itself, what tells apart the parts of a benchmark.
+_ABOUT = ("set", "subject", "level", "entry_point")
+_FINISHES = ("stop", "length")
+
+
+def score(task: str, responses: Path, data_dir: Path | None) -> dict[str, Any]:
+    """The score of a file of responses to a task's whole test set, in the order of its lines.
+
+    Only the lines given count: n is their number, and an item without a line is neither asked nor scored. An empty
+    response is one that gave no answer.
+
+    Args:
+        task: a task with test files of its own.
+        responses: JSON lines of {"index", "response"}, and "finish": "length" where the text was cut.
+        data_dir: folder of the benchmark's files; the hub if None.
+    Returns:
+        {"task", "version", "metric", "score", "strict", "n", "of", "verdicts": {outcome: count}, "items": [...]};
+        "strict" is None where the task has only one way to score, "of" the number of items there are.
+    Raises:
+        UserError: a broken line, an index that is unknown or comes twice, an empty file, or a task without test files.
+    """
+    chosen = choose([task])
+    if len(chosen) != 1 or not hasattr(chosen[0].samples, "whole"):
+        raise UserError(f"{task} has no test file, so no line has an index", "name a benchmark, such as gsm8k")
+    samples: list[Sample] = chosen[0].samples.whole(data_dir)
+    items = []
+    for index, response in _read(responses, len(samples)):
+        verdict = chosen[0].score(samples[index], response)
+        about = {key: value for key, value in samples[index].meta.items() if key in _ABOUT}
+        items.append({"index": index, "id": samples[index].id, **about, **asdict(verdict)})
+    strict = [item["strict"] for item in items if item["strict"] is not None]
+    outcomes = [item["outcome"] for item in items]
+    return {
+        "task": chosen[0].name,
+        "version": chosen[0].version,
+        "metric": chosen[0].metric,
+        "score": sum(item["value"] for item in items) / len(items),
+        "strict": sum(strict) / len(items) if strict else None,
+        "n": len(items),
+        "of": len(samples),
+        "verdicts": {outcome: outcomes.count(outcome) for outcome in get_args(Outcome) if outcome in outcomes},
+        "items": items,
+    }
+
+
+def _read(path: Path, count: int) -> list[tuple[int, Response]]:
+    """The responses by index, ascending."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"responses {path} cannot be read: {error}", "give a file of JSON lines") from None
+    found: dict[int, Response] = {}
+    # Not splitlines: it also splits at signs that JSON strings may hold.
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        index, response = _line(path, number, line)
+        if not 0 <= index < count:
+            raise UserError(f"{path}, line {number}: no item has index {index}: they go from 0 to {count - 1}", _FORM)
+        if index in found:
+            raise UserError(f"{path}, line {number}: index {index} comes twice", "keep one response an index")
+        found[index] = response
+    if not found:
+        raise UserError(f"responses {path} is empty", _FORM)
+    return sorted(found.items())
+
+
+def _line(path: Path, number: int, line: str) -> tuple[int, Response]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {number} is no JSON: {error.msg}", _FORM) from None
+    if not isinstance(row, dict) or type(row.get("index")) is not int or not isinstance(row.get("response"), str):
+        raise UserError(f"{path}, line {number} is not an index with a response", _FORM)
+    finish: FinishReason = row.get("finish", "stop")
+    if finish not in _FINISHES:
+        raise UserError(
+            f"{path}, line {number}: finish is {finish!r}", f"use {' or '.join(_FINISHES)}, or leave it out"
+        )
+    return row["index"], Response(row["response"], (), finish)
+
+
+def show(results: dict[str, Any]) -> None:
+    """A line for people."""
+    table = Table(title=f"{results['task']}, version {results['version']}")
+    for column in ("score", "strict", "n", "of", "metric", "outcomes"):
+        table.add_column(column, justify="left" if column in ("metric", "outcomes") else "right")
+    strict = "-" if results["strict"] is None else f"{results['strict']:.3f}"
+    outcomes = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in results["verdicts"].items())
+    counts = (str(results["n"]), str(results["of"]))
+    table.add_row(f"{results['score']:.3f}", strict, *counts, results["metric"], outcomes)
+    Console().print(table)

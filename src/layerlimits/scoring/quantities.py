@@ -1,0 +1,184 @@
+"""Answers that are one number, in whatever way a model writes them: strict and flexible extraction side by side."""
+
+import re
+from collections.abc import Callable
+
+from layerlimits.scoring import units
+from layerlimits.scoring.answers import Statement, clean, last_line, statements, taken_back
+from layerlimits.scoring.numerals import Number, ascii_signs, number, numbers, without_latex
+from layerlimits.types import Response, Verdict
+
+Strict = Callable[[str], Number | None]
+
+_BOLD = re.compile(r"\*\*(?=\S)([^*\n]{0,200})\*\*(?!\s*:)")
+_HEADING = re.compile(r"(?i)\s*(?:step|part|case|day|week|month|year|option|phase|section|note)\b|\s*\d+[.):]|.*:\s*\Z")
+_NUMBERED = re.compile(r"^[ \t]*(?:[-*•][ \t]*)?(?:step[ ]?)?\d{1,2}[.):](?=\s)", re.MULTILINE | re.IGNORECASE)
+_CONCLUDES = re.compile(
+    r"\b(?:so|therefore|thus|hence|in total|altogether|in the end|finally|overall)\b|∴", re.IGNORECASE
+)
+_VERB = re.compile(
+    r"(?<!which )(?<!that )(?<!there )\b(?:is|are|was|were|equals|makes?|made|earns?|earned|costs?|needs?|needed|"
+    r"takes?|took|"
+    r"has|have|had|gets?|got|spends?|spent|saves?|saved|pays?|paid|owes?|eats?|ate|left with|total of|comes to)\b",
+    re.IGNORECASE,
+)
+_SIGN = re.compile(r"[\s$€£¥₹()\[\]{}*]*[-+*/×÷x·^=≈][\s$€£¥₹()\[\]{}*-]*\Z")
+_CHAIN_END = re.compile(r"[=≈]")
+_NOT = re.compile(r"\bnot\s+(?:be\s+)?[$€£]?-?\Z", re.IGNORECASE)
+_UNKNOWN = re.compile(
+    r"\b(?:cannot|can't|can not|impossible to|unable to|not possible to)"
+    r" (?:be )?(?:determin|answer|calculat|comput|solv|tell|say)"
+    r"|\bnot enough (?:information|data)|\binsufficient (?:information|data)|\bI (?:do not|don't) know\b",
+    re.IGNORECASE,
+)
+_AFTER_HASHES = re.compile(r"\s*#{4}(?!#)\s*(?P<answer>.*?)[\s.]*\Z")
+_BARE = re.compile(
+    r"[-+(]*[\s\u00a0]*(?:[A-Z]{0,3}[$€£¥₹₩₽])?[-\s\u00a0]*[\d.][\d.,'/ \u00a0]*\)?"
+    r"(?:\s?[%°¢]|\s?[a-z]+(?:\s[a-z]+){0,2})?"
+)
+
+
+def after_hashes(text: str) -> Number | None:
+    """The number of a last line that is `#### number`, with a currency sign or a unit of at most three words."""
+    start, end = last_line(text)
+    found = _AFTER_HASHES.fullmatch(text[start:end])
+    return _bare(found["answer"]) if found else None
+
+
+def alone(text: str) -> Number | None:
+    """The number that the whole text is, but for space around it and a full stop."""
+    return _bare(text.strip().removesuffix("."))
+
+
+def _bare(text: str) -> Number | None:
+    # The mark before the number tells a sign from the bullet of a list.
+    return number(f"= {text}") if _BARE.fullmatch(text) else None
+
+
+def judge(response: Response, target: str, question: str = "", *, strict: Strict = after_hashes) -> Verdict:
+    r"""The verdict on a numeric answer: `value` by the flexible extraction, `strict` by the form asked for.
+
+    Flexible is what a careful reader would take: the last place that states an answer (`####`, `\boxed{}`, "the
+    answer is"), unless the text takes it back later; else, in a finished text, the bold number, the result of the
+    concluding sentence, or the last number. Only a statement counts in an unfinished text.
+    """
+    said = clean(response.text, finished=response.finish != "length")
+    text = without_latex(ascii_signs(said.text))
+    gold = number(target)
+    assert gold is not None, f"no number: {target!r}"
+    formal = strict(text)
+    by_form = float(formal is not None and not _wrong(formal, gold, question))
+    answer, how = final(text, finished=said.finished)
+    if answer is None:
+        cut = f"cut after {len(response.tokens)} tokens without an answer"
+        return Verdict(
+            "no_answer" if said.finished else "truncated", 0.0, "", "no number" if said.finished else cut, 0.0
+        )
+    wrong = _wrong(answer, gold, question)
+    return Verdict("wrong" if wrong else "correct", float(not wrong), answer.text, wrong or how, by_form)
+
+
+def _wrong(answer: Number, gold: Number, question: str) -> str:
+    """Why an answer is not the right one, empty where it is."""
+    if answer.value != gold.value:
+        return f"not {gold.text}"
+    wanted = gold.unit or units.asked(question)
+    if wanted and answer.unit and units.differ(answer.unit, wanted):
+        return f"in {answer.unit}, not {wanted}"
+    return ""
+
+
+def final(text: str, *, finished: bool = True) -> tuple[Number | None, str]:
+    """The number a text ends up with and how it was found; None where it gives none. The text's signs are plain."""
+    found = numbers(text)
+    for statement in reversed(statements(text)):
+        answer = _stated(text, statement, found, finished=finished)
+        if answer is None:
+            continue
+        back = taken_back(text, answer.end) if finished else None
+        later = _concluded(text[back:], numbers(text[back:])) if back is not None else None
+        return (later, "corrected later") if later else (answer, _HOW[statement.kind])
+    if not finished or _UNKNOWN.search(text):
+        return None, ""
+    return _concluded(text, found), "no mark"
+
+
+_HOW = {"hash": "", "box": "boxed", "says": "in words"}
+
+
+def _stated(text: str, statement: Statement, found: list[Number], *, finished: bool) -> Number | None:
+    """The number of a statement; None where it has none, or where the text breaks off within it."""
+    within = [one for one in found if statement.start <= one.start < statement.end]
+    if not within or (not statement.closed and not finished) or _UNKNOWN.search(text, statement.mark, statement.end):
+        return None
+    if not finished and re.fullmatch(r"[.,]?\d*[.,]", text[within[-1].end :]):
+        return None
+    if statement.kind == "says":
+        bold = _bold(text, statement.start, statement.end, within)
+        if bold:
+            return bold
+    return _result(text, within)
+
+
+def _result(text: str, within: list[Number]) -> Number | None:
+    """The first number that is not denied; where a calculation begins with it, what that comes to."""
+    for place, one in enumerate(within):
+        if _NOT.search(text[max(0, one.start - 12) : one.start]):
+            continue
+        chain = [one]
+        equals = False
+        for after in within[place + 1 :]:
+            between = text[chain[-1].end : after.start]
+            if not _SIGN.fullmatch(between) and not (len(between) < 25 and _CHAIN_END.search(between)):
+                break
+            equals = equals or bool(_CHAIN_END.search(between))
+            chain.append(after)
+        if len(chain) == 1 or equals:
+            return chain[-1]
+        # A calculation without its result.
+        return None
+    return None
+
+
+def _bold(text: str, start: int, end: int, found: list[Number]) -> Number | None:
+    """The last number in bold between two places, headings apart."""
+    for bold in reversed(list(_BOLD.finditer(text, start, end))):
+        within = [one for one in found if bold.start() <= one.start < bold.end()]
+        if within and not _HEADING.match(bold[1]):
+            return _result(text, within)
+    return None
+
+
+def _concluded(text: str, found: list[Number]) -> Number | None:
+    """What a finished text without a statement ends up with: bold, the result of its conclusion, or the last number."""
+    labels = [(label.start(), label.end()) for label in _NUMBERED.finditer(text)]
+    found = [one for one in found if not any(start <= one.start < end for start, end in labels)]
+    if not found:
+        return None
+    start = text.rfind("\n", 0, found[-1].start) + 1
+    return (
+        _bold(text, start, len(text), found) or _only_bold(text, found) or _conclusion(text, start, found) or found[-1]
+    )
+
+
+def _only_bold(text: str, found: list[Number]) -> Number | None:
+    """The one number in bold of a text that concludes nothing after it."""
+    bold = [one for one in _BOLD.finditer(text) if not _HEADING.match(one[1]) and re.search(r"\d", one[1])]
+    if len(bold) != 1 or _CONCLUDES.search(text, bold[0].end()) or _CHAIN_END.search(text, bold[0].end()):
+        return None
+    return _bold(text, 0, len(text), found)
+
+
+def _conclusion(text: str, start: int, found: list[Number]) -> Number | None:
+    """What the last sentence with a number states after its last "=", or, if it says "so", after its verb."""
+    begins = max([start] + [gap.end() for gap in re.finditer(r"[.!?]\s+", text[: found[-1].start])])
+    within = [one for one in found if one.start >= begins]
+    sentence = text[begins:]
+    equal = sentence.rfind("=")
+    after = [one for one in within if one.start >= begins + equal]
+    if equal >= 0 and after and not _CONCLUDES.search(text, after[0].end):
+        return after[0]
+    if not _CONCLUDES.search(sentence):
+        return None
+    verbs = list(_VERB.finditer(text, begins, found[-1].start))
+    return next((one for one in within if verbs and one.start >= verbs[-1].end()), None)

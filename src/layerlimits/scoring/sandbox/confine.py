@@ -1,0 +1,121 @@
+"""How a process is shut in: with bubblewrap, else with the kernel's namespaces, else not at all."""
+
+import importlib.util
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["bubblewrap", "namespaces", "unsafe"]
+
+# "nobody": owns nothing, and unlike root it is bound by the limit on processes.
+NOBODY = 65534
+MIB = 2**20
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
+_LIBRARIES = ("/lib", "/lib64", "/lib32", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
+_INSIDE = Path(__file__).parent / "inside"
+_START = "import sys; sys.path.insert(0, {!r}); from inside.start import main; main()"
+# Neither site-packages nor the user's settings, and the same order of sets in every run.
+_FLAGS = ("-S", "-s", "-P", "-B", "-c")
+ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "HOME": "/tmp",
+    "LANG": "C.UTF-8",
+    "PYTHONHASHSEED": "0",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one sandbox may use. Sizes in bytes; `memory` is of one process, `folder` of all that it writes."""
+
+    seconds: float
+    memory: int = 1024 * MIB
+    processes: int = 8
+    file: int = 8 * MIB
+    folder: int = 16 * MIB
+    files: int = 64
+
+    def resources(self, kind: Kind) -> dict[str, int]:
+        """The limits of the kernel by their name after RLIMIT_."""
+        found = {"CPU": ceil(self.seconds), "AS": self.memory, "FSIZE": self.file, "NOFILE": self.files, "CORE": 0}
+        # Without a namespace every process of the user would count.
+        return found if kind == "unsafe" else found | {"NPROC": self.processes}
+
+
+def command(kind: Kind, role: str, limits: Limits, channels: Sequence[int] = ()) -> list[str]:
+    """The command line that starts a role's process, "program" or "test", shut in."""
+    uid = NOBODY if os.getuid() == 0 else None
+    settings = {
+        "role": role,
+        "channels": list(channels),
+        "uid": uid,
+        "confined": kind != "unsafe",
+        "limits": limits.resources(kind),
+        "packages": str(_numpy().parent) if kind == "unsafe" else "/packages",
+    }
+    home = str(_INSIDE.parent) if kind == "unsafe" else "/code"
+    python = [os.path.realpath(sys.executable), *_FLAGS, _START.format(home), json.dumps(settings)]
+    if kind == "bubblewrap":
+        return [*_bubblewrap(limits), *python]
+    if kind == "namespaces":
+        return _namespaces(limits, python)
+    return python
+
+
+def _bubblewrap(limits: Limits) -> list[str]:
+    words = ["bwrap", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    words += [f"--unshare-{namespace}" for namespace in ("pid", "net", "ipc", "uts", "cgroup-try")]
+    if os.getuid():
+        words += ["--unshare-user", "--uid", str(NOBODY), "--gid", str(NOBODY)]
+    else:
+        # To become nobody; seal() then gives both up.
+        words += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    shown = _shown()
+    # Said apart: the parents it makes by itself can be entered by root only.
+    for parent in sorted({str(Path(target).parent) for _, target in shown} - {"/"}):
+        words += ["--dir", parent]
+    for source, target in shown:
+        words += ["--ro-bind", source, target]
+    for device in _DEVICES:
+        words += ["--dev-bind", device, device]
+    words += ["--proc", "/proc", "--perms", "1777", "--size", str(limits.folder), "--tmpfs", "/tmp"]
+    return [*words, "--remount-ro", "/", "--chdir", "/tmp", "--"]
+
+
+def _namespaces(limits: Limits, python: list[str]) -> list[str]:
+    plan = {"binds": _shown(), "devices": _DEVICES, "size": limits.folder, "uid": NOBODY, "command": python}
+    return [sys.executable, "-S", "-s", "-P", "-B", str(_INSIDE / "launch.py"), json.dumps(plan)]
+
+
+def _shown() -> list[tuple[str, str]]:
+    """(source, target) of what the sandbox may read: Python, its libraries, numpy, and the code in `inside`."""
+    prefix = os.path.realpath(sys.base_prefix)
+    program = os.path.realpath(sys.executable)
+    shown = [(path, path) for path in _LIBRARIES if Path(path).exists()]
+    # A prefix such as /usr holds much more than Python: there its program and libraries are enough.
+    shown += [(program, program)] if prefix in ("/", "/usr") else [(prefix, prefix)]
+    if prefix not in ("/", "/usr") and not program.startswith(f"{prefix}/"):
+        shown.append((program, program))
+    shown.append((str(_INSIDE), "/code/inside"))
+    packages = [_numpy(), _numpy().with_name("numpy.libs")]
+    return shown + [(str(package), f"/packages/{package.name}") for package in packages if package.is_dir()]
+
+
+def _numpy() -> Path:
+    found = importlib.util.find_spec("numpy")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent
+
+
+def has_bubblewrap() -> bool:
+    """Whether `bwrap` is installed; whether it works is another question."""
+    return shutil.which("bwrap") is not None

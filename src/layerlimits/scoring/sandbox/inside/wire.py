@@ -1,0 +1,154 @@
+"""Plain values between the program and its test: length-prefixed JSON, nothing that can run code.
+
+None, bools, strings, finite floats and integers up to 64 bits are themselves; every other value is an object with one
+key, its type: {"list": [...]}, {"dict": [[key, value], ...]}, {"int": "0x..."}, {"float": "nan"}, {"bytes": "00ff"}.
+"""
+
+import collections
+import json
+import math
+import os
+import re
+import sys
+from typing import Any
+
+LARGEST_FRAME = 16 * 2**20
+_LARGEST_PLAIN_INT = 2**63
+_SEQUENCES: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
+# Equal to the dict of the same items, so an honest answer of these types stays what it was.
+_DICTS = (dict, collections.Counter, collections.OrderedDict, collections.defaultdict)
+
+
+class RefusedError(Exception):
+    """A value that does not cross: of another type, too large or too deep."""
+
+
+class FrameError(Exception):
+    """The other side sent no frame, or none that follows the rules."""
+
+
+class Opaque:
+    """Stands for a match object: true, and equal to nothing."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return False
+
+
+def encode(value: Any) -> Any:
+    """The JSON form of a value of exactly a builtin type (or Counter, OrderedDict, defaultdict, numpy scalar).
+
+    Raises:
+        RefusedError: it, or something in it, is of another type.
+    """
+    kind = type(value)
+    if value is None or kind is bool or kind is str:
+        return value
+    if kind is int:
+        return value if abs(value) < _LARGEST_PLAIN_INT else {"int": hex(value)}
+    if kind is float:
+        return value if math.isfinite(value) else {"float": repr(value)}
+    if kind.__name__ in _SEQUENCES and kind is _SEQUENCES[kind.__name__]:
+        return {kind.__name__: [encode(item) for item in value]}
+    if kind in _DICTS:
+        return {"dict": [[encode(key), encode(item)] for key, item in dict.items(value)]}
+    return _encode_rare(value, kind)
+
+
+def _encode_rare(value: Any, kind: type) -> Any:
+    if kind is bytes or kind is bytearray:
+        return {kind.__name__: value.hex()}
+    if kind is complex:
+        return {"complex": [encode(value.real), encode(value.imag)]}
+    if kind is range:
+        return {"range": [encode(number) for number in (value.start, value.stop, value.step)]}
+    if kind is re.Match:
+        return {"opaque": None}
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and kind.__module__ == "numpy" and isinstance(value, numpy.generic):
+        item = value.item()
+        if type(item) is not kind:
+            return encode(item)
+    raise RefusedError(f"a value of type {kind.__name__}")
+
+
+def decode(form: Any) -> Any:
+    """The value of a JSON form; only builtin types (and Opaque) come out.
+
+    Raises:
+        FrameError: no such form.
+    """
+    if form is None or type(form) in (bool, str, int, float):
+        return form
+    if type(form) is not dict or len(form) != 1:
+        raise FrameError("a value outside the rules")
+    [(kind, inner)] = form.items()
+    try:
+        return _decode_tagged(kind, inner)
+    except (TypeError, ValueError, KeyError) as error:
+        raise FrameError(f"a {kind[:20]} outside the rules") from error
+
+
+def _decode_tagged(kind: str, inner: Any) -> Any:
+    if kind in _SEQUENCES:
+        return _SEQUENCES[kind](decode(item) for item in inner)
+    if kind == "dict":
+        return {decode(key): decode(item) for key, item in inner}
+    if kind == "int":
+        return int(inner, 16)
+    if kind == "float":
+        return {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[inner]
+    if kind == "complex":
+        return complex(*(float(decode(part)) for part in inner))
+    if kind == "range":
+        return range(*inner)
+    if kind in ("bytes", "bytearray"):
+        return bytes.fromhex(inner) if kind == "bytes" else bytearray.fromhex(inner)
+    if kind == "opaque":
+        return Opaque()
+    raise KeyError(kind)
+
+
+def send(channel: int, message: Any) -> None:
+    """Write one frame.
+
+    Raises:
+        RefusedError: larger than a frame may be, or too deep.
+        OSError: nobody reads.
+    """
+    try:
+        body = json.dumps(message, allow_nan=False).encode()
+    except RecursionError:
+        raise RefusedError("a value nested too deep") from None
+    if len(body) > LARGEST_FRAME:
+        raise RefusedError(f"a value of {len(body)} bytes")
+    data = len(body).to_bytes(4, "big") + body
+    while data:
+        data = data[os.write(channel, data) :]
+
+
+def receive(channel: int) -> Any:
+    """Read one frame.
+
+    Raises:
+        FrameError: the end, a frame too large, or no JSON.
+    """
+    size = int.from_bytes(_read(channel, 4), "big")
+    if size > LARGEST_FRAME:
+        raise FrameError(f"a frame of {size} bytes")
+    try:
+        return json.loads(_read(channel, size))
+    except (ValueError, RecursionError):
+        raise FrameError("a frame that is no JSON") from None
+
+
+def _read(channel: int, size: int) -> bytes:
+    parts = []
+    while size:
+        part = os.read(channel, min(size, 2**20))
+        if not part:
+            raise FrameError("the end")
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)

@@ -1,0 +1,116 @@
+"""One program and its test in two sandboxes, joined by two pipes, watched from outside."""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import tempfile
+import time
+from dataclasses import replace
+from typing import IO
+
+from layerlimits.scoring.sandbox.confine import ENVIRONMENT, Kind, Limits, command
+
+# Longer than any verdict.
+_LARGEST_VERDICT = 2**16
+_LONGEST_WHY = 300
+_CPU_ENDED = (-signal.SIGXCPU, 128 + signal.SIGXCPU)
+_KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
+
+
+def ended_how(job: dict[str, str], kind: Kind, limits: Limits) -> str:
+    """Judge one job of `program`, `function` and `test`: "passed", or in a few words what went wrong.
+
+    Both processes and all that they started have been killed when it returns.
+    """
+    requests, replies = os.pipe(), os.pipe()
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        with tempfile.TemporaryFile() as given:
+            given.write(json.dumps(job).encode())
+            given.seek(0)
+            program = _start(command(kind, "program", limits), requests[0], replies[1])
+            started.append(program)
+            # The test waits for the program, so its own time is the program's and more.
+            longer = replace(limits, seconds=limits.seconds + 5, memory=2 * limits.memory)
+            channels = (requests[1], replies[0])
+            test = _start(command(kind, "test", longer, channels), given, subprocess.PIPE, channels)
+            started.append(test)
+        # Each end is open in one process only, so that a death is noticed.
+        _close(requests + replies)
+        requests, replies = (), ()  # type: ignore[assignment]
+        assert test.stdout is not None
+        verdict = _read(test.stdout.fileno(), time.monotonic() + 2 * limits.seconds + 2)
+        return _told(verdict, program, limits)
+    finally:
+        _close(requests + replies)
+        for process in started:
+            _end(process)
+
+
+def _start(
+    words: list[str], given: int | IO[bytes], answers: int, channels: tuple[int, ...] = ()
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        words,
+        stdin=given,
+        stdout=answers,
+        stderr=subprocess.DEVNULL,
+        pass_fds=channels,
+        env=ENVIRONMENT,
+        cwd="/",
+        start_new_session=True,
+    )
+
+
+def _read(channel: int, deadline: float) -> bytes | None:
+    """All that is written until the end, at most as much as a verdict may be; None if there is no end in time."""
+    parts = b""
+    while len(parts) <= _LARGEST_VERDICT:
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([channel], [], [], left)[0]:
+            return None
+        part = os.read(channel, _LARGEST_VERDICT)
+        if not part:
+            break
+        parts += part
+    return parts
+
+
+def _told(verdict: bytes | None, program: subprocess.Popen[bytes], limits: Limits) -> str:
+    too_long = f"timed out after {limits.seconds:g} s"
+    if verdict is None:
+        return too_long
+    try:
+        said = json.loads(verdict)
+        passed, why = said["passed"], said["why"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return "no result: the test ended"
+    if passed is True:
+        return "passed"
+    if why == "no result: the program ended":
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            program.wait(1)
+        if program.returncode in _CPU_ENDED:
+            return too_long
+        if program.returncode in _KILLED:
+            return "no result: the program was killed (out of time or memory)"
+    shown = "".join(sign if sign.isprintable() else "?" for sign in str(why))[:_LONGEST_WHY]
+    return shown if shown != "passed" else "no result: the test ended"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill the process and its session; what is shut in dies with it, for it is the parent of its namespace."""
+    if process.stdout is not None:
+        process.stdout.close()
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        # Not reaped yet, so the number is still its own.
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _close(descriptors: tuple[int, ...]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

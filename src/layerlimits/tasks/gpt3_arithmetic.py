@@ -1,0 +1,58 @@
+"""GPT-3's arithmetic sets (Brown et al., arXiv 2005.14165), answered without working; the set is in `Sample.meta`."""
+
+import re
+
+from layerlimits.scoring import quantities
+from layerlimits.scoring.numerals import number
+from layerlimits.tasks._data import Benchmark, Part, Row
+from layerlimits.types import Sample, Task
+
+# File names in a folder of files, in the order of their names, with the configurations of the hub's data set, which has
+# no six-digit sets and no sums of digits.
+_SETS = {
+    "five_digit_addition": "arithmetic_5da",
+    "five_digit_subtraction": "arithmetic_5ds",
+    "four_digit_addition": "arithmetic_4da",
+    "four_digit_subtraction": "arithmetic_4ds",
+    "single_digit_three_ops": "arithmetic_1dc",
+    "six_digit_addition": None,
+    "six_digit_subtraction": None,
+    "sum_of_digits": None,
+    "three_digit_addition": "arithmetic_3da",
+    "three_digit_subtraction": "arithmetic_3ds",
+    "two_digit_addition": "arithmetic_2da",
+    "two_digit_multiplication": "arithmetic_2dm",
+    "two_digit_subtraction": "arithmetic_2ds",
+}
+_CONTEXT = re.compile(r"\s*(?:Q|Question):\s*(\S.*?)\s*\n\s*(?:A|Answer):\s*")
+
+
+def _sample(row: Row, file: str) -> Sample:
+    asked = _CONTEXT.fullmatch(row["context"])
+    if not asked:
+        raise ValueError(f"its context asks no question: {row['context']!r}")
+    gold = row["completion"].strip()
+    if number(gold) is None:
+        raise ValueError(f"its completion is no number: {row['completion']!r}")
+    return Sample(asked[1], gold, "evaluate", meta={"set": file})
+
+
+gpt3_arithmetic = Task(
+    name="gpt3_arithmetic",
+    version=1,
+    kind="generation",
+    samples=Benchmark(
+        folder="arithmetic",
+        hub="EleutherAI/arithmetic",
+        columns=("context", "completion"),
+        question="context",
+        sample=_sample,
+        test=tuple(Part(file, config, "validation" if config else None) for file, config in _SETS.items()),
+        # The task `arithmetic` evaluates on this file.
+        evaluates_only=frozenset({"single_digit_three_ops"}),
+    ),
+    score=lambda sample, response: quantities.judge(response, sample.target, strict=quantities.alone),
+    max_new_tokens=32,
+    metric="accuracy",
+    summary="GPT-3's arithmetic, one to six digits, answered without working",
+)

@@ -1,0 +1,38 @@
+"""GSM8K: grade-school word problems of two to eight steps (Cobbe et al., arXiv 2110.14168)."""
+
+from layerlimits.scoring import quantities
+from layerlimits.scoring.numerals import number
+from layerlimits.tasks._data import Benchmark, Part, Row
+from layerlimits.types import Sample, Task
+
+_PROMPT = "{question}\n\nReason step by step, and put your final answer, a number alone, after '####' on the last line."
+
+
+def _sample(row: Row, file: str) -> Sample:
+    _, marker, gold = row["answer"].rpartition("####")
+    if not marker or number(gold) is None:
+        raise ValueError(f"its answer does not end in '#### number': {row['answer'][-60:]!r}")
+    question = row["question"].strip()
+    return Sample(_PROMPT.format(question=question), row["answer"], "evaluate", meta={"question": question})
+
+
+gsm8k = Task(
+    name="gsm8k",
+    version=1,
+    kind="generation",
+    samples=Benchmark(
+        folder="gsm8k",
+        hub="openai/gsm8k",
+        columns=("question", "answer"),
+        question="question",
+        sample=_sample,
+        test=(Part("test", "main", "test"),),
+        train=Part("train", "main", "train"),
+    ),
+    score=lambda sample, response: quantities.judge(
+        response, sample.target.rpartition("####")[2], sample.meta.get("question", "")
+    ),
+    max_new_tokens=512,
+    metric="accuracy",
+    summary="GSM8K, grade-school word problems with worked answers",
+)

@@ -1,0 +1,33 @@
+"""MATH-500: competition mathematics (Hendrycks et al., arXiv 2103.03874; the 500 of Lightman et al., 2305.20050)."""
+
+from layerlimits.scoring import mathematics
+from layerlimits.tasks._data import Benchmark, Row
+from layerlimits.types import Sample, Task
+
+_PROMPT = "{problem}\n\nReason step by step, and put your final answer within \\boxed{{}}."
+
+
+def _sample(row: Row, file: str) -> Sample:
+    gold = row["answer"].strip()
+    if not gold or gold.count("{") != gold.count("}"):
+        raise ValueError(f"its answer is no formula: {gold!r}")
+    problem = row["problem"].strip()
+    return Sample(_PROMPT.format(problem=problem), gold, "evaluate", meta={"question": problem})
+
+
+math500 = Task(
+    name="math500",
+    version=1,
+    kind="generation",
+    samples=Benchmark(
+        folder="math500",
+        hub="HuggingFaceH4/MATH-500",
+        columns=("problem", "answer"),
+        question="problem",
+        sample=_sample,
+    ),
+    score=lambda sample, response: mathematics.judge(response, sample.target, sample.meta.get("question", "")),
+    max_new_tokens=1024,
+    metric="accuracy",
+    summary="MATH-500, competition mathematics with boxed answers",
+)

@@ -1,0 +1,300 @@
+"""HumanEval+ and MBPP+: code out of any response, and verdicts by running it. About 25 s on two cores."""
+
+import ast
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from layerlimits.errors import UserError
+from layerlimits.scoring import sandbox
+from layerlimits.scoring.code import Answer, extract_code, judge, judge_all
+from layerlimits.scoring.sandbox import Program, run
+from layerlimits.tasks import _code_data, choose
+from layerlimits.tasks.humanevalplus import humanevalplus
+from layerlimits.tasks.mbppplus import called_in, mbppplus
+from layerlimits.types import Response, Sample, Task
+
+BODY = "    total = x\n    return total + 1"
+CODE = f"def f(x):\n{BODY}"
+PROMPT = 'import math\n\n\ndef g(x):\n    return math.sqrt(x)\n\n\ndef f(x: int):\n    """One more."""\n'
+
+
+def _shut_in() -> None:
+    try:
+        sandbox.enclosure()
+    except UserError as error:
+        pytest.skip(f"no sandbox on this machine: {error.problem}")
+
+
+def _f_of_1(code: str | None) -> object:
+    """What the extracted function says; the code is this file's own."""
+    assert code is not None
+    names: dict[str, object] = {}
+    exec(code, names)
+    return names["f"](1)  # type: ignore[operator]
+
+
+WHOLE = {
+    "python fence": f"Here you are:\n```python\n{CODE}\n```\nThat adds one.",
+    "py fence": f"```py\n{CODE}\n```",
+    "Python 3 fence": f"```Python3\n{CODE}\n```",
+    "fence without a language": f"```\n{CODE}\n```",
+    "tildes": f"~~~python\n{CODE}\n~~~",
+    "four backticks": f"````python\n{CODE}\n````",
+    "fence with attributes": f"```python title='a.py'\n{CODE}\n```",
+    "space before the language": f"``` python\n{CODE}\n```",
+    "indented fence in a list": "1. So:\n   ```python\n"
+    + "\n".join(f"   {line}" for line in CODE.split("\n"))
+    + "\n   ```",
+    "carriage returns": f"```python\n{CODE}\n```".replace("\n", "\r\n"),
+    "no end of the fence": f"```python\n{CODE}",
+    "end of the fence in the last line": f"```python\n{CODE}```",
+    "code in the line of the fence": "```def f(x): return x + 1```",
+    "an example first": f"```python\nf(1)  # 2\n```\n\n```python\n{CODE}\n```",
+    "an example after": f"```python\n{CODE}\n```\nUse it:\n```python\nprint(f(1))\n```",
+    "output after": f"```python\n{CODE}\n```\nOutput:\n```\n2\n```",
+    "a better version after": f"```python\ndef f(x):\n    return x\n```\nThat is wrong.\n```python\n{CODE}\n```",
+    "a version that was cut after": f"```python\n{CODE}\n```\nFaster:\n```python\ndef f(x):\n    return (x +",
+    "another language first": f"```bash\npip install numpy\n```\n```python\n{CODE}\n```",
+    "bare": CODE,
+    "bare with spaces before": "\n\n" + "\n".join(f"    {line}" for line in CODE.split("\n")),
+    "bare after prose": f"Sure, here is the function.\n\n{CODE}",
+    "bare before prose": f"{CODE}\n\nThis adds one to x. It's quick!",
+    "bare between prose": f"from what I see, add one:\n\n{CODE}\n\nDone (I think).",
+    "bare with imports": f"import os\nfrom typing import List\n\n{CODE}",
+    "bare with a helper": "def h(x):\n    return x + 1\n\ndef f(x):\n    return h(x)\n\nDone.",
+    "assignment": "f = lambda x: x + 1",
+    "decorated": "import functools\n\n@functools.cache\ndef f(x):\n    return x + 1",
+    "doctest": ">>> def f(x):\n...     return x + 1\n...\n>>> f(1)\n2",
+    "fence in a docstring": "```python\ndef f(x):\n    '''Adds.\n\n    >>> f(1)\n    2\n    '''\n    return x + 1\n```",
+    "script after": f"{CODE}\n\nif __name__ == '__main__':\n    print(f(1))\n",
+    "tabs": "```python\ndef f(x):\n\treturn x + 1\n```",
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_whole_functions_are_found(name: str) -> None:
+    assert _f_of_1(extract_code(WHOLE[name], "f")) == 2
+    assert _f_of_1(extract_code(WHOLE[name], "f", PROMPT)) == 2
+
+
+BODIES = {
+    "body": BODY,
+    "body without its first indent": BODY.lstrip(),
+    "body at the margin": "total = x\nreturn total + 1",
+    "body in a fence": f"```python\n{BODY}\n```",
+    "body at the margin in a fence": "```python\ntotal = x\nreturn total + 1\n```",
+    "body and another function": f"{BODY}\n\n\ndef h():\n    return 3\n",
+    "body and prose": f"{BODY}\n\nThis adds one.",
+    "body and a cut function": f"{BODY}\n\ndef h(:",
+    "newline first": f"\n{BODY}",
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_bodies_continue_the_prompt(name: str) -> None:
+    assert _f_of_1(extract_code(BODIES[name], "f", PROMPT)) == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["", "I don't know.", "Sorry", "```\n2\n```", "    The answer is\n    two", "```python\n```"]
+)
+def test_prose_is_no_code(text: str) -> None:
+    assert extract_code(text, "f") is None
+    assert extract_code(text, "f", PROMPT) is None
+
+
+def test_helpers_of_the_prompt_are_there_for_the_answer() -> None:
+    assert _f_of_1(extract_code("```python\ndef f(x):\n    return g(4) + math.floor(x) - 1\n```", "f", PROMPT)) == 2
+
+
+def test_a_function_of_another_name_is_left_to_the_test() -> None:
+    assert extract_code("```python\ndef other(x):\n    return 2\n```", "f") == "def other(x):\n    return 2"
+
+
+def test_long_prose_is_read_quickly() -> None:
+    text = "import it from there\n" * 5000 + "def f(x):\n    return (x"
+    assert extract_code(text, "f") is not None
+
+
+def _said(text: str, finish: str = "stop") -> Answer:
+    return Answer(Response(text, (0,) * 7, finish), "assert f(1) == 2", "f")  # type: ignore[arg-type]
+
+
+def test_verdicts_tell_how_an_answer_failed() -> None:
+    _shut_in()
+    cut = "```python\ndef f(x):\n    return (x +"
+    answers = [
+        _said(CODE),
+        _said("def f(x):\n    return x"),
+        _said("I don't know."),
+        _said(cut, "length"),
+        _said("First we", "length"),
+        _said("def f(x):\n    return (x +"),
+        _said(f"```python\n{CODE}\n```\nAnd now", "length"),
+    ]
+    verdicts = judge_all(answers)
+    outcomes = ["correct", "wrong", "no_answer", "truncated", "truncated", "error", "correct"]
+    assert [verdict.outcome for verdict in verdicts] == outcomes
+    assert [verdict.value for verdict in verdicts] == [1, 0, 0, 0, 0, 0, 1]
+    assert verdicts[1].why == "assertion failed: assert f(1) == 2"
+    assert verdicts[3].why == "cut after 7 tokens"
+    assert judge(answers[0]) == verdicts[0]
+
+
+def test_nothing_to_run_needs_no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "enclosure", lambda: pytest.fail("a sandbox was looked for"))
+    assert judge(_said("I don't know.")).outcome == "no_answer"
+
+
+@pytest.fixture(params=["humanevalplus", "mbppplus"])
+def task(request: pytest.FixtureRequest) -> Task:
+    return choose([request.param])[0]
+
+
+def _everything(task: Task, data: Path) -> list[Sample]:
+    _shut_in()
+    return task.samples("evaluate", 10_000, data)
+
+
+def _program(sample: Sample, candidate: str) -> Program:
+    return Program(candidate, sample.meta["test"], sample.meta["entry_point"])
+
+
+def _failures(samples: list[Sample]) -> dict[str, str]:
+    outcomes = run([_program(sample, sample.target) for sample in samples], seconds=30)
+    return {s.meta["entry_point"]: o.why for s, o in zip(samples, outcomes, strict=True) if not o.passed}
+
+
+def test_reference_solutions_pass(task: Task, real_data: Path) -> None:
+    assert _failures(_everything(task, real_data)[::5]) == {}
+
+
+@pytest.mark.slow
+def test_all_reference_solutions_pass(task: Task, real_data: Path) -> None:
+    samples = _everything(task, real_data)
+    assert len(samples) == {"humanevalplus": 164, "mbppplus": 407}[task.name]
+    assert _failures(samples) == {}
+
+
+EQUAL = "class Equal:\n    def __eq__(self, other): return True\n    def __ne__(self, other): return False\n"
+# What becomes of the reference solution: code after it, which replaces its function.
+SPOILT = {
+    "returns nothing": "def {name}(*a): pass",
+    "another number": "_right = {name}\ndef {name}(*a):\n    r = _right(*a)\n"
+    "    return 3 * r + 1 if isinstance(r, (int, float)) else r[:-1] if isinstance(r, str) and r else [r]",
+    "ends early": "import os\ndef {name}(*a): os._exit(0)",
+    "leaves early": "def {name}(*a): raise SystemExit(0)",
+    "equals everything": EQUAL + "def {name}(*a): return Equal()",
+    "no assertions": "import builtins\nbuiltins.AssertionError = OSError\ndef {name}(*a): raise AssertionError",
+}
+
+
+def _spoilt(sample: Sample, how: str) -> Program:
+    return _program(sample, f"{sample.target}\n{SPOILT[how].format(name=sample.meta['entry_point'])}\n")
+
+
+def test_spoilt_solutions_fail(task: Task, real_data: Path) -> None:
+    samples = _everything(task, real_data)[3::40]
+    names = [(sample.meta["entry_point"], how) for sample in samples for how in SPOILT]
+    outcomes = run([_spoilt(sample, how) for sample in samples for how in SPOILT])
+    assert [name for name, outcome in zip(names, outcomes, strict=True) if outcome.passed] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", SPOILT)
+def test_all_spoilt_solutions_fail(task: Task, how: str, real_data: Path) -> None:
+    samples = _everything(task, real_data)
+    outcomes = run([_spoilt(sample, how) for sample in samples])
+    passed = [s.meta["entry_point"] for s, o in zip(samples, outcomes, strict=True) if o.passed]
+    assert passed == []
+
+
+def test_a_task_scores_the_reference_in_prose_and_refuses_the_visible_assertions_alone(
+    task: Task, real_data: Path
+) -> None:
+    sample = _everything(task, real_data)[0]
+    right = Response(f"Sure!\n```python\n{sample.target}\n```", (1,), "stop")
+    assert task.score(sample, right).outcome == "correct"
+    assert task.score(sample, Response(sample.prompt, (1,), "stop")).value == 0
+
+
+def test_answers_made_of_the_visible_assertions_fail(real_data: Path) -> None:
+    """MBPP+: a table of the examples in the prompt is no solution where the hidden test has others."""
+    samples = [s for s in _everything(mbppplus, real_data) if s.meta["entry_point"] == "is_not_prime"]
+    table = "def is_not_prime(n): return {2: False, 10: True, 35: True, 37: False}[n]"
+    assert run([_program(samples[0], table)])[0].why.startswith("raised KeyError")
+
+
+def test_bodies_of_humaneval_continue_their_prompt(real_data: Path) -> None:
+    for line in (real_data / "humanevalplus" / "test.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        found = extract_code(row["canonical_solution"], row["entry_point"], row["prompt"])
+        assert found is not None
+        assert ast.dump(ast.parse(found)) == ast.dump(ast.parse(row["prompt"] + row["canonical_solution"]))
+
+
+def test_splits_share_no_item_until_everything_is_asked_for(task: Task, real_data: Path) -> None:
+    ids = {split: {s.id for s in task.samples(split, 10_000, real_data)} for split in ("select", "calibrate")}
+    everything = task.samples("evaluate", 10_000, real_data)
+    own = [sample for sample in everything if _code_data.split_of(sample.prompt) == "evaluate"]
+    assert everything[: len(own)] == own
+    assert not {sample.id for sample in own} & (ids["select"] | ids["calibrate"])
+    assert not ids["select"] & ids["calibrate"]
+    assert len({sample.id for sample in everything}) == len(own) + len(ids["select"]) + len(ids["calibrate"])
+    assert 0.1 < len(ids["select"]) / len(everything) < 0.25
+    assert task.samples("evaluate", 5, real_data) == everything[:5]
+
+
+def test_nothing_is_trained_on_a_test_set(task: Task, real_data: Path) -> None:
+    with pytest.raises(UserError, match="test set"):
+        task.samples("train", 5, real_data)
+
+
+def test_prompts_show_the_problem_and_not_the_test(task: Task, real_data: Path) -> None:
+    for sample in task.samples("evaluate", 10_000, real_data):
+        assert sample.meta["entry_point"] in sample.prompt
+        assert sample.target not in sample.prompt
+        assert sample.meta["test"] not in sample.prompt
+
+
+def test_a_folder_without_the_items_is_refused(task: Task, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"no {task.name}/test.jsonl"):
+        task.samples("evaluate", 5, tmp_path)
+    (tmp_path / task.name).mkdir()
+    (tmp_path / task.name / "test.jsonl").write_text('{"prompt": "x"}\n')
+    with pytest.raises(UserError, match="an item has no"):
+        task.samples("evaluate", 5, tmp_path)
+
+
+def test_the_hub_is_asked_without_a_folder(task: Task, real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = (real_data / task.name / "test.jsonl").read_text().splitlines()
+    asked = []
+
+    def load_dataset(hub_id: str, split: str) -> list[object]:
+        asked.append((hub_id, split))
+        if len(asked) == 1:
+            raise ConnectionError("no network")
+        # The hub's MBPP+ does not name the function.
+        return [
+            {key: value for key, value in json.loads(line).items() if key != "entry_point" or task is humanevalplus}
+            for line in lines
+        ]
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    _code_data._rows.cache_clear()
+    with pytest.raises(UserError, match=r"could not be loaded from the hub \(ConnectionError\)"):
+        task.samples("evaluate", 5, None)
+    assert task.samples("evaluate", 10_000, None) == task.samples("evaluate", 10_000, real_data)
+    assert asked == [(f"evalplus/{task.name}", "test")] * 2
+    _code_data._rows.cache_clear()
+
+
+def test_the_function_that_assertions_call_is_the_entry_point() -> None:
+    code = "def helper(x): return x\ndef wanted(x): return helper(x)"
+    assert called_in(["assert set(wanted([1])) == set([1])"], code) == "wanted"
+    with pytest.raises(UserError):
+        called_in(["assert other(1)"], code)
