@@ -69,7 +69,8 @@ def cell(results: Results, method: str, count: int, kind: str) -> str:
     """Kept share with its interval; bold where it beats random, in brackets where random beats it."""
     pairs, chance = results.pairs(method, count, kind)
     kept = stats.shared(kind, pairs, chance)
-    assert kept is not None
+    if kept is None:
+        return "not measurable"
     text = f"{kept.estimate:.2f} ({kept.low:.2f} to {kept.high:.2f})"
     if method == RANDOM:
         return text

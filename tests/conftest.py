@@ -59,6 +59,7 @@ def says(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
     def call(*arguments: object) -> Any:
         monkeypatch.setattr(sys, "argv", ["layerlimits", *map(str, arguments), "--json"])
+        capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()
         assert not ended.value.code
@@ -73,6 +74,8 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
     def run(*arguments: object) -> str:
         monkeypatch.setattr(sys, "argv", ["layerlimits", *map(str, arguments)])
+        # What the test itself had said, such as transformers' bar over the files it saved.
+        capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()
         said = capsys.readouterr()

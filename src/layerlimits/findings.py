@@ -215,6 +215,6 @@ def _notes(store: Store) -> Iterator[str]:
     yield f"Calibration text: {len(calibration['hashes'])} items of {calibration['source']}; none of them is evaluated."
     yield "Decoding is greedy. Selection, calibration, training and evaluation items are disjoint by content hash."
     yield (
-        "Intervals are 95%: Wilson's for rates, paired bootstrap over items for retention; "
+        "Intervals are 95%: Wilson's for rates, of the paired items' shares for retention (docs/statistics.md); "
         "speeds show median and range."
     )
