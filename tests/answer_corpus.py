@@ -1,7 +1,6 @@
 r"""Messy answers with the verdict that each must get, and why. Written for these tests; none is a real model's output.
-
-A case is (task, gold, response, flexible outcome, strict value, why), and where it matters how the text ended and what
-was asked. Golds of gsm8k and gpt3_arithmetic are numbers, of math500 LaTeX.
+A case is (task, gold, response, flexible outcome, strict value, why), and where it matters how the text ended and
+what was asked. Golds of gsm8k and gpt3_arithmetic are numbers, of math500 LaTeX.
 """
 
 from typing import NamedTuple
@@ -10,8 +9,6 @@ from layerlimits.types import FinishReason
 
 
 class Case(NamedTuple):
-    """One response and what it is worth."""
-
     task: str
     gold: str
     response: str
@@ -22,24 +19,20 @@ class Case(NamedTuple):
     question: str = ""
 
 
-# Flexible outcome and strict value.
+Kind = tuple[str, float]  # flexible outcome and strict value
 BOTH, LOOSE, WRONG, FORMAL = ("correct", 1.0), ("correct", 0.0), ("wrong", 0.0), ("wrong", 1.0)
 NONE, CUT = ("no_answer", 0.0), ("truncated", 0.0)
 
 
-def _gsm(
-    gold: str, response: str, kind: tuple[str, float], why: str, finish: FinishReason = "stop", q: str = ""
-) -> Case:
+def _gsm(gold: str, response: str, kind: Kind, why: str, finish: FinishReason = "stop", q: str = "") -> Case:
     return Case("gsm8k", gold, response, *kind, why, finish, q)
 
 
-def _math(
-    gold: str, response: str, kind: tuple[str, float], why: str, finish: FinishReason = "stop", q: str = ""
-) -> Case:
+def _math(gold: str, response: str, kind: Kind, why: str, finish: FinishReason = "stop", q: str = "") -> Case:
     return Case("math500", gold, response, *kind, why, finish, q)
 
 
-def _gpt3(gold: str, response: str, kind: tuple[str, float], why: str, finish: FinishReason = "stop") -> Case:
+def _gpt3(gold: str, response: str, kind: Kind, why: str, finish: FinishReason = "stop") -> Case:
     return Case("gpt3_arithmetic", gold, response, *kind, why, finish)
 
 

@@ -88,3 +88,10 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         return said.err
 
     return run
+
+
+@pytest.fixture
+def llama(tmp_path: Path) -> Path:
+    """Six layers in one file."""
+    small_llama(6).save_pretrained(tmp_path / "llama")
+    return tmp_path / "llama"

@@ -34,7 +34,7 @@ def _f_of_1(code: str | None) -> object:
     assert code is not None
     names: dict[str, object] = {}
     exec(code, names)
-    return names["f"](1)  # type: ignore[operator]
+    return names["f"](1)  # type: ignore[operator]  # a dict of anything
 
 
 WHOLE = {
@@ -121,7 +121,7 @@ def test_long_prose_is_read_quickly() -> None:
 
 
 def _said(text: str, finish: str = "stop") -> Answer:
-    return Answer(Response(text, (0,) * 7, finish), "assert f(1) == 2", "f")  # type: ignore[arg-type]
+    return Answer(Response(text, (0,) * 7, finish), "assert f(1) == 2", "f")  # type: ignore[arg-type]  # any text
 
 
 def test_verdicts_tell_how_an_answer_failed() -> None:

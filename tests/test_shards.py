@@ -3,16 +3,14 @@
 import errno
 import json
 import os
-import shutil
-from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from safetensors import deserialize, safe_open
 from safetensors.torch import load_file, save_file
+from shard_files import INDEX, cut_off, read_json, split
 from small_models import small_llama
 from transformers import (
     AutoModelForCausalLM,
@@ -30,7 +28,6 @@ from layerlimits.models.remove import without_layers
 from layerlimits.models.shards import prune_files
 
 PROMPT = torch.arange(3, 40)[None]
-INDEX = "model.safetensors.index.json"
 
 
 def _stored(folder: Path) -> dict[str, tuple[str, list[int], bytes]]:
@@ -40,10 +37,6 @@ def _stored(folder: Path) -> dict[str, tuple[str, list[int], bytes]]:
         for file in folder.glob("*.safetensors")
         for name, about in deserialize(file.read_bytes())
     }
-
-
-def _json(file: Path) -> Any:
-    return json.loads(file.read_text())
 
 
 def _pruned(folder: Path, removed: tuple[int, ...], out: Path) -> Path:
@@ -73,7 +66,7 @@ def _check_logits(folder: Path, removed: tuple[int, ...], out: Path) -> None:
 
 def _check_index(folder: Path) -> None:
     """Every file of the index is there, none besides, and each holds the tensors it should."""
-    index = _json(folder / INDEX)
+    index = read_json(folder / INDEX)
     files = sorted(file.name for file in folder.glob("*.safetensors"))
     assert files == [f"model-{number:05d}-of-{len(files):05d}.safetensors" for number in range(1, len(files) + 1)]
     held = {}
@@ -82,13 +75,6 @@ def _check_index(folder: Path) -> None:
             held |= dict.fromkeys(file.keys(), name)
     assert index["weight_map"] == held
     assert index["metadata"]["total_size"] == sum(len(data) for _, _, data in _stored(folder).values())
-
-
-@pytest.fixture
-def llama(tmp_path: Path) -> Path:
-    """Six layers in one file."""
-    small_llama(6).save_pretrained(tmp_path / "llama")
-    return tmp_path / "llama"
 
 
 @pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
@@ -103,15 +89,15 @@ def test_the_files_are_those_that_saving_the_view_gives(
     with without_layers(_loaded(tmp_path / "base"), (1, 4)) as view:
         view.save_pretrained(tmp_path / "view", max_shard_size=shard)
     assert _stored(out) == _stored(tmp_path / "view")
-    assert _json(out / "config.json") == _json(tmp_path / "view" / "config.json")
-    assert _json(out / "generation_config.json") == _json(tmp_path / "base" / "generation_config.json")
+    assert read_json(out / "config.json") == read_json(tmp_path / "view" / "config.json")
+    assert read_json(out / "generation_config.json") == read_json(tmp_path / "base" / "generation_config.json")
     _check_logits(tmp_path / "base", (1, 4), out)
     if shard == "1GB":
         assert not (out / INDEX).exists()
     else:
         _check_index(out)
         # Its metadata has the size in bytes and the number of parameters.
-        assert _json(out / INDEX)["metadata"] == _json(tmp_path / "view" / INDEX)["metadata"]
+        assert read_json(out / INDEX)["metadata"] == read_json(tmp_path / "view" / INDEX)["metadata"]
 
 
 def test_with_many_layers_layer_2_is_not_taken_for_layers_20_to_22(tmp_path: Path) -> None:
@@ -188,22 +174,11 @@ def test_a_layer_beyond_the_depth_stays_and_follows_the_kept_layers(llama: Path,
     _check_logits(llama, (1, 4), out)
 
 
-def _split(folder: Path, *layers: int) -> None:
-    """Put the tensors of these layers into a shard of their own, with an index of few fields, as old ones are."""
-    tensors = load_file(folder / "model.safetensors")
-    (folder / "model.safetensors").unlink()
-    begins = tuple(f"model.layers.{layer}." for layer in layers)
-    weight_map = {name: "a.safetensors" if name.startswith(begins) else "b.safetensors" for name in tensors}
-    for file in ("a.safetensors", "b.safetensors"):
-        save_file({name: tensor for name, tensor in tensors.items() if weight_map[name] == file}, folder / file)
-    (folder / INDEX).write_text(json.dumps({"metadata": {"made": "by hand"}, "weight_map": weight_map}))
-
-
 def test_a_shard_without_tensors_vanishes_and_a_last_one_becomes_the_single_file(llama: Path, tmp_path: Path) -> None:
-    _split(llama, 1, 2)
+    split(llama, 1, 2)
     both = _pruned(llama, (0, 1), tmp_path / "both")
     _check_index(both)
-    assert _json(both / INDEX)["metadata"].keys() == {"made", "total_size"}
+    assert read_json(both / INDEX)["metadata"].keys() == {"made", "total_size"}
     one = _pruned(llama, (2, 1), tmp_path / "one")
     assert {file.name for file in one.iterdir()} == {"config.json", "generation_config.json", "model.safetensors"}
     _check_logits(llama, (0, 1), both)
@@ -221,7 +196,7 @@ def test_a_single_file_of_another_name_becomes_the_usual_one(llama: Path, tmp_pa
 
 def test_beside_shards_the_single_file_counts_as_it_does_for_transformers(llama: Path, tmp_path: Path) -> None:
     whole = (llama / "model.safetensors").read_bytes()
-    _split(llama, 1, 2)
+    split(llama, 1, 2)
     (llama / "model.safetensors").write_bytes(whole)
     out = _pruned(llama, (3,), tmp_path / "out")
     assert not (out / INDEX).exists()
@@ -229,13 +204,13 @@ def test_beside_shards_the_single_file_counts_as_it_does_for_transformers(llama:
 
 
 def test_the_configuration_keeps_its_type_and_class_and_the_file_its_metadata(llama: Path, tmp_path: Path) -> None:
-    config = _json(llama / "config.json")
+    config = read_json(llama / "config.json")
     del config["dtype"]
     (llama / "config.json").write_text(json.dumps(config | {"torch_dtype": "float16", "architectures": ["Mine"]}))
     tensors = load_file(llama / "model.safetensors")
     save_file(tensors, llama / "model.safetensors", metadata={"format": "pt", "made by": "Zoë"})
     out = _pruned(llama, (3,), tmp_path / "out")
-    after = _json(out / "config.json")
+    after = read_json(out / "config.json")
     assert (after["dtype"], after["architectures"], after["num_hidden_layers"]) == ("float16", ["Mine"], 5)
     with safe_open(out / "model.safetensors", "pt") as file:
         assert file.metadata() == {"format": "pt", "made by": "Zoë"}
@@ -267,7 +242,7 @@ def test_a_file_that_shrinks_meanwhile_is_an_error(
     llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "out").mkdir()
-    monkeypatch.setattr("layerlimits.models.shards._check_space", lambda *_: _cut(llama))
+    monkeypatch.setattr("layerlimits.models.shards._check_space", lambda *_: cut_off(llama))
     with pytest.raises(UserError, match="ends 5 bytes early: it was changed meanwhile"):
         prune_files(llama, (3,), tmp_path / "out")
 
@@ -280,122 +255,3 @@ def test_the_data_begins_aligned_and_the_ticks_add_up_to_it(llama: Path, tmp_pat
     header = int.from_bytes(file[:8], "little")
     assert header % 8 == 0
     assert sum(ticks) == len(file) - 8 - header
-
-
-def _cut(folder: Path) -> None:
-    file = folder / "model.safetensors"
-    file.write_bytes(file.read_bytes()[:-5])
-
-
-def _junk(folder: Path) -> None:
-    (folder / "model.safetensors").write_bytes(b"PK\x03\x04" * 50)
-
-
-def _no_json(folder: Path) -> None:
-    (folder / "model.safetensors").write_bytes((4).to_bytes(8, "little") + b"{!!}")
-
-
-def _overlap(folder: Path) -> None:
-    """Two tensors on the same bytes, the file's length unchanged."""
-    file = folder / "model.safetensors"
-    data = file.read_bytes()
-    length = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + length])
-    entries = [entry for name, entry in header.items() if name != "__metadata__"]
-    first, second, *_ = sorted(entries, key=lambda entry: entry["data_offsets"])
-    second["data_offsets"][0] = first["data_offsets"][0]
-    text = json.dumps(header).encode()
-    file.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
-
-
-def _rewritten(folder: Path, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> None:
-    save_file(change(load_file(folder / "model.safetensors")), folder / "model.safetensors")
-
-
-def _layer_lost(folder: Path) -> None:
-    _rewritten(folder, lambda tensors: {k: v for k, v in tensors.items() if not k.startswith("model.layers.3.")})
-
-
-def _other_names(folder: Path) -> None:
-    _rewritten(folder, lambda tensors: {k.replace("model.layers", "blocks"): v for k, v in tensors.items()})
-
-
-def _two_stacks(folder: Path) -> None:
-    _rewritten(folder, lambda tensors: tensors | {k.removeprefix("model."): v.clone() for k, v in tensors.items()})
-
-
-def _twice(folder: Path) -> None:
-    (folder / "model.safetensors").rename(folder / "a.safetensors")
-    shutil.copyfile(folder / "a.safetensors", folder / "b.safetensors")
-
-
-def _stale_index(folder: Path) -> None:
-    _split(folder, 1)
-    index = _json(folder / INDEX)
-    index["weight_map"]["model.layers.0.gone.weight"] = "a.safetensors"
-    (folder / INDEX).write_text(json.dumps(index))
-
-
-def _broken_index(folder: Path) -> None:
-    (folder / INDEX).write_text('{"weight_map": ["a"]}')
-
-
-def _no_config(folder: Path) -> None:
-    (folder / "config.json").unlink()
-
-
-def _shape_that_cannot_be(folder: Path) -> None:
-    config = _json(folder / "config.json")
-    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": "six"}))
-
-
-@pytest.mark.parametrize(
-    ("spoil", "words"),
-    [
-        (_cut, "model.safetensors is truncated"),
-        (_junk, "model.safetensors is (not a safetensors file|truncated)"),
-        (_no_json, "model.safetensors is not a safetensors file"),
-        (_overlap, "model.safetensors is damaged: .* lies at bytes 0 to"),
-        (_layer_lost, r"LlamaForCausalLM.* looked for model.layers.0 to model.layers.5 .*, found .* without layer 3"),
-        (_other_names, r"LlamaForCausalLM.* looked for model.layers.0 to model.layers.5 or layers.0 to layers.5"),
-        (_two_stacks, r"the 6 layers are not in the weight files under one name"),
-        (_twice, "lies in a.safetensors and again in b.safetensors"),
-        (_stale_index, "lack 1 of the tensors in their index: model.layers.0.gone.weight"),
-        (_broken_index, "is no index of weight files"),
-        (_no_config, "has no config.json"),
-        (_shape_that_cannot_be, "config.json cannot be used"),
-    ],
-)
-def test_files_that_cannot_be_pruned_are_one_clear_error(
-    spoil: Callable[[Path], None], words: str, llama: Path, tmp_path: Path
-) -> None:
-    spoil(llama)
-    (tmp_path / "out").mkdir()
-    with pytest.raises(UserError, match=words):
-        prune_files(llama, (3,), tmp_path / "out")
-    assert not list((tmp_path / "out").iterdir())
-
-
-@pytest.mark.parametrize(
-    ("removed", "words"),
-    [((6,), "layer 6 does not exist"), ((1, 1), "more than once"), (range(6), "cannot remove 6 layers")],
-)
-def test_layers_that_cannot_be_removed(removed: tuple[int, ...], words: str, llama: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=words):
-        prune_files(llama, removed, tmp_path)
-
-
-def test_the_models_own_folder_is_never_written_to(llama: Path) -> None:
-    with pytest.raises(UserError, match="is the folder of the model itself"):
-        prune_files(llama, (3,), llama / ".." / llama.name)
-
-
-def test_a_full_disk_is_told_before_anything_is_written(
-    llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    usage = namedtuple("usage", "free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1000))
-    (tmp_path / "out").mkdir()
-    with pytest.raises(UserError, match=r"has 0\.0 GB free, and the pruned model takes 0\.0 GB"):
-        prune_files(llama, (3,), tmp_path / "out")
-    assert not list((tmp_path / "out").iterdir())

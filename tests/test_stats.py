@@ -157,7 +157,7 @@ def test_samples_that_only_repeat_the_item_add_nothing_and_independent_ones_all(
 def test_samples_are_items_by_answers() -> None:
     for values in ([], [1.0, 0.0], [[1.0], [1.0, 0.0]]):
         with pytest.raises(ValueError):
-            sampled_mean("rate", values)  # type: ignore[arg-type]
+            sampled_mean("rate", values)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_mcnemar_is_the_exact_two_sided_binomial_test() -> None:

@@ -71,7 +71,7 @@ def observe(model: PreTrainedModel, batch: Batch, places: Iterable[int]) -> dict
     if wanted[-1] < len(layers):
         handles.append(layers[wanted[-1]].register_forward_pre_hook(entering(wanted[-1]), with_kwargs=True))
     else:
-        leaving: Any = lambda _, __, output: keep(len(layers), Call(first(output)))  # noqa: E731
+        leaving: Any = lambda _, __, output: keep(len(layers), Call(first(output)))  # noqa: E731  # no def: with a type of its own
         handles.append(layers[-1].register_forward_hook(leaving))
     try:
         model(**batch.inputs)

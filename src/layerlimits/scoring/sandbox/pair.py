@@ -40,7 +40,7 @@ def ended_how(job: dict[str, str], kind: Kind, limits: Limits) -> str:
             started.append(test)
         # Each end is open in one process only, so that a death is noticed.
         _close(requests + replies)
-        requests, replies = (), ()  # type: ignore[assignment]
+        requests, replies = (), ()  # type: ignore[assignment]  # closed: no pair any more
         assert test.stdout is not None
         verdict = _read(test.stdout.fileno(), time.monotonic() + 2 * limits.seconds + 2)
         return _told(verdict, program, limits)

@@ -30,7 +30,7 @@ class FrameError(Exception):
 class Opaque:
     """Stands for a match object: true, and equal to nothing."""
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # how Python says: has no hash
 
     def __eq__(self, other: object) -> bool:
         return False
