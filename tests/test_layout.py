@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "diagnostics": BASIS,
     "methods": BASIS | {"models", "tasks", "evaluate", "calibration"},
     "replacements": BASIS | {"models", "calibration"},
-    "recovery": BASIS | {"models", "tasks", "evaluate", "store"},
+    "recovery": BASIS | {"models", "tasks", "evaluate", "prompts", "store"},
     "report": BASIS | {"findings", "answer", "store"},
     "reference": BASIS | {"world"},
     "store": BASIS,

@@ -1,62 +1,30 @@
 """Asking a model a task's items: batches fixed in advance, each committed whole, finished ones never repeated."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import Any
-
-from transformers import PreTrainedTokenizerBase
 
 from layerlimits.models.load import Loaded
 from layerlimits.models.remove import without_layers
 from layerlimits.plugins import find
+from layerlimits.prompts import Prompt, batches, check_chat, encode, room
 from layerlimits.store import Key, Store, response_key
-from layerlimits.types import Engine, ModelRef, Response, Sample, Task, Verdict, content_hash
-
-GREEDY = "greedy"
+from layerlimits.types import (
+    GREEDY,
+    Decoding,
+    Engine,
+    ModelRef,
+    Response,
+    Sample,
+    Task,
+    Verdict,
+    content_hash,
+)
 
 Progress = Callable[[int], None]
 
-
-@dataclass(frozen=True)
-class Prompt:
-    """A sample as the model reads it: token ids of the prompt and of each choice."""
-
-    sample: Sample
-    ids: list[int]
-    choices: list[list[int]]
-
-    @property
-    def hash(self) -> str:
-        """Identifies the exact tokens asked, template included."""
-        return content_hash([self.ids, self.choices])
-
-
-def encode(tokenizer: PreTrainedTokenizerBase, sample: Sample) -> Prompt:
-    """The sample through the model's own chat template; plain text where it has none."""
-    if tokenizer.chat_template:
-        encoded: Any = tokenizer.apply_chat_template(sample.messages, add_generation_prompt=True, return_dict=True)
-        ids, space = list(encoded["input_ids"]), ""
-    else:
-        ids, space = list(tokenizer(f"{sample.prompt}\n")["input_ids"]), " "
-    choices = [list(tokenizer(space + choice, add_special_tokens=False)["input_ids"]) for choice in sample.choices]
-    return Prompt(sample, ids, choices)
-
-
-def batches(prompts: Sequence[Prompt], size: int) -> Iterator[list[Prompt]]:
-    """Batches of prompts of similar length; a function of the prompts alone, so a resumed run forms the same ones."""
-    ordered = sorted(prompts, key=lambda prompt: (len(prompt.ids), prompt.sample.id))
-    for start in range(0, len(ordered), size):
-        yield ordered[start : start + size]
-
-
-def ask(engine: Engine, task: Task, batch: list[Prompt]) -> list[Response]:
-    """The engine's responses to one batch."""
-    ids = [prompt.ids for prompt in batch]
-    if task.kind == "choice":
-        return engine.choose(ids, [prompt.choices for prompt in batch])
-    return engine.generate(ids, task.max_new_tokens)
+# What stands for a response where the prompt leaves no room for one.
+_NOT_ASKED = Response("", (), "context")
 
 
 class Evaluator:
@@ -65,11 +33,29 @@ class Evaluator:
     Args:
         engine: name of the engine plug-in.
         batch_size: prompts a batch; part of what a run fixes, since rounding depends on it.
+        chat: whether prompts go through the model's chat template; None: where it has one.
+        decoding: how generated answers are drawn.
+        unsafe: run programs that a model wrote without a sandbox where none is possible.
+    Raises:
+        UserError: chat is asked for, and the model has no template.
     """
 
-    def __init__(self, loaded: Loaded, store: Store, engine: str = "transformers", batch_size: int = 64) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        store: Store,
+        engine: str = "transformers",
+        batch_size: int = 64,
+        *,
+        chat: bool | None = None,
+        decoding: Decoding = GREEDY,
+        unsafe: bool = False,
+    ) -> None:
+        check_chat(loaded.tokenizer, chat, loaded.ref.path)
         self.loaded, self.store, self.batch_size = loaded, store, batch_size
+        self.chat, self.decoding, self.unsafe = chat, decoding, unsafe
         self.engine: Engine = find("engines", engine)(loaded.model, loaded.tokenizer)
+        self.positions: int | None = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
         self.computed = 0
         self._prompts: dict[tuple[str, str], Prompt] = {}
         self._checked: set[tuple[int, ...]] = {()}
@@ -78,61 +64,135 @@ class Evaluator:
         """The sample as this model reads it."""
         key = (task.name, sample.id)
         if key not in self._prompts:
-            self._prompts[key] = encode(self.loaded.tokenizer, sample)
+            self._prompts[key] = encode(self.loaded.tokenizer, sample, self.chat)
         return self._prompts[key]
 
-    def keys(self, ref: ModelRef, task: Task, samples: Sequence[Sample]) -> list[Key]:
+    def draws(self, task: Task) -> int:
+        """How many responses every item gets: choices by likelihood and greedy answers have but one."""
+        return 1 if task.kind == "choice" or not self.decoding.temperature else self.decoding.samples
+
+    def keys(self, ref: ModelRef, task: Task, samples: Sequence[Sample], draw: int = 0) -> list[Key]:
         """The store's key of each sample's response."""
-        return [response_key(ref, task, sample, self.prompt(task, sample).hash, GREEDY) for sample in samples]
+        decoding = (GREEDY if task.kind == "choice" else self.decoding).name(draw)
+        return [response_key(ref, task, sample, self.prompt(task, sample).hash, decoding) for sample in samples]
 
     def verdicts(
-        self, removed: Sequence[int], task: Task, samples: Sequence[Sample], tick: Progress | None = None
+        self,
+        removed: Sequence[int],
+        task: Task,
+        samples: Sequence[Sample],
+        tick: Progress | None = None,
+        draws: int | None = None,
     ) -> list[Verdict]:
         """Verdicts in the order of `samples`, of the model without these layers; asks only what is not stored.
 
+        Where several responses of each are drawn, all first ones come first, then all second ones.
+
         Args:
             tick: called with the number of responses newly there, for a progress bar.
+            draws: responses of each sample; `self.draws` if None.
         Raises:
-            UserError: removing the layers changes nothing (the canary), or a prompt is too long for the model.
+            UserError: removing the layers changes nothing (the canary), or a program cannot be judged safely here.
         """
         ref = self.loaded.ref.without(tuple(removed))
-        keys = dict(zip((sample.id for sample in samples), self.keys(ref, task, samples), strict=True))
+        found: list[Verdict] = []
+        for draw in range(self.draws(task) if draws is None else draws):
+            found += self._drawn(ref, task, samples, draw, tick)
+        return found
+
+    def _drawn(
+        self, ref: ModelRef, task: Task, samples: Sequence[Sample], draw: int, tick: Progress | None
+    ) -> list[Verdict]:
+        keys = dict(zip((sample.id for sample in samples), self.keys(ref, task, samples, draw), strict=True))
         prompts = [self.prompt(task, sample) for sample in samples]
+        wanted = self._wanted(task)
         missing = [
-            batch
-            for batch in batches(prompts, self.batch_size)
-            if any(self.store.verdict(keys[prompt.sample.id]) is None for prompt in batch)
+            (tokens, batch)
+            for tokens, batch in batches(prompts, self.batch_size, wanted, self.positions)
+            if any(self.store.verdict(keys[prompt.sample.id], task.scorer) is None for prompt in batch)
         ]
-        if missing:
-            self._register(ref, task, samples)
+        outside = [prompt for prompt in prompts if room(prompt, wanted, self.positions) is None]
+        if missing or outside:
+            self._register(ref, task, samples, prompts)
+            self._refuse(task, outside, keys)
         with without_layers(self.loaded.model, ref.removed) if missing else nullcontext():
-            for batch in missing:
-                self._commit(task, batch, keys)
+            for tokens, batch in missing:
+                self._commit(task, batch, keys, tokens, draw)
                 if tick:
                     tick(len(batch))
-        found = [self.store.verdict(keys[sample.id]) for sample in samples]
+        found = [self.store.verdict(keys[sample.id], task.scorer) for sample in samples]
         assert all(found)
         return [verdict for verdict in found if verdict]
 
-    def _register(self, ref: ModelRef, task: Task, samples: Sequence[Sample]) -> None:
+    def _wanted(self, task: Task) -> int:
+        """The tokens an answer may take."""
+        if task.kind == "choice":
+            return 0
+        # One token is one token, whatever is set for answers.
+        fixed = task.asked == "one_token" or self.decoding.max_new_tokens is None
+        return task.max_new_tokens if fixed else self.decoding.max_new_tokens or 0
+
+    def _register(self, ref: ModelRef, task: Task, samples: Sequence[Sample], prompts: Sequence[Prompt]) -> None:
         if ref.removed not in self._checked:
             self.loaded.check_canary(ref.removed)
             self._checked.add(ref.removed)
         self.store.add_model(ref, {"layers": self.loaded.depth})
         self.store.add_samples(task, samples)
+        about = {"protocol": task.asked, "shots": task.shots}
+        self.store.add_prompts(
+            {prompt.hash: {"text": prompt.text, "template": prompt.template, **about} for prompt in prompts}
+        )
 
-    def _commit(self, task: Task, batch: list[Prompt], keys: dict[str, Key]) -> None:
+    def _refuse(self, task: Task, outside: Sequence[Prompt], keys: dict[str, Key]) -> None:
+        """Keep that a prompt does not fit, as an error of its item: it is never cut."""
+        fresh = []
+        for prompt in outside:
+            key = keys[prompt.sample.id]
+            if self.store.verdict(key, task.scorer) is None:
+                why = f"context too long: {prompt.tokens} tokens, and the model has {self.positions} positions"
+                fresh.append((key, _NOT_ASKED, Verdict("error", 0.0, why=why)))
+        self.store.add(fresh, task.scorer)
+
+    def _commit(self, task: Task, batch: list[Prompt], keys: dict[str, Key], tokens: int, draw: int) -> None:
         """Ask the whole batch, even where part of it is stored (from a run with other limits): rounding depends on
-        the batch. Only what is missing is written.
+        the batch. Only what is missing is written; what an older scorer judged is judged again.
         """
-        began = time.perf_counter()
-        responses = ask(self.engine, task, batch)
-        spent = time.perf_counter() - began
-        self.computed += len(batch)
-        fresh = [
-            (keys[prompt.sample.id], response, task.score(prompt.sample, response))
-            for prompt, response in zip(batch, responses, strict=True)
-            if self.store.verdict(keys[prompt.sample.id]) is None
+        stored = {prompt.sample.id: self.store.response(keys[prompt.sample.id]) for prompt in batch}
+        if not all(stored.values()):
+            began = time.perf_counter()
+            responses = self._ask(task, batch, tokens, draw)
+            spent = time.perf_counter() - began
+            self.computed += len(batch)
+            self.store.add_time(task.name, spent, len(batch), sum(len(response.tokens) for response in responses))
+            stored = {
+                prompt.sample.id: stored[prompt.sample.id] or response
+                for prompt, response in zip(batch, responses, strict=True)
+            }
+        open_ones = [
+            (prompt, response)
+            for prompt in batch
+            if (response := stored[prompt.sample.id])
+            and self.store.verdict(keys[prompt.sample.id], task.scorer) is None
         ]
-        self.store.add(fresh)
-        self.store.add_time(task.name, spent, len(batch), sum(len(response.tokens) for response in responses))
+        verdicts = judged(task, [(prompt.sample, response) for prompt, response in open_ones], self.unsafe)
+        fresh = [
+            (keys[prompt.sample.id], response, verdict)
+            for (prompt, response), verdict in zip(open_ones, verdicts, strict=True)
+        ]
+        self.store.add(fresh, task.scorer)
+
+    def _ask(self, task: Task, batch: list[Prompt], tokens: int, draw: int) -> list[Response]:
+        """The engine's responses to one batch. What is drawn depends on the batch and the draw, not on the model."""
+        if task.kind == "choice":
+            sums = iter(self.engine.loglikelihoods([row for prompt in batch for row in prompt.rows]))
+            return [Response("", (), "likelihood", tuple(next(sums)[0] for _ in prompt.rows)) for prompt in batch]
+        drawn = [self.decoding.seed, draw, [prompt.hash for prompt in batch]]
+        seed = int(content_hash(drawn, 15), 16)
+        return self.engine.generate([prompt.ids for prompt in batch], tokens, self.decoding, seed)
+
+
+def judged(task: Task, answered: Sequence[tuple[Sample, Response]], unsafe: bool = False) -> list[Verdict]:
+    """The verdicts on responses, all at once where the task judges so."""
+    if task.score_all:
+        return task.score_all([sample for sample, _ in answered], [response for _, response in answered], unsafe)
+    return [task.score(sample, response) for sample, response in answered]

@@ -12,11 +12,12 @@ from layerlimits import __version__
 from layerlimits.calibration import Calibration, calibration
 from layerlimits.config import StudyConfig
 from layerlimits.errors import UserError
-from layerlimits.evaluate import Evaluator, encode
+from layerlimits.evaluate import Evaluator
 from layerlimits.models.load import Loaded, load, parameter_count, weight_bytes
 from layerlimits.paths import check_writable
 from layerlimits.plan import Cost, Shape
 from layerlimits.progress import Bar
+from layerlimits.prompts import encode
 from layerlimits.store import Store
 from layerlimits.tasks import choose
 from layerlimits.types import Sample, Task, Verdict, content_hash

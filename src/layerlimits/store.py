@@ -5,13 +5,13 @@ SQLite in WAL mode: a batch of responses is one transaction, so after `kill -9` 
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from layerlimits.errors import UserError
-from layerlimits.types import FinishReason, ModelRef, Response, Sample, Task, Verdict
+from layerlimits.types import FinishReason, ModelRef, Outcome, Response, Sample, Task, Verdict
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS samples (task TEXT, version INTEGER, id TEXT, content TEXT,
@@ -20,17 +20,23 @@ CREATE TABLE IF NOT EXISTS responses (model TEXT, task TEXT, version INTEGER, sa
     decoding TEXT, text TEXT, tokens TEXT, finish TEXT, logprobs TEXT,
     PRIMARY KEY (model, task, version, sample, prompt, decoding));
 CREATE TABLE IF NOT EXISTS verdicts (model TEXT, task TEXT, version INTEGER, sample TEXT, prompt TEXT,
-    decoding TEXT, outcome TEXT, value REAL, answer TEXT, why TEXT,
+    decoding TEXT, outcome TEXT, value REAL, answer TEXT, why TEXT, strict REAL, measures TEXT, scorer INTEGER,
     PRIMARY KEY (model, task, version, sample, prompt, decoding));
+CREATE TABLE IF NOT EXISTS prompts (hash TEXT PRIMARY KEY, content TEXT);
 CREATE TABLE IF NOT EXISTS models (fingerprint TEXT PRIMARY KEY, content TEXT);
 CREATE TABLE IF NOT EXISTS artifacts (name TEXT PRIMARY KEY, content TEXT);
 CREATE TABLE IF NOT EXISTS times (task TEXT, seconds REAL, items INTEGER, tokens INTEGER);
 """
 
-# Log-probabilities are kept to a thousandth of a nat: finer differences are rounding, and would show in an export.
-LOGPROB_DIGITS = 3
+# Counted up with the tables: an older run folder is refused, not misread.
+_VERSION = 2
+
+# Of a nat. Finer differences are rounding, and would show in an export.
+LOGPROB_DIGITS = 5
 
 Key = tuple[str, str, int, str, str, str]
+
+_VERDICT = "v.outcome, v.value, v.answer, v.why, v.strict, v.measures"
 
 
 def response_key(model: ModelRef, task: Task, sample: Sample, prompt: str, decoding: str) -> Key:
@@ -47,9 +53,20 @@ class Store:
         try:
             self._db = sqlite3.connect(folder / "run.sqlite", timeout=30)
             self._db.execute("PRAGMA journal_mode=WAL")
+            self._check_version()
             self._db.executescript(_SCHEMA)
         except sqlite3.DatabaseError as error:
             raise UserError(f"{folder}/run.sqlite cannot be opened: {error}", "choose another run folder") from None
+
+    def _check_version(self) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if tables and version != _VERSION:
+            raise UserError(
+                f"{self.folder} is a run folder of another version of layerlimits ({version}, not {_VERSION})",
+                "choose another run folder, or read this one with the version that made it",
+            )
+        self._db.execute(f"PRAGMA user_version={_VERSION}")
 
     def close(self) -> None:
         """Close the database; the write-ahead log is folded in."""
@@ -73,21 +90,35 @@ class Store:
         with self._db:
             self._db.executemany("INSERT OR IGNORE INTO samples VALUES (?, ?, ?, ?)", rows)
 
-    def add(self, answered: Iterable[tuple[Key, Response, Verdict]]) -> None:
-        """Write a batch of responses with their verdicts in one transaction."""
+    def add_prompts(self, prompts: Mapping[str, dict[str, Any]]) -> None:
+        """Remember what was asked, by the hash that responses name: text, template's hash, protocol, shots."""
+        rows = [(name, json.dumps(content, ensure_ascii=False)) for name, content in prompts.items()]
+        with self._db:
+            self._db.executemany("INSERT OR IGNORE INTO prompts VALUES (?, ?)", rows)
+
+    def prompt(self, name: str) -> dict[str, Any] | None:
+        """What was asked under a prompt's hash."""
+        row = self._db.execute("SELECT content FROM prompts WHERE hash=?", (name,)).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def add(self, answered: Iterable[tuple[Key, Response, Verdict]], scorer: int = 1) -> None:
+        """Write a batch of responses with their verdicts in one transaction; a stored response stays as it is, an
+        older scorer's verdict is replaced.
+        """
         with self._db:
             for key, response, verdict in answered:
                 logprobs = json.dumps([round(value, LOGPROB_DIGITS) for value in response.logprobs])
                 row = (*key, response.text, json.dumps(response.tokens), response.finish, logprobs)
-                self._db.execute(f"INSERT INTO responses VALUES ({_marks(10)})", row)
-                judged = (*key, verdict.outcome, verdict.value, verdict.answer, verdict.why)
-                self._db.execute(f"INSERT INTO verdicts VALUES ({_marks(10)})", judged)
+                self._db.execute(f"INSERT OR IGNORE INTO responses VALUES ({_marks(10)})", row)
+                found = (verdict.outcome, verdict.value, verdict.answer, verdict.why, verdict.strict)
+                judged = (*key, *found, json.dumps(dict(verdict.measures)), scorer)
+                self._db.execute(f"INSERT OR REPLACE INTO verdicts VALUES ({_marks(13)})", judged)
 
-    def verdict(self, key: Key) -> Verdict | None:
-        """The verdict on a stored response, None where there is none yet."""
-        where = "model=? AND task=? AND version=? AND sample=? AND prompt=? AND decoding=?"
-        row = self._db.execute(f"SELECT outcome, value, answer, why FROM verdicts WHERE {where}", key).fetchone()
-        return Verdict(*row) if row else None
+    def verdict(self, key: Key, scorer: int = 1) -> Verdict | None:
+        """The verdict of this scorer on a stored response, None where there is none yet."""
+        where = "model=? AND task=? AND version=? AND sample=? AND prompt=? AND decoding=? AND scorer=?"
+        row = self._db.execute(f"SELECT {_VERDICT} FROM verdicts v WHERE {where}", (*key, scorer)).fetchone()
+        return _verdict(*row) if row else None
 
     def response(self, key: Key) -> Response | None:
         """A stored response."""
@@ -113,7 +144,7 @@ class Store:
     def export(self) -> Iterator[dict[str, Any]]:
         """Every response with its verdict, ordered by key: equal for two runs that gave the same results."""
         query = (
-            "SELECT r.*, v.outcome, v.value, v.answer, v.why FROM responses r JOIN verdicts v "
+            f"SELECT r.*, {_VERDICT} FROM responses r JOIN verdicts v "
             "USING (model, task, version, sample, prompt, decoding) ORDER BY 1, 2, 3, 4, 5, 6"
         )
         with closing(self._db.execute(query)) as rows:
@@ -121,15 +152,15 @@ class Store:
             for row in rows:
                 yield dict(zip(names, row, strict=True))
 
-    def answers(self, model: str, task: str, version: int) -> dict[str, tuple[Response, Verdict]]:
+    def answers(self, model: str, task: str, version: int, decoding: str) -> dict[str, tuple[Response, Verdict]]:
         """What a model (by fingerprint) answered to a task, with the verdicts, by sample id."""
         query = (
-            "SELECT r.sample, r.text, r.tokens, r.finish, r.logprobs, v.outcome, v.value, v.answer, v.why "
+            f"SELECT r.sample, r.text, r.tokens, r.finish, r.logprobs, {_VERDICT} "
             "FROM responses r JOIN verdicts v USING (model, task, version, sample, prompt, decoding) "
-            "WHERE model=? AND task=? AND version=?"
+            "WHERE model=? AND task=? AND version=? AND decoding=?"
         )
-        rows = self._db.execute(query, (model, task, version))
-        return {row[0]: (_response(*row[1:5]), Verdict(*row[5:])) for row in rows}
+        rows = self._db.execute(query, (model, task, version, decoding))
+        return {row[0]: (_response(*row[1:5]), _verdict(*row[5:])) for row in rows}
 
     def samples(self, task: str) -> dict[str, dict[str, Any]]:
         """The stored items of a task by id."""
@@ -141,14 +172,17 @@ class Store:
         return {name: json.loads(content) for name, content in self._db.execute("SELECT * FROM models")}
 
 
+def _verdict(outcome: Outcome, value: float, answer: str, why: str, strict: float | None, measures: str) -> Verdict:
+    return Verdict(outcome, value, answer, why, strict, json.loads(measures))
+
+
 def _response(text: str, tokens: str, finish: FinishReason, logprobs: str) -> Response:
     return Response(text, tuple(json.loads(tokens)), finish, tuple(json.loads(logprobs)))
 
 
 def _sample_json(sample: Sample) -> str:
-    return json.dumps(
-        {"prompt": sample.prompt, "target": sample.target, "choices": sample.choices, "split": sample.split}
-    )
+    content = {"prompt": sample.prompt, "target": sample.target, "choices": sample.choices, "split": sample.split}
+    return json.dumps(content | ({"set": sample.meta["set"]} if "set" in sample.meta else {}))
 
 
 def _marks(count: int) -> str:

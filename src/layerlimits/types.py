@@ -1,16 +1,19 @@
 """The nouns of the project: small frozen records that every other module passes around."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
+from typing import Protocol as Interface
 
 Split = Literal["train", "select", "calibrate", "evaluate"]
 Kind = Literal["generation", "choice"]
 Outcome = Literal["correct", "wrong", "no_answer", "truncated", "error"]
-FinishReason = Literal["stop", "length", "likelihood"]
+FinishReason = Literal["stop", "length", "likelihood", "context"]
+Protocol = Literal["likelihood", "one_token", "free"]
+Continuation = tuple[list[int], list[int]]
 
 
 def content_hash(value: Any, length: int = 16) -> str:
@@ -45,23 +48,41 @@ class ModelRef:
 
 @dataclass(frozen=True)
 class Sample:
-    """One item of a task. `id` hashes the content, so the same item is known wherever it turns up."""
+    """One item of a task. `id` hashes the content, so the same item is known wherever it turns up.
+
+    Args:
+        prompt: the question, as a user would put it.
+        target: the right answer, as the scorer reads it.
+        split: what the item may be used for.
+        choices: the options of a choice task.
+        meta: what a scorer or a report wants to know beside; `set` names the part of the benchmark it belongs to.
+        shown: the answer as an example shows it to a model; the target if empty.
+        shots: examples asked before it, as (prompt, answer).
+        pairs: (context, continuation) of each choice where the benchmark says how its likelihood is asked; a context is
+            a text, or chat messages for the model's template.
+        origin: id of the item that this one asks in another way.
+    """
 
     prompt: str
     target: str
     split: Split
     choices: tuple[str, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
+    shown: str = ""
+    shots: tuple[tuple[str, str], ...] = ()
+    pairs: tuple[tuple[str | list[dict[str, str]], str], ...] = ()
+    origin: str = ""
 
     @property
     def id(self) -> str:
         """Content hash of the question with its options: what must not appear in two splits."""
-        return content_hash([self.prompt, sorted(self.choices)])
+        return self.origin or content_hash([self.prompt, sorted(self.choices)])
 
     @property
     def messages(self) -> list[dict[str, str]]:
-        """The prompt as a chat."""
-        return [{"role": "user", "content": self.prompt}]
+        """The examples and the prompt as a chat."""
+        turns = [turn for question, answer in self.shots for turn in (("user", question), ("assistant", answer))]
+        return [{"role": role, "content": text} for role, text in (*turns, ("user", self.prompt))]
 
 
 @dataclass(frozen=True)
@@ -79,7 +100,11 @@ class Text:
 
 @dataclass(frozen=True)
 class Response:
-    """What a model answered, kept as it was. `logprobs` holds one sum a choice, in nats, where asked."""
+    """What a model answered, kept as it was. `logprobs` holds one sum a choice, in nats, where asked.
+
+    `finish` tells why it ended: "stop" by itself, "length" at the limit of tokens, "likelihood" where choices were
+    weighed, "context" where the prompt leaves no room for an answer, so that nothing was asked.
+    """
 
     text: str
     tokens: tuple[int, ...]
@@ -92,6 +117,7 @@ class Verdict:
     """What a scorer made of a response: `value` is in 0..1, `answer` what it extracted, `why` in a few words.
 
     `strict` is the value where only an answer in the form asked for counts; None where a task has only one way.
+    `measures` holds further values in 0..1 by name, such as acc_norm.
     """
 
     outcome: Outcome
@@ -99,6 +125,33 @@ class Verdict:
     answer: str = ""
     why: str = ""
     strict: float | None = None
+    measures: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How responses are drawn: greedily at temperature 0, else `samples` seeded draws of each.
+
+    `top_k` 0 and `top_p` 1 leave the distribution whole. `max_new_tokens` stands instead of the task's, if not None.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int = 0
+    samples: int = 1
+    max_new_tokens: int | None = None
+
+    def name(self, draw: int) -> str:
+        """What a response's key says of its decoding."""
+        most = "" if self.max_new_tokens is None else f" max={self.max_new_tokens}"
+        if not self.temperature:
+            return f"greedy{most}"
+        told = f"t={self.temperature:g} p={self.top_p:g} k={self.top_k} seed={self.seed}"
+        return f"{told}{most} #{draw}"
+
+
+GREEDY = Decoding()
 
 
 @dataclass(frozen=True)
@@ -107,7 +160,7 @@ class Task:
 
     Args:
         name: the file's name.
-        version: counted up whenever prompts or scoring change what a score means.
+        version: counted up whenever prompts change, or what a score means: all is asked anew.
         kind: generation, or choice among `Sample.choices` by likelihood.
         samples: (split, limit, data folder or None) -> at most `limit` samples, always the same ones first.
         score: the verdict on a response.
@@ -115,6 +168,13 @@ class Task:
         chance: expected score of guessing, for chance-corrected retention.
         metric: what the mean of `Verdict.value` is called.
         summary: one line for people.
+        scorer: counted up whenever scoring is mended: kept responses are scored again.
+        score_all: (samples, responses, unsafe) -> verdicts, where many are judged quicker together than one by one.
+            Only tasks that run programs written by a model have it; `unsafe` lets these run without a sandbox.
+        protocol: how the items are asked; see `tasks/_protocols.py`.
+        shots: examples asked before each item.
+        letters: whether other protocols list the choices with letters; else the question alone is asked.
+        numeric: the target is a number, so that choices can be made for it.
     """
 
     name: str
@@ -126,6 +186,17 @@ class Task:
     chance: float = 0.0
     metric: str = "accuracy"
     summary: str = ""
+    scorer: int = 1
+    score_all: Callable[[Sequence[Sample], Sequence[Response], bool], list[Verdict]] | None = None
+    protocol: Protocol | None = None
+    shots: int = 0
+    letters: bool = True
+    numeric: bool = False
+
+    @property
+    def asked(self) -> Protocol:
+        """The protocol in force: the one given, else by likelihood for choice and free for generation."""
+        return self.protocol or ("likelihood" if self.kind == "choice" else "free")
 
 
 @dataclass(frozen=True)
@@ -192,11 +263,15 @@ class Finding:
         return {key: value for key, value in asdict(self).items() if key != "ids"}
 
 
-class Engine(Protocol):
-    """Answers samples with one model."""
+class Engine(Interface):
+    """Answers prompts, given as token ids, with one model."""
 
-    def generate(self, prompts: list[list[int]], max_new_tokens: int) -> list[Response]:
-        """One greedy response a prompt of token ids; the prompts form one batch."""
+    def generate(
+        self, prompts: list[list[int]], max_new_tokens: int, decoding: Decoding = GREEDY, seed: int = 0
+    ) -> list[Response]:
+        """One response a prompt; the prompts form one batch. `seed` alone decides what is drawn from them."""
 
-    def choose(self, prompts: list[list[int]], choices: list[list[list[int]]]) -> list[Response]:
-        """The log-probability of every choice after its prompt, in nats."""
+    def loglikelihoods(self, rows: Sequence[Continuation]) -> list[tuple[float, bool]]:
+        """Of each (context, continuation): log-probability of the continuation in nats, and whether greedy decoding
+        would write it.
+        """

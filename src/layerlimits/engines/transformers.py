@@ -1,13 +1,13 @@
-"""Greedy generation and log-likelihoods with transformers itself, one batch at a time."""
+"""Generation and log-likelihoods with transformers itself, one batch at a time."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from layerlimits.errors import UserError
-from layerlimits.types import Response
+from layerlimits.types import GREEDY, Continuation, Decoding, Response
 
 
 class transformers:  # noqa: N801  # a plug-in is named like its file
@@ -22,33 +22,34 @@ class transformers:  # noqa: N801  # a plug-in is named like its file
             ends = tokenizer.eos_token_id
         self._ends = [ends] if isinstance(ends, int) else list(ends or [])
 
-    def _check_length(self, longest: int) -> None:
-        most = getattr(self._model.config, "max_position_embeddings", None)
-        if most is not None and longest > most:
-            raise UserError(
-                f"a prompt with its answer takes {longest} tokens, and the model has {most} positions",
-                "leave this task out, or use a model with a longer context",
-            )
-
     @torch.no_grad()
-    def generate(self, prompts: list[list[int]], max_new_tokens: int) -> list[Response]:
-        """One greedy response a prompt; the end token is not part of `tokens`.
-
-        Raises:
-            UserError: a prompt and `max_new_tokens` exceed the model's positions.
-        """
+    def generate(
+        self, prompts: list[list[int]], max_new_tokens: int, decoding: Decoding = GREEDY, seed: int = 0
+    ) -> list[Response]:
+        """One response a prompt; the end token is not part of `tokens`. Drawing leaves torch's own state alone."""
         longest = max(map(len, prompts))
-        self._check_length(longest + max_new_tokens)
         ids, mask = self._pad_left(prompts, longest)
-        settings = GenerationConfig(
-            do_sample=False,
+        settings = self._settings(max_new_tokens, decoding)
+        devices = [self._model.device] if self._model.device.type == "cuda" else []
+        with torch.random.fork_rng(devices, enabled=decoding.temperature > 0):
+            if decoding.temperature:
+                torch.manual_seed(seed)
+            written = self._model.generate(ids, attention_mask=mask, generation_config=settings)
+        return [self._cut(row[longest:].tolist()) for row in written]
+
+    def _settings(self, max_new_tokens: int, decoding: Decoding) -> GenerationConfig:
+        drawn: dict[str, Any] = {"do_sample": False}
+        if decoding.temperature:
+            drawn = {"do_sample": True, "temperature": decoding.temperature, "top_p": decoding.top_p}
+            # The default of transformers is 50.
+            drawn["top_k"] = decoding.top_k
+        return GenerationConfig(
+            **drawn,
             max_new_tokens=max_new_tokens,
             pad_token_id=self._pad,
             eos_token_id=self._ends or None,
             bos_token_id=self._tokenizer.bos_token_id,
         )
-        written = self._model.generate(ids, attention_mask=mask, generation_config=settings)
-        return [self._cut(row[longest:].tolist()) for row in written]
 
     def _pad_left(self, prompts: list[list[int]], width: int) -> tuple[Tensor, Tensor]:
         """Ids and mask, (N, T) both."""
@@ -67,28 +68,25 @@ class transformers:  # noqa: N801  # a plug-in is named like its file
         return Response(str(text), tuple(tokens), "stop" if stopped else "length")
 
     @torch.no_grad()
-    def choose(self, prompts: list[list[int]], choices: list[list[list[int]]]) -> list[Response]:
-        """Sum of the log-probabilities of each choice's tokens after its prompt, in nats.
-
-        Raises:
-            UserError: a prompt and its longest choice exceed the model's positions.
+    def loglikelihoods(self, rows: Sequence[Continuation]) -> list[tuple[float, bool]]:
+        """Of each (context, continuation): sum of the log-probabilities of the continuation's tokens, in nats, and
+        whether each of them is the likeliest.
         """
-        rows = [prompt + choice for prompt, options in zip(prompts, choices, strict=True) for choice in options]
-        spans = [
-            (len(prompt), len(prompt) + len(choice))
-            for prompt, options in zip(prompts, choices, strict=True)
-            for choice in options
-        ]
-        longest = max(map(len, rows))
-        self._check_length(longest)
-        ids = torch.tensor([row + [self._pad] * (longest - len(row)) for row in rows], device=self._model.device)
+        # The last token predicts nothing that is asked for.
+        texts = [(context + continuation)[:-1] for context, continuation in rows]
+        longest = max(map(len, texts))
+        ids = torch.tensor([text + [self._pad] * (longest - len(text)) for text in texts], device=self._model.device)
         # Right padding and causal attention: no real token sees a pad, so no mask is needed.
         logits = self._model(input_ids=ids, use_cache=False).logits
-        sums = iter([self._sum(logits[row], ids[row], start, end) for row, (start, end) in enumerate(spans)])
-        return [Response("", (), "likelihood", tuple(next(sums) for _ in options)) for options in choices]
+        return [
+            self._sum(logits[at, len(context) - 1 :][: len(continuation)], continuation)
+            for at, (context, continuation) in enumerate(rows)
+        ]
 
     @staticmethod
-    def _sum(logits: Tensor, ids: Tensor, start: int, end: int) -> float:
-        """Log-probability of tokens start..end-1 of a row: logits (T, V), ids (T,)."""
-        logprobs = logits[start - 1 : end - 1].float().log_softmax(-1)
-        return float(logprobs.gather(1, ids[start:end, None]).sum())
+    def _sum(logits: Tensor, continuation: list[int]) -> tuple[float, bool]:
+        """For logits (T, V) that predict the T tokens of a continuation."""
+        logprobs = logits.float().log_softmax(-1)
+        wanted = torch.tensor(continuation, device=logits.device)
+        greedy = bool((logprobs.argmax(-1) == wanted).all())
+        return float(logprobs.gather(1, wanted[:, None]).sum()), greedy

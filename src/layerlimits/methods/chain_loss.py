@@ -43,7 +43,7 @@ def _worked_answers(context: Context) -> tuple[list[Text], list[str]]:
     total = sum(len(samples) for _, samples in asked)
     texts, used = [], []
     for task, samples in asked:
-        verdicts = evaluator.verdicts((), task, samples, lambda done: context.tick(done / total / 2))
+        verdicts = evaluator.verdicts((), task, samples, lambda done: context.tick(done / total / 2), draws=1)
         keys = evaluator.keys(evaluator.loaded.ref, task, samples)
         for sample, key, verdict in zip(samples, keys, verdicts, strict=True):
             used.append(sample.id)

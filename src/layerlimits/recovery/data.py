@@ -84,7 +84,7 @@ def answer(
         UserError: not one answer was finished; or a prompt too long for the model.
     """
     task = self_generated(max_new_tokens)
-    verdicts = evaluator.verdicts((), task, samples, tick)
+    verdicts = evaluator.verdicts((), task, samples, tick, draws=1)
     examples = []
     keys = evaluator.keys(evaluator.loaded.ref.without(()), task, samples)
     for sample, key, verdict in zip(samples, keys, verdicts, strict=True):
