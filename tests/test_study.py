@@ -148,7 +148,7 @@ def test_report_reads_only_the_run_folder(run: Path, tmp_path: Path, says: Calla
 
 def _classes(kept: dict[tuple[str, int], float]) -> list[dict[str, Any]]:
     return [
-        {"kind": "generation", "method": method, "layers": layers, "retention": {"estimate": share}, "corrected": None}
+        {"kind": "generation", "method": method, "layers": layers, "retention": {"estimate": share}, "chance": 0.0}
         for (method, layers), share in kept.items()
     ]
 
@@ -162,7 +162,8 @@ def test_the_limit_is_the_last_count_before_the_first_that_loses_too_much() -> N
 
 def test_the_answer_is_a_paragraph_with_the_numbers(results: dict[str, Any]) -> None:
     told = answer(results)
-    assert "of 6 layers removed" in told
+    # An untaught model is at chance in choice, and right nowhere else.
+    assert "not above chance" in told
     assert re.search(r"What breaks first is \w+|Nothing has broken yet", told)
     assert "\n" not in told
 
@@ -186,15 +187,20 @@ def test_what_came_back_is_told_of_classes_that_lost_something() -> None:
 
 
 def test_the_limit_is_told_with_its_figure() -> None:
-    row = {"kind": "generation", "method": "a", "layers": 2, "corrected": None}
+    row = {"kind": "generation", "method": "a", "layers": 2, "chance": 0.0}
     row |= {"retention": {"estimate": 0.94, "low": 0.91, "high": 0.96, "n": 80}}
     told = answer(_pruned() | {"classes": [row]})
-    assert told == "m keeps 90% of generation with up to 2 of 8 layers removed: 94% (91% to 96%, n = 80) by a."
+    kept = "m keeps 90% of generation with up to 2 of 8 layers removed: 94% (91% to 96%, n = 80) by a."
+    assert told == kept
+    # Where guessing is as good, retention of the raw score is no measure of what is kept.
+    guessed = row | {"kind": "choice", "chance": 0.25, "corrected": None}
+    told = answer(_pruned() | {"classes": [row, guessed]})
+    assert told == f"{kept} In choice the unpruned model is not above chance, so nothing can be said of what is kept there."
 
 
 def _pruned(*rows: tuple[str, int, str, float, float]) -> dict[str, Any]:
     pruned = [
-        {"method": method, "layers": layers, "task": task, "corrected": None}
+        {"method": method, "layers": layers, "task": task, "chance": 0.0}
         | {"retention": {"estimate": share, "low": share - 0.1, "high": high, "n": 50}}
         for method, layers, task, share, high in rows
     ]

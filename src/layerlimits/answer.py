@@ -16,8 +16,8 @@ def answer(results: dict[str, Any]) -> str:
 
 
 def _kept(row: dict[str, Any]) -> dict[str, Any] | None:
-    """What counts as kept: chance-corrected retention where there is one."""
-    found: dict[str, Any] | None = row["corrected"] or row["retention"]
+    """What counts as kept: retention above chance where something can be guessed; None where nothing can be kept."""
+    found: dict[str, Any] | None = row["corrected"] if row["chance"] else row["retention"]
     return found
 
 
@@ -56,7 +56,18 @@ def _limits(results: dict[str, Any], name: str, depth: int) -> str:
         else:
             fewest = min(row["layers"] for row in results["classes"] if row["kind"] == kind)
             parts.append(f"less than {_KEPT:.0%} of {words} with {fewest} of {depth} layers removed, by any method")
-    return f"{name} keeps " + ", and ".join(parts) + "." if parts else ""
+    said = [f"{name} keeps " + ", and ".join(parts) + "."] if parts else []
+    return " ".join(said + [_at_chance(kind) for kind in _CLASS_WORDS if _unmeasurable(results, kind)])
+
+
+def _unmeasurable(results: dict[str, Any], kind: str) -> bool:
+    """Whether a class was asked, and the unpruned model is no better than chance in all of it."""
+    rows = [row for row in results["classes"] if row["kind"] == kind]
+    return bool(rows) and not any(_kept(row) for row in rows)
+
+
+def _at_chance(kind: str) -> str:
+    return f"In {kind} the unpruned model is not above chance, so nothing can be said of what is kept there."
 
 
 def _with_interval(share: dict[str, Any]) -> str:

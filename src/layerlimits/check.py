@@ -14,7 +14,7 @@ from layerlimits.plan import counts, method_cost, shape_of, training_cost, works
 from layerlimits.plugins import find
 from layerlimits.recovery.data import check_disjoint, training_prompts
 from layerlimits.run import check_run_folder, cost_of, items_of, with_select
-from layerlimits.tasks import choose
+from layerlimits.tasks import check_sandbox
 
 
 def check_study(config: StudyConfig, out: Path) -> None:
@@ -30,12 +30,11 @@ def check_study(config: StudyConfig, out: Path) -> None:
     depth = layer_count(folder)
     # Each plan is checked when it is saved; an architecture that can lose no layer is known now.
     check_sound(configuration(folder), (depth // 2,))
-    choose(config.tasks)
-    choose(config.select_tasks)
+    tasks = config.evaluated()
+    check_sandbox([*tasks, *config.selecting()], config.unsafe_code)
     for method in config.methods:
         find("methods", method)
     if config.recovery.kinds:
-        tasks = choose(config.tasks)
         evaluated = [sample for samples in items_of(config, tasks).values() for sample in samples]
         check_disjoint(training_prompts(tasks, config.recovery.items, config.data_dir), evaluated)
     check_protected(config.protect or (), depth)
@@ -46,7 +45,7 @@ def estimate(config: StudyConfig) -> list[dict[str, Any]]:
     """A row a stage: how many models answer how many items, and about how many seconds that takes."""
     folder = locate(config.model, config.revision)
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    tasks = choose(config.tasks)
+    tasks = config.evaluated()
     items = items_of(config, tasks)
     shape = shape_of(config)
     cost = cost_of(config, shape, tokenizer, with_select(config, items))
@@ -56,7 +55,7 @@ def estimate(config: StudyConfig) -> list[dict[str, Any]]:
     for work in works(config, shape.layers, items):
         row = rows.setdefault(work.stage, {"stage": work.stage, "models": 0, "responses": 0, "seconds": 0.0})
         # Every task of a stage is answered by the same models.
-        first = config.select_tasks[0] if work.stage == "rank" else tasks[0].name
+        first = config.selecting()[0].name if work.stage == "rank" else tasks[0].name
         row["models"] += work.models if work.task.name == first else 0
         row["responses"] += work.responses
         row["seconds"] += cost.work(work)

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from layerlimits.errors import UserError, unknown
 from layerlimits.paths import read_toml
 from layerlimits.plugins import find
+from layerlimits.tasks import choose
+from layerlimits.types import Decoding, Protocol, Task
 
 # The paper's models lose about a quarter of their layers.
 _USUAL_RATIO = 0.25
@@ -35,9 +37,11 @@ class RecoverySettings(BaseModel):
 class StudyConfig(BaseModel):
     """All settings of a study.
 
-    `limit` items a task are evaluated, `select_items` a task score candidates in `select_tasks`. `ratios` are shares of
-    the layers to remove. `protect` replaces every method's own protected layers. `speed_repeats` timed generations a
-    model, interleaved.
+    `limit` items a task are evaluated, `select_items` a task score candidates in `select_tasks`. `protocols`, `shots`
+    and `chat` say how tasks are asked (`tasks.choose`); answers are greedy at `temperature` 0, else `samples` are drawn
+    of each. `difference` in accuracy is what the study should show: too few items for it are warned of. `ratios` are
+    shares of the layers to remove. `protect` replaces every method's own protected layers. `speed_repeats` timed
+    generations a model, interleaved.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -51,6 +55,16 @@ class StudyConfig(BaseModel):
     tasks: tuple[str, ...] = ("reference",)
     limit: Count = 48
     data_dir: Path | None = None
+    protocols: tuple[Protocol, ...] = ()
+    shots: Annotated[int, Field(ge=0)] | None = None
+    chat: bool | None = None
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_k: Annotated[int, Field(ge=0)] = 0
+    samples: Count = 1
+    max_new_tokens: Count | None = None
+    difference: Annotated[float, Field(gt=0, le=0.5)] = 0.05
+    unsafe_code: bool = False
     methods: tuple[str, ...] = ("reverse", "block_influence", "task_score", "random")
     ratios: tuple[float, ...] = (0.1, 0.25, 0.4)
     protect: tuple[int, ...] | None = None
@@ -82,6 +96,33 @@ class StudyConfig(BaseModel):
             except UserError as error:
                 raise ValueError(f"{error.problem}; {error.fix}") from None
         return methods
+
+    @model_validator(mode="after")
+    def _draws_differ(self) -> "StudyConfig":
+        if self.samples > 1 and not self.temperature:
+            raise ValueError(f"{self.samples} samples at temperature 0 are all the same; set temperature, such as 0.7")
+        return self
+
+    @property
+    def decoding(self) -> Decoding:
+        """How answers are drawn."""
+        return Decoding(self.temperature, self.top_p, self.top_k, self.seed, self.samples, self.max_new_tokens)
+
+    def evaluated(self) -> list[Task]:
+        """The tasks to evaluate, asked as told.
+
+        Raises:
+            UserError: see `tasks.choose`.
+        """
+        return choose(self.tasks, self.protocols, self.shots, self.chat)
+
+    def selecting(self) -> list[Task]:
+        """The tasks whose select items choose layers.
+
+        Raises:
+            UserError: see `tasks.choose`.
+        """
+        return choose(self.select_tasks, chat=self.chat)
 
     @model_validator(mode="after")
     def _recovered_is_studied(self) -> "StudyConfig":
@@ -116,8 +157,14 @@ PRESETS: dict[str, dict[str, Any]] = {
         "calibration_items": 256,
         "recovery": {"kinds": ("full", "lora"), "items": 3000},
     },
+    # Decoding, shots, numbers of items and finetuning of arXiv 2602.01997; see docs/evaluation.md.
     "paper": {
+        "tasks": ("paper",),
         "limit": 1000,
+        "temperature": 0.9,
+        "top_k": 50,
+        "max_new_tokens": 8192,
+        "select_tasks": ("gsm8k", "humanevalplus", "xsum"),
         "ratios": (0.0625, 0.125, 0.1875, 0.25, 0.375, 0.5),
         "select_items": 100,
         "calibration_items": 100,

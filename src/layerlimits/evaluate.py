@@ -73,8 +73,13 @@ class Evaluator:
 
     def keys(self, ref: ModelRef, task: Task, samples: Sequence[Sample], draw: int = 0) -> list[Key]:
         """The store's key of each sample's response."""
-        decoding = (GREEDY if task.kind == "choice" else self.decoding).name(draw)
-        return [response_key(ref, task, sample, self.prompt(task, sample).hash, decoding) for sample in samples]
+        name = self.decodings(task)[draw]
+        return [response_key(ref, task, sample, self.prompt(task, sample).hash, name) for sample in samples]
+
+    def decodings(self, task: Task) -> list[str]:
+        """What the keys of each item's responses say of their decoding, draw by draw."""
+        decoding = GREEDY if task.kind == "choice" else self.decoding
+        return [decoding.name(draw) for draw in range(self.draws(task))]
 
     def verdicts(
         self,

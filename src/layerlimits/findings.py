@@ -9,10 +9,9 @@ from layerlimits.answer import answer
 from layerlimits.book import Book
 from layerlimits.diagnose import diagnose
 from layerlimits.errors import UserError
+from layerlimits.notes import notes, protocols
+from layerlimits.scores import Figure, compared, correct, figure, summary
 from layerlimits.store import Store
-from layerlimits.types import Finding
-
-Figure = dict[str, Any]
 
 
 def findings(store: Store) -> dict[str, Any]:
@@ -27,7 +26,10 @@ def findings(store: Store) -> dict[str, Any]:
         raise UserError(
             f"{store.folder} holds no finished task of the unpruned model", "resume it with `layerlimits study`"
         )
-    pruned, classes = list(_pruned(book)), list(_classes(book))
+    sweep, pruned, classes = list(_sweep(book)), list(_pruned(book)), list(_classes(book))
+    # Each is a family of tests that are looked at together.
+    correct(row["test"] for row in sweep)
+    correct(row["test"] for row in pruned)
     manifest = book.manifest
     results: dict[str, Any] = {
         "made_by": manifest["made_by"],
@@ -39,50 +41,47 @@ def findings(store: Store) -> dict[str, Any]:
         "calibration": (store.get("calibration") or {})["source"],
         "model": store.get("base"),
         "tasks": tasks,
-        "sweep": list(_sweep(book)),
+        "sweep": sweep,
         "methods": list(_methods(store)),
         "pruned": pruned,
         "classes": classes,
+        "protocols": list(protocols(book)),
         "recovery": list(_recovery(book)),
         "diagnostics": list(diagnose(book)),
         "speed": list(_speed(store)),
         "samples": list(_samples(book)),
         "stages": [{"stage": name, "seconds": spent} for name, spent in (store.get("stages") or {}).items()],
-        "notes": list(_notes(store)),
+        "notes": list(notes(book, tasks)),
     }
     results["answer"] = answer(results)
     return results
 
 
-def figure(finding: Finding | None) -> Figure | None:
-    """A finding as the report's JSON has it."""
-    if finding is None:
-        return None
-    return {"estimate": finding.estimate, "low": finding.low, "high": finding.high, "n": finding.n}
-
-
 def _tasks(book: Book) -> Iterator[dict[str, Any]]:
     for task in book.tasks:
-        answers = book.answers(book.fingerprint(()), task)
-        if answers:
-            outcomes = [verdict.outcome for _, verdict in answers]
-            counted = {name: outcomes.count(name) for name in sorted(set(outcomes))}
-            score = figure(stats.mean(task["name"], [verdict.value for _, verdict in answers]))
-            yield {key: value for key, value in task.items() if key != "ids"} | {"score": score, "outcomes": counted}
+        verdicts = book.verdicts(book.fingerprint(()), task)
+        if verdicts:
+            found = summary(verdicts, len(task["ids"]), [task["sets"].get(item) for item in task["ids"]])
+            yield {key: value for key, value in task.items() if key not in ("ids", "sets")} | found
 
 
 def _compared(book: Book, model: str, task: dict[str, Any]) -> dict[str, Any] | None:
     """Score and retention of a model on a task, chance-corrected too where there is a chance."""
     base, values = book.values(book.fingerprint(()), task), book.values(model, task)
-    if base is None or values is None:
+    verdicts = book.verdicts(model, task)
+    if base is None or values is None or verdicts is None:
         return None
-    name = task["name"]
+    name, n = task["name"], len(task["ids"])
     corrected = stats.retention(name, base, values, task["chance"]) if task["chance"] else None
+    found = summary(verdicts, n, [None] * n)
     return {
         "task": name,
-        "score": figure(stats.mean(name, values)),
+        "chance": task["chance"],
+        "score": found["score"],
+        "strict": found["strict"],
         "retention": figure(stats.retention(name, base, values)),
         "corrected": figure(corrected),
+        "test": compared(base, values),
     }
 
 
@@ -119,14 +118,16 @@ def _classes(book: Book) -> Iterator[dict[str, Any]]:
             pairs = [(base, other) for base, other in found if base is not None and other is not None]
             if not tasks or len(pairs) < len(tasks):
                 continue
-            chance = max(task["chance"] for task in tasks)
-            corrected = stats.shared(kind, pairs, chance) if chance else None
+            chances = [task["chance"] for task in tasks]
+            usable = [stats.above(base, chance) for (base, _), chance in zip(pairs, chances, strict=True)]
             yield {
                 **plan,
                 "kind": kind,
+                "chance": max(chances),
                 "retention": figure(stats.shared(kind, pairs)),
-                "corrected": figure(corrected),
-                "tasks": [task["name"] for task in tasks],
+                "corrected": figure(stats.shared(kind, pairs, chances)) if any(chances) else None,
+                "tasks": [task["name"] for task, counts in zip(tasks, usable, strict=True) if counts],
+                "left_out": [task["name"] for task, counts in zip(tasks, usable, strict=True) if not counts],
             }
 
 
@@ -208,13 +209,3 @@ def _task_samples(book: Book, task: dict[str, Any], models: dict[str, str], most
             for label, column in complete.items()
         ]
         yield {"task": task["name"], "prompt": content["prompt"], "target": content["target"], "answers": answers}
-
-
-def _notes(store: Store) -> Iterator[str]:
-    calibration = store.get("calibration") or {}
-    yield f"Calibration text: {len(calibration['hashes'])} items of {calibration['source']}; none of them is evaluated."
-    yield "Decoding is greedy. Selection, calibration, training and evaluation items are disjoint by content hash."
-    yield (
-        "Intervals are 95%: Wilson's for rates, of the paired items' shares for retention (docs/statistics.md); "
-        "speeds show median and range."
-    )

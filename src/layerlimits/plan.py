@@ -12,7 +12,6 @@ from layerlimits.config import StudyConfig
 from layerlimits.methods import effort
 from layerlimits.models.locate import layer_count, locate, weight_files
 from layerlimits.models.remove import check_count, layers_for_ratio
-from layerlimits.tasks import choose
 from layerlimits.types import Sample, Task
 
 # Seconds that one decoder layer of stock transformers takes for one decoding step beside its arithmetic (measured on
@@ -48,15 +47,19 @@ class Shape:
 
 
 class Cost:
-    """Estimated seconds: a fixed price for each layer and step, and arithmetic at a measured rate."""
+    """Estimated seconds: a fixed price for each layer and step, and arithmetic at a measured rate.
 
-    def __init__(self, shape: Shape, batch_size: int, prompt_tokens: dict[str, float]) -> None:
-        self.shape, self.batch_size, self.prompt_tokens = shape, batch_size, prompt_tokens
+    `most` new tokens stand instead of every task's own limit, if not None.
+    """
+
+    def __init__(self, shape: Shape, batch_size: int, prompt_tokens: dict[str, float], most: int | None = None) -> None:
+        self.shape, self.batch_size, self.prompt_tokens, self.most = shape, batch_size, prompt_tokens, most
         self._flops = _EFFICIENCY * product_rate()
 
     def response(self, task: Task, kept: int, items: int, new_tokens: int | None = None) -> float:
         """One response, asked in batches among `items`; `new_tokens` replaces the task's own limit."""
-        new_tokens = task.max_new_tokens if new_tokens is None else new_tokens
+        if new_tokens is None:
+            new_tokens = task.max_new_tokens if self.most is None or task.kind == "choice" else self.most
         parameters = self.shape.parameters * kept / self.shape.layers
         rows = 1 if task.kind == "generation" else 4
         tokens = rows * self.prompt_tokens[task.name] + new_tokens
@@ -125,16 +128,16 @@ def counts(config: StudyConfig, depth: int) -> dict[float, int]:
 
 def works(config: StudyConfig, depth: int, items: dict[str, list[Sample]]) -> Iterator[Work]:
     """All evaluations of a study, stage by stage; as if no two plans were equal and nothing were stored."""
-    tasks = choose(config.tasks)
+    tasks = config.evaluated()
     removals = counts(config, depth)
-    sized = [(task, len(items[task.name])) for task in tasks]
+    sized = [(task, len(items[task.name]) * draws(config, task)) for task in tasks]
     for task, n in sized:
         yield Work("base", 1, depth, task, n)
     for task, n in sized:
         yield Work("sweep", depth, depth - 1, task, n)
     for method in config.methods:
         asked = round(effort(method, "evaluations", depth, max(removals.values())))
-        for task in choose(config.select_tasks) if asked else ():
+        for task in config.selecting() if asked else ():
             yield Work("rank", asked, depth - 1, task, config.select_items)
     for count in sorted(set(removals.values())):
         for task, n in sized:
@@ -144,10 +147,15 @@ def works(config: StudyConfig, depth: int, items: dict[str, list[Sample]]) -> It
             yield Work("recover", len(config.recovery.kinds), depth - layers_for_ratio(ratio, depth), task, n)
 
 
+def draws(config: StudyConfig, task: Task) -> int:
+    """How many responses every item gets."""
+    return config.samples if task.kind == "generation" and config.temperature else 1
+
+
 def method_cost(config: StudyConfig, method: str, depth: int, cost: Cost, tokens: int) -> float:
     """Estimated seconds of one method, over `tokens` tokens of calibration text."""
     rounds = max(counts(config, depth).values())
-    tasks, n = choose(config.select_tasks), config.select_items
+    tasks, n = config.selecting(), config.select_items
     asked = effort(method, "evaluations", depth, rounds) * n * sum(cost.response(task, depth, n) for task in tasks)
     return asked + effort(method, "passes", depth, rounds) * cost.forward(tokens)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -19,11 +20,19 @@ from layerlimits.plan import Cost, Shape
 from layerlimits.progress import Bar
 from layerlimits.prompts import encode
 from layerlimits.store import Store
-from layerlimits.tasks import choose
 from layerlimits.types import Sample, Task, Verdict, content_hash
 
 MANIFEST = "manifest"
 RUN_FILE = "run.sqlite"
+
+# What all answers of a run have in common, for them to be compared; and its name in the manifest.
+_FIXED = {
+    "model": "base_fingerprint",
+    "dtype": "dtype",
+    "batch size": "batch_size",
+    "chat setting": "chat",
+    "decoding": "decoding",
+}
 
 
 @dataclass
@@ -54,8 +63,23 @@ class Run:
             self.bar.advance(count * each)
 
         found = who.verdicts(removed, task, samples, tick)
-        self.bar.advance((len(samples) - done) * each)
+        self.bar.advance((len(samples) * who.draws(task) - done) * each)
         return found
+
+    def like(self, loaded: Loaded) -> Evaluator:
+        """An evaluator that asks another model the same way."""
+        return _evaluator(self.config, loaded, self.store)
+
+
+def _evaluator(config: StudyConfig, loaded: Loaded, store: Store) -> Evaluator:
+    return Evaluator(
+        loaded,
+        store,
+        batch_size=config.batch_size,
+        chat=config.chat,
+        decoding=config.decoding,
+        unsafe=config.unsafe_code,
+    )
 
 
 def items_of(config: StudyConfig, tasks: Sequence[Task]) -> dict[str, list[Sample]]:
@@ -68,9 +92,10 @@ def cost_of(
 ) -> Cost:
     """Estimated prices, from the real prompts' lengths."""
     lengths = {
-        name: fmean(len(encode(tokenizer, sample).ids) for sample in samples[:20]) for name, samples in items.items()
+        name: fmean(encode(tokenizer, sample, config.chat).tokens for sample in samples[:20])
+        for name, samples in items.items()
     }
-    return Cost(shape, config.batch_size, lengths)
+    return Cost(shape, config.batch_size, lengths, config.max_new_tokens)
 
 
 def open_run(config: StudyConfig, out: Path, command: str) -> Run:
@@ -80,15 +105,16 @@ def open_run(config: StudyConfig, out: Path, command: str) -> Run:
         UserError: the folder holds something else or another model's run, or items would leak between splits.
     """
     check_run_folder(out)
-    tasks = choose(config.tasks)
+    tasks = config.evaluated()
     items = items_of(config, tasks)
     loaded = load(config.model, revision=config.revision, dtype=config.dtype, device=config.device)
     text = calibration(loaded.tokenizer, config.calibration_items, config.calibration)
     check_splits(config, items, text)
     store = Store(out)
-    claim(store, loaded, config.batch_size, command=command, config=json.loads(config.model_dump_json()))
-    _describe(store, config, loaded, tasks, items, text)
-    evaluator = Evaluator(loaded, store, batch_size=config.batch_size)
+    evaluator = _evaluator(config, loaded, store)
+    asked = {"chat": config.chat, "decoding": config.decoding.name(0)}
+    claim(store, loaded, config.batch_size, **asked, command=command, config=json.loads(config.model_dump_json()))
+    _describe(evaluator, config, tasks, items, text)
     shape = Shape(loaded.depth, parameter_count(loaded.model))
     cost = cost_of(config, shape, loaded.tokenizer, with_select(config, items))
     return Run(config, out, store, loaded, evaluator, tasks, items, text, cost, Bar(0.0))
@@ -96,7 +122,7 @@ def open_run(config: StudyConfig, out: Path, command: str) -> Run:
 
 def with_select(config: StudyConfig, items: dict[str, list[Sample]]) -> dict[str, list[Sample]]:
     """The evaluation items, and some of the tasks that only choose layers."""
-    chosen = {task.name: task.samples("select", 20, None) for task in choose(config.select_tasks)}
+    chosen = {task.name: task.samples("select", 20, config.data_dir) for task in config.selecting()}
     return chosen | items
 
 
@@ -115,11 +141,11 @@ def check_splits(config: StudyConfig, items: dict[str, list[Sample]], text: Cali
     Raises:
         UserError: with the numbers.
     """
-    evaluated = {content_hash(sample.prompt) for samples in items.values() for sample in samples}
+    evaluated = {content_hash(sample.question) for samples in items.values() for sample in samples}
     selecting = {
-        content_hash(sample.prompt)
-        for task in choose(config.select_tasks)
-        for sample in task.samples("select", config.select_items, None)
+        content_hash(sample.question)
+        for task in config.selecting()
+        for sample in task.samples("select", config.select_items, config.data_dir)
     }
     for what, ids in (("selection", selecting), ("calibration", set(text.hashes))):
         shared = len(evaluated & ids)
@@ -158,8 +184,9 @@ def refuse_other_run(folder: Path, before: dict[str, object], now: dict[str, obj
     Raises:
         UserError: another model, number type or batch size.
     """
-    for what, name in (("model", "base_fingerprint"), ("dtype", "dtype"), ("batch size", "batch_size")):
-        if before[name] != now[name]:
+    for what, name in _FIXED.items():
+        # Commands that only evaluate fix less than a study does.
+        if name in before and name in now and before[name] != now[name]:
             was, new = (before["model"], now["model"]) if name == "base_fingerprint" else (before[name], now[name])
             raise UserError(
                 f"{folder} is the run of another {what}: {was} ({before[name]}), not {new} ({now[name]})",
@@ -168,37 +195,41 @@ def refuse_other_run(folder: Path, before: dict[str, object], now: dict[str, obj
 
 
 def _describe(
-    store: Store,
+    evaluator: Evaluator,
     config: StudyConfig,
-    loaded: Loaded,
     tasks: Sequence[Task],
     items: dict[str, list[Sample]],
     text: Calibration,
 ) -> None:
     """What a report needs to know of the model and the tasks."""
-    store.put(
-        "base",
-        {
-            "name": config.model,
-            "fingerprint": loaded.ref.base_fingerprint,
-            "layers": loaded.depth,
-            "parameters": parameter_count(loaded.model),
-            "weight_bytes": weight_bytes(loaded.model),
-            "dtype": loaded.ref.dtype,
-            "device": str(loaded.model.device),
-        },
-    )
+    loaded, store = evaluator.loaded, evaluator.store
+    about = {
+        "name": config.model,
+        "fingerprint": loaded.ref.base_fingerprint,
+        "layers": loaded.depth,
+        "parameters": parameter_count(loaded.model),
+        "weight_bytes": weight_bytes(loaded.model),
+        "dtype": loaded.ref.dtype,
+        "device": str(loaded.model.device),
+    }
+    store.put("base", about)
     store.put("calibration", {"source": text.source, "hashes": text.hashes})
-    described = [
-        {
-            "name": task.name,
-            "version": task.version,
-            "kind": task.kind,
-            "metric": task.metric,
-            "chance": task.chance,
-            "summary": task.summary,
-            "ids": [sample.id for sample in items[task.name]],
-        }
-        for task in tasks
-    ]
-    store.put("tasks", described)
+    store.put("tasks", [described(evaluator, task, items[task.name]) for task in tasks])
+
+
+def described(evaluator: Evaluator, task: Task, samples: Sequence[Sample]) -> dict[str, Any]:
+    """A task as results name it: what it is, how it is asked, and the ids of the items."""
+    return {
+        "name": task.name,
+        "version": task.version,
+        "kind": task.kind,
+        "metric": task.metric,
+        "chance": task.chance,
+        "summary": task.summary,
+        "protocol": task.asked,
+        "shots": task.shots,
+        "template": evaluator.prompt(task, samples[0]).template if samples else None,
+        "decodings": evaluator.decodings(task),
+        "sets": {sample.id: sample.meta["set"] for sample in samples if "set" in sample.meta},
+        "ids": [sample.id for sample in samples],
+    }

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 from layerlimits import methods
-from layerlimits.evaluate import Evaluator
 from layerlimits.methods import Context
 from layerlimits.models.load import load
 from layerlimits.models.remove import check_layers
@@ -15,7 +14,6 @@ from layerlimits.plan import counts, method_cost, row_tokens
 from layerlimits.plugins import described, find, label
 from layerlimits.run import Run
 from layerlimits.speed import timings
-from layerlimits.tasks import choose
 from layerlimits.types import Ranking
 
 Rankings = dict[str, Ranking]
@@ -38,7 +36,7 @@ def rank(run: Run) -> Rankings:
     """Every method's order of removal, as far as the largest ratio needs."""
     config = run.config
     most = max(counts(config, run.loaded.depth).values())
-    tasks = tuple(choose(config.select_tasks))
+    tasks = tuple(config.selecting())
     tokens = sum(map(len, run.calibration.ids))
     kept = run.store.get("rankings") or {}
     rankings: Rankings = {}
@@ -53,6 +51,7 @@ def rank(run: Run) -> Rankings:
             items=config.select_items,
             protected=config.protect,
             seed=config.seed,
+            data_dir=config.data_dir,
             tick=_advancing(run, share),
         )
         ranking = methods.rank(name, context)
@@ -149,7 +148,7 @@ def _recover_one(
     before = (run.store.get("recovered") or {}).get(name, {}).get("seconds", 0.0)
     spent = max(time.perf_counter() - began, before)
     recovered = load(str(out), dtype=run.loaded.ref.dtype, device=str(run.loaded.model.device))
-    evaluator = Evaluator(recovered, run.store, batch_size=run.config.batch_size)
+    evaluator = run.like(recovered)
     for task in run.tasks:
         run.verdicts((), task, evaluator)
     trained = (read_recipe(out) or {})["finetune"]

@@ -74,28 +74,38 @@ def retention(what: str, base: Sequence[float], other: Sequence[float], chance: 
     return shared(what, [(base, other)], chance)
 
 
-def shared(what: str, pairs: Sequence[tuple[Sequence[float], Sequence[float]]], chance: float = 0.0) -> Finding | None:
+def above(base: Sequence[float], chance: float = 0.0) -> bool:
+    """Whether a base model's score is significantly above chance, so that something can be retained of it."""
+    return mean("base", base).low > chance
+
+
+def shared(
+    what: str,
+    pairs: Sequence[tuple[Sequence[float], Sequence[float]]],
+    chance: float | Sequence[float] = 0.0,
+) -> Finding | None:
     """The mean retention over tasks, each given as (base values, other values); see `retention`.
 
     n counts the items of the tasks that count. Those whose base is not above chance do not; None where none is left.
+    `chance` is one for all tasks, or one for each.
     """
-    kept = []
-    for base, other in pairs:
-        values = np.stack([_array(base), _array(other)], axis=1)
-        lowest = mean(what, base).low - chance
-        if lowest > 0:
-            kept.append((values, lowest))
+    chances = [chance] * len(pairs) if isinstance(chance, (int, float)) else chance
+    kept = [
+        (np.stack([_array(base), _array(other)], axis=1), mean(what, base).low - floor, floor)
+        for (base, other), floor in zip(pairs, chances, strict=True)
+        if above(base, floor)
+    ]
     if not kept:
         return None
-    estimate = float(np.mean([np.divide(*(values.mean(0) - chance)[::-1]) for values, _ in kept]))
+    estimate = float(np.mean([np.divide(*(values.mean(0) - floor)[::-1]) for values, _, floor in kept]))
     spread = np.zeros(_DRAWS)
-    for task, (values, lowest) in enumerate(kept):
-        means = _means(values, len(kept)) - chance
+    for task, (values, lowest, floor) in enumerate(kept):
+        means = _means(values, len(kept)) - floor
         # A base that is surely above chance is not drawn at it, where the ratio would be without bounds. Tasks have
         # other items than each other: a shuffle of its own for each keeps their draws independent.
         ratios = means[:, 1] / np.maximum(means[:, 0], lowest)
         spread += np.random.default_rng((_SEED, task)).permutation(ratios) / len(kept)
-    return Finding(what, estimate, *_bounds(spread, estimate), sum(len(values) for values, _ in kept))
+    return Finding(what, estimate, *_bounds(spread, estimate), sum(len(values) for values, _, _ in kept))
 
 
 def regained(what: str, base: Sequence[float], pruned: Sequence[float], recovered: Sequence[float]) -> Finding | None:

@@ -60,7 +60,7 @@ class Sample:
         shots: examples asked before it, as (prompt, answer).
         pairs: (context, continuation) of each choice where the benchmark says how its likelihood is asked; a context is
             a text, or chat messages for the model's template.
-        origin: id of the item that this one asks in another way.
+        origin: the item that this one asks in another way.
     """
 
     prompt: str
@@ -71,12 +71,17 @@ class Sample:
     shown: str = ""
     shots: tuple[tuple[str, str], ...] = ()
     pairs: tuple[tuple[str | list[dict[str, str]], str], ...] = ()
-    origin: str = ""
+    origin: "Sample | None" = None
 
     @property
     def id(self) -> str:
-        """Content hash of the question with its options: what must not appear in two splits."""
-        return self.origin or content_hash([self.prompt, sorted(self.choices)])
+        """Content hash of the question with its options, the same however it is asked."""
+        return self.origin.id if self.origin else content_hash([self.prompt, sorted(self.choices)])
+
+    @property
+    def question(self) -> str:
+        """What must not appear in two splits, whatever options or examples it is asked with."""
+        return self.origin.question if self.origin else self.prompt
 
     @property
     def messages(self) -> list[dict[str, str]]:
@@ -175,6 +180,8 @@ class Task:
         shots: examples asked before each item.
         letters: whether other protocols list the choices with letters; else the question alone is asked.
         numeric: the target is a number, so that choices can be made for it.
+        variant: (shots, chat) -> the same task asked with so many examples, through the chat template or not, where the
+            benchmark itself says how; None where examples are turns before the prompt.
     """
 
     name: str
@@ -192,6 +199,7 @@ class Task:
     shots: int = 0
     letters: bool = True
     numeric: bool = False
+    variant: "Callable[[int, bool], Task] | None" = None
 
     @property
     def asked(self) -> Protocol:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from layerlimits import methods
 from layerlimits.calibration import Calibration, calibration
@@ -24,6 +25,7 @@ class Choice:
     items: int
     calibration: str | None
     seed: int
+    data_dir: Path | None = None
 
     @property
     def protected(self) -> tuple[int, ...] | None:
@@ -58,6 +60,7 @@ class Choice:
             items=self.items,
             protected=self.protected,
             seed=self.seed,
+            data_dir=self.data_dir,
             tick=tick,
         )
         return methods.rank(method, context)

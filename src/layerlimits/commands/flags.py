@@ -37,10 +37,13 @@ def shares(text: str) -> tuple[float, ...]:
         raise UserError(f"ratios {text!r}: {error}", "write ratios as 0.125,0.25") from None
 
 
-def study(*, tasks: str | None, methods: str | None, ratios: str | None, protect: str | None) -> dict[str, Any]:
+def study(
+    *, tasks: str | None, protocols: str | None, methods: str | None, ratios: str | None, protect: str | None
+) -> dict[str, Any]:
     """The study's list-valued flags, None where not given."""
     return {
         "tasks": None if tasks is None else words(tasks),
+        "protocols": None if protocols is None else words(protocols),
         "methods": None if methods is None else words(methods),
         "ratios": None if ratios is None else shares(ratios),
         "protect": None if protect is None else layers(protect),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from layerlimits.store import Store
 
@@ -29,8 +29,8 @@ class Opened:
     seed: int = 0
 
     @contextmanager
-    def evaluator(self) -> Iterator["Evaluator"]:
-        """The loaded model over its store."""
+    def evaluator(self, engine: str = "transformers", **asked: Any) -> Iterator["Evaluator"]:
+        """The loaded model over its store; `asked` is how it is asked, see `Evaluator`."""
         # Reading options and copying files must not wait for what only a loaded model needs.
         from transformers import set_seed
 
@@ -45,4 +45,4 @@ class Opened:
             loaded = load(self.model, revision=self.revision, dtype=self.dtype, device=self.device)
             with Store(folder) as store:
                 claim(store, loaded, self.batch_size)
-                yield Evaluator(loaded, store, batch_size=self.batch_size)
+                yield Evaluator(loaded, store, engine, self.batch_size, **asked)

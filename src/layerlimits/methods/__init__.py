@@ -10,6 +10,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from layerlimits.calibration import Calibration
@@ -29,6 +30,7 @@ class Context:
         layers: how many layers are to go; None if that is open.
         tasks: tasks whose select split scores candidates, `items` of each.
         protected: layers never to remove; None leaves it to the method.
+        data_dir: folder of the tasks' benchmark files; the hub if None.
         tick: called with the share of the method's work just done; the shares add up to 1.
     """
 
@@ -39,6 +41,7 @@ class Context:
     items: int = 32
     protected: tuple[int, ...] | None = None
     seed: int = 0
+    data_dir: Path | None = None
     tick: Callable[[float], None] = field(default=lambda share: None)
 
     @property

@@ -39,7 +39,11 @@ def _measure(context: Context, texts: list[Text], free: list[int]) -> tuple[floa
 def _worked_answers(context: Context) -> tuple[list[Text], list[str]]:
     """The correct answers as texts of which only the answer counts, and the ids of all items asked."""
     evaluator = context.evaluator
-    asked = [(task, task.samples("select", context.items, None)) for task in context.tasks if task.kind == "generation"]
+    asked = [
+        (task, task.samples("select", context.items, context.data_dir))
+        for task in context.tasks
+        if task.kind == "generation"
+    ]
     total = sum(len(samples) for _, samples in asked)
     texts, used = [], []
     for task, samples in asked:

@@ -25,7 +25,7 @@ def task_score(context: Context) -> Ranking:
     """
     protected = (0,) if context.protected is None else context.protected
     check_count(context.rounds, context.depth, protected)
-    items = [(task, task.samples("select", context.items, None)) for task in context.tasks]
+    items = [(task, task.samples("select", context.items, context.data_dir)) for task in context.tasks]
     base = {task.name: _score(context, (), task, samples) for task, samples in items}
     usable = [(task, samples) for task, samples in items if base[task.name] > 0]
     if not usable:

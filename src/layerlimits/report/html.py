@@ -13,6 +13,8 @@ from plotly.offline import get_plotlyjs
 from layerlimits.paths import check_writable
 from layerlimits.report import figures
 
+_LEVEL = 0.05
+
 # What each section draws; a section whose figure is None says that its stage did not run.
 _FIGURES = {
     "sweep": figures.sweep,
@@ -65,7 +67,7 @@ def _read(name: str) -> str:
 def _template() -> Any:
     # Autoescape is on: prompts and answers are text of others.
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"fig": _fig, "percent": _percent, "bytes": _bytes}
+    environment.filters |= {"fig": _fig, "percent": _percent, "bytes": _bytes, "asked": _asked, "star": _star}
     return environment.from_string(_read("report.html.j2"))
 
 
@@ -75,6 +77,16 @@ def _fig(figure: dict[str, Any] | None) -> Markup:
         return Markup('<span class="none">&ndash;</span>')
     low, high = figure["low"], figure["high"]
     return Markup('{:.3f} <span class="interval">{:.2f}&ndash;{:.2f}</span>').format(figure["estimate"], low, high)
+
+
+def _asked(task: dict[str, Any]) -> str:
+    """How a task is asked, in a few words."""
+    shots = f", {task['shots']}-shot" if task["shots"] else ""
+    return f"{task['protocol'].replace('_', ' ')}{shots}, {'chat' if task['template'] else 'plain text'}"
+
+
+def _star(test: dict[str, Any] | None) -> str:
+    return "*" if test and test["p_holm"] <= _LEVEL else ""
 
 
 def _percent(value: float) -> str:

@@ -40,5 +40,7 @@ arithmetic = Task(
     score=lambda sample, response: numbers.judge(response, sample.target, marker=False),
     max_new_tokens=12,
     metric="exact match",
+    letters=False,
+    numeric=True,
     summary="three-operand arithmetic over the digits 1 to 9, answered without working",
 )

@@ -12,5 +12,6 @@ facts_choice = Task(
     samples=listed(things.facts, choice=True),
     score=choices.judge,
     chance=0.25,
+    letters=False,
     summary="the questions of facts as four-way choice by likelihood",
 )

@@ -12,5 +12,6 @@ inference_choice = Task(
     samples=drawn(inference, owner, choice=True),
     score=choices.judge,
     chance=0.25,
+    letters=False,
     summary="one step of inference over the facts, as four-way choice by likelihood",
 )

@@ -1,0 +1,60 @@
+"""How the commands that evaluate ask: which items, by which protocol, through which template, drawn how."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from layerlimits.commands.flags import words
+from layerlimits.errors import UserError
+from layerlimits.tasks import check_sandbox, choose
+from layerlimits.types import GREEDY, Decoding, Protocol, Sample, Task
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What `evaluate` and `sweep` are told of the tasks; `difference` in accuracy is what they should show."""
+
+    tasks: str
+    limit: int
+    data_dir: Path | None = None
+    protocols: str | None = None
+    shots: int | None = None
+    chat: bool | None = None
+    decoding: Decoding = GREEDY
+    unsafe: bool = False
+    difference: float = 0.05
+
+    def items(self) -> list[tuple[Task, list[Sample]]]:
+        """The tasks with their evaluation items.
+
+        Raises:
+            UserError: an unknown task or protocol, no items, settings that cannot work, or no sandbox where one is
+                needed.
+        """
+        self._check()
+        protocols = cast(tuple[Protocol, ...], words(self.protocols or ""))
+        tasks = choose(words(self.tasks), protocols, self.shots, self.chat)
+        check_sandbox(tasks, self.unsafe)
+        found = [(task, task.samples("evaluate", self.limit, self.data_dir)) for task in tasks]
+        for task, samples in found:
+            if not samples:
+                raise UserError(f"{task.name} has no item to evaluate", "give a larger file, or leave the task out")
+        return found
+
+    def _check(self) -> None:
+        told = self.decoding
+        if told.samples > 1 and not told.temperature:
+            raise UserError(
+                f"{told.samples} samples at temperature 0 are all the same", "set --temperature, such as 0.7"
+            )
+        if told.temperature < 0 or not 0 < told.top_p <= 1:
+            raise UserError(
+                f"temperature {told.temperature:g} and top-p {told.top_p:g} cannot be drawn with",
+                "use a temperature of 0 or more, and a top-p above 0 and up to 1",
+            )
+        if not 0 < self.difference <= 0.5:
+            raise UserError(f"a difference of {self.difference:g} is not in 0..0.5", "write five points as 0.05")
+
+    def evaluator(self) -> dict[str, Any]:
+        """What the evaluator must know."""
+        return {"chat": self.chat, "decoding": self.decoding, "unsafe": self.unsafe}

@@ -1,0 +1,138 @@
+"""The same items under three protocols, and with examples before them.
+
+`likelihood` weighs given choices, `one_token` lets the model write one token, `free` lets it write. What a task does by
+itself is one of them; the others are made here of the same items, so that scores differ by protocol alone.
+"""
+
+import string
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+from layerlimits.errors import UserError, unknown
+from layerlimits.scoring import choices, letters, words
+from layerlimits.scoring.near_misses import near_misses
+from layerlimits.types import Protocol, Response, Sample, Split, Task, Verdict, content_hash
+
+_LETTER = "Answer with the letter of the right option alone."
+_THINK = "Think step by step, then write 'Answer: X' on the last line, X being the letter of the right option."
+# Room to think before a letter; as much as the word problems get.
+_FREE_TOKENS = 512
+# For an option written out.
+_SHORT_TOKENS = 32
+
+Change = Callable[[Sample], Sample]
+
+
+def under(task: Task, protocol: Protocol) -> Task:
+    """The task asked under a protocol; called `task@protocol` where that is not the task's own.
+
+    Raises:
+        UserError: an unknown protocol, or a task that has neither choices nor numbers to make them of.
+    """
+    if protocol not in get_args(Protocol):
+        raise unknown("protocol", protocol, get_args(Protocol))
+    if protocol == task.asked:
+        return task
+    if not (task.kind == "choice" or task.numeric):
+        raise UserError(
+            f"{task.name} cannot be asked by {protocol}: its items have no choices",
+            "protocols are for choice tasks and arithmetic; leave the task out, or --protocol",
+        )
+    make = {"likelihood": _likelihood, "one_token": _one_token, "free": _free}[protocol]
+    return replace(make(task), name=f"{task.name}@{protocol}", protocol=protocol, variant=None)
+
+
+def with_shots(task: Task, shots: int, chat: bool | None) -> Task:
+    """The task with so many examples before each item: the first of its train split, which evaluates nothing.
+
+    Raises:
+        UserError: fewer examples than that; raised when samples are asked for.
+    """
+    if task.variant and (shots or chat):
+        changed = task.variant(shots, bool(chat))
+        return replace(changed, name=f"{task.name}:shots={shots}", shots=shots) if shots else changed
+    if not shots:
+        return task
+
+    def samples(split: Split, limit: int, data_dir: Path | None) -> list[Sample]:
+        found = task.samples("train", shots, data_dir)
+        if len(found) < shots:
+            raise UserError(
+                f"{shots} examples are asked for, and the train split of {task.name} has {len(found)}",
+                f"use --shots {len(found)} or fewer",
+            )
+        examples = tuple((sample.prompt, sample.shown or sample.target) for sample in found)
+        return [replace(sample, shots=examples) for sample in task.samples(split, limit, data_dir)]
+
+    return replace(task, name=f"{task.name}:shots={shots}", shots=shots, samples=samples)
+
+
+def _changed(task: Task, change: Change) -> Callable[[Split, int, Path | None], list[Sample]]:
+    return lambda split, limit, data_dir: [
+        replace(change(sample), pairs=(), origin=sample) for sample in task.samples(split, limit, data_dir)
+    ]
+
+
+def _likelihood(task: Task) -> Task:
+    """Choices made for a number: itself and near misses, at a place that its hash decides."""
+
+    def change(sample: Sample) -> Sample:
+        options = [sample.target, *near_misses(sample.target)]
+        options.sort(key=lambda option: content_hash([sample.id, option]))
+        return replace(sample, choices=tuple(options))
+
+    chance = 1 / (1 + len(near_misses("1")))
+    return replace(task, kind="choice", samples=_changed(task, change), score=choices.judge, chance=chance)
+
+
+def _one_token(task: Task) -> Task:
+    if not task.letters:
+        bare = _changed(task, lambda sample: replace(sample, choices=()))
+        return replace(_generated(task, bare, _begins), max_new_tokens=1, chance=0.0)
+    return replace(_lettered(task, _LETTER, letters.judge_letter), max_new_tokens=1)
+
+
+def _free(task: Task) -> Task:
+    if not task.letters:
+        bare = _changed(task, lambda sample: replace(sample, choices=()))
+        return replace(_generated(task, bare, _says), max_new_tokens=_SHORT_TOKENS, chance=0.0)
+    return replace(_lettered(task, _THINK, letters.judge_free), max_new_tokens=_FREE_TOKENS)
+
+
+def _generated(
+    task: Task,
+    samples: Callable[[Split, int, Path | None], list[Sample]],
+    score: Callable[[Sample, Response], Verdict],
+) -> Task:
+    return replace(task, kind="generation", samples=samples, score=score)
+
+
+def _lettered(task: Task, ask: str, judge: Callable[[Response, Sequence[str], str], Verdict]) -> Task:
+    """The question with its options as letters; a number's options are those it is weighed with."""
+    weighed = task if task.kind == "choice" else _likelihood(task)
+
+    def change(sample: Sample) -> Sample:
+        right = string.ascii_uppercase[sample.choices.index(sample.target)]
+        prompt = f"{letters.lettered(sample.prompt, sample.choices)}\n\n{ask}"
+        shown = f"Answer: {right}" if ask is _THINK else right
+        return replace(sample, prompt=prompt, shown=shown, choices=(), meta={**sample.meta, "choices": sample.choices})
+
+    def score(sample: Sample, response: Response) -> Verdict:
+        return judge(response, sample.meta["choices"], sample.target)
+
+    return replace(_generated(task, _changed(weighed, change), score), chance=weighed.chance)
+
+
+def _says(sample: Sample, response: Response) -> Verdict:
+    return words.judge_words(response, sample.target)
+
+
+def _begins(sample: Sample, response: Response) -> Verdict:
+    """Whether the one token is what the right answer begins with, as the paper's probe of first digits."""
+    found = response.text.strip()
+    if not found:
+        return Verdict("no_answer", 0.0, why="no text")
+    right = sample.target.startswith(found)
+    return Verdict("correct" if right else "wrong", float(right), found)
