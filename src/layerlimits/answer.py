@@ -67,7 +67,7 @@ def _unmeasurable(results: dict[str, Any], kind: str) -> bool:
 
 
 def _at_chance(kind: str) -> str:
-    return f"In {kind} the unpruned model is not above chance, so nothing can be said of what is kept there."
+    return f"In {kind} the unpruned model gets nothing right beyond chance, so it has nothing to lose there."
 
 
 def _with_interval(share: dict[str, Any]) -> str:
@@ -114,8 +114,8 @@ def _single(results: dict[str, Any]) -> str:
     """The layer that costs most and the one that costs least, over all tasks."""
     by_layer: dict[int, list[float]] = {}
     for row in results["sweep"]:
-        if row["retention"]:
-            by_layer.setdefault(row["layer"], []).append(row["retention"]["estimate"])
+        if share := _kept(row):
+            by_layer.setdefault(row["layer"], []).append(share["estimate"])
     if not by_layer:
         return ""
     means = {layer: sum(values) / len(values) for layer, values in by_layer.items()}

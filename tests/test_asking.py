@@ -1,0 +1,301 @@
+"""How items are asked: protocols, examples, chat templates, draws; and what is kept and said of it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from layerlimits import cautions
+from layerlimits.engines.scripted import scripted
+from layerlimits.errors import UserError
+from layerlimits.evaluate import Evaluator
+from layerlimits.models.load import Loaded, load
+from layerlimits.prompts import encode, room
+from layerlimits.scores import by_item, compared, correct, recognized_only, summary
+from layerlimits.store import Store
+from layerlimits.tasks import choose
+from layerlimits.tasks.facts import facts
+from layerlimits.tasks.facts_choice import facts_choice
+from layerlimits.types import Decoding, Response, Sample, Verdict
+
+Says = Callable[..., Any]
+Refused = Callable[..., str]
+
+
+def _one(name: str, **asked: Any) -> Any:
+    (task,) = choose([name], **asked)
+    return task
+
+
+@pytest.mark.parametrize("name", ["facts_choice", "inference_choice", "arithmetic"])
+def test_protocols_ask_the_same_items(name: str) -> None:
+    ways = choose([name], ("likelihood", "one_token", "free"))
+    assert [task.asked for task in ways] == ["likelihood", "one_token", "free"]
+    ids = [[sample.id for sample in task.samples("evaluate", 30, None)] for task in ways]
+    assert ids[0] == ids[1] == ids[2]
+    questions = [[sample.question for sample in task.samples("evaluate", 30, None)] for task in ways]
+    assert questions[0] == questions[1] == questions[2]
+    for task in ways:
+        sample = task.samples("evaluate", 1, None)[0]
+        assert bool(sample.choices) == (task.kind == "choice")
+        assert sample.target in sample.choices or not sample.choices
+
+
+def test_a_task_under_its_own_protocol_is_the_task_itself() -> None:
+    assert _one("facts_choice@likelihood") is facts_choice
+    assert _one("facts@free") is facts
+    assert _one("facts_choice@free").name == "facts_choice@free"
+
+
+def test_what_the_model_writes_is_judged_by_the_protocol() -> None:
+    free, token = choose(["facts_choice"], ("free", "one_token"))
+    sample = free.samples("evaluate", 1, None)[0]
+    assert free.score(sample, Response(f"It is {sample.target}.", (1,), "stop")).outcome == "correct"
+    assert free.score(sample, Response("nowhere", (1,), "stop")).outcome == "wrong"
+    assert free.score(sample, Response("", (), "stop")).outcome == "no_answer"
+    assert token.max_new_tokens == 1
+    assert token.score(sample, Response(sample.target[0], (1,), "length")).outcome == "correct"
+    assert token.score(sample, Response("~", (1,), "length")).outcome == "wrong"
+
+
+def test_letters_are_listed_for_a_benchmark_of_numbers(real_data: Path) -> None:
+    task = _one("gpt3_arithmetic@one_token")
+    for sample in task.samples("evaluate", 20, real_data):
+        assert sample.origin is not None
+        options = sample.meta["choices"]
+        right = "ABCD"[options.index(sample.target)]
+        assert sample.prompt.startswith(sample.origin.prompt)
+        assert all(f"{letter}. {option}" in sample.prompt for letter, option in zip("ABCD", options, strict=True))
+        assert task.score(sample, Response(right, (1,), "length")).outcome == "correct"
+        assert sample.shown == right
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("facts@likelihood", "its items have no choices"),
+        ("facts_choice@fre", "did you mean free"),
+        ("facts_choice:shot=2", "cannot be read"),
+        ("facts_choice:shots=two", "cannot be read"),
+    ],
+)
+def test_a_way_of_asking_that_cannot_be_is_refused(spec: str, words: str) -> None:
+    with pytest.raises(UserError) as error:
+        choose([spec])
+    assert words in str(error.value)
+
+
+def test_examples_come_from_the_train_split_and_stand_before_the_question(loaded: Loaded) -> None:
+    task = _one("facts:shots=2")
+    train = facts.samples("train", 2, None)
+    for sample in task.samples("evaluate", 5, None):
+        assert sample.shots == tuple((one.prompt, one.target) for one in train)
+        assert [turn["role"] for turn in sample.messages] == ["user", "assistant"] * 2 + ["user"]
+        assert sample.id in {one.id for one in facts.samples("evaluate", 5, None)}
+    text = encode(loaded.tokenizer, sample, chat=False).text
+    assert text == f"{train[0].prompt}\n{train[0].target}\n\n{train[1].prompt}\n{train[1].target}\n\n{sample.prompt}\n"
+    assert task.shots == 2
+
+
+def test_more_examples_than_there_are_is_refused() -> None:
+    few = replace(facts, samples=lambda split, limit, data_dir: facts.samples(split, min(limit, 3), data_dir))
+    from layerlimits.tasks._protocols import with_shots
+
+    with pytest.raises(UserError, match="4 examples are asked for, and the train split of facts has 3"):
+        with_shots(few, 4, None).samples("evaluate", 1, None)
+
+
+def test_the_template_is_the_models_own_and_its_hash_is_kept(loaded: Loaded, tmp_path: Path) -> None:
+    samples = facts.samples("evaluate", 3, None)
+    for chat in (None, False):
+        evaluator = Evaluator(loaded, Store(tmp_path / str(chat)), chat=chat)
+        evaluator.verdicts((), facts, samples)
+        for row in evaluator.store.export():
+            kept = evaluator.store.prompt(row["prompt"])
+            assert kept is not None
+            assert (kept["template"] is None) == (chat is False)
+            assert (kept["protocol"], kept["shots"]) == ("free", 0)
+            assert row["finish"] in ("stop", "length")
+            assert any(sample.prompt in kept["text"] for sample in samples)
+    template = loaded.tokenizer.apply_chat_template(samples[0].messages, add_generation_prompt=True, tokenize=False)
+    assert encode(loaded.tokenizer, samples[0]).text == template
+
+
+def test_chat_without_a_template_is_refused(tiny: Path, tmp_path: Path, refused: Refused) -> None:
+    import shutil
+
+    bare = Path(shutil.copytree(tiny, tmp_path / "bare"))
+    (bare / "chat_template.jinja").unlink()
+    said = refused("evaluate", bare, "--tasks", "facts", "--limit", 2, "--chat")
+    assert "has no chat template" in said
+    assert load(str(bare)).tokenizer.chat_template is None
+
+
+def test_a_prompt_that_does_not_fit_is_an_error_of_its_item_and_not_cut(loaded: Loaded, tmp_path: Path) -> None:
+    positions = loaded.model.config.max_position_embeddings
+    long = Sample("x" * (positions + 5), "red", "evaluate")
+    tight = Sample("y" * (positions - 150), "red", "evaluate")
+    short = facts.samples("evaluate", 2, None)
+    asked: list[tuple[int, int]] = []
+
+    class Watched(scripted):
+        def generate(self, prompts: list[list[int]], max_new_tokens: int, *more: Any) -> list[Response]:
+            asked.extend((len(prompt), max_new_tokens) for prompt in prompts)
+            return super().generate(prompts, max_new_tokens, *more)
+
+    evaluator = Evaluator(loaded, Store(tmp_path))
+    evaluator.engine = Watched(lambda ids: Response("red", (1,), "stop"))
+    roomy = replace(facts, max_new_tokens=400)
+    found = evaluator.verdicts((), roomy, [long, *short, tight])
+    assert found[0].outcome == "error"
+    assert f"tokens, and the model has {positions} positions" in found[0].why
+    assert "error" not in [verdict.outcome for verdict in found[1:]]
+    assert [most for length, most in asked if length < 100] == [400, 400]
+    assert [most for length, most in asked if length > 100] == [128]
+    # Nothing of it is asked again, and a report counts it.
+    again = evaluator.verdicts((), roomy, [long, *short, tight])
+    assert again == found
+    assert len(asked) == 3
+    assert summary(found, 4, [None] * 4)["refused"] == 1
+    (said,) = cautions.refused([{"name": "facts", "refused": 1, "score": {"n": 4}}])
+    assert said.startswith("1 of 4 prompts of facts do not fit")
+
+
+def test_room_depends_on_the_prompt_alone(loaded: Loaded) -> None:
+    prompt = encode(loaded.tokenizer, facts.samples("evaluate", 1, None)[0])
+    tokens = prompt.tokens
+    assert room(prompt, 100, None) == room(prompt, 100, tokens + 100) == 100
+    assert room(prompt, 100, tokens + 99) == 64
+    assert room(prompt, 100, tokens + 63) is None
+    assert room(prompt, 0, tokens) == 0
+    assert room(prompt, 0, tokens - 1) is None
+
+
+def test_draws_are_seeded_differ_and_resume(loaded: Loaded, tmp_path: Path) -> None:
+    samples = facts.samples("evaluate", 12, None)
+
+    def texts(folder: str, decoding: Decoding) -> dict[tuple[str, str], str]:
+        evaluator = Evaluator(loaded, Store(tmp_path / folder), batch_size=4, decoding=decoding)
+        evaluator.verdicts((), facts, samples)
+        return {(row["sample"], row["decoding"]): row["text"] for row in evaluator.store.export()}
+
+    def stop(done: int) -> None:
+        raise KeyboardInterrupt
+
+    hot = Decoding(temperature=0.9, top_k=50, seed=1, samples=3)
+    first = texts("a", hot)
+    assert len(first) == 36
+    assert first == texts("b", hot)
+    with pytest.raises(KeyboardInterrupt):
+        Evaluator(loaded, Store(tmp_path / "c"), batch_size=4, decoding=hot).verdicts((), facts, samples, stop)
+    assert len(list(Store(tmp_path / "c").export())) == 4
+    assert first == texts("c", hot)
+    assert first != texts("d", replace(hot, seed=2))
+    by_draw = [[first[sample.id, hot.name(draw)] for sample in samples] for draw in range(3)]
+    assert by_draw[0] != by_draw[1] != by_draw[2]
+
+
+def test_drawing_leaves_the_random_state_alone(loaded: Loaded, tmp_path: Path) -> None:
+    import torch
+
+    before = torch.random.get_rng_state()
+    evaluator = Evaluator(loaded, Store(tmp_path), decoding=Decoding(temperature=1.0))
+    evaluator.verdicts((), facts, facts.samples("evaluate", 2, None))
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_greedy_samples_that_would_all_be_the_same_are_refused(tiny: Path, refused: Refused) -> None:
+    assert "are all the same" in refused("evaluate", tiny, "--tasks", "facts", "--samples", 3)
+    assert "are all the same" in refused("study", tiny, "--tasks", "facts", "--samples", 3, "--plan")
+
+
+def test_evaluate_gives_the_same_items_under_all_protocols(tiny: Path, says: Says, tmp_path: Path) -> None:
+    told = says(
+        "evaluate", tiny, "--tasks", "facts_choice,arithmetic", "--protocol", "likelihood,one_token,free", "--limit", 12
+    )
+    assert set(told["scores"]) == {
+        "facts_choice",
+        "facts_choice@one_token",
+        "facts_choice@free",
+        "arithmetic",
+        "arithmetic@likelihood",
+        "arithmetic@one_token",
+    }
+    for name in ("facts_choice", "arithmetic"):
+        ways = told["protocols"][name]
+        assert set(ways) == {"likelihood", "one_token", "free", "recognition_only"}
+        only = ways["recognition_only"]
+        # An untaught model writes nothing right: all it gets right is recognized only.
+        assert only["estimate"] == pytest.approx(ways["likelihood"])
+        assert only["n"] == 12
+    assert any("differ in protocol" in said for said in told["warnings"])
+    assert any("12 items cannot tell 5 points apart" in said for said in told["warnings"])
+
+
+def test_samples_widen_to_an_interval_over_items_and_draws(tiny: Path, says: Says, tmp_path: Path) -> None:
+    asked = ("evaluate", tiny, "--tasks", "facts,facts_choice", "--limit", 10, "--temperature", 0.9, "--samples", 4)
+    told = says(*asked, "--seed", 5, "--out", tmp_path / "run")
+    assert told["scores"]["facts"]["draws"] == 4
+    assert told["scores"]["facts"]["n"] == 10
+    assert sum(told["scores"]["facts"]["outcomes"].values()) == 40
+    # Likelihoods are not drawn.
+    assert told["scores"]["facts_choice"]["draws"] == 1
+    assert told == says(*asked, "--seed", 5, "--out", tmp_path / "run")
+
+
+def test_recognized_only_is_right_by_likelihood_and_wrong_when_written() -> None:
+    found = recognized_only([1, 1, 0, 1], [1, 0, 0, 0.5])
+    assert found.estimate == pytest.approx((0 + 1 + 0 + 0.5) / 4)
+    assert found.n == 4
+
+
+def test_strict_scores_parts_and_further_measures_are_summed_up() -> None:
+    verdicts = [
+        Verdict("correct", 1.0, strict=1.0, measures={"acc_norm": 0.0}),
+        Verdict("correct", 1.0, strict=0.0, measures={"acc_norm": 1.0}),
+        Verdict("wrong", 0.0, strict=0.0, measures={"acc_norm": 1.0}),
+        Verdict("error", 0.0, why="context too long: 9 tokens, and the model has 8 positions"),
+    ]
+    found = summary(verdicts, 4, ["a", "a", "b", "b"])
+    assert found["score"]["estimate"] == 0.5
+    assert found["strict"]["estimate"] == 0.25
+    assert found["measures"]["acc_norm"]["estimate"] == 0.5
+    assert {name: (one["estimate"], one["n"]) for name, one in found["sets"].items()} == {"a": (1.0, 2), "b": (0.0, 2)}
+    assert (found["draws"], found["graded"], found["refused"]) == (1, False, 1)
+
+
+def test_draws_are_turned_to_items() -> None:
+    assert by_item([1, 2, 3, 4, 5, 6], 3) == [[1, 4], [2, 5], [3, 6]]
+
+
+def test_two_models_are_compared_exactly_and_corrected_over_the_family() -> None:
+    base = [1.0] * 10
+    tests = [compared(base, [1.0] * 10), compared(base, [0.0] * 10), compared(base, [0.5] * 10)]
+    assert tests[2] is None
+    correct(tests)
+    assert tests[0] == {"lost": 0, "won": 0, "p": 1.0, "p_holm": 1.0}
+    assert tests[1] is not None
+    assert tests[1]["p"] == 2 / 2**10
+    assert tests[1]["p_holm"] == 2 * tests[1]["p"]
+
+
+def test_a_sweep_tells_which_layers_differ(tiny: Path, says: Says) -> None:
+    told = says("sweep", tiny, "--tasks", "facts_choice", "--limit", 8)
+    tests = [row["scores"]["facts_choice"]["test"] for row in told["sweep"]]
+    assert all(test["p"] <= test["p_holm"] <= 1 for test in tests)
+    assert all(test["lost"] + test["won"] <= 8 for test in tests)
+
+
+def test_cautions_name_what_differs_and_nothing_else() -> None:
+    plain = {"name": "a", "protocol": "likelihood", "shots": 5, "template": None}
+    chat = {"name": "b", "protocol": "free", "shots": 5, "template": "1234"}
+    assert cautions.confounds([plain, {**plain, "name": "c"}]) == []
+    (said,) = cautions.confounds([plain, chat])
+    assert "differ in protocol and template" in said
+    assert "a: by likelihood, 5 examples, plain text; b: free generation, 5 examples, chat template" in said
+    assert cautions.too_few([("a", 100_000, 0.5)], 0.05) == []
+    (said,) = cautions.too_few([("a", 100, 0.5), ("b", 100, 0.9)], 0.05)
+    assert said.startswith("100 items cannot tell 5 points apart: use 1,")
+    assert said.endswith("(a, b).")
