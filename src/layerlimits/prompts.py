@@ -35,8 +35,8 @@ class Prompt:
 
     @cached_property
     def tokens(self) -> int:
-        """The length of the prompt, or of its longest row."""
-        return max([len(self.ids), *(len(context) + len(continuation) for context, continuation in self.rows)])
+        """The positions that the prompt takes, or its longest row; the last token of a row is not read."""
+        return max([len(self.ids), *(len(context) + len(continuation) - 1 for context, continuation in self.rows)])
 
 
 def check_chat(tokenizer: PreTrainedTokenizerBase, chat: bool | None, name: str) -> None:
@@ -83,7 +83,7 @@ def _templated(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]
 
 def _encode_pairs(tokenizer: PreTrainedTokenizerBase, sample: Sample) -> Prompt:
     """Pairs are tokenized by lm-evaluation-harness, as its own models do."""
-    from layerlimits.harness import encode_pair
+    from layerlimits.harness import chat_text, encode_pair
 
     rows, texts, template = [], [], None
     for context, continuation in sample.pairs:
@@ -91,7 +91,7 @@ def _encode_pairs(tokenizer: PreTrainedTokenizerBase, sample: Sample) -> Prompt:
             texts.append(context)
         else:
             template = template_hash(tokenizer)
-            texts.append(_templated(tokenizer, context)[0])
+            texts.append(chat_text(tokenizer, context))
         rows.append(encode_pair(tokenizer, texts[-1], continuation))
     # Mostly all choices continue one context.
     return Prompt(sample, [], rows, "\n\n".join(dict.fromkeys(texts)), template)

@@ -23,7 +23,7 @@ def evaluate(opened: Opened, asking: Asking) -> dict[str, Any]:
     "warnings"}.
     """
     items = asking.items()
-    with opened.evaluator(**asking.evaluator()) as evaluator:
+    with opened.evaluator(engine="hflm", **asking.evaluator()) as evaluator:
         scores: dict[str, Any] = {}
         values: dict[str, list[float]] = {}
         with Bar(sum(evaluator.draws(task) * len(samples) for task, samples in items)) as bar:

@@ -1,0 +1,82 @@
+"""Keys and values of the rows that are being decoded: for each layer those of the rows that keep it."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+Filled = tuple[Tensor, Tensor]
+
+
+class Pool:
+    """Rows that decode together; row r's key of position t stands in column t.
+
+    Args:
+        kept: True where a row computes a layer, (L, R).
+        keys, values: for each layer, of the rows that keep it, (n, H, T, D); None where no row does.
+        columns: how many columns every row may come to need.
+    """
+
+    def __init__(
+        self, kept: Tensor, keys: Sequence[Tensor | None], values: Sequence[Tensor | None], columns: int
+    ) -> None:
+        self.kept = kept
+        self.columns = columns
+        self.keys = [_room(found, columns) for found in keys]
+        self.values = [_room(found, columns) for found in values]
+        self._rows = [None if bool(layer.all()) else layer.nonzero()[:, 0] for layer in kept]
+
+    @property
+    def size(self) -> int:
+        """How many rows there are."""
+        return self.kept.shape[1]
+
+    def rows(self, layer: int) -> Tensor | None:
+        """The rows that compute a layer; None for all."""
+        return self._rows[layer]
+
+    def write(self, layer: int, at: Tensor, seen: int, keys: Tensor, values: Tensor) -> Filled:
+        """Put the keys and values (n, H, Q, D) of the layer's rows into columns `at` (n, Q); what they attend to is the
+        first `seen` columns.
+        """
+        own_keys, own_values = self.keys[layer], self.values[layer]
+        assert own_keys is not None
+        assert own_values is not None
+        each = torch.arange(at.shape[0], device=at.device)[:, None]
+        own_keys[each, :, at] = keys.transpose(1, 2)
+        own_values[each, :, at] = values.transpose(1, 2)
+        return own_keys[:, :, :seen], own_values[:, :, :seen]
+
+    def joined(self, stay: Tensor, other: "Pool | None" = None) -> "Pool":
+        """A pool of the rows `stay` of this one, followed by all of another."""
+        columns = max(self.columns, other.columns) if other else self.columns
+        parts = [(self, stay)] + ([(other, torch.arange(other.size, device=stay.device))] if other else [])
+        kept = torch.cat([pool.kept[:, rows] for pool, rows in parts], dim=1)
+        keys, values = [], []
+        for layer in range(len(self.keys)):
+            chosen = [pool._of(layer, rows) for pool, rows in parts]
+            keys.append(_stacked([one[0] for one in chosen], columns))
+            values.append(_stacked([one[1] for one in chosen], columns))
+        return Pool(kept, keys, values, columns)
+
+    def _of(self, layer: int, rows: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Keys and values of those of the rows that keep the layer."""
+        places = self.kept[layer].cumsum(0) - 1
+        mine = places[rows[self.kept[layer, rows]]]
+        keys, values = self.keys[layer], self.values[layer]
+        return (None if keys is None else keys[mine], None if values is None else values[mine])
+
+
+def _room(found: Tensor | None, columns: int) -> Tensor | None:
+    """The tensor with so many columns, those beyond its own empty."""
+    if found is None or found.shape[2] == columns:
+        return found
+    roomy = found.new_zeros(*found.shape[:2], columns, found.shape[3])
+    roomy[:, :, : found.shape[2]] = found
+    return roomy
+
+
+def _stacked(parts: Sequence[Tensor | None], columns: int) -> Tensor | None:
+    found = [_room(part, columns) for part in parts if part is not None and len(part)]
+    there = [part for part in found if part is not None]
+    return torch.cat(there) if there else None

@@ -1,0 +1,188 @@
+"""The items of choice benchmarks, from a local folder with the hub's columns or from the hub, made by the harness."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+from layerlimits.errors import UserError, unknown
+from layerlimits.tasks._data import SUFFIXES, Row, _file, _from_file, _from_hub, _key
+from layerlimits.types import Sample
+
+
+# Known by identity, so that what is made of it can be kept.
+@dataclass(frozen=True, eq=False)
+class ChoiceBenchmark:
+    """Where a benchmark's items are, and what is read of them beside what the harness does.
+
+    Args:
+        name: our task's, and the folder's in the data folder.
+        yaml: the harness's task file below its folder of tasks; "{}" stands for the part.
+        hub: id on the hub.
+        config: its configuration there.
+        columns: what every row must have, with its type. Others are not looked at.
+        gold: row -> index of the right option; raises ValueError where no option is right.
+        question: an item, as the harness has prepared it -> the question for people.
+        options: such an item -> its options.
+        split: the split that evaluates, which is also the file's name.
+        examples: the split that examples come from.
+        train: the split that chooses layers, calibrates and trains, which may be missing from a folder.
+        part: the column that names the part of the benchmark an item belongs to, if it has parts.
+    """
+
+    name: str
+    yaml: str
+    hub: str
+    config: str | None
+    columns: Mapping[str, type]
+    gold: Callable[[Row], int]
+    question: Callable[[Row], str]
+    options: Callable[[Row], Sequence[str]]
+    split: str = "test"
+    examples: str = "train"
+    train: str = "train"
+    part: str = ""
+
+
+@dataclass(frozen=True)
+class Item:
+    """An item as the harness has prepared it, with the harness's task and our sample, not asked yet."""
+
+    sample: Sample
+    part: str
+    doc: Row
+    task: Any
+
+    @property
+    def key(self) -> str:
+        """What its split hangs on."""
+        return _key(self.sample.prompt)
+
+
+def exists(benchmark: ChoiceBenchmark, split: str, data_dir: Path | None) -> bool:
+    """Whether there is a file of this split; the hub has all of them."""
+    return data_dir is None or any((data_dir / benchmark.name / f"{split}{suffix}").is_file() for suffix in SUFFIXES)
+
+
+def stamp_of(benchmark: ChoiceBenchmark, data_dir: Path | None) -> tuple[tuple[str, int, int], ...]:
+    """Tells whether the files have changed."""
+    folder = None if data_dir is None else data_dir / benchmark.name
+    files = sorted(folder.iterdir()) if folder and folder.is_dir() else []
+    return tuple((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files)
+
+
+def items_of(benchmark: ChoiceBenchmark, split: str, data_dir: Path | None) -> Sequence[Item]:
+    """The items of a file, or of the hub, in its order; made once a process unless a file changes.
+
+    Raises:
+        UserError: the file is missing, empty or broken, or the hub cannot be reached.
+    """
+    return _made(benchmark, split, data_dir, stamp_of(benchmark, data_dir))
+
+
+@lru_cache(maxsize=64)
+def _made(benchmark: ChoiceBenchmark, split: str, data_dir: Path | None, stamp: object) -> Sequence[Item]:
+    if data_dir is None:
+        where, rows = f"{benchmark.hub} ({split})", _from_hub(benchmark.hub, benchmark.config, split)
+    else:
+        path = _file(data_dir / benchmark.name, split)
+        where, rows = str(path), _from_file(path)
+    golds = _golds(benchmark, where, rows)
+    parts: dict[str, list[int]] = {}
+    for at, row in enumerate(rows):
+        parts.setdefault(row[benchmark.part] if benchmark.part else "", []).append(at)
+    made: dict[int, Item] = {}
+    for part, places in parts.items():
+        task = _task(benchmark, part, [{name: rows[at][name] for name in benchmark.columns} for at in places])
+        for at, doc in zip(places, task.task_docs, strict=True):
+            made[at] = _item(benchmark, part, doc, task, golds[at])
+    return _told_apart([made[at] for at in range(len(rows))])
+
+
+def _golds(benchmark: ChoiceBenchmark, where: str, rows: Sequence[Row]) -> list[int]:
+    """The right options, once every row has been checked."""
+    if not rows:
+        raise UserError(f"{where} is empty", "give a file with at least one item")
+    golds = []
+    for number, row in enumerate(rows, 1):
+        missing = [name for name in benchmark.columns if name not in row]
+        if missing:
+            raise UserError(
+                f"{where}, item {number} has no column {', '.join(missing)}: it has {', '.join(row) or 'none'}",
+                f"give a file with the columns {', '.join(benchmark.columns)}",
+            )
+        try:
+            for name, kind in benchmark.columns.items():
+                check_type(name, row[name], kind)
+            golds.append(benchmark.gold(row))
+        except ValueError as error:
+            raise UserError(f"{where}, item {number}: {error}", "mend the item, or take it out") from None
+    return golds
+
+
+def _task(benchmark: ChoiceBenchmark, part: str, rows: list[Row]) -> Any:
+    from layerlimits.harness import TASKS, task_of
+
+    file = benchmark.yaml.format(part)
+    if not (TASKS / file).is_file():
+        before, after = Path(benchmark.yaml).name.split("{}")
+        others = (TASKS / file).parent.glob(f"{before}*{after}")
+        raise unknown(benchmark.part, part, [path.name.removeprefix(before).removesuffix(after) for path in others])
+    return task_of(file, rows)
+
+
+def _item(benchmark: ChoiceBenchmark, part: str, doc: Row, task: Any, gold: int) -> Item:
+    options = tuple(benchmark.options(doc))
+    meta = {"set": part} if part else {}
+    judge = partial(task.process_results, doc)
+    sample = Sample(benchmark.question(doc), options[gold], "evaluate", options, meta | {"judge": judge})
+    return Item(sample, part, doc, task)
+
+
+def _told_apart(items: list[Item]) -> list[Item]:
+    """Items that come again get ids of their own: examples differ from place to place, and all of them count."""
+    seen: dict[str, int] = {}
+    apart = []
+    for item in items:
+        sample = item.sample
+        times = seen[sample.id] = seen.get(sample.id, 0) + 1
+        # The same question, and another id: the origin is told apart by an option that nobody sees.
+        origin = replace(sample, choices=(*sample.choices, f"copy {times}"))
+        apart.append(replace(item, sample=replace(sample, origin=origin)) if times > 1 else item)
+    return apart
+
+
+def check_type(name: str, value: object, kind: type) -> None:
+    """Refuse a value of another type.
+
+    Raises:
+        ValueError: with both types.
+    """
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ValueError(f"{name} is of type {type(value).__name__}, not {kind.__name__}")
+
+
+def one_of(name: str, value: object, options: Sequence[object]) -> int:
+    """The place of a value among the options.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    if value not in options:
+        raise ValueError(f"{name} {value!r} is none of {', '.join(map(str, options))}")
+    return options.index(value)
+
+
+def labelled(row: Row) -> int:
+    """The right option of a row with `choices` (lists `text` and `label`) and `answerKey`.
+
+    Raises:
+        ValueError: it has no options, or the key is none of the labels.
+    """
+    texts, labels = row["choices"].get("text"), row["choices"].get("label")
+    if not isinstance(texts, list) or not isinstance(labels, list) or not 0 < len(texts) == len(labels):
+        raise ValueError("choices does not hold lists text and label of one length")
+    for text in texts:
+        check_type("an option", text, str)
+    return one_of("answerKey", row["answerKey"], labels)

@@ -1,0 +1,156 @@
+"""Choice benchmarks as lm-evaluation-harness asks and scores them: prompts, options and verdicts are its own."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from layerlimits.errors import UserError
+from layerlimits.tasks._choice_data import ChoiceBenchmark, Item, exists, items_of, stamp_of
+from layerlimits.tasks._data import _OF_TEST, _OF_TRAIN, Row, split_of
+from layerlimits.types import Response, Sample, Split, Task, Verdict
+
+# The seed of the `lm_eval` command for drawing examples.
+_SEED = 1234
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The items with their (context, continuation) pairs, called as `Task.samples` is.
+
+    Where there are training items (mmlu: its validation items), the test items evaluate as a whole, and the other
+    splits are cut from the training items, less those whose question is also evaluated; where there are none, every
+    split is cut from the test items. They come in the order of the file, parts in turn. What the file has twice is
+    asked twice, as the harness does.
+
+    Examples come from the training items (mmlu: its dev items), or from the `train` split of the test items. The
+    harness draws them item after item, so the same ones come first whatever the limit.
+
+    Args:
+        shots: examples before each item.
+        chat: the contexts are chat messages, each example two of them.
+    """
+
+    benchmark: ChoiceBenchmark
+    shots: int = 0
+    chat: bool = False
+
+    def __call__(self, split: Split, limit: int, data_dir: Path | None = None) -> list[Sample]:
+        """At most `limit` samples of the split, always the same ones first.
+
+        Raises:
+            UserError: a file is missing, empty or broken, the hub cannot be reached, or there are too few examples.
+        """
+        return list(_first(self, split, limit, data_dir, stamp_of(self.benchmark, data_dir)))
+
+    def whole(self, data_dir: Path | None = None) -> list[Sample]:
+        """Every item of the test file in its order, whatever the split.
+
+        Raises:
+            UserError: as for a split.
+        """
+        return self._asked(items_of(self.benchmark, self.benchmark.split, data_dir), None, data_dir)
+
+    def _of(self, split: Split, data_dir: Path | None) -> list[Item]:
+        """The split's items."""
+        test = items_of(self.benchmark, self.benchmark.split, data_dir)
+        if not exists(self.benchmark, self.benchmark.train, data_dir):
+            return [item for item in test if split_of(item.key, _OF_TEST) == split]
+        if split == "evaluate":
+            return list(test)
+        evaluated = {item.key for item in test}
+        train = [item for item in items_of(self.benchmark, self.benchmark.train, data_dir) if item.key not in evaluated]
+        return [item for item in train if split_of(item.key, _OF_TRAIN) == split]
+
+    def _examples(self, split: Split | None, data_dir: Path | None) -> list[Item]:
+        """What may be shown before the split's items; None: before the whole test file."""
+        training = self.benchmark.examples == self.benchmark.train and split in ("select", "calibrate", "train")
+        if not training and exists(self.benchmark, self.benchmark.examples, data_dir):
+            return list(items_of(self.benchmark, self.benchmark.examples, data_dir))
+        if split in ("train", None):
+            raise UserError(
+                f"examples for {self.benchmark.name} come from its train split, and that would be asked too",
+                "ask another split, or ask without examples",
+            )
+        return self._of("train", data_dir)
+
+    def _asked(self, items: Sequence[Item], split: Split | None, data_dir: Path | None) -> list[Sample]:
+        parts = {item.part: item.task for item in items}
+        examples = self._examples(split, data_dir) if self.shots else []
+        for part, task in parts.items():
+            # The harness's task keeps the state of its drawing.
+            task.set_fewshot_seed(_SEED)
+            if self.shots:
+                self._give(task, [item.doc for item in examples if item.part == part], part)
+        return [replace(item.sample, split=split or "evaluate", pairs=self._pairs(item)) for item in items]
+
+    def _give(self, task: Any, examples: list[Row], part: str) -> None:
+        # Where the harness cannot tell the splits apart, it draws one more, lest an item be its own example.
+        most = len(examples) - (task.fewshot_cfg.split == task.config.test_split)
+        if self.shots > most:
+            raise UserError(
+                f"{self.shots} examples are asked for, and {part or self.benchmark.name} has {max(most, 0)}",
+                f"ask at most {max(most, 0)}, or give a larger {self.benchmark.examples} file",
+            )
+        task.sampler.replace_df(examples)
+
+    def _pairs(self, item: Item) -> tuple[tuple[Any, str], ...]:
+        context = item.task.fewshot_context(
+            item.doc,
+            num_fewshot=self.shots,
+            apply_chat_template=self.chat,
+            fewshot_as_multiturn=self.chat,
+            chat_template=_as_they_are,
+            gen_prefix=item.task.doc_to_prefix(item.doc),
+        )
+        requests = item.task.construct_requests(item.doc, context, apply_chat_template=self.chat)
+        return tuple(request.args for request in requests)
+
+
+def _as_they_are(messages: list[dict[str, str]], add_generation_prompt: bool = True) -> list[dict[str, str]]:
+    """A chat template for the harness: the model's own renders the messages later."""
+    return messages
+
+
+@lru_cache(maxsize=64)
+def _first(asked: Asked, split: Split, limit: int, data_dir: Path | None, stamp: object) -> tuple[Sample, ...]:
+    """The first samples of a split; made once a process unless a file changes."""
+    items, turns, before = asked._of(split, data_dir), [], Counter[str]()
+    for item in items:
+        turns.append(before[item.part])
+        before[item.part] += 1
+    # Parts in turn; without parts this is the order of the file.
+    ordered = [items[at] for at in sorted(range(len(items)), key=turns.__getitem__)]
+    return tuple(asked._asked(ordered[:limit], split, data_dir))
+
+
+def harness_task(benchmark: ChoiceBenchmark, *, version: int, chance: float, summary: str) -> Task:
+    """The task without examples and in plain text; `variant` gives the others."""
+    task = Task(
+        name=benchmark.name,
+        version=version,
+        kind="choice",
+        samples=Asked(benchmark),
+        score=_score,
+        chance=chance,
+        metric="accuracy",
+        summary=summary,
+    )
+
+    def variant(shots: int, chat: bool) -> Task:
+        return replace(task, samples=Asked(benchmark, shots, chat), shots=shots, variant=variant)
+
+    return replace(task, variant=variant)
+
+
+def _score(sample: Sample, response: Response) -> Verdict:
+    """The harness's own verdict; where it gives more than accuracy, such as acc_norm, that is in `measures`."""
+    found = sample.meta["judge"]([(logprob, False) for logprob in response.logprobs])
+    right = bool(found.pop("acc"))
+    answer = sample.choices[int(np.argmax(response.logprobs))]
+    measures = {name: float(value) for name, value in found.items()}
+    return Verdict("correct" if right else "wrong", float(right), answer, measures=measures)

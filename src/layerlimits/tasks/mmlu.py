@@ -1,0 +1,35 @@
+"""MMLU: exam questions of 57 subjects (Hendrycks et al., arXiv 2009.03300)."""
+
+from layerlimits.tasks._choice_data import ChoiceBenchmark, check_type, one_of
+from layerlimits.tasks._data import Row
+from layerlimits.tasks._harness import harness_task
+
+
+def _gold(row: Row) -> int:
+    # The harness's prompt lists four.
+    if len(row["choices"]) != 4:
+        raise ValueError(f"it has {len(row['choices'])} choices, not 4")
+    for choice in row["choices"]:
+        check_type("a choice", choice, str)
+    return one_of("answer", row["answer"], (0, 1, 2, 3))
+
+
+mmlu = harness_task(
+    ChoiceBenchmark(
+        name="mmlu",
+        yaml="mmlu/default/mmlu_{}.yaml",
+        hub="cais/mmlu",
+        # Every subject's items, which are also there subject by subject.
+        config="all",
+        columns={"question": str, "subject": str, "choices": list, "answer": int},
+        gold=_gold,
+        question=lambda doc: str(doc["question"]),
+        options=lambda doc: list(doc["choices"]),
+        examples="dev",
+        train="validation",
+        part="subject",
+    ),
+    version=1,
+    chance=0.25,
+    summary="MMLU, exam questions of 57 subjects, by lm-evaluation-harness's mmlu 2",
+)
