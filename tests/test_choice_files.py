@@ -78,11 +78,11 @@ def test_the_hub_s_rows_are_read_as_a_folder_s(name: str, tmp_path: Path, monkey
         starts[asked.train] = range(500, 530)
     read = []
 
-    def from_hub(hub: str, config: str, split: str) -> list[Row]:
+    def from_hub(hub: str, config: str, split: str) -> tuple[str, list[Row]]:
         read.append((hub, config, split))
-        return rows(name, starts[split])
+        return hub, rows(name, starts[split])
 
-    monkeypatch.setattr(_choice_data, "_from_hub", from_hub)
+    monkeypatch.setattr(_choice_data, "from_hub", from_hub)
     task = asked_with(name, 2)
     try:
         for split in ("evaluate", "select"):

@@ -2,18 +2,16 @@
 
 import ast
 import json
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from layerlimits.errors import UserError
 from layerlimits.scoring import sandbox
-from layerlimits.scoring.code import Answer, extract_code, judge, judge_all
+from layerlimits.scoring.code import Answer, extract_code, judge_all
 from layerlimits.scoring.sandbox import Program, run
-from layerlimits.tasks import _code_data, choose
-from layerlimits.tasks.humanevalplus import humanevalplus
+from layerlimits.tasks import choose
+from layerlimits.tasks._benchmark import Benchmark
 from layerlimits.tasks.mbppplus import called_in, mbppplus
 from layerlimits.types import Response, Sample, Task
 
@@ -142,12 +140,12 @@ def test_verdicts_tell_how_an_answer_failed() -> None:
     assert [verdict.value for verdict in verdicts] == [1, 0, 0, 0, 0, 0, 1]
     assert verdicts[1].why == "assertion failed: assert f(1) == 2"
     assert verdicts[3].why == "cut after 7 tokens"
-    assert judge(answers[0]) == verdicts[0]
+    assert judge_all(answers[:1]) == verdicts[:1]
 
 
 def test_nothing_to_run_needs_no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "enclosure", lambda: pytest.fail("a sandbox was looked for"))
-    assert judge(_said("I don't know.")).outcome == "no_answer"
+    assert judge_all([_said("I don't know.")])[0].outcome == "no_answer"
 
 
 @pytest.fixture(params=["humanevalplus", "mbppplus"])
@@ -155,9 +153,15 @@ def task(request: pytest.FixtureRequest) -> Task:
     return choose([request.param])[0]
 
 
+def whole(task: Task, data: Path) -> list[Sample]:
+    """Every item, whatever its split."""
+    assert isinstance(task.samples, Benchmark)
+    return task.samples.whole(data)
+
+
 def _everything(task: Task, data: Path) -> list[Sample]:
     _shut_in()
-    return task.samples("evaluate", 10_000, data)
+    return whole(task, data)
 
 
 def _program(sample: Sample, candidate: str) -> Program:
@@ -165,8 +169,13 @@ def _program(sample: Sample, candidate: str) -> Program:
 
 
 def _failures(samples: list[Sample]) -> dict[str, str]:
-    outcomes = run([_program(sample, sample.target) for sample in samples], seconds=30)
-    return {s.meta["entry_point"]: o.why for s, o in zip(samples, outcomes, strict=True) if not o.passed}
+    """Of reference solutions as examples show them."""
+    answers = [
+        Answer(Response(s.shown, (1,), "stop"), s.meta["test"], s.meta["entry_point"], s.meta.get("prompt", ""))
+        for s in samples
+    ]
+    verdicts = judge_all(answers, seconds=30)
+    return {s.meta["entry_point"]: v.why for s, v in zip(samples, verdicts, strict=True) if v.outcome != "correct"}
 
 
 def test_reference_solutions_pass(task: Task, real_data: Path) -> None:
@@ -237,64 +246,17 @@ def test_bodies_of_humaneval_continue_their_prompt(real_data: Path) -> None:
         assert ast.dump(ast.parse(found)) == ast.dump(ast.parse(row["prompt"] + row["canonical_solution"]))
 
 
-def test_splits_share_no_item_until_everything_is_asked_for(task: Task, real_data: Path) -> None:
-    ids = {split: {s.id for s in task.samples(split, 10_000, real_data)} for split in ("select", "calibrate")}
-    everything = task.samples("evaluate", 10_000, real_data)
-    own = [sample for sample in everything if _code_data.split_of(sample.prompt) == "evaluate"]
-    assert everything[: len(own)] == own
-    assert not {sample.id for sample in own} & (ids["select"] | ids["calibrate"])
-    assert not ids["select"] & ids["calibrate"]
-    assert len({sample.id for sample in everything}) == len(own) + len(ids["select"]) + len(ids["calibrate"])
-    assert 0.1 < len(ids["select"]) / len(everything) < 0.25
-    assert task.samples("evaluate", 5, real_data) == everything[:5]
-
-
-def test_nothing_is_trained_on_a_test_set(task: Task, real_data: Path) -> None:
-    with pytest.raises(UserError, match="test set"):
-        task.samples("train", 5, real_data)
-
-
 def test_prompts_show_the_problem_and_not_the_test(task: Task, real_data: Path) -> None:
-    for sample in task.samples("evaluate", 10_000, real_data):
+    for sample in whole(task, real_data):
         assert sample.meta["entry_point"] in sample.prompt
         assert sample.target not in sample.prompt
         assert sample.meta["test"] not in sample.prompt
 
 
-def test_a_folder_without_the_items_is_refused(task: Task, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"no {task.name}/test.jsonl"):
-        task.samples("evaluate", 5, tmp_path)
-    (tmp_path / task.name).mkdir()
-    (tmp_path / task.name / "test.jsonl").write_text('{"prompt": "x"}\n')
-    with pytest.raises(UserError, match="an item has no"):
-        task.samples("evaluate", 5, tmp_path)
-
-
-def test_the_hub_is_asked_without_a_folder(task: Task, real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = (real_data / task.name / "test.jsonl").read_text().splitlines()
-    asked = []
-
-    def load_dataset(hub_id: str, split: str) -> list[object]:
-        asked.append((hub_id, split))
-        if len(asked) == 1:
-            raise ConnectionError("no network")
-        # The hub's MBPP+ does not name the function.
-        return [
-            {key: value for key, value in json.loads(line).items() if key != "entry_point" or task is humanevalplus}
-            for line in lines
-        ]
-
-    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
-    _code_data._rows.cache_clear()
-    with pytest.raises(UserError, match=r"could not be loaded from the hub \(ConnectionError\)"):
-        task.samples("evaluate", 5, None)
-    assert task.samples("evaluate", 10_000, None) == task.samples("evaluate", 10_000, real_data)
-    assert asked == [(f"evalplus/{task.name}", "test")] * 2
-    _code_data._rows.cache_clear()
-
-
 def test_the_function_that_assertions_call_is_the_entry_point() -> None:
     code = "def helper(x): return x\ndef wanted(x): return helper(x)"
     assert called_in(["assert set(wanted([1])) == set([1])"], code) == "wanted"
-    with pytest.raises(UserError):
+    with pytest.raises(ValueError, match="none of the functions it defines: helper, wanted"):
         called_in(["assert other(1)"], code)
+    with pytest.raises(ValueError, match="is no Python"):
+        called_in(["assert"], code)

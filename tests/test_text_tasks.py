@@ -42,20 +42,26 @@ def small(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "form", "count"),
-    [
-        ("gsm8k", "{}", 1319),
-        ("math500", "So $x = \\boxed{{{}}}$.", 500),
-        ("xsum", "{}", 500),
-        ("gpt3_arithmetic", "{}", 26_000),
-    ],
+    ("name", "count"), [("gsm8k", 1319), ("math500", 500), ("xsum", 500), ("gpt3_arithmetic", 26_000)]
 )
-def test_gold_answers_are_right_everyone(real_data: Path, name: str, form: str, count: int) -> None:
+def test_gold_answers_as_examples_show_them_are_right_everyone(real_data: Path, name: str, count: int) -> None:
     task, samples = whole(name, real_data)
-    verdicts = [task.score(sample, Response(form.format(sample.target), (), "stop")) for sample in samples]
+    verdicts = [task.score(sample, Response(sample.shown, (), "stop")) for sample in samples]
     assert len(verdicts) == count
     assert [verdict for verdict in verdicts if verdict.outcome != "correct" or verdict.value != pytest.approx(1)] == []
     assert {verdict.strict for verdict in verdicts} == ({None} if name == "xsum" else {1.0})
+
+
+def test_examples_show_the_answer_as_the_prompt_asks_for_it(real_data: Path) -> None:
+    _, samples = whole("gsm8k", real_data)
+    assert samples[0].shown.split("\n")[0] == "Janet sells 16 - 3 - 4 = 9 duck eggs a day."
+    for sample in samples:
+        assert "<<" not in sample.shown
+        assert re.fullmatch(r"#### -?[\d,.]+", sample.shown.split("\n")[-1])
+    _, formulas = whole("math500", real_data)
+    assert all(sample.shown == f"The final answer is $\\boxed{{{sample.target}}}$." for sample in formulas)
+    for name in ("xsum", "gpt3_arithmetic"):
+        assert all(sample.shown == sample.target for sample in whole(name, real_data)[1])
 
 
 def _wrong_numbers(gold: str) -> list[str]:
@@ -234,6 +240,7 @@ def test_broken_responses_are_refused(
 
 def test_a_task_without_a_test_file_or_without_responses_is_refused(refused: Refused, tmp_path: Path) -> None:
     assert "word_problems has no test file" in refused("score", "word_problems", tmp_path / "gone.jsonl")
+    assert "facts_choice is asked by likelihood" in refused("score", "facts_choice", tmp_path / "gone.jsonl")
     assert "did you mean gsm8k" in refused("score", "gsm8", tmp_path / "gone.jsonl")
 
 

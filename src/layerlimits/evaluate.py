@@ -9,6 +9,7 @@ from layerlimits.models.remove import without_layers
 from layerlimits.plugins import find
 from layerlimits.prompts import Prompt, batches, check_chat, encode, room
 from layerlimits.store import Key, Store, response_key
+from layerlimits.tasks import judged
 from layerlimits.types import (
     GREEDY,
     Decoding,
@@ -35,7 +36,7 @@ class Evaluator:
         batch_size: prompts a batch; part of what a run fixes, since rounding depends on it.
         chat: whether prompts go through the model's chat template; None: where it has one.
         decoding: how generated answers are drawn.
-        unsafe: run programs that a model wrote without a sandbox where none is possible.
+        unsafe: run programs that a model wrote without a sandbox, even where one is possible.
     Raises:
         UserError: chat is asked for, and the model has no template.
     """
@@ -194,10 +195,3 @@ class Evaluator:
         drawn = [self.decoding.seed, draw, [prompt.hash for prompt in batch]]
         seed = int(content_hash(drawn, 15), 16)
         return self.engine.generate([prompt.ids for prompt in batch], tokens, self.decoding, seed)
-
-
-def judged(task: Task, answered: Sequence[tuple[Sample, Response]], unsafe: bool = False) -> list[Verdict]:
-    """The verdicts on responses, all at once where the task judges so."""
-    if task.score_all:
-        return task.score_all([sample for sample, _ in answered], [response for _, response in answered], unsafe)
-    return [task.score(sample, response) for sample, response in answered]

@@ -109,10 +109,11 @@ def score(
         Path, typer.Argument(help='JSON lines {"index", "response"}; index: line of the data file, from 0.')
     ],
     data_dir: DataDir = None,
+    unsafe_code: UnsafeCode = False,
     as_json: Json = False,
 ) -> None:
     """Score answers that something else wrote, on a benchmark's whole test set."""
     from layerlimits.commands import score
 
-    results = score.score(task, responses, data_dir)
+    results = score.score(task, responses, data_dir, unsafe=unsafe_code)
     tell(results) if as_json else score.show(results)

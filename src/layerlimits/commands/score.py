@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from layerlimits.errors import UserError
-from layerlimits.tasks import choose
+from layerlimits.tasks import choose, judged
 from layerlimits.types import FinishReason, Outcome, Response, Sample
 
 _FORM = 'write {"index": 0, "response": "..."} a line, index counting the lines of the data file from 0'
@@ -18,7 +18,7 @@ _ABOUT = ("set", "subject", "level", "entry_point")
 _FINISHES = ("stop", "length")
 
 
-def score(task: str, responses: Path, data_dir: Path | None) -> dict[str, Any]:
+def score(task: str, responses: Path, data_dir: Path | None, *, unsafe: bool = False) -> dict[str, Any]:
     """The score of a file of responses to a task's whole test set, in the order of its lines.
 
     Only the lines given count: n is their number, and an item without a line is neither asked nor scored. An empty
@@ -28,19 +28,24 @@ def score(task: str, responses: Path, data_dir: Path | None) -> dict[str, Any]:
         task: a task with test files of its own.
         responses: JSON lines of {"index", "response"}, and "finish": "length" where the text was cut.
         data_dir: folder of the benchmark's files; the hub if None.
+        unsafe: run programs in the responses without a sandbox.
     Returns:
         {"task", "version", "metric", "score", "strict", "n", "of", "verdicts": {outcome: count}, "items": [...]};
         "strict" is None where the task has only one way to score, "of" the number of items there are.
     Raises:
-        UserError: a broken line, an index that is unknown or comes twice, an empty file, or a task without test files.
+        UserError: a broken line, an index that is unknown or comes twice, an empty file, a task without test files or
+            without answers in words, or no sandbox is possible for the programs in the responses.
     """
     chosen = choose([task])
+    if len(chosen) == 1 and chosen[0].kind == "choice":
+        raise UserError(f"{task} is asked by likelihood, so no text answers it", "name a benchmark, such as gsm8k")
     if len(chosen) != 1 or not hasattr(chosen[0].samples, "whole"):
         raise UserError(f"{task} has no test file, so no line has an index", "name a benchmark, such as gsm8k")
     samples: list[Sample] = chosen[0].samples.whole(data_dir)
+    read = _read(responses, len(samples))
+    verdicts = judged(chosen[0], [(samples[index], response) for index, response in read], unsafe)
     items = []
-    for index, response in _read(responses, len(samples)):
-        verdict = chosen[0].score(samples[index], response)
+    for (index, _), verdict in zip(read, verdicts, strict=True):
         about = {key: value for key, value in samples[index].meta.items() if key in _ABOUT}
         items.append({"index": index, "id": samples[index].id, **about, **asdict(verdict)})
     strict = [item["strict"] for item in items if item["strict"] is not None]

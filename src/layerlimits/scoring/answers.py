@@ -14,7 +14,7 @@ _THOUGHT_BEGINS = re.compile(r"<think(?:ing)?>")
 _LONGEST = 20_000
 
 # A base model goes on with a next question of its own.
-_NEXT_TURN = re.compile(
+NEXT_TURN = re.compile(
     r"\n[ \t]*(?:[#*]{1,3}[ ]?)?"
     r"(?:(?:Next |New )?(?:Question|Problem|Exercise|Q)[ ]?\d{0,3}[ ]?[:.]|(?:Human|User)[ ]?:)"
 )
@@ -90,7 +90,7 @@ def clean(text: str, *, finished: bool) -> Said:
 def _next_turn(text: str) -> int | None:
     """Where a next question begins; one that stands before any digit is the one that was asked, repeated."""
     answered = re.search(r"\d|\\boxed", text)
-    turn = _NEXT_TURN.search(text, answered.end()) if answered else None
+    turn = NEXT_TURN.search(text, answered.end()) if answered else None
     return turn.start() if turn else None
 
 

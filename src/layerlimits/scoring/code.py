@@ -172,14 +172,12 @@ class Answer:
     prompt: str = ""
 
 
-def judge(answer: Answer, *, seconds: float = 10, unsafe: bool = False) -> Verdict:
-    """The verdict on one response; `judge_all` is quicker for many."""
-    return judge_all([answer], seconds=seconds, unsafe=unsafe)[0]
-
-
 def judge_all(answers: Sequence[Answer], *, seconds: float = 10, unsafe: bool = False) -> list[Verdict]:
     """The verdicts on responses, run over all cores, in their order.
 
+    Args:
+        seconds: processor time of a program.
+        unsafe: run without a sandbox, even where one is possible.
     Raises:
         UserError: there is something to run, and no sandbox is possible here.
     """

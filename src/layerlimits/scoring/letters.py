@@ -1,19 +1,222 @@
-"""Placeholder."""
+"""The verdict on a response to a multiple-choice question whose options were listed as "A. ...", "B. ..."."""
 
+import re
 from collections.abc import Sequence
+from itertools import pairwise
+from string import ascii_uppercase
+from typing import NamedTuple
 
+from layerlimits.errors import UserError
+from layerlimits.scoring.answers import NEXT_TURN, Kind, clean, last_line, statements, taken_back
+from layerlimits.scoring.naming import Named, joined, letters, only, without_list, words
+from layerlimits.scoring.numerals import ascii_signs, without_latex
 from layerlimits.types import Response, Verdict
+
+# A text that goes on and on with questions of its own may hold thousands.
+_MOST_TURNS = 20
+
+_TOKEN = re.compile(r"\(?([A-Z])[.)]?")
+_STRICT = re.compile(r"\s*Answer: ?([A-Z])\.?\s*")
+_DENIES = re.compile(r"\b(?:not|never|cannot|neither)\b|n't\b", re.IGNORECASE)
+_SUPPOSES = re.compile(r"\b(?:if|whether|suppose|assume|assuming|unless|were)\s+(?:\w+\s+){0,3}\Z", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"(?:(?<!\b[A-Za-z])\.|[!?])(?=[\s*_\"”)]|\Z)")
+_CHOOSES = re.compile(
+    r"\b(?:I(?:['’]d|['’]ll|['’]m|[ ]would|[ ]will|[ ]am)?[ ]"
+    r"(?:choose|chose|choosing|pick|select|go with|go for|going with|say)"
+    r"|my (?:choice|pick|guess) is"
+    r"|(?:correct|right|best|final|true)[ ](?:option|choice|one|letter|statement)[ ]?"
+    r"(?:is|must be|would be|should be|:)"
+    # Words may follow "it is" for other reasons than to answer: only a letter that ends the clause is an answer.
+    r"|it(?:['’]s|[ ]is|[ ]must be|[ ]has to be)(?=[ ]\W{0,4}(?:option[ ])?[A-Z]\b[)*\]]*(?:[.,;!]|\s*\Z|\n)))[ :*]*",
+    re.IGNORECASE,
+)
+_IS_RIGHT = re.compile(
+    r"\b(?:is|must be|has to be|seems)[ ](?:\w+ly[ ])?(?:the[ ])?(?:correct|right|best)\b(?! if| only)",
+    re.IGNORECASE,
+)
+_CONCLUDES = re.compile(
+    r"\b(?:so|therefore|thus|hence|overall|consequently|in conclusion|finally|leaves|leaving|left with|must be)\b|∴",
+    re.IGNORECASE,
+)
+_BOLD = re.compile(r"\*\*(?=\S)([^*\n]{1,200})\*\*(?!\s*:)")
+_NOTHING = re.compile(r"[\W_]*")
+_HOW: dict[Kind, str] = {"hash": "after ####", "box": "boxed", "says": "in words"}
+
+
+class _Place(NamedTuple):
+    """Where a text states its answer: as the last option named there, if `last`, else as the first."""
+
+    start: int
+    end: int
+    how: str
+    last: bool = False
 
 
 def lettered(question: str, options: Sequence[str]) -> str:
-    """."""
-    return question + "\n\n" + "\n".join(f"{chr(65 + at)}. {option}" for at, option in enumerate(options))
+    """The question with its options below, one a line, as "A. ...".
+
+    Raises:
+        UserError: there are more options than letters.
+    """
+    if len(options) > len(ascii_uppercase):
+        raise UserError(f"a question has {len(options)} options, and there are 26 letters", "take out some options")
+    listed = [f"{letter}. {' '.join(option.split())}" for letter, option in zip(ascii_uppercase, options, strict=False)]
+    return "\n".join([question, *listed])
 
 
 def judge_letter(response: Response, options: Sequence[str], target: str) -> Verdict:
-    """."""
-    right = response.text.strip() == chr(65 + list(options).index(target))
-    return Verdict("correct" if right else "wrong", float(right), response.text)
+    """The verdict on one generated token: a listed letter, alone or as "(B", "B." or "B)"; else it is no answer.
+
+    `Verdict.answer` is the text of the option.
+    """
+    found = _TOKEN.fullmatch(response.text.strip())
+    option = ascii_uppercase.index(found[1]) if found else len(options)
+    if option >= len(options):
+        return Verdict("no_answer", 0.0, why="no listed letter")
+    return _verdict(option, options, target)
 
 
-judge_free = judge_letter
+def judge_free(response: Response, options: Sequence[str], target: str) -> Verdict:
+    """The verdict on an answer in words: `value` by the last answer it states, `strict` by a last line "Answer: X".
+
+    A letter counts before an option's words. Where nothing says that it is the answer, a finished text is read for what
+    it concludes; options that are weighed against each other are no answer. `Verdict.answer` is the text of the option.
+    """
+    said = clean(response.text, finished=response.finish != "length")
+    shown = tuple(without_latex(ascii_signs(option)) for option in options)
+    text, option, how = _own(without_latex(ascii_signs(said.text)), shown, finished=said.finished)
+    formal = _STRICT.fullmatch(text, *last_line(text))
+    index = ascii_uppercase.index(formal[1]) if formal else len(options)
+    strict = float(index < len(options) and options[index] == target)
+    if option is not None:
+        return _verdict(option, options, target, how, strict)
+    if said.finished:
+        return Verdict("no_answer", 0.0, why="no option stated", strict=strict)
+    return Verdict("truncated", 0.0, why=f"cut after {len(response.tokens)} tokens without an answer", strict=strict)
+
+
+def _verdict(option: int, options: Sequence[str], target: str, how: str = "", strict: float | None = None) -> Verdict:
+    assert target in options, f"no option: {target!r}"
+    right = options[option] == target
+    why = how if right else f"{ascii_uppercase[option]}, not {ascii_uppercase[options.index(target)]}"
+    return Verdict("correct" if right else "wrong", float(right), options[option], why, strict)
+
+
+def _own(text: str, options: tuple[str, ...], *, finished: bool) -> tuple[str, int | None, str]:
+    """The text up to where the model asks itself a next question after an answer, that answer, and how it was found."""
+    for turn in list(NEXT_TURN.finditer(text))[:_MOST_TURNS]:
+        option, how = _final(text[: turn.start()], options, finished=True)
+        if option is not None:
+            return text[: turn.start()], option, how
+    return text, *_final(text, options, finished=finished)
+
+
+def _final(text: str, options: tuple[str, ...], *, finished: bool) -> tuple[int | None, str]:
+    """The option that a text ends up with, and how it was found."""
+    text = without_list(text, options)
+    for place in reversed(_stated(text, finished=finished)):
+        found = _given(text, place, options)
+        if found is None:
+            continue
+        back = taken_back(text, found.end) if finished else None
+        later = _concluded(text[back:], options) if back is not None else None
+        return (found.option, place.how) if later is None else (later, "corrected later")
+    return (_concluded(text, options) if finished else None), "no mark"
+
+
+def _stated(text: str, *, finished: bool) -> list[_Place]:
+    """Where the text says what the answer is, in order; not where it denies or supposes it."""
+    found = [
+        _Place(one.start, one.end, _HOW[one.kind], one.kind == "says" and one.mark == one.start)
+        for one in statements(text)
+        if (one.closed or finished) and not _DENIES.search(text, one.mark, one.start) and not _supposed(text, one.mark)
+    ]
+    for at in _CHOOSES.finditer(text):
+        if not _supposed(text, at.start()):
+            found.append(_Place(at.end(), _line(text, at.end())[1], "in words"))
+    for at in _IS_RIGHT.finditer(text):
+        start = _clause(text, at.start())
+        if not _SUPPOSES.search(text, start, at.start()):
+            found.append(_Place(start, at.end(), "in words", last=True))
+    return sorted(found)
+
+
+def _supposed(text: str, mark: int) -> bool:
+    return _SUPPOSES.search(text, max(0, mark - 40), mark) is not None
+
+
+def _line(text: str, place: int) -> tuple[int, int]:
+    end = text.find("\n", place)
+    return text.rfind("\n", 0, place) + 1, len(text) if end < 0 else end
+
+
+def _clause(text: str, place: int) -> int:
+    """Where the part of the sentence that holds this place begins."""
+    start = _sentence(text, _line(text, place)[0], place)
+    return max([start, *(at.end() for at in re.compile(r"[,;]").finditer(text, start, place))])
+
+
+def _sentence(text: str, start: int, end: int) -> int:
+    """Where the last sentence between two places begins."""
+    ends = [at.end() for at in _SENTENCE_END.finditer(text, start, end) if not _NOTHING.fullmatch(text, at.end(), end)]
+    return max([start, *ends])
+
+
+def _given(text: str, place: _Place, options: tuple[str, ...]) -> Named | None:
+    """The one option of a statement: by letter, else in words; None where it gives none or several."""
+    stop = _SENTENCE_END.search(text, place.start, place.end)
+    end = stop.end() if stop else place.end
+    named = letters(text, place.start, end, options) or words(text, place.start, end, options)
+    if not named:
+        return None
+    if place.last:
+        named.reverse()
+    other = next((one for one in named if one.option != named[0].option), None)
+    if other and (joined(text, named[0], other) or joined(text, other, named[0])):
+        return None
+    return named[0]
+
+
+def _concluded(text: str, options: tuple[str, ...]) -> int | None:
+    """What a text comes to that states no answer: the one option in bold, of its conclusion, or of the whole text."""
+    named = letters(text, 0, len(text), options)
+    begins = {at.start() for at in _BOLD.finditer(text)}
+    bold = only([one for one in named if one.start in begins])
+    found = bold or _of_conclusion(text, options) or _by_mark(text, named) or _in_words(text, named, options)
+    return found.option if found else None
+
+
+def _of_conclusion(text: str, options: tuple[str, ...]) -> Named | None:
+    """The one option after the last sentence's "so"."""
+    start, end = last_line(text)
+    concludes = _CONCLUDES.search(text, _sentence(text, start, end), end)
+    if not concludes:
+        return None
+    return only(letters(text, concludes.end(), end, options) or words(text, concludes.end(), end, options))
+
+
+def _by_mark(text: str, named: list[Named]) -> Named | None:
+    """The one option whose letter is marked, begins the text or stands alone on its line."""
+    begins = len(text) - len(text.lstrip())
+    sure = {one for one in named if one.marked or one.start == begins or _alone(text, one)}
+    pairs = [pair for pair in pairwise(named) if sure.intersection(pair) and joined(text, *pair)]
+    return only([*sure, *(one for pair in pairs for one in pair)])
+
+
+def _alone(text: str, one: Named) -> bool:
+    start, end = _line(text, one.start)
+    return bool(_NOTHING.fullmatch(text, start, one.start) and _NOTHING.fullmatch(text, one.end, end))
+
+
+def _in_words(text: str, named: list[Named], options: tuple[str, ...]) -> Named | None:
+    """The one option written out, where it ends the last sentence or begins the only one; with no letter beside it."""
+    found = only(words(text, 0, len(text), options))
+    if not found or any(one.option != found.option for one in named):
+        return None
+    start, end = last_line(text)
+    last = _sentence(text, start, end)
+    ends = words(text, last, end, options)
+    if not ends:
+        return None
+    only_one = _NOTHING.fullmatch(text, 0, last) and _NOTHING.fullmatch(text, last, ends[0].start)
+    return found if only_one or _NOTHING.fullmatch(text, ends[-1].end, end) else None

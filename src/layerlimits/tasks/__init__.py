@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from layerlimits.errors import UserError, unknown
 from layerlimits.plugins import find, names
-from layerlimits.types import Protocol, Task
+from layerlimits.types import Protocol, Response, Sample, Task, Verdict
 
 _GENERATION = ("gsm8k", "math500", "humanevalplus", "mbppplus", "xsum")
 _CHOICE = ("mmlu", "arc_challenge", "arc_easy", "hellaswag", "winogrande", "piqa", "openbookqa")
@@ -66,6 +66,13 @@ def check_sandbox(tasks: Iterable[Task], unsafe: bool) -> None:
 
     if not unsafe and any(task.score_all for task in tasks):
         enclosure()
+
+
+def judged(task: Task, answered: Sequence[tuple[Sample, Response]], unsafe: bool = False) -> list[Verdict]:
+    """The verdicts on responses, all at once where the task judges so."""
+    if task.score_all:
+        return task.score_all([sample for sample, _ in answered], [response for _, response in answered], unsafe)
+    return [task.score(sample, response) for sample, response in answered]
 
 
 def plain(name: str) -> str:

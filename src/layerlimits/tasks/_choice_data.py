@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from layerlimits.errors import UserError, unknown
-from layerlimits.tasks._data import SUFFIXES, Row, _file, _from_file, _from_hub, _key
+from layerlimits.tasks._data import SUFFIXES, Row, from_hub, key_of, read_file
 from layerlimits.types import Sample
 
 
@@ -57,7 +57,7 @@ class Item:
     @property
     def key(self) -> str:
         """What its split hangs on."""
-        return _key(self.sample.prompt)
+        return key_of(self.sample.prompt)
 
 
 def exists(benchmark: ChoiceBenchmark, split: str, data_dir: Path | None) -> bool:
@@ -84,10 +84,9 @@ def items_of(benchmark: ChoiceBenchmark, split: str, data_dir: Path | None) -> S
 @lru_cache(maxsize=64)
 def _made(benchmark: ChoiceBenchmark, split: str, data_dir: Path | None, stamp: object) -> Sequence[Item]:
     if data_dir is None:
-        where, rows = f"{benchmark.hub} ({split})", _from_hub(benchmark.hub, benchmark.config, split)
+        where, rows = from_hub(benchmark.hub, benchmark.config, split)
     else:
-        path = _file(data_dir / benchmark.name, split)
-        where, rows = str(path), _from_file(path)
+        where, rows = read_file(data_dir / benchmark.name, split)
     golds = _golds(benchmark, where, rows)
     parts: dict[str, list[int]] = {}
     for at, row in enumerate(rows):

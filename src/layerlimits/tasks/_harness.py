@@ -11,7 +11,7 @@ import numpy as np
 
 from layerlimits.errors import UserError
 from layerlimits.tasks._choice_data import ChoiceBenchmark, Item, exists, items_of, stamp_of
-from layerlimits.tasks._data import _OF_TEST, _OF_TRAIN, Row, split_of
+from layerlimits.tasks._data import OF_TEST, OF_TRAIN, Row, split_of
 from layerlimits.types import Response, Sample, Split, Task, Verdict
 
 # The seed of the `lm_eval` command for drawing examples.
@@ -59,12 +59,12 @@ class Asked:
         """The split's items."""
         test = items_of(self.benchmark, self.benchmark.split, data_dir)
         if not exists(self.benchmark, self.benchmark.train, data_dir):
-            return [item for item in test if split_of(item.key, _OF_TEST) == split]
+            return [item for item in test if split_of(item.key, OF_TEST) == split]
         if split == "evaluate":
             return list(test)
         evaluated = {item.key for item in test}
         train = [item for item in items_of(self.benchmark, self.benchmark.train, data_dir) if item.key not in evaluated]
-        return [item for item in train if split_of(item.key, _OF_TRAIN) == split]
+        return [item for item in train if split_of(item.key, OF_TRAIN) == split]
 
     def _examples(self, split: Split | None, data_dir: Path | None) -> list[Item]:
         """What may be shown before the split's items; None: before the whole test file."""

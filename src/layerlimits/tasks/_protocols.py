@@ -61,7 +61,7 @@ def with_shots(task: Task, shots: int, chat: bool | None) -> Task:
         if len(found) < shots:
             raise UserError(
                 f"{shots} examples are asked for, and the train split of {task.name} has {len(found)}",
-                f"use --shots {len(found)} or fewer",
+                f"ask with {len(found)} at most" if found else "ask this task without examples",
             )
         examples = tuple((sample.prompt, sample.shown or sample.target) for sample in found)
         return [replace(sample, shots=examples) for sample in task.samples(split, limit, data_dir)]
@@ -79,7 +79,7 @@ def _likelihood(task: Task) -> Task:
     """Choices made for a number: itself and near misses, at a place that its hash decides."""
 
     def change(sample: Sample) -> Sample:
-        options = [sample.target, *near_misses(sample.target)]
+        options = [sample.target, *near_misses(sample.target, key=sample.prompt)]
         options.sort(key=lambda option: content_hash([sample.id, option]))
         return replace(sample, choices=tuple(options))
 

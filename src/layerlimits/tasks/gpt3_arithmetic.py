@@ -4,7 +4,8 @@ import re
 
 from layerlimits.scoring import quantities
 from layerlimits.scoring.numerals import number
-from layerlimits.tasks._data import Benchmark, Part, Row
+from layerlimits.tasks._benchmark import Benchmark, Part
+from layerlimits.tasks._data import Row
 from layerlimits.types import Sample, Task
 
 # File names in a folder of files, in the order of their names, with the configurations of the hub's data set, which has
@@ -34,7 +35,7 @@ def _sample(row: Row, file: str) -> Sample:
     gold = row["completion"].strip()
     if number(gold) is None:
         raise ValueError(f"its completion is no number: {row['completion']!r}")
-    return Sample(asked[1], gold, "evaluate", meta={"set": file})
+    return Sample(asked[1], gold, "evaluate", meta={"set": file}, shown=gold)
 
 
 gpt3_arithmetic = Task(
@@ -55,4 +56,5 @@ gpt3_arithmetic = Task(
     max_new_tokens=32,
     metric="accuracy",
     summary="GPT-3's arithmetic, one to six digits, answered without working",
+    numeric=True,
 )

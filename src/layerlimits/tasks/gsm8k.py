@@ -1,19 +1,26 @@
 """GSM8K: grade-school word problems of two to eight steps (Cobbe et al., arXiv 2110.14168)."""
 
+import re
+
 from layerlimits.scoring import quantities
 from layerlimits.scoring.numerals import number
-from layerlimits.tasks._data import Benchmark, Part, Row
+from layerlimits.tasks._benchmark import Benchmark, Part
+from layerlimits.tasks._data import Row
 from layerlimits.types import Sample, Task
 
 _PROMPT = "{question}\n\nReason step by step, and put your final answer, a number alone, after '####' on the last line."
+# The worked answers mark each calculation for a calculator: 16-3 = <<16-3=13>>13.
+_CALCULATOR = re.compile(r"<<[^<>]*>>")
 
 
 def _sample(row: Row, file: str) -> Sample:
-    _, marker, gold = row["answer"].rpartition("####")
+    worked, marker, gold = row["answer"].rpartition("####")
     if not marker or number(gold) is None:
         raise ValueError(f"its answer does not end in '#### number': {row['answer'][-60:]!r}")
     question = row["question"].strip()
-    return Sample(_PROMPT.format(question=question), row["answer"], "evaluate", meta={"question": question})
+    shown = f"{_CALCULATOR.sub('', worked).strip()}\n#### {gold.strip()}"
+    meta = {"question": question}
+    return Sample(_PROMPT.format(question=question), row["answer"], "evaluate", meta=meta, shown=shown)
 
 
 gsm8k = Task(

@@ -1,30 +1,38 @@
 """HumanEval+: a signature with its docstring to a Python function, judged by its hidden test (arXiv 2305.01210)."""
 
-from layerlimits.errors import UserError
-from layerlimits.tasks._code_data import CodeBenchmark, Row, score
-from layerlimits.types import Task
+from layerlimits.tasks._benchmark import Benchmark
+from layerlimits.tasks._data import OF_TEST_UNTRAINED, Row
+from layerlimits.tasks._programs import fenced, functions_in, score, score_all
+from layerlimits.types import Sample, Task
 
 _ASK = "Complete the following Python function. Answer with the whole function in one code block.\n\n```python\n{}\n```"
 
 
-def _item(row: Row) -> tuple[str, str, dict[str, str]]:
-    try:
-        prompt, name = row["prompt"], row["entry_point"]
-        target = prompt + row["canonical_solution"]
-        # Tests call helpers of the prompt, and HumanEval/33 the reference itself; `candidate` is the program.
-        test = f"{target}\n{row['test']}\ncheck(candidate)\n"
-    except KeyError as error:
-        raise UserError(f"an item has no {error}", "give the columns of evalplus/humanevalplus") from None
-    return _ASK.format(prompt.rstrip()), target, {"test": test, "entry_point": name, "prompt": prompt}
+def _sample(row: Row, file: str) -> Sample:
+    prompt, name = row["prompt"], row["entry_point"]
+    target = prompt + row["canonical_solution"]
+    if name not in functions_in(target):
+        raise ValueError(f"its reference solution defines no function {name}")
+    # Tests call helpers of the prompt, and HumanEval/33 the reference itself; `candidate` is the program.
+    test = f"{target}\n{row['test']}\ncheck(candidate)\n"
+    meta = {"test": test, "entry_point": name, "prompt": prompt}
+    return Sample(_ASK.format(prompt.rstrip()), target, "evaluate", meta=meta, shown=fenced(target))
 
 
 humanevalplus = Task(
     name="humanevalplus",
     version=1,
     kind="generation",
-    samples=CodeBenchmark("humanevalplus", "evalplus/humanevalplus", _item),
+    samples=Benchmark(
+        folder="humanevalplus",
+        hub="evalplus/humanevalplus",
+        columns=("prompt", "entry_point", "canonical_solution", "test"),
+        sample=_sample,
+        shares=OF_TEST_UNTRAINED,
+    ),
     score=score,
     max_new_tokens=512,
     metric="pass rate",
     summary="Python functions from signature and docstring (HumanEval+), judged by hidden tests in a sandbox",
+    score_all=score_all,
 )

@@ -1,7 +1,8 @@
 """MATH-500: competition mathematics (Hendrycks et al., arXiv 2103.03874; the 500 of Lightman et al., 2305.20050)."""
 
 from layerlimits.scoring import mathematics
-from layerlimits.tasks._data import Benchmark, Row
+from layerlimits.tasks._benchmark import Benchmark
+from layerlimits.tasks._data import Row
 from layerlimits.types import Sample, Task
 
 _PROMPT = "{problem}\n\nReason step by step, and put your final answer within \\boxed{{}}."
@@ -12,7 +13,8 @@ def _sample(row: Row, file: str) -> Sample:
     if not gold or gold.count("{") != gold.count("}"):
         raise ValueError(f"its answer is no formula: {gold!r}")
     problem = row["problem"].strip()
-    return Sample(_PROMPT.format(problem=problem), gold, "evaluate", meta={"question": problem})
+    shown = f"The final answer is $\\boxed{{{gold}}}$."
+    return Sample(_PROMPT.format(problem=problem), gold, "evaluate", meta={"question": problem}, shown=shown)
 
 
 math500 = Task(

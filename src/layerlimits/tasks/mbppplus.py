@@ -1,46 +1,51 @@
 """MBPP+: a sentence and its visible assertions to a Python function, judged by its hidden test (arXiv 2305.01210)."""
 
 import ast
-import warnings
+from typing import Any
 
-from layerlimits.errors import UserError
-from layerlimits.tasks._code_data import CodeBenchmark, Row, score
-from layerlimits.types import Task
+from layerlimits.tasks._benchmark import Benchmark
+from layerlimits.tasks._data import OF_TEST_UNTRAINED, Row
+from layerlimits.tasks._programs import fenced, functions_in, parsed, score, score_all
+from layerlimits.types import Sample, Task
 
 _ASK = "{}\nYour code should pass these tests:\n\n{}\n\nAnswer with one Python code block."
 
 
-def _item(row: Row) -> tuple[str, str, dict[str, str]]:
-    try:
-        code, shown = row["code"], list(row["test_list"])
-        name = row.get("entry_point") or called_in(shown, code)
-        # Some tests rely on the imports of the reference solution.
-        test = "\n".join([*row.get("test_imports", ()), code, f"{name} = candidate", row["test"]])
-        prompt = _ASK.format(row["prompt"].strip(), "\n".join(shown))
-    except KeyError as error:
-        raise UserError(f"an item has no {error}", "give the columns of evalplus/mbppplus") from None
-    return prompt, code, {"test": test, "entry_point": name}
+def _sample(row: Row, file: str) -> Sample:
+    code, shown = row["code"], _texts("test_list", row["test_list"])
+    # The hub's version does not name the function.
+    name = row.get("entry_point") or called_in(shown, code)
+    if name not in functions_in(code):
+        raise ValueError(f"its reference solution defines no function {name}")
+    # Some tests rely on the imports of the reference solution.
+    imports = _texts("test_imports", row.get("test_imports") or [])
+    test = "\n".join([*imports, code, f"{name} = candidate", row["test"]])
+    prompt = _ASK.format(row["prompt"].strip(), "\n".join(shown))
+    return Sample(prompt, code, "evaluate", meta={"test": test, "entry_point": name}, shown=fenced(code))
+
+
+def _texts(column: str, value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(line, str) for line in value):
+        raise ValueError(f"its {column} is no list of texts: {value!r}")
+    return value
 
 
 def called_in(assertions: list[str], code: str) -> str:
-    """The function of the reference solution that the assertions call (the hub's version does not name it).
+    """The function of the reference solution that the assertions call.
 
     Raises:
-        UserError: they call none.
+        ValueError: they call none, or something is no Python.
     """
-    with warnings.catch_warnings():
-        # A solution may hold an escape that Python does not know.
-        warnings.simplefilter("ignore")
-        defined = [node.name for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)]
+    defined = functions_in(code)
     called = {
         node.func.id
         for assertion in assertions
-        for node in ast.walk(ast.parse(assertion))
+        for node in ast.walk(parsed(assertion))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     }
     found = [name for name in defined if name in called]
     if not found:
-        raise UserError(f"the assertions of an item of mbppplus call none of {', '.join(defined)}", "check the item")
+        raise ValueError(f"its assertions call none of the functions it defines: {', '.join(defined) or 'none'}")
     return found[-1]
 
 
@@ -48,9 +53,17 @@ mbppplus = Task(
     name="mbppplus",
     version=1,
     kind="generation",
-    samples=CodeBenchmark("mbppplus", "evalplus/mbppplus", _item),
+    samples=Benchmark(
+        folder="mbppplus",
+        hub="evalplus/mbppplus",
+        columns=("prompt", "code", "test_list", "test"),
+        texts=("prompt", "code", "test"),
+        sample=_sample,
+        shares=OF_TEST_UNTRAINED,
+    ),
     score=score,
     max_new_tokens=512,
     metric="pass rate",
     summary="Python functions from a sentence and assertions (MBPP+), judged by hidden tests in a sandbox",
+    score_all=score_all,
 )

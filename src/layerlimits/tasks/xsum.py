@@ -1,7 +1,8 @@
 """XSum: BBC articles to one sentence (Narayan et al., arXiv 1808.08745), by ROUGE-L."""
 
 from layerlimits.scoring import summaries as rouge
-from layerlimits.tasks._data import Benchmark, Row
+from layerlimits.tasks._benchmark import Benchmark
+from layerlimits.tasks._data import Row
 from layerlimits.types import Sample, Task
 
 _PROMPT = "{document}\n\nSummarize the article above in one sentence."
@@ -11,7 +12,7 @@ def _sample(row: Row, file: str) -> Sample:
     document, summary = row["document"].strip(), row["summary"].strip()
     if not document or not summary:
         raise ValueError(f"it has no {'summary' if document else 'document'}")
-    return Sample(_PROMPT.format(document=document), summary, "evaluate")
+    return Sample(_PROMPT.format(document=document), summary, "evaluate", shown=summary)
 
 
 xsum = Task(

@@ -43,7 +43,8 @@ def run(
 
     Args:
         seconds: processor time of a program; it is ended after twice as much and 2 s on the clock, too.
-        unsafe: run without a sandbox, under limits only: what the program does, it does as you.
+        unsafe: run without a sandbox, even where one is possible, under limits only: what the program does, it does
+            as you.
     Raises:
         UserError: no sandbox is possible here, or no processor time is given.
     """
@@ -84,7 +85,7 @@ def enclosure() -> Kind:
     raise UserError(
         f"no sandbox for programs is possible here ({'; '.join(tried)})",
         "install bubblewrap, or allow user namespaces (a container needs --security-opt seccomp=unconfined); "
-        "unsafe=True runs programs without one, which lets them do what you can do",
+        "--unsafe-code (in Python unsafe=True) runs programs without one, which lets them do what you can do",
     )
 
 

@@ -1,0 +1,163 @@
+"""Where a text names one of several listed options, by its letter or by its words, and where it denies one."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from string import ascii_uppercase
+
+_LETTER = re.compile(
+    r"""
+    (?<![\w(^'’-])
+    (?P<label>(?i:options?|choices?|letters?|answers?)[ ]+)?
+    (?P<opens>[(\[{<*_"'`“$]{0,9})
+    (?: (?P<upper>[A-Z]) | (?P<lower>[a-z])(?=\)) )
+    (?P<closes>[)\]}>*_"'`”$:.]{0,9})
+    (?![\w'’-])
+    """,
+    re.VERBOSE,
+)
+_OPENS, _CLOSES = re.compile(r"[(\[{<*\"'`“]"), re.compile(r"[)\]}>*\"'`”:]")
+_LONE_LOWER = re.compile(r"\W*([a-z])\W*")
+# After "A" or "I", what tells a letter from a word of a sentence.
+_GOES_ON = re.compile(
+    r"[ ](?:because|since|as|for|and|or|but|nor|due|which|with|if|by|is|are|was|would|could|might|may|can|cannot|"
+    r"can't|isn't|has|says|states|seems|looks|must|should|does|doesn't|rather|not|instead|over)\b"
+)
+_WORD_AFTER = re.compile(r"[ ]\w")
+_FORMULA = re.compile(r"\s*[=+*^≤≥]|\s+[<>]\s")
+_DENIED_BEFORE = re.compile(
+    r"(?:\b(?:not|nor|neither|than|instead of|unlike|except|(?:rul|eliminat|exclud|reject|discard)\w*(?: out)?)|n't)"
+    r"\s+(?:be\s+|an?\s+|the\s+)?\Z",
+    re.IGNORECASE,
+)
+_DENIED_AFTER = re.compile(
+    r"[)\]*_\s]*(?:\([^()\n]{1,80}\)\s*)?"
+    r"(?:(?:is|are|was|can|could|does|do|would|must|has)\s*(?:not\b|n't)|cannot\b"
+    r"|(?:(?:is|are|was|seems|looks)\s+(?:\w+ly\s+|also\s+)?)?"
+    r"(?:wrong|incorrect|false|ruled out|out\b|unlikely|impossible|not\b|too\b)"
+    r"|(?:could|might|may)\b|\?)",
+    re.IGNORECASE,
+)
+_JOINS = re.compile(r"(?=\s*[,/&\w])[\s,/&]*(?:(?:and|or|nor|also|both)[\s,]+)*", re.IGNORECASE)
+_LISTED = re.compile(r"[ \t>*_-]*\(?([A-Z])[.):][*_]*[ \t]+(\S.*?)[ \t]*")
+
+
+@dataclass(frozen=True)
+class Named:
+    """A place that names an option: which one, and whether by its letter with a mark around it."""
+
+    option: int
+    start: int
+    end: int
+    marked: bool = False
+    denied: bool = False
+
+
+def letters(text: str, start: int, end: int, options: tuple[str, ...]) -> list[Named]:
+    """The letters of options between two places, but for denied ones.
+
+    No letters are a word ("A dog"), a variable of a formula, and what is part of an option's own words ("vitamin C").
+    """
+    lone = _LONE_LOWER.fullmatch(text, start, end)
+    if lone and lone[1] in ascii_uppercase[: len(options)].lower():
+        return [Named(ascii_uppercase.index(lone[1].upper()), start, end, marked=True)]
+    words = [one for one in _written(text, start, end, options) if one.end - one.start > 1]
+    found = []
+    for at in _LETTER.finditer(text, start, end):
+        one = _named(text, at)
+        inside = any(word.start <= at.end("opens") < word.end for word in words)
+        if one.option < len(options) and (one.marked or not inside) and not _other(text, at, marked=one.marked):
+            found.append(one)
+    return _not_denied(text, found)
+
+
+def words(text: str, start: int, end: int, options: tuple[str, ...]) -> list[Named]:
+    """The options written out between two places, but for denied ones."""
+    return _not_denied(text, _written(text, start, end, options))
+
+
+def joined(text: str, one: Named, other: Named) -> bool:
+    """Whether the second is named in one breath with the first, as in "A, B or C"."""
+    return _JOINS.fullmatch(text, one.end, other.start) is not None
+
+
+def only(named: Sequence[Named]) -> Named | None:
+    """The first, if no other option is named."""
+    return named[0] if len({one.option for one in named}) == 1 else None
+
+
+def without_list(text: str, options: tuple[str, ...]) -> str:
+    """The text without the list of options, where it repeats that: such lines choose none."""
+    lines = text.split("\n")
+    repeated = {}
+    for number, line in enumerate(lines):
+        found = _LISTED.fullmatch(line)
+        index = ascii_uppercase.index(found[1]) if found else len(options)
+        if found and index < len(options) and _plain(found[2]) == _plain(options[index]):
+            repeated[number] = index
+    if len(set(repeated.values())) < 2:
+        return text
+    return "\n".join("" if number in repeated else line for number, line in enumerate(lines))
+
+
+def _plain(text: str) -> list[str]:
+    return text.strip(" .*_").casefold().split()
+
+
+def _named(text: str, at: re.Match[str]) -> Named:
+    index = ascii_uppercase.index((at["upper"] or at["lower"]).upper())
+    marked = bool(at["label"] or _OPENS.search(at["opens"]) or _CLOSES.search(at["closes"]))
+    denied = bool(
+        _DENIED_BEFORE.search(text, max(0, at.start() - 30), at.start()) or _DENIED_AFTER.match(text, at.end())
+    )
+    return Named(index, at.start(), at.end(), marked, denied)
+
+
+def _other(text: str, at: re.Match[str], *, marked: bool) -> bool:
+    """Whether a letter is an article, a pronoun or a variable."""
+    if _FORMULA.match(text, at.end()):
+        return True
+    bare = not marked and not at["closes"] and at["upper"] in ("A", "I")
+    return bare and bool(_WORD_AFTER.match(text, at.end())) and not _GOES_ON.match(text, at.end())
+
+
+def _not_denied(text: str, found: list[Named]) -> list[Named]:
+    """What is denied takes along what it is named with: "A and B are wrong", "neither A nor B"."""
+    for order in (range(1, len(found)), range(len(found) - 1, 0, -1)):
+        for place in order:
+            before, after = found[place - 1 : place + 1]
+            if before.denied != after.denied and joined(text, before, after):
+                found[place - 1 : place + 1] = replace(before, denied=True), replace(after, denied=True)
+    return [one for one in found if not one.denied]
+
+
+def _written(text: str, start: int, end: int, options: tuple[str, ...]) -> list[Named]:
+    """Where options are written out; one that is part of a longer one there is that longer one."""
+    found = [
+        _spelt(text, index, at)
+        for index, pattern in enumerate(_patterns(options))
+        for at in pattern.finditer(text, start, end)
+    ]
+    longest: list[Named] = []
+    for one in sorted(found, key=lambda one: (one.start, -one.end)):
+        if not longest or one.end > longest[-1].end or (one.start, one.end) == (longest[-1].start, longest[-1].end):
+            longest.append(one)
+    return longest
+
+
+def _spelt(text: str, index: int, at: re.Match[str]) -> Named:
+    before = _DENIED_BEFORE.search(text, max(0, at.start() - 30), at.start())
+    return Named(index, at.start(), at.end(), denied=bool(before or _DENIED_AFTER.match(text, at.end())))
+
+
+@lru_cache(maxsize=64)
+def _patterns(options: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
+    """Of each option: its words, whatever their capitals and spaces; a number only as a whole."""
+    found = []
+    for option in options:
+        content = option.strip(" .").split()
+        minus = "(?<!-)" if option.strip()[:1].isdigit() else ""
+        spelt = r"\s+".join(map(re.escape, content)) or "(?!)"
+        found.append(re.compile(rf"(?<!\w)(?<!\d[.,]){minus}{spelt}(?!\w)(?![.,]\d)", re.IGNORECASE))
+    return tuple(found)
