@@ -102,7 +102,9 @@ def test_hogs_are_ended_and_leave_nothing(kind: str, mark: str) -> None:
     assert time.monotonic() - began < 90
     assert outcomes["endless loop"].why == "timed out after 1 s"
     assert outcomes["sleeps"].why == "timed out after 1 s"
-    assert outcomes["memory"].why.startswith("memory")
+    # On a busy machine its processor time can end before the memory does.
+    assert outcomes["memory"].why.startswith(("memory", "timed out"))
+    assert outcomes["memory at once"].why.startswith("memory")
     assert outcomes["huge value"].why.startswith("not a plain value: a value of 6")
     assert run([HONEST])[0].passed
 
