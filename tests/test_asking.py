@@ -299,3 +299,19 @@ def test_cautions_name_what_differs_and_nothing_else() -> None:
     (said,) = cautions.too_few([("a", 100, 0.5), ("b", 100, 0.9)], 0.05)
     assert said.startswith("100 items cannot tell 5 points apart: use 1,")
     assert said.endswith("(a, b).")
+
+
+def test_the_whole_test_set_is_asked_in_the_order_of_its_file(
+    tiny: Path, says: Says, real_data: Path, tmp_path: Path
+) -> None:
+    whole = _one("math500").samples.whole(real_data)
+    assert len(whole) == 500 > len(_one("math500").samples("evaluate", 1000, real_data))
+    asked = ("--tasks", "math500", "--data-dir", real_data, "--limit", 6, "--max-new-tokens", 4)
+    says("evaluate", tiny, *asked, "--whole", "--out", tmp_path / "run")
+    with Store(tmp_path / "run") as store:
+        assert set(store.samples("math500")) == {sample.id for sample in whole[:6]}
+    assert [sample.split for sample in _one("math500").samples("evaluate", 6, real_data)] == ["evaluate"] * 6
+
+
+def test_a_task_without_a_file_has_no_whole_test_set(tiny: Path, refused: Refused) -> None:
+    assert "facts has no whole test set" in refused("evaluate", tiny, "--tasks", "facts", "--whole")

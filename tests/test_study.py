@@ -83,6 +83,11 @@ def test_the_report_is_one_file_with_everything_in_it(run: Path, results: dict[s
     page = (run / "report.html").read_text()
     for name in (*TASKS, *METHODS, "layerlimits study it", results["model"]["fingerprint"]):
         assert name in page
+    (differ, few, idle) = results["warnings"]
+    assert "differ in protocol" in differ
+    assert few.startswith("12 items cannot tell 5 points apart")
+    assert "not above chance" in idle
+    assert few in page
 
     found: list[str] = []
 

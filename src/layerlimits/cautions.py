@@ -23,7 +23,7 @@ def confounds(tasks: Sequence[Described]) -> list[str]:
     differ = [
         what for what, at in (("protocol", 0), ("shots", 1), ("template", 2)) if len({way[at] for way in ways}) > 1
     ]
-    told = "; ".join(f"{', '.join(groups[way])}: {_words(way)}" for way in ways)
+    told = "; ".join(f"{_some(groups[way])}: {_words(way)}" for way in ways)
     return [f"Compare with care: these tasks differ in {_listed(differ)}, not by what they ask alone ({told})."]
 
 
@@ -36,6 +36,12 @@ def _words(way: tuple[str, int, str | None]) -> str:
     how = {"likelihood": "by likelihood", "one_token": "by one token", "free": "free generation"}[protocol]
     examples = "no example" if not shots else f"{shots} example{'s' * (shots > 1)}"
     return f"{how}, {examples}, {'chat template' if template else 'plain text'}"
+
+
+def _some(names: Sequence[str], most: int = 4) -> str:
+    """The names; of many the first ones and how many more."""
+    shown = names if len(names) <= most else [*names[: most - 1], f"{len(names) - most + 1} more"]
+    return ", ".join(shown)
 
 
 def _listed(words: Sequence[str]) -> str:
@@ -72,5 +78,5 @@ def too_few(tasks: Sequence[tuple[str, int, float]], difference: float) -> list[
         hardest = min(there, key=lambda one: abs(one[0] - 0.5))[0]
         said = cannot_tell(n, difference, hardest)
         if said:
-            warned.append(f"{said} ({', '.join(name for _, name in there)}).")
+            warned.append(f"{said} ({_some([name for _, name in there])}).")
     return warned

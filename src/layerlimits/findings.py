@@ -9,7 +9,7 @@ from layerlimits.answer import answer
 from layerlimits.book import Book
 from layerlimits.diagnose import diagnose
 from layerlimits.errors import UserError
-from layerlimits.notes import notes, protocols
+from layerlimits.notes import notes, protocols, warnings
 from layerlimits.scores import Figure, compared, correct, figure, summary
 from layerlimits.store import Store
 
@@ -51,7 +51,8 @@ def findings(store: Store) -> dict[str, Any]:
         "speed": list(_speed(store)),
         "samples": list(_samples(book)),
         "stages": [{"stage": name, "seconds": spent} for name, spent in (store.get("stages") or {}).items()],
-        "notes": list(notes(book, tasks)),
+        "notes": list(notes(book)),
+        "warnings": list(warnings(book, tasks)),
     }
     results["answer"] = answer(results)
     return results

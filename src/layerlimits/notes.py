@@ -30,13 +30,8 @@ def protocols(book: Book) -> Iterator[dict[str, Any]]:
             yield {"task": name, "method": method, "layers": layers, "scores": scores, "recognition_only": only}
 
 
-def notes(book: Book, tasks: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Sentences for the end of a report.
-
-    Args:
-        book: the run.
-        tasks: its tasks with the unpruned model's scores.
-    """
+def notes(book: Book) -> Iterator[str]:
+    """Sentences for the end of a report."""
     calibration = book.store.get("calibration") or {}
     config = book.manifest["config"]
     yield f"Calibration text: {len(calibration['hashes'])} items of {calibration['source']}; none of them is evaluated."
@@ -46,9 +41,13 @@ def notes(book: Book, tasks: Sequence[dict[str, Any]]) -> Iterator[str]:
         "speeds show median and range."
     )
     yield "p-values are of McNemar's exact test against the unpruned model, by Holm's correction over their table."
+
+
+def warnings(book: Book, tasks: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """What must be known before any figure is compared: ways of asking that differ, and what n cannot show."""
     yield from cautions.confounds(tasks)
     counted = [(task["name"], task["score"]["n"], task["score"]["estimate"]) for task in tasks if not task["graded"]]
-    yield from cautions.too_few(counted, config["difference"])
+    yield from cautions.too_few(counted, book.manifest["config"]["difference"])
     yield from cautions.refused(tasks)
     idle = [task["name"] for task in tasks if task["score"]["low"] <= task["chance"]]
     if idle:

@@ -82,6 +82,9 @@ def evaluate(
     max_new_tokens: MaxNewTokens = None,
     difference: Difference = 0.05,
     unsafe_code: UnsafeCode = False,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="The whole test set, as published, also items that may choose layers.")
+    ] = False,
     seed: Seed = 0,
     out: RunOut = None,
     batch_size: BatchSize = 64,
@@ -97,7 +100,7 @@ def evaluate(
     from layerlimits.types import Decoding
 
     decoding = Decoding(temperature, top_p, top_k, seed, samples, max_new_tokens)
-    asking = Asking(tasks, limit, data_dir, protocol, shots, chat, decoding, unsafe_code, difference)
+    asking = Asking(tasks, limit, data_dir, protocol, shots, chat, decoding, unsafe_code, difference, whole)
     opened = Opened(model, revision, dtype, device, out, batch_size, seed)
     results = measure.evaluate(opened, asking)
     tell(results) if as_json else measure.show_scores(results)

@@ -12,7 +12,11 @@ from layerlimits.types import GREEDY, Decoding, Protocol, Sample, Task
 
 @dataclass(frozen=True)
 class Asking:
-    """What `evaluate` and `sweep` are told of the tasks; `difference` in accuracy is what they should show."""
+    """What `evaluate` and `sweep` are told of the tasks; `difference` in accuracy is what they should show.
+
+    `whole` asks a benchmark's whole test set in the order of its file, as published scores do, also the items that
+    other commands choose layers by.
+    """
 
     tasks: str
     limit: int
@@ -23,6 +27,7 @@ class Asking:
     decoding: Decoding = GREEDY
     unsafe: bool = False
     difference: float = 0.05
+    whole: bool = False
 
     def items(self) -> list[tuple[Task, list[Sample]]]:
         """The tasks with their evaluation items.
@@ -35,11 +40,22 @@ class Asking:
         protocols = cast(tuple[Protocol, ...], words(self.protocols or ""))
         tasks = choose(words(self.tasks), protocols, self.shots, self.chat)
         check_sandbox(tasks, self.unsafe)
-        found = [(task, task.samples("evaluate", self.limit, self.data_dir)) for task in tasks]
+        found = [(task, self._samples(task)) for task in tasks]
         for task, samples in found:
             if not samples:
                 raise UserError(f"{task.name} has no item to evaluate", "give a larger file, or leave the task out")
         return found
+
+    def _samples(self, task: Task) -> list[Sample]:
+        if not self.whole:
+            return task.samples("evaluate", self.limit, self.data_dir)
+        if not hasattr(task.samples, "whole"):
+            raise UserError(
+                f"{task.name} has no whole test set",
+                "give benchmarks asked in their own way, such as gsm8k, with --whole",
+            )
+        found: list[Sample] = task.samples.whole(self.data_dir)
+        return found[: self.limit]
 
     def _check(self) -> None:
         told = self.decoding

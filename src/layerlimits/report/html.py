@@ -47,6 +47,7 @@ def render(results: dict[str, Any]) -> str:
     page: str = _template().render(
         r=results,
         charts=charts,
+        strict=any(task["strict"] for task in results["tasks"]),
         recovered=list(zip(recovered, removals, strict=True)),
         css=Markup(_read("report.css")),
         plotly=Markup(get_plotlyjs()),
