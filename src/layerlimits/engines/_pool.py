@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from layerlimits.engines._rows import Call, Rows
+
 Filled = tuple[Tensor, Tensor]
 
 
@@ -47,24 +49,44 @@ class Pool:
         own_values[each, :, at] = values.transpose(1, 2)
         return own_keys[:, :, :seen], own_values[:, :, :seen]
 
-    def joined(self, stay: Tensor, other: "Pool | None" = None) -> "Pool":
-        """A pool of the rows `stay` of this one, followed by all of another."""
-        columns = max(self.columns, other.columns) if other else self.columns
-        parts = [(self, stay)] + ([(other, torch.arange(other.size, device=stay.device))] if other else [])
-        kept = torch.cat([pool.kept[:, rows] for pool, rows in parts], dim=1)
-        keys, values = [], []
-        for layer in range(len(self.keys)):
-            chosen = [pool._of(layer, rows) for pool, rows in parts]
-            keys.append(_stacked([one[0] for one in chosen], columns))
-            values.append(_stacked([one[1] for one in chosen], columns))
-        return Pool(kept, keys, values, columns)
-
-    def _of(self, layer: int, rows: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def of(self, layer: int, rows: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Keys and values of those of the rows that keep the layer."""
         places = self.kept[layer].cumsum(0) - 1
         mine = places[rows[self.kept[layer, rows]]]
         keys, values = self.keys[layer], self.values[layer]
         return (None if keys is None else keys[mine], None if values is None else values[mine])
+
+
+def joined(parts: Sequence[tuple[Pool, Tensor]]) -> Pool:
+    """One pool of the rows chosen of each, one after another."""
+    columns = max(pool.columns for pool, _ in parts)
+    kept = torch.cat([pool.kept[:, rows] for pool, rows in parts], dim=1)
+    keys, values = [], []
+    for layer in range(kept.shape[0]):
+        chosen = [pool.of(layer, rows) for pool, rows in parts]
+        keys.append(_stacked([one[0] for one in chosen], columns))
+        values.append(_stacked([one[1] for one in chosen], columns))
+    return Pool(kept, keys, values, columns)
+
+
+def step(rows: Rows, pool: Pool, ids: Tensor, at: Tensor) -> Tensor:
+    """The logits (R, V) after tokens `ids` (R, 1) at positions `at` (R, 1) of all rows."""
+    seen = int(at.max()) + 1
+
+    def queries(layer: int) -> Tensor:
+        mine = pool.rows(layer)
+        return at if mine is None else at[mine]
+
+    everyone = torch.arange(pool.size, device=at.device)
+    call = Call(
+        enter=lambda layer, hidden: hidden,
+        rows=pool.rows,
+        write=lambda layer, keys, values: pool.write(layer, queries(layer), seen, keys, values),
+        queries=queries,
+        columns=seen,
+        wanted=(everyone, torch.zeros_like(everyone)),
+    )
+    return rows.logits(ids, at, call)
 
 
 def _room(found: Tensor | None, columns: int) -> Tensor | None:

@@ -7,6 +7,7 @@ of any length share a batch without padding on the left, and what a rejected dra
 overwritten.
 """
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -107,6 +108,8 @@ class Rows:
         return (args[0][rows, places][None], *args[1:])
 
     def _replaced(self, number: int, forward: Callable[..., Any]) -> Callable[..., Any]:
+        names = [*inspect.signature(forward).parameters][1:]
+
         def layer(hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
             call = self._call
             assert call is not None
@@ -123,9 +126,9 @@ class Rows:
                 has_rows = isinstance(value, Tensor) and value.dim() > 1 and value.shape[0] == before > 1
                 return value[rows] if has_rows and rows is not None else value
 
-            told = {name: pick(value) for name, value in kwargs.items()}
+            told = {name: pick(value) for name, value in (*zip(names, args, strict=False), *kwargs.items())}
             told["attention_mask"] = self._mask(number, call, hidden.dtype)
-            output = forward(hidden if rows is None else hidden[rows], *map(pick, args), **told)
+            output = forward(hidden if rows is None else hidden[rows], **told)
             self._tuples = isinstance(output, tuple)
             computed = output[0] if self._tuples else output
             if rows is not None:

@@ -1,0 +1,180 @@
+"""The sweep engine answers for every variant as stock generation on the physically pruned model does."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from architectures import ARCHITECTURES, tiny_model
+from small_models import small_llama
+
+from layerlimits.engines._trial import refusal
+from layerlimits.engines.sweep import sweep
+from layerlimits.engines.transformers import transformers
+from layerlimits.models.load import Loaded, load
+from layerlimits.models.remove import remove
+from layerlimits.prompts import encode
+from layerlimits.tasks import choose
+from layerlimits.types import Response
+
+# Layers that carry state from token to token, and one that works its windows out from the number of columns.
+ONE_AT_A_TIME = {"lfm2", "recurrent_gemma", "gpt_neo"}
+TOGETHER = sorted(ARCHITECTURES.keys() - ONE_AT_A_TIME)
+VARIANTS = [(), (0,), (1,), (5,), (1, 3, 5), (0, 1, 2), (2, 3, 4)]
+
+
+class Ids:
+    """A tokenizer for models that have none: tokens are their own text."""
+
+    pad_token_id, eos_token_id, bos_token_id = 0, None, None
+
+    def decode(self, tokens: Sequence[int], **_: Any) -> str:
+        return " ".join(map(str, tokens))
+
+
+@dataclass
+class Compared:
+    """Tokens that agree, and the places where rounding flipped a tie, with how far apart the two logits were."""
+
+    tokens: int = 0
+    flipped: list[float] = field(default_factory=list)
+
+
+def prompts_of(lengths: Sequence[int], vocabulary: int = 96, seed: int = 0) -> list[list[int]]:
+    draw = torch.Generator().manual_seed(seed)
+    return [torch.randint(3, vocabulary, (length,), generator=draw).tolist() for length in lengths]
+
+
+def pruned(model: Any, variant: Sequence[int]) -> Any:
+    other = copy.deepcopy(model)
+    if variant:
+        remove(other, variant)
+    return other
+
+
+@torch.no_grad()
+def compare(model: Any, prompt: list[int], stock: Response, ours: Response, seen: Compared) -> None:
+    """Equal, or apart first where two logits of the pruned model are equal but for rounding."""
+    seen.tokens += len(stock.tokens)
+    if (stock.tokens, stock.finish) == (ours.tokens, ours.finish):
+        return
+    both = list(zip(stock.tokens, ours.tokens, strict=False))
+    at = next((place for place, (one, other) in enumerate(both) if one != other), len(both))
+    logits = model(torch.tensor([[*prompt, *stock.tokens[:at]]])).logits[0, -1]
+    best = logits.topk(2).values
+    seen.flipped.append(float(best[0] - best[1]))
+    assert seen.flipped[-1] <= 1e-4, (stock.tokens, ours.tokens, at)
+
+
+def check(
+    model: Any, tokenizer: Any, variants: Sequence[tuple[int, ...]], prompts: list[list[int]], most: int
+) -> Compared:
+    found = sweep(model, tokenizer).generate_many(variants, prompts, most)
+    seen = Compared()
+    for variant, answers in zip(variants, found, strict=True):
+        alone = pruned(model, variant)
+        engine = transformers(alone, tokenizer)
+        for prompt, ours in zip(prompts, answers, strict=True):
+            compare(alone, prompt, engine.generate([prompt], most)[0], ours, seen)
+    assert len(seen.flipped) <= seen.tokens / 1000
+    return seen
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_every_architecture_answers_as_the_pruned_model(name: str) -> None:
+    model = tiny_model(name)
+    assert refusal(model) is None
+    prompts = prompts_of((3, 21, 37, 12))
+    seen = check(model, Ids(), VARIANTS, prompts, 8)
+    assert seen.tokens == len(VARIANTS) * len(prompts) * 8
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_every_architecture_weighs_as_the_pruned_model(name: str) -> None:
+    model = tiny_model(name)
+    contexts, endings = prompts_of((3, 21, 37, 12)), prompts_of((4, 1, 7, 2), seed=1)
+    rows = list(zip(contexts, endings, strict=True))
+    found = sweep(model, Ids()).loglikelihoods_many(VARIANTS, rows)
+    for variant, sums in zip(VARIANTS, found, strict=True):
+        engine = transformers(pruned(model, variant), Ids())
+        for row, weighed in zip(rows, sums, strict=True):
+            assert weighed == pytest.approx(engine.loglikelihoods([row])[0][0], abs=1e-4 * max(1, abs(weighed)))
+
+
+@pytest.mark.parametrize("name", sorted(ONE_AT_A_TIME))
+def test_what_cannot_share_rows_is_asked_one_variant_at_a_time(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    model = tiny_model(name)
+    engine = sweep(model, Ids())
+    prompts = prompts_of((9, 4))
+    found = engine.generate_many([(), (1,), (2, 3)], prompts, 5)
+    said = capsys.readouterr().err
+    assert said.startswith("note: one variant at a time, since ")
+    assert engine.refusal is not None
+    for variant, answers in zip([(), (1,), (2, 3)], found, strict=True):
+        alone = transformers(pruned(model, variant), Ids())
+        assert [one.tokens for one in answers] == [one.tokens for one in alone.generate(prompts, 5)]
+    engine.generate_many([(1,)], prompts, 2)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_model_is_as_it_was_afterwards() -> None:
+    model = small_llama(6)
+    ids = torch.arange(5, 30)[None]
+    before, forwards = model(ids).logits, [layer.forward for layer in model.model.layers]
+    sweep(model, Ids()).generate_many([(1,), (1, 2)], prompts_of((5, 9)), 4)
+    assert torch.equal(model(ids).logits, before)
+    assert [layer.forward for layer in model.model.layers] == forwards
+    assert len(model.model.layers) == model.config.num_hidden_layers == 6
+
+
+@pytest.mark.parametrize("rows", [1, 3, 16])
+def test_rows_come_and_go_within_a_bound(rows: int) -> None:
+    model = tiny_model("llama")
+    prompts = prompts_of((30, 2, 17, 5, 9, 24, 3))
+    whole = sweep(model, Ids()).generate_many(VARIANTS, prompts, 9)
+    few = sweep(model, Ids(), max_rows=rows).generate_many(VARIANTS, prompts, 9)
+    assert [[one.tokens for one in answers] for answers in few] == [
+        [one.tokens for one in answers] for answers in whole
+    ]
+
+
+def test_one_row_and_what_all_variants_lack() -> None:
+    model = tiny_model("llama")
+    (prompt,) = prompts_of((13,))
+    for variants in ([()], [(3,)], [(1, 3), (1, 4), (0, 1)]):
+        check(model, Ids(), variants, [prompt], 10)
+
+
+def test_drafts_change_nothing_but_the_work() -> None:
+    model = tiny_model("llama")
+    prompts = prompts_of((13, 5, 22))
+    engine = sweep(model, Ids())
+    plain = engine.generate_many(VARIANTS, prompts, 10)
+    for drafts in ([[], [], []], prompts_of((10, 4, 7), seed=5), [list(one.tokens) for one in plain[1]]):
+        again = engine.generate_many(VARIANTS, prompts, 10, drafts)
+        assert [[one.tokens for one in answers] for answers in again] == [[one.tokens for one in row] for row in plain]
+
+
+def reference_prompts(loaded: Loaded, each: int) -> list[list[int]]:
+    tasks = choose(["arithmetic", "word_problems", "functions", "brackets", "summaries", "facts"])
+    return [encode(loaded.tokenizer, sample).ids for task in tasks for sample in task.samples("select", each, None)]
+
+
+def test_the_reference_model_stops_early_and_answers_as_stock() -> None:
+    loaded = load("reference", device="cpu")
+    variants = [(), (0,), (3,), (11,), tuple(range(1, 12, 2))]
+    prompts = reference_prompts(loaded, 2)
+    seen = check(loaded.model, loaded.tokenizer, variants, prompts, 40)
+    assert seen.tokens < len(variants) * len(prompts) * 40
+
+
+@pytest.mark.slow
+def test_every_layer_of_the_reference_model_on_200_prompts_and_2000_rows() -> None:
+    loaded = load("reference", device="cpu")
+    variants = [(layer,) for layer in range(loaded.depth)]
+    prompts = reference_prompts(loaded, 34)[:200]
+    assert len(variants) * len(prompts) > 2000
+    seen = check(loaded.model, loaded.tokenizer, variants, prompts, 64)
+    assert seen.tokens > 50_000
