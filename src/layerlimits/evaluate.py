@@ -14,6 +14,7 @@ from layerlimits.types import (
     GREEDY,
     Decoding,
     Engine,
+    ManyVariants,
     ModelRef,
     Response,
     Sample,
@@ -45,7 +46,7 @@ class Evaluator:
         self,
         loaded: Loaded,
         store: Store,
-        engine: str = "transformers",
+        engine: str = "sweep",
         batch_size: int = 64,
         *,
         chat: bool | None = None,
@@ -105,6 +106,67 @@ class Evaluator:
         for draw in range(self.draws(task) if draws is None else draws):
             found += self._drawn(ref, task, samples, draw, tick)
         return found
+
+    def many(
+        self,
+        variants: Sequence[Sequence[int]],
+        task: Task,
+        samples: Sequence[Sample],
+        tick: Progress | None = None,
+    ) -> list[list[Verdict]]:
+        """The verdicts of several variants, [variant][sample]: as `verdicts` of each, asked together where the engine
+        can. A batch of prompts is committed for all variants at once.
+
+        Args:
+            variants: the layers each lacks.
+            task, samples, tick: as for `verdicts`.
+        Raises:
+            UserError: as `verdicts`.
+        """
+        drawn = task.kind == "generation" and self.decoding.temperature > 0
+        if isinstance(self.engine, ManyVariants) and not drawn:
+            together = list(dict.fromkeys(tuple(sorted(variant)) for variant in variants))
+            self._answer_together(self.engine, together, task, samples, tick)
+            # All that is left is read from the store, and has been told of.
+            tick = None
+        return [self.verdicts(variant, task, samples, tick) for variant in variants]
+
+    def _answer_together(
+        self,
+        engine: ManyVariants,
+        variants: list[tuple[int, ...]],
+        task: Task,
+        samples: Sequence[Sample],
+        tick: Progress | None,
+    ) -> None:
+        refs = [self.loaded.ref.without(variant) for variant in variants]
+        keys = [dict(zip((one.id for one in samples), self.keys(ref, task, samples), strict=True)) for ref in refs]
+        prompts = [self.prompt(task, sample) for sample in samples]
+        asking = [
+            (tokens, batch, [at for at in range(len(variants)) if self._unasked(keys[at], batch)])
+            for tokens, batch in batches(prompts, self.batch_size, self._wanted(task), self.positions)
+        ]
+        for at in sorted({at for _, _, lacking in asking for at in lacking}):
+            self._register(refs[at], task, samples, prompts)
+        for tokens, batch, lacking in asking:
+            if not lacking:
+                continue
+            began = time.perf_counter()
+            answers = _ask_together(engine, [variants[at] for at in lacking], task, batch, tokens)
+            spent = time.perf_counter() - began
+            asked = len(batch) * len(lacking)
+            self.computed += asked
+            written = sum(len(response.tokens) for responses in answers for response in responses)
+            self.store.add_time(task.name, spent, asked, written)
+            fresh = []
+            for at, responses in zip(lacking, answers, strict=True):
+                fresh += self._judged(task, batch, keys[at], responses)
+            self.store.add(fresh, task.scorer)
+            if tick:
+                tick(asked)
+
+    def _unasked(self, keys: dict[str, Key], batch: Sequence[Prompt]) -> bool:
+        return any(self.store.response(keys[prompt.sample.id]) is None for prompt in batch)
 
     def _drawn(
         self, ref: ModelRef, task: Task, samples: Sequence[Sample], draw: int, tick: Progress | None
@@ -174,18 +236,22 @@ class Evaluator:
                 prompt.sample.id: stored[prompt.sample.id] or response
                 for prompt, response in zip(batch, responses, strict=True)
             }
-        open_ones = [
-            (prompt, response)
-            for prompt in batch
-            if (response := stored[prompt.sample.id])
-            and self.store.verdict(keys[prompt.sample.id], task.scorer) is None
-        ]
-        verdicts = judged(task, [(prompt.sample, response) for prompt, response in open_ones], self.unsafe)
+        complete = [response for prompt in batch if (response := stored[prompt.sample.id])]
+        self.store.add(self._judged(task, batch, keys, complete), task.scorer)
+
+    def _judged(
+        self, task: Task, batch: Sequence[Prompt], keys: dict[str, Key], responses: Sequence[Response]
+    ) -> list[tuple[Key, Response, Verdict]]:
+        """What is not stored yet, with its verdict."""
         fresh = [
-            (keys[prompt.sample.id], response, verdict)
-            for (prompt, response), verdict in zip(open_ones, verdicts, strict=True)
+            (prompt.sample, response)
+            for prompt, response in zip(batch, responses, strict=True)
+            if self.store.verdict(keys[prompt.sample.id], task.scorer) is None
         ]
-        self.store.add(fresh, task.scorer)
+        verdicts = judged(task, fresh, self.unsafe)
+        return [
+            (keys[sample.id], response, verdict) for (sample, response), verdict in zip(fresh, verdicts, strict=True)
+        ]
 
     def _ask(self, task: Task, batch: list[Prompt], tokens: int, draw: int) -> list[Response]:
         """The engine's responses to one batch. What is drawn depends on the batch and the draw, not on the model."""
@@ -195,3 +261,16 @@ class Evaluator:
         drawn = [self.decoding.seed, draw, [prompt.hash for prompt in batch]]
         seed = int(content_hash(drawn, 15), 16)
         return self.engine.generate([prompt.ids for prompt in batch], tokens, self.decoding, seed)
+
+
+def _ask_together(
+    engine: ManyVariants, variants: list[tuple[int, ...]], task: Task, batch: list[Prompt], tokens: int
+) -> list[list[Response]]:
+    """The responses of all variants to one batch, [variant][prompt]."""
+    if task.kind == "generation":
+        return engine.generate_many(variants, [prompt.ids for prompt in batch], tokens)
+    found = []
+    for sums in engine.loglikelihoods_many(variants, [row for prompt in batch for row in prompt.rows]):
+        each = iter(sums)
+        found.append([Response("", (), "likelihood", tuple(next(each) for _ in prompt.rows)) for prompt in batch])
+    return found

@@ -66,6 +66,21 @@ class Run:
         self.bar.advance((len(samples) * who.draws(task) - done) * each)
         return found
 
+    def many(self, variants: Sequence[Sequence[int]], task: Task) -> None:
+        """Ask the base model without each of these sets of layers the task's evaluation items, all together."""
+        samples = self.items[task.name]
+        kept = self.evaluator.loaded.depth - len(variants[0])
+        each = self.cost.response(task, kept, len(samples))
+        done = 0
+
+        def tick(count: int) -> None:
+            nonlocal done
+            done += count
+            self.bar.advance(count * each)
+
+        self.evaluator.many(variants, task, samples, tick)
+        self.bar.advance((len(variants) * len(samples) * self.evaluator.draws(task) - done) * each)
+
     def like(self, loaded: Loaded) -> Evaluator:
         """An evaluator that asks another model the same way."""
         return _evaluator(self.config, loaded, self.store)

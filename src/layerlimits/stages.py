@@ -27,9 +27,8 @@ def base(run: Run) -> None:
 
 def sweep(run: Run) -> None:
     """One layer skipped at a time, on every task."""
-    for layer in range(run.loaded.depth):
-        for task in run.tasks:
-            run.verdicts((layer,), task)
+    for task in run.tasks:
+        run.many([(layer,) for layer in range(run.loaded.depth)], task)
 
 
 def rank(run: Run) -> Rankings:
@@ -97,9 +96,12 @@ def prune(run: Run, rankings: Rankings) -> None:
     """Every method at every ratio, on every task."""
     planned = plans(run, rankings)
     run.store.put("plans", planned)
+    by_count: dict[int, list[list[int]]] = {}
     for plan in planned:
-        for task in run.tasks:
-            run.verdicts(plan["removed"], task)
+        by_count.setdefault(plan["layers"], []).append(plan["removed"])
+    for task in run.tasks:
+        for variants in by_count.values():
+            run.many(variants, task)
 
 
 def recover(run: Run, rankings: Rankings) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, runtime_checkable
 from typing import Protocol as Interface
 
 Split = Literal["train", "select", "calibrate", "evaluate"]
@@ -283,3 +283,18 @@ class Engine(Interface):
         """Of each (context, continuation): log-probability of the continuation in nats, and whether greedy decoding
         would write it.
         """
+
+
+@runtime_checkable
+class ManyVariants(Interface):
+    """An engine that answers for several variants of its model together; a variant is the layers it lacks."""
+
+    def generate_many(
+        self, variants: Sequence[tuple[int, ...]], prompts: Sequence[list[int]], max_new_tokens: int
+    ) -> list[list[Response]]:
+        """One greedy response a variant and prompt, [variant][prompt]."""
+
+    def loglikelihoods_many(
+        self, variants: Sequence[tuple[int, ...]], rows: Sequence[Continuation]
+    ) -> list[list[float]]:
+        """Log-probability of every continuation after its context, in nats, [variant][row]."""

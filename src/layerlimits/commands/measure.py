@@ -84,26 +84,29 @@ def sweep(opened: Opened, asking: Asking) -> dict[str, Any]:
     with opened.evaluator(**asking.evaluator()) as evaluator:
         depth = evaluator.loaded.depth
         each = sum(evaluator.draws(task) * len(samples) for task, samples in items)
-        with Bar((depth + 1) * each) as bar, bar.stage("unpruned"):
-            base, values = _measured(evaluator, (), items, bar)
-            rows: list[dict[str, Any]] = []
-            for layer in range(depth):
-                with bar.stage(f"without layer {layer}"):
-                    scores, without = _measured(evaluator, (layer,), items, bar)
-                    for task, _ in items:
-                        scores[task.name] |= _kept(task, values[task.name], without[task.name])
-                    rows.append({"layer": layer, "scores": scores})
+        with Bar((depth + 1) * each) as bar:
+            for task, samples in items:
+                with bar.stage(task.name):
+                    evaluator.many([(), *((layer,) for layer in range(depth))], task, samples, bar.advance)
+        base, values = _measured(evaluator, (), items)
+        rows: list[dict[str, Any]] = []
+        for layer in range(depth):
+            scores, without = _measured(evaluator, (layer,), items)
+            for task, _ in items:
+                scores[task.name] |= _kept(task, values[task.name], without[task.name])
+            rows.append({"layer": layer, "scores": scores})
         correct(score["test"] for row in rows for score in row["scores"].values())
         warned = _warnings(evaluator, items, base, asking.difference)
         return {"model": opened.model, "layers": depth, "base": base, "sweep": rows, "warnings": warned}
 
 
 def _measured(
-    evaluator: Evaluator, removed: tuple[int, ...], items: Items, bar: Bar
+    evaluator: Evaluator, removed: tuple[int, ...], items: Items
 ) -> tuple[dict[str, Any], dict[str, list[float]]]:
+    """Scores and item values from what is stored."""
     scores, values = {}, {}
     for task, samples in items:
-        verdicts = evaluator.verdicts(removed, task, samples, bar.advance)
+        verdicts = evaluator.verdicts(removed, task, samples)
         scores[task.name] = _score(evaluator, task, samples, verdicts)
         values[task.name] = _item_values(verdicts, samples)
     return scores, values

@@ -29,7 +29,7 @@ class Opened:
     seed: int = 0
 
     @contextmanager
-    def evaluator(self, engine: str = "transformers", **asked: Any) -> Iterator["Evaluator"]:
+    def evaluator(self, engine: str = "sweep", **asked: Any) -> Iterator["Evaluator"]:
         """The loaded model over its store; `asked` is how it is asked, see `Evaluator`."""
         # Reading options and copying files must not wait for what only a loaded model needs.
         from transformers import set_seed

@@ -7,8 +7,6 @@ from layerlimits.methods import Context, by_rounds
 from layerlimits.models.remove import check_count
 from layerlimits.types import Ranking, Sample, Task
 
-Items = list[tuple[Task, list[Sample]]]
-
 
 def task_score(context: Context) -> Ranking:
     """Greedy rounds: each skips every remaining layer in turn and removes the one with the best score.
@@ -26,7 +24,7 @@ def task_score(context: Context) -> Ranking:
     protected = (0,) if context.protected is None else context.protected
     check_count(context.rounds, context.depth, protected)
     items = [(task, task.samples("select", context.items, context.data_dir)) for task in context.tasks]
-    base = {task.name: _score(context, (), task, samples) for task, samples in items}
+    base = {task.name: _scores(context, [()], task, samples)[0] for task, samples in items}
     usable = [(task, samples) for task, samples in items if base[task.name] > 0]
     if not usable:
         names = ", ".join(base) or "none given"
@@ -34,19 +32,21 @@ def task_score(context: Context) -> Ranking:
     used = [sample.id for _, samples in usable for sample in samples]
 
     def score(removed: tuple[int, ...], left: list[int]) -> dict[int, float]:
-        return {layer: _relative(context, (*removed, layer), usable, base) for layer in left}
+        candidates = [(*removed, layer) for layer in left]
+        kept = [
+            [found / base[task.name] for found in _scores(context, candidates, task, samples)]
+            for task, samples in usable
+        ]
+        return {layer: fmean(shares) for layer, *shares in zip(left, *kept, strict=True)}
 
     return by_rounds("task_score", context, protected, score, used, {"base": base}, largest_first=True)
 
 
-def _score(context: Context, removed: tuple[int, ...], task: Task, samples: list[Sample]) -> float:
+def _scores(context: Context, variants: list[tuple[int, ...]], task: Task, samples: list[Sample]) -> list[float]:
+    """The mean score of each variant, all asked together."""
     asked = evaluations(context.depth, context.rounds) * context.items * len(context.tasks)
-    verdicts = context.evaluator.verdicts(removed, task, samples, lambda done: context.tick(done / asked))
-    return fmean(verdict.value for verdict in verdicts)
-
-
-def _relative(context: Context, removed: tuple[int, ...], items: Items, base: dict[str, float]) -> float:
-    return fmean(_score(context, removed, task, samples) / base[task.name] for task, samples in items)
+    found = context.evaluator.many(variants, task, samples, lambda done: context.tick(done / asked))
+    return [fmean(verdict.value for verdict in verdicts) for verdicts in found]
 
 
 def evaluations(depth: int, rounds: int) -> float:

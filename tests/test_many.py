@@ -1,0 +1,90 @@
+"""Variants asked together are stored as if each had been asked alone."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from layerlimits.evaluate import Evaluator
+from layerlimits.models.load import Loaded
+from layerlimits.store import Store
+from layerlimits.tasks.facts import facts
+from layerlimits.tasks.facts_choice import facts_choice
+from layerlimits.types import Decoding, Task, Verdict
+
+VARIANTS = [(), (1,), (4,), (2, 3), (0, 5)]
+
+
+def exported(evaluator: Evaluator) -> list[dict[str, Any]]:
+    """What is stored, log-probabilities to four digits: batches of other shapes round otherwise."""
+    import json
+
+    rows = list(evaluator.store.export())
+    for row in rows:
+        row["logprobs"] = [round(value, 3) for value in json.loads(row["logprobs"])]
+    return rows
+
+
+@pytest.mark.parametrize("task", [facts, facts_choice], ids=lambda task: task.name)
+def test_together_is_as_alone(loaded: Loaded, tmp_path: Path, task: Task) -> None:
+    samples = task.samples("evaluate", 20, None)
+    together, alone = (Evaluator(loaded, Store(tmp_path / name), batch_size=8) for name in ("together", "alone"))
+    alone.engine = Evaluator(loaded, Store(tmp_path / "x"), "transformers").engine
+    ticks: list[int] = []
+    found = together.many(VARIANTS, task, samples, ticks.append)
+    assert found == [alone.verdicts(variant, task, samples) for variant in VARIANTS]
+    assert exported(together) == exported(alone)
+    assert sum(ticks) == together.computed == len(VARIANTS) * 20
+    # Nothing is asked again, alone or together, and only what is missing is asked.
+    assert together.many(VARIANTS, task, samples) == found
+    assert together.verdicts((1,), task, samples) == found[1]
+    assert together.computed == len(VARIANTS) * 20
+    together.many([(1,), (2,), (2,)], task, samples)
+    assert together.computed == len(VARIANTS) * 20 + 20
+
+
+def test_a_killed_run_resumes_at_the_batch(loaded: Loaded, tmp_path: Path) -> None:
+    samples = facts.samples("evaluate", 20, None)
+
+    def stop(done: int) -> None:
+        raise KeyboardInterrupt
+
+    whole = Evaluator(loaded, Store(tmp_path / "whole"), batch_size=8)
+    whole.many(VARIANTS, facts, samples)
+    with pytest.raises(KeyboardInterrupt):
+        Evaluator(loaded, Store(tmp_path / "run"), batch_size=8).many(VARIANTS, facts, samples, stop)
+    assert len(list(Store(tmp_path / "run").export())) == len(VARIANTS) * 8
+    resumed = Evaluator(loaded, Store(tmp_path / "run"), batch_size=8)
+    resumed.many(VARIANTS, facts, samples)
+    assert resumed.computed == len(VARIANTS) * 12
+    assert list(resumed.store.export()) == list(whole.store.export())
+
+
+def test_an_older_scorers_verdicts_are_renewed_without_asking(loaded: Loaded, tmp_path: Path) -> None:
+    samples = facts.samples("evaluate", 6, None)
+    evaluator = Evaluator(loaded, Store(tmp_path))
+    evaluator.many(VARIANTS, facts, samples)
+    before = evaluator.computed
+    mended = replace(facts, scorer=facts.scorer + 1, score=lambda sample, response: Verdict("wrong", 0.25))
+    found = evaluator.many(VARIANTS, mended, samples)
+    assert [[verdict.value for verdict in verdicts] for verdicts in found] == [[0.25] * 6] * len(VARIANTS)
+    assert evaluator.computed == before
+
+
+def test_draws_at_random_are_asked_one_variant_at_a_time(loaded: Loaded, tmp_path: Path) -> None:
+    samples = facts.samples("evaluate", 6, None)
+    hot = Decoding(temperature=0.8, samples=2)
+    evaluator = Evaluator(loaded, Store(tmp_path), decoding=hot)
+    found = evaluator.many([(1,), (2,)], facts, samples)
+    assert [len(verdicts) for verdicts in found] == [12, 12]
+
+
+def test_layers_whose_removal_changes_nothing_stop_it(loaded: Loaded, tmp_path: Path) -> None:
+    from layerlimits.errors import UserError
+
+    layer: Any = loaded.model.model.layers[2]
+    for weight in (layer.self_attn.o_proj.weight, layer.mlp.down_proj.weight):
+        weight.data.zero_()
+    with pytest.raises(UserError, match="removing layers 2"):
+        Evaluator(loaded, Store(tmp_path)).many([(1,), (2,)], facts, facts.samples("evaluate", 2, None))
