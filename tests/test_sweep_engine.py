@@ -178,3 +178,57 @@ def test_every_layer_of_the_reference_model_on_200_prompts_and_2000_rows() -> No
     assert len(variants) * len(prompts) > 2000
     seen = check(loaded.model, loaded.tokenizer, variants, prompts, 64)
     assert seen.tokens > 50_000
+
+
+@pytest.mark.parametrize("refused", [1, 3])
+def test_where_memory_is_short_fewer_rows_go_on(
+    refused: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from layerlimits.engines import sweep as module
+
+    model = tiny_model("llama")
+    prompts = prompts_of((30, 2, 17))
+    whole = sweep(model, Ids()).generate_many(VARIANTS, prompts, 6)
+    engine, real, left = sweep(model, Ids(), max_rows=64), module.forked, [refused]
+
+    def short(*arguments: Any) -> Any:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return real(*arguments)
+
+    engine.generate_many([()], prompts, 1)
+    monkeypatch.setattr(module, "forked", short)
+    again = engine.generate_many(VARIANTS, prompts, 6)
+    assert [[one.tokens for one in row] for row in again] == [[one.tokens for one in row] for row in whole]
+    assert engine.max_rows == 64 // 2**refused
+    assert capsys.readouterr().err.count("memory is short") == refused
+
+
+def test_no_memory_for_one_row_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    from layerlimits.engines import sweep as module
+    from layerlimits.errors import UserError
+
+    engine = sweep(tiny_model("llama"), Ids(), max_rows=4)
+    engine.generate_many([()], [[5, 6]], 1)
+
+    def never(*arguments: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(module, "forked", never)
+    with pytest.raises(UserError, match="does not suffice for one answer"):
+        engine.generate_many(VARIANTS, [[5, 6, 7]], 4)
+
+
+def test_other_errors_are_not_taken_for_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    from layerlimits.engines import sweep as module
+
+    engine = sweep(tiny_model("llama"), Ids())
+    engine.generate_many([()], [[5, 6]], 1)
+
+    def wrong(*arguments: Any) -> Any:
+        raise RuntimeError("size mismatch")
+
+    monkeypatch.setattr(module, "forked", wrong)
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        engine.generate_many(VARIANTS, [[5, 6, 7]], 4)

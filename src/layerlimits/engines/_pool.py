@@ -15,7 +15,8 @@ class Pool:
 
     Args:
         kept: True where a row computes a layer, (L, R).
-        keys, values: for each layer, of the rows that keep it, (n, H, T, D); None where no row does.
+        keys, values: for each layer, of the rows that keep it, (n, H, T, D); None where no row does. There is room to
+            write once the pool went through `joined`.
         columns: how many columns every row may come to need.
     """
 
@@ -24,8 +25,8 @@ class Pool:
     ) -> None:
         self.kept = kept
         self.columns = columns
-        self.keys = [_room(found, columns) for found in keys]
-        self.values = [_room(found, columns) for found in values]
+        self.keys = list(keys)
+        self.values = list(values)
         self._rows = [None if bool(layer.all()) else layer.nonzero()[:, 0] for layer in kept]
 
     @property
@@ -89,16 +90,19 @@ def step(rows: Rows, pool: Pool, ids: Tensor, at: Tensor) -> Tensor:
     return rows.logits(ids, at, call)
 
 
-def _room(found: Tensor | None, columns: int) -> Tensor | None:
-    """The tensor with so many columns, those beyond its own empty."""
-    if found is None or found.shape[2] == columns:
-        return found
-    roomy = found.new_zeros(*found.shape[:2], columns, found.shape[3])
-    roomy[:, :, : found.shape[2]] = found
-    return roomy
-
-
 def _stacked(parts: Sequence[Tensor | None], columns: int) -> Tensor | None:
-    found = [_room(part, columns) for part in parts if part is not None and len(part)]
-    there = [part for part in found if part is not None]
-    return torch.cat(there) if there else None
+    """The parts one below the other, each with so many columns; those beyond its own are zero, since what is masked
+    must still be a number.
+    """
+    there = [part for part in parts if part is not None and len(part)]
+    if not there:
+        return None
+    heads, width = there[0].shape[1], there[0].shape[3]
+    whole = there[0].new_empty(sum(map(len, there)), heads, columns, width)
+    start = 0
+    for part in there:
+        rows = whole[start : start + len(part)]
+        rows[:, :, : part.shape[2]] = part
+        rows[:, :, part.shape[2] :] = 0
+        start += len(part)
+    return whole

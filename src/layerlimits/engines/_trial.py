@@ -5,7 +5,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from layerlimits.engines._forks import Variant, forked
-from layerlimits.engines._pool import step
+from layerlimits.engines._pool import joined, step
 from layerlimits.engines._rows import Rows
 from layerlimits.models.remove import without_layers
 from layerlimits.models.stack import find_stack
@@ -50,6 +50,7 @@ def _shared(model: PreTrainedModel, variants: list[Variant], texts: list[list[in
     with rows.opened():
         before, left = forked(rows, [text[:-1] for text in texts], variants, wanted)
         pool = left.pool(chosen, max(map(len, texts)))
+        pool = joined([(pool, torch.arange(pool.size))])
         ids = torch.tensor([[texts[text][-1]] for _, text in chosen], device=model.device)
         at = torch.tensor([[len(texts[text]) - 1] for _, text in chosen], device=model.device)
         after = step(rows, pool, ids, at)

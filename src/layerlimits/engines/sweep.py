@@ -15,6 +15,7 @@ from layerlimits.engines._pool import Pool, joined, step
 from layerlimits.engines._rows import Rows
 from layerlimits.engines._trial import refusal
 from layerlimits.engines.transformers import transformers
+from layerlimits.errors import UserError
 from layerlimits.models.remove import without_layers
 from layerlimits.models.stack import find_stack
 from layerlimits.types import Continuation, FinishReason, Response
@@ -40,6 +41,11 @@ class _Row:
     finish: FinishReason | None = None
 
 
+def _no_memory(error: RuntimeError) -> bool:
+    """Whether an allocation failed; on a CPU torch has no error of its own for it."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
     """Greedy answers and log-likelihoods of many variants together; one alone is asked as `transformers` does.
 
@@ -49,7 +55,7 @@ class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, max_rows: int = 2048) -> None:
         super().__init__(model, tokenizer)
-        self.max_rows = max_rows
+        self.max_rows, self.pass_tokens = max_rows, _PASS_TOKENS
         self.accepted = self.written = 0
         self._rows = Rows(model)
         self._checked = False
@@ -71,11 +77,19 @@ class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
         """
         if not self._fits():
             return [self._alone(variant, lambda: self.generate(list(prompts), max_new_tokens)) for variant in variants]
+        return self._within_memory(lambda: self._generated(variants, prompts, max_new_tokens, drafts))
+
+    def _generated(
+        self,
+        variants: Sequence[Variant],
+        prompts: Sequence[list[int]],
+        most: int,
+        drafts: Sequence[Sequence[int]] | None,
+    ) -> list[list[Response]]:
         with self._opened(variants) as inner:
             if drafts is None:
-                base = self._answers([()], prompts, max_new_tokens, None)[0]
-                drafts = [row.tokens for row in base]
-            found = self._answers(inner, prompts, max_new_tokens, [list(draft) for draft in drafts])
+                drafts = [row.tokens for row in self._answers([()], prompts, most, None)[0]]
+            found = self._answers(inner, prompts, most, [list(draft) for draft in drafts])
         return [[self._made(row) for row in rows] for rows in found]
 
     def loglikelihoods_many(self, variants: Sequence[Variant], rows: Sequence[Continuation]) -> list[list[float]]:
@@ -85,8 +99,33 @@ class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
                 self._alone(variant, lambda: [weight for weight, _ in self.loglikelihoods(rows)])
                 for variant in variants
             ]
+        return self._within_memory(lambda: self._weighed(variants, rows))
+
+    def _weighed(self, variants: Sequence[Variant], rows: Sequence[Continuation]) -> list[list[float]]:
         with self._opened(variants) as inner:
             return self._weigh(inner, rows)
+
+    def _within_memory(self, ask: Callable[[], Answer]) -> Answer:
+        """What `ask` returns, asked again with half the rows where memory does not suffice.
+
+        Raises:
+            UserError: it does not suffice for one row.
+        """
+        while True:
+            try:
+                return ask()
+            except RuntimeError as error:
+                if not _no_memory(error):
+                    raise
+            if self.max_rows == 1:
+                raise UserError(
+                    "memory does not suffice for one answer of this model", "use a smaller --dtype, or another device"
+                )
+            self.max_rows //= 2
+            self.pass_tokens = max(1, self.pass_tokens // 2)
+            print(f"note: memory is short: {self.max_rows} rows at a time from here on", file=sys.stderr)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
 
     def _alone(self, variant: Variant, ask: Callable[[], Answer]) -> Answer:
         with without_layers(self._model, variant):
@@ -142,7 +181,7 @@ class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
         group: list[int] = []
         for at in sorted(range(len(texts)), key=lambda at: len(texts[at])):
             size = (len(group) + 1) * (1 + variants)
-            full = size * len(texts[at]) > _PASS_TOKENS or size > self.max_rows
+            full = size * len(texts[at]) > self.pass_tokens or size > self.max_rows
             if group and (full or size * len(texts[at]) * self._model.config.vocab_size > _PASS_LOGITS):
                 yield group
                 group = []
