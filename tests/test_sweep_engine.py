@@ -184,7 +184,7 @@ def test_every_layer_of_the_reference_model_on_200_prompts_and_2000_rows() -> No
 def test_where_memory_is_short_fewer_rows_go_on(
     refused: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from layerlimits.engines import sweep as module
+    from layerlimits.engines import _answers as module
 
     model = tiny_model("llama")
     prompts = prompts_of((30, 2, 17))
@@ -201,12 +201,12 @@ def test_where_memory_is_short_fewer_rows_go_on(
     monkeypatch.setattr(module, "forked", short)
     again = engine.generate_many(VARIANTS, prompts, 6)
     assert [[one.tokens for one in row] for row in again] == [[one.tokens for one in row] for row in whole]
-    assert engine.max_rows == 64 // 2**refused
+    assert engine._bounds.rows == 64 // 2**refused
     assert capsys.readouterr().err.count("memory is short") == refused
 
 
 def test_no_memory_for_one_row_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    from layerlimits.engines import sweep as module
+    from layerlimits.engines import _answers as module
     from layerlimits.errors import UserError
 
     engine = sweep(tiny_model("llama"), Ids(), max_rows=4)
@@ -221,7 +221,7 @@ def test_no_memory_for_one_row_is_an_error(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_other_errors_are_not_taken_for_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    from layerlimits.engines import sweep as module
+    from layerlimits.engines import _answers as module
 
     engine = sweep(tiny_model("llama"), Ids())
     engine.generate_many([()], [[5, 6]], 1)

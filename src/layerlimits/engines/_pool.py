@@ -70,24 +70,25 @@ def joined(parts: Sequence[tuple[Pool, Tensor]]) -> Pool:
     return Pool(kept, keys, values, columns)
 
 
-def step(rows: Rows, pool: Pool, ids: Tensor, at: Tensor) -> Tensor:
-    """The logits (R, V) after tokens `ids` (R, 1) at positions `at` (R, 1) of all rows."""
-    seen = int(at.max()) + 1
+def step(rows: Rows, pool: Pool, ids: Tensor, at: Tensor, seen: int) -> Tensor:
+    """The logits (R, Q, V) after each of the tokens `ids` (R, Q) at positions `at` (R, Q) of all rows, which look at
+    the first `seen` columns.
+    """
 
     def queries(layer: int) -> Tensor:
         mine = pool.rows(layer)
         return at if mine is None else at[mine]
 
-    everyone = torch.arange(pool.size, device=at.device)
+    places = torch.arange(at.numel(), device=at.device)
     call = Call(
         enter=lambda layer, hidden: hidden,
         rows=pool.rows,
         write=lambda layer, keys, values: pool.write(layer, queries(layer), seen, keys, values),
         queries=queries,
         columns=seen,
-        wanted=(everyone, torch.zeros_like(everyone)),
+        wanted=(places // at.shape[1], places % at.shape[1]),
     )
-    return rows.logits(ids, at, call)
+    return rows.logits(ids, at, call).view(*at.shape, -1)
 
 
 def _stacked(parts: Sequence[Tensor | None], columns: int) -> Tensor | None:

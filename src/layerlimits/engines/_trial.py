@@ -53,6 +53,6 @@ def _shared(model: PreTrainedModel, variants: list[Variant], texts: list[list[in
         pool = joined([(pool, torch.arange(pool.size))])
         ids = torch.tensor([[texts[text][-1]] for _, text in chosen], device=model.device)
         at = torch.tensor([[len(texts[text]) - 1] for _, text in chosen], device=model.device)
-        after = step(rows, pool, ids, at)
+        after = step(rows, pool, ids, at, max(map(len, texts)))[:, 0]
     both: Tensor = torch.stack([before, after], 1).unflatten(0, (len(variants), len(texts)))
     return both
