@@ -2,17 +2,21 @@
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from layerlimits.calibration import calibration
 from layerlimits.errors import UserError
-from layerlimits.methods import Context
+from layerlimits.evaluate import Evaluator
+from layerlimits.methods import Context, rank
 from layerlimits.methods.random import random
 from layerlimits.methods.reverse import reverse
 from layerlimits.methods.task_score import task_score
-from layerlimits.models.load import Loaded
+from layerlimits.models.load import Loaded, load
+from layerlimits.store import Store
 from layerlimits.tasks import choose
 
 
@@ -63,6 +67,26 @@ def test_protecting_replaces_the_methods_own_protection(context: Context) -> Non
     ranking = task_score(replace(context, layers=1, protected=(2,)))
     assert ranking.scores[2] is None
     assert ranking.scores[0] is not None
+
+
+def test_racing_saves_answers_and_changes_no_plan(tmp_path: Path) -> None:
+    loaded = load("reference", device="cpu")
+    text = calibration(loaded.tokenizer, 8)
+    tasks = tuple(choose(["facts_choice", "brackets"]))
+    plans, asked = [], []
+    for error in (0.0, 0.05):
+        context = Context(Evaluator(loaded, Store(tmp_path / str(error))), 2, text, tasks, 24, protected=())
+        ranking = rank(f"task_score:error={error}", context)
+        plans.append(ranking.order)
+        asked.append(ranking.detail["race"])
+    assert plans[0] == plans[1]
+    assert asked[0]["asked"] == asked[0]["of"] == asked[1]["of"] == (12 + 11) * 2 * 24
+    assert asked[1]["asked"] < asked[1]["of"]
+
+
+def test_an_error_that_is_no_probability_is_refused(context: Context) -> None:
+    with pytest.raises(UserError, match="error 1 is outside"):
+        rank("task_score:error=1", context)
 
 
 def test_task_score_needs_a_task_the_model_can_do(context: Context) -> None:

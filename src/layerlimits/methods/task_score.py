@@ -1,52 +1,80 @@
 """The paper's iterative method: remove the layer whose loss the tasks notice least, again and again."""
 
-from statistics import fmean
+import numpy as np
 
 from layerlimits.errors import UserError
 from layerlimits.methods import Context, by_rounds
+from layerlimits.methods._race import LOOKS, Values, race
 from layerlimits.models.remove import check_count
 from layerlimits.types import Ranking, Sample, Task
 
 
-def task_score(context: Context) -> Ranking:
+def task_score(context: Context, *, error: float = 0.05) -> Ranking:
     """Greedy rounds: each skips every remaining layer in turn and removes the one with the best score.
 
     score(S) = mean over tasks of (task score without the layers S) / (task score of the unpruned model)
 
-    Scored on the select split. Layer 0 is protected unless told otherwise, ties go to the later layer. `scores` are
-    those of the first round; `detail` keeps every round.
+    Scored on the select split. Layer 0 is protected unless told otherwise, ties go to the later layer. Candidates that
+    cannot win any more are asked no further. `scores` are those of the first round; `detail` keeps every round, and
+    how many answers the race saved.
 
+    Args:
+        error: the chance in 0..1 that a race drops the layer that all items would have chosen, over all rounds; 0 asks
+            every candidate everything.
     Raises:
-        UserError: the unpruned model scores 0 on every task, or more rounds than unprotected layers.
+        UserError: the unpruned model scores 0 on every task, more rounds than unprotected layers, or an error outside
+            0..1.
     Source: arXiv 2602.01997, "iterative"
     Cost: about rounds x layers evaluations of the select items
     """
+    if not 0 <= error < 1:
+        raise UserError(f"task_score's error {error:g} is outside 0..1", "write task_score:error=0.05, or error=0")
     protected = (0,) if context.protected is None else context.protected
     check_count(context.rounds, context.depth, protected)
     items = [(task, task.samples("select", context.items, context.data_dir)) for task in context.tasks]
-    base = {task.name: _scores(context, [()], task, samples)[0] for task, samples in items}
+    base = {task.name: float(_values(context, [()], task, samples).mean()) for task, samples in items}
     usable = [(task, samples) for task, samples in items if base[task.name] > 0]
     if not usable:
         names = ", ".join(base) or "none given"
         raise UserError(f"task_score cannot compare: the model scores 0 on every task ({names})", "give other --tasks")
     used = [sample.id for _, samples in usable for sample in samples]
+    saved = {"error": error, "asked": 0, "of": 0}
 
     def score(removed: tuple[int, ...], left: list[int]) -> dict[int, float]:
-        candidates = [(*removed, layer) for layer in left]
-        kept = [
-            [found / base[task.name] for found in _scores(context, candidates, task, samples)]
-            for task, samples in usable
-        ]
-        return {layer: fmean(shares) for layer, *shares in zip(left, *kept, strict=True)}
+        def ask(running: list[int], part: int) -> Values:
+            variants = [(*removed, left[at]) for at in running]
+            columns = []
+            for task, samples in usable:
+                weight = 1 / (base[task.name] * len(samples) * len(usable))
+                columns.append(weight * _values(context, variants, task, samples[part::LOOKS]))
+            found = np.concatenate(columns, axis=1)
+            saved["asked"] += found.size
+            return found
 
-    return by_rounds("task_score", context, protected, score, used, {"base": base}, largest_first=True)
+        before = saved["asked"]
+        sums, _ = race(len(left), ask, error / context.rounds)
+        full = len(left) * len(used)
+        saved["of"] += full
+        # What was not asked moves the bar, too.
+        context.tick((full - (saved["asked"] - before)) / _all_asked(context))
+        return dict(zip(left, sums, strict=True))
+
+    detail = {"base": base, "race": saved}
+    return by_rounds("task_score", context, protected, score, used, detail, largest_first=True)
 
 
-def _scores(context: Context, variants: list[tuple[int, ...]], task: Task, samples: list[Sample]) -> list[float]:
-    """The mean score of each variant, all asked together."""
-    asked = evaluations(context.depth, context.rounds) * context.items * len(context.tasks)
-    found = context.evaluator.many(variants, task, samples, lambda done: context.tick(done / asked))
-    return [fmean(verdict.value for verdict in verdicts) for verdicts in found]
+def _values(context: Context, variants: list[tuple[int, ...]], task: Task, samples: list[Sample]) -> Values:
+    """What each variant scores on each item, (variants, items): all asked together, the mean of an item's draws."""
+    if not samples:
+        return np.zeros((len(variants), 0))
+    found = context.evaluator.many(variants, task, samples, lambda done: context.tick(done / _all_asked(context)))
+    drawn = np.array([[verdict.value for verdict in verdicts] for verdicts in found])
+    values: Values = drawn.reshape(len(variants), -1, len(samples)).mean(1)
+    return values
+
+
+def _all_asked(context: Context) -> float:
+    return evaluations(context.depth, context.rounds) * context.items * len(context.tasks)
 
 
 def evaluations(depth: int, rounds: int) -> float:
