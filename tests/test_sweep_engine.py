@@ -232,3 +232,13 @@ def test_other_errors_are_not_taken_for_lack_of_memory(monkeypatch: pytest.Monke
     monkeypatch.setattr(module, "forked", wrong)
     with pytest.raises(RuntimeError, match="size mismatch"):
         engine.generate_many(VARIANTS, [[5, 6, 7]], 4)
+
+
+def test_a_long_text_that_is_finished_by_its_draft_leaves_short_ones_going_on() -> None:
+    model = tiny_model("llama")
+    short, long = prompts_of((4, 60))
+    engine = sweep(model, Ids())
+    whole = engine.generate_many([(2,)], [short, long], 6)[0]
+    # The drafts: the long one's own answer, and nothing for the short one.
+    again = engine.generate_many([(2,)], [short, long], 6, [[], list(whole[1].tokens)])[0]
+    assert [one.tokens for one in again] == [one.tokens for one in whole]

@@ -102,8 +102,9 @@ def _stacked(parts: Sequence[Tensor | None], columns: int) -> Tensor | None:
     whole = there[0].new_empty(sum(map(len, there)), heads, columns, width)
     start = 0
     for part in there:
-        rows = whole[start : start + len(part)]
-        rows[:, :, : part.shape[2]] = part
-        rows[:, :, part.shape[2] :] = 0
+        rows, filled = whole[start : start + len(part)], min(columns, part.shape[2])
+        # A longer text of the same pass, which is finished, may have left more columns than these rows will need.
+        rows[:, :, :filled] = part[:, :, :filled]
+        rows[:, :, filled:] = 0
         start += len(part)
     return whole
