@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ import torch
 from architectures import ARCHITECTURES, tiny_model
 from small_models import small_llama
 
-from layerlimits.engines._trial import refusal
+from layerlimits.engines._trial import tried
 from layerlimits.engines.sweep import sweep
 from layerlimits.engines.transformers import transformers
 from layerlimits.models.load import Loaded, load
@@ -68,10 +68,22 @@ def compare(model: Any, prompt: list[int], stock: Response, ours: Response, seen
     assert seen.flipped[-1] <= 1e-4, (stock.tokens, ours.tokens, at)
 
 
+def asked(model: Any, tokenizer: Any, *, beside: bool) -> sweep:
+    """An engine that has the base answer beside its variants, or ahead of them, whatever the size of the model."""
+    engine = sweep(model, tokenizer)
+    engine._bounds = replace(engine._bounds, stretch=3, together=beside)
+    return engine
+
+
 def check(
-    model: Any, tokenizer: Any, variants: Sequence[tuple[int, ...]], prompts: list[list[int]], most: int
+    model: Any,
+    tokenizer: Any,
+    variants: Sequence[tuple[int, ...]],
+    prompts: list[list[int]],
+    most: int,
+    beside: bool = False,
 ) -> Compared:
-    found = sweep(model, tokenizer).generate_many(variants, prompts, most)
+    found = asked(model, tokenizer, beside=beside).generate_many(variants, prompts, most)
     seen = Compared()
     for variant, answers in zip(variants, found, strict=True):
         alone = pruned(model, variant)
@@ -82,12 +94,13 @@ def check(
     return seen
 
 
+@pytest.mark.parametrize("beside", [False, True])
 @pytest.mark.parametrize("name", TOGETHER)
-def test_every_architecture_answers_as_the_pruned_model(name: str) -> None:
+def test_every_architecture_answers_as_the_pruned_model(name: str, beside: bool) -> None:
     model = tiny_model(name)
-    assert refusal(model) is None
+    assert tried(model).refusal is None
     prompts = prompts_of((3, 21, 37, 12))
-    seen = check(model, Ids(), VARIANTS, prompts, 8)
+    seen = check(model, Ids(), VARIANTS, prompts, 8, beside)
     assert seen.tokens == len(VARIANTS) * len(prompts) * 8
 
 
@@ -129,12 +142,15 @@ def test_the_model_is_as_it_was_afterwards() -> None:
     assert len(model.model.layers) == model.config.num_hidden_layers == 6
 
 
+@pytest.mark.parametrize("beside", [False, True])
 @pytest.mark.parametrize("rows", [1, 3, 16])
-def test_rows_come_and_go_within_a_bound(rows: int) -> None:
+def test_rows_come_and_go_within_a_bound(rows: int, beside: bool) -> None:
     model = tiny_model("llama")
     prompts = prompts_of((30, 2, 17, 5, 9, 24, 3))
     whole = sweep(model, Ids()).generate_many(VARIANTS, prompts, 9)
-    few = sweep(model, Ids(), max_rows=rows).generate_many(VARIANTS, prompts, 9)
+    engine = asked(model, Ids(), beside=beside)
+    engine._bounds = replace(engine._bounds, rows=rows)
+    few = engine.generate_many(VARIANTS, prompts, 9)
     assert [[one.tokens for one in answers] for answers in few] == [
         [one.tokens for one in answers] for answers in whole
     ]
@@ -162,11 +178,12 @@ def reference_prompts(loaded: Loaded, each: int) -> list[list[int]]:
     return [encode(loaded.tokenizer, sample).ids for task in tasks for sample in task.samples("select", each, None)]
 
 
-def test_the_reference_model_stops_early_and_answers_as_stock() -> None:
+@pytest.mark.parametrize("beside", [False, True])
+def test_the_reference_model_stops_early_and_answers_as_stock(beside: bool) -> None:
     loaded = load("reference", device="cpu")
     variants = [(), (0,), (3,), (11,), tuple(range(1, 12, 2))]
     prompts = reference_prompts(loaded, 2)
-    seen = check(loaded.model, loaded.tokenizer, variants, prompts, 40)
+    seen = check(loaded.model, loaded.tokenizer, variants, prompts, 40, beside)
     assert seen.tokens < len(variants) * len(prompts) * 40
 
 
@@ -189,7 +206,7 @@ def test_where_memory_is_short_fewer_rows_go_on(
     model = tiny_model("llama")
     prompts = prompts_of((30, 2, 17))
     whole = sweep(model, Ids()).generate_many(VARIANTS, prompts, 6)
-    engine, real, left = sweep(model, Ids(), max_rows=64), module.forked, [refused]
+    engine, real, left = sweep(model, Ids(), max_rows=64), module.begun, [refused]
 
     def short(*arguments: Any) -> Any:
         left[0] -= 1
@@ -198,7 +215,7 @@ def test_where_memory_is_short_fewer_rows_go_on(
         return real(*arguments)
 
     engine.generate_many([()], prompts, 1)
-    monkeypatch.setattr(module, "forked", short)
+    monkeypatch.setattr(module, "begun", short)
     again = engine.generate_many(VARIANTS, prompts, 6)
     assert [[one.tokens for one in row] for row in again] == [[one.tokens for one in row] for row in whole]
     assert engine._bounds.rows == 64 // 2**refused
@@ -215,7 +232,7 @@ def test_no_memory_for_one_row_is_an_error(monkeypatch: pytest.MonkeyPatch) -> N
     def never(*arguments: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(module, "forked", never)
+    monkeypatch.setattr(module, "begun", never)
     with pytest.raises(UserError, match="does not suffice for one answer"):
         engine.generate_many(VARIANTS, [[5, 6, 7]], 4)
 
@@ -229,7 +246,7 @@ def test_other_errors_are_not_taken_for_lack_of_memory(monkeypatch: pytest.Monke
     def wrong(*arguments: Any) -> Any:
         raise RuntimeError("size mismatch")
 
-    monkeypatch.setattr(module, "forked", wrong)
+    monkeypatch.setattr(module, "begun", wrong)
     with pytest.raises(RuntimeError, match="size mismatch"):
         engine.generate_many(VARIANTS, [[5, 6, 7]], 4)
 

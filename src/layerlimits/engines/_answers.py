@@ -1,67 +1,82 @@
-"""Greedy answers of many variants: drafts verified in one pass, then rows that come and go in a pool."""
+"""Greedy answers of many variants: rows that agree with the base follow it, those that differ come and go in a pool."""
 
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
-from layerlimits.engines._forks import Variant, forked
+from layerlimits.engines._forks import Variant
 from layerlimits.engines._lookup import Lookup
-from layerlimits.engines._pool import Pool, joined, step
+from layerlimits.engines._pool import Pool
 from layerlimits.engines._rows import Rows
-from layerlimits.types import FinishReason
+from layerlimits.engines._trunk import Row, Trunk, begun
 
 # Logits are the largest thing a pass makes: at most this many floats, half a gigabyte.
 _PASS_LOGITS = 1 << 27
-# Tokens that are looked up and verified at once, and how many a step takes along for next to nothing: its fixed costs
-# are larger.
+# Tokens that are looked up and verified at once.
 _AHEAD = 8
-_CHEAP_TOKENS = 512
 # A pool with fewer live rows than this share is packed anew.
 _WORTH_PACKING = 0.75
 
 
+# A variant, and its rows, one a prompt.
+Asked = tuple[Variant, list[Row]]
+
+
 @dataclass(frozen=True)
 class Bounds:
-    """What keeps memory within limits: answers under way, tokens of all rows of a pass, and size of the vocabulary."""
+    """What keeps memory and work within limits.
+
+    Args:
+        rows: answers under way.
+        tokens: of all rows of a pass.
+        vocabulary: its size.
+        cheap: how many tokens a step takes along for next to nothing, since its fixed costs are larger.
+        stretch: tokens of an answer that are verified at once, to begin with.
+        together: whether the base answers beside its variants, not ahead of them.
+    """
 
     rows: int
     tokens: int
     vocabulary: int
+    cheap: int
+    stretch: int
+    together: bool
 
     def halved(self) -> "Bounds":
-        """Half of either, at least one."""
-        return Bounds(max(1, self.rows // 2), max(1, self.tokens // 2), self.vocabulary)
+        """Half of what takes memory, at least one."""
+        return replace(self, rows=max(1, self.rows // 2), tokens=max(1, self.tokens // 2))
+
+    def at_most(self, rows: int) -> "Bounds":
+        """The same with so many rows at most, at least one."""
+        return replace(self, rows=max(1, min(rows, self.rows)))
+
+    def some(self, variants: Sequence[Variant]) -> Iterator[Sequence[Variant]]:
+        """As many variants at a time as may have a row beside the base's."""
+        each = max(1, self.rows - 1)
+        for start in range(0, len(variants), each):
+            yield variants[start : start + each]
 
 
-@dataclass
-class Row:
-    """An answer under way."""
-
-    variant: int
-    prompt: int
-    start: int
-    tokens: list[int] = field(default_factory=list)
-    finish: FinishReason | None = None
-
-
-def passes(texts: Sequence[Sequence[int]], variants: int, bounds: Bounds) -> Iterator[list[int]]:
-    """The texts in groups of similar length that one pass takes for all variants."""
+def passes(lengths: Sequence[int], logits: Sequence[int], rows: int, bounds: Bounds) -> Iterator[list[int]]:
+    """Texts in groups of similar length that one pass takes, each in so many rows with so many logits a row."""
     group: list[int] = []
-    for at in sorted(range(len(texts)), key=lambda at: len(texts[at])):
-        size = (len(group) + 1) * (1 + variants)
-        full = size * len(texts[at]) > bounds.tokens or size > bounds.rows
-        if group and (full or size * len(texts[at]) * bounds.vocabulary > _PASS_LOGITS):
+    wanted = 0
+    for at in sorted(range(len(lengths)), key=lambda at: lengths[at]):
+        size, wanted = (len(group) + 1) * rows, wanted + rows * logits[at]
+        full = size * lengths[at] > bounds.tokens or size > bounds.rows
+        if group and (full or wanted * bounds.vocabulary > _PASS_LOGITS):
             yield group
-            group = []
+            group, wanted = [], rows * logits[at]
         group.append(at)
     if group:
         yield group
 
 
 class Answering:
-    """Answers with an opened model.
+    """Answers of an opened model.
 
     Args:
         rows: the model.
@@ -73,117 +88,150 @@ class Answering:
         self.rows, self.ends, self.bounds = rows, ends, bounds
         # Tokens taken from drafts and guesses, and tokens written one by one.
         self.accepted = self.written = 0
+        self._trunks: list[Trunk] = []
+        self._pool: Pool | None = None
+        self._live: list[Row] = []
+        # The base's answers, one a prompt.
+        self.leads: list[Row] = []
+        # Prompts whose variants wait for their leads.
+        self._held: list[list[int]] = []
 
     def answers(
         self, variants: Sequence[Variant], prompts: Sequence[list[int]], most: int, drafts: list[list[int]] | None
     ) -> list[list[Row]]:
-        """The finished answers, [variant][prompt], of at most `most` tokens; `drafts` are tried first if given."""
-        rows = [[Row(v, p, len(prompt)) for p, prompt in enumerate(prompts)] for v in range(len(variants))]
-        texts = [prompt + (drafts[p] if drafts else []) for p, prompt in enumerate(prompts)]
-        lookups = [Lookup(text) for text in texts]
-        waiting = deque(passes(texts, len(variants), self.bounds))
-        pool: Pool | None = None
-        live: list[Row] = []
-        while waiting or live:
-            fresh: list[tuple[Pool, list[Row]]] = []
-            while waiting and len(live) + sum(len(new) for _, new in fresh) <= self.bounds.rows // 2:
-                entered = self._enter(variants, texts, waiting.popleft(), rows, most)
-                fresh += [entered] if entered else []
-            if fresh or len([row for row in live if row.finish is None]) < _WORTH_PACKING * len(live):
-                pool, live = self._packed(pool, live, fresh)
-            if live and pool is not None:
-                self._step(pool, live, lookups, most)
-                if all(row.finish for row in live):
-                    pool, live = None, []
-        return rows
+        """The finished answers, [variant][prompt], of at most `most` tokens; `drafts` are followed if given, otherwise
+        the base's answers, which are written beside.
+        """
+        self._own, self._prompts = drafts is None, prompts
+        self.leads = [Row(p, len(prompt), most, lookup=Lookup(prompt)) for p, prompt in enumerate(prompts)]
+        for lead, draft in zip(self.leads, drafts or [], strict=False):
+            lead.tokens, lead.finish = draft, "stop"
+            lead.lookup.extend(draft)
+        self._asked: list[Asked] = [
+            (
+                variant,
+                [lead if self._own and not variant else Row(lead.prompt, lead.start, most) for lead in self.leads],
+            )
+            for variant in variants
+        ]
+        stretch = 0 if self._own and self.bounds.together else min(self.bounds.stretch, most)
+        lengths = [len(prompt) + stretch for prompt in prompts]
+        waiting = deque(passes(lengths, [1 + stretch] * len(prompts), 1 + len(variants), self.bounds))
+        while waiting or self._held or self._trunks or self._live:
+            self._enter(waiting)
+            for trunk in [trunk for trunk in self._trunks if trunk.due()]:
+                longest = max(1, _PASS_LOGITS // (self.bounds.vocabulary * len(trunk.rows)))
+                self._settle(trunk, trunk.verify(self.rows, longest))
+            self._leave()
+            if self._live:
+                self._step()
+        return [rows for _, rows in self._asked]
 
-    def _enter(
-        self,
-        variants: Sequence[Variant],
-        texts: Sequence[list[int]],
-        group: list[int],
-        rows: Sequence[Sequence[Row]],
-        most: int,
-    ) -> tuple[Pool, list[Row]] | None:
-        """Read prompts with their drafts; what differs from its draft, or has none, goes on from there."""
-        chosen = [(variant, text) for variant in range(len(variants)) for text in range(len(group))]
-        spans = [(rows[v][group[t]].start - 1, len(texts[group[t]])) for v, t in chosen]
-        wanted = [(v, t, at) for (v, t), span in zip(chosen, spans, strict=True) for at in range(*span)]
-        logits, left = forked(self.rows, [texts[at] for at in group], variants, wanted)
-        predicted = iter(logits.argmax(-1).tolist())
-        going = []
-        for variant, text in chosen:
-            row = rows[variant][group[text]]
-            self._accept(row, texts[group[text]][row.start :], predicted, most)
-            if row.finish is None:
-                going.append((variant, text))
-        if not going:
-            return None
-        live = [rows[variant][group[text]] for variant, text in going]
-        return left.pool(going, max(row.start for row in live) + most), live
+    def _enter(self, waiting: deque[list[int]]) -> None:
+        """Let prompts enter as there is room, and variants as their leads are far enough."""
+        entering: list[list[int]] = []
+        while waiting and self._room(sum(map(len, entering)), len(waiting[0])):
+            entering.append(waiting.popleft())
+        if self._own and not self.bounds.together:
+            leads = [p for group in entering for p in group]
+            for group in passes([len(self._prompts[p]) for p in leads], [1] * len(leads), 2, self.bounds):
+                self._begin([((), self.leads)], [leads[at] for at in group])
+        self._held += entering
+        for group in self._held[:]:
+            led = [self.leads[p] for p in group]
+            if (
+                not self._own
+                or self.bounds.together
+                or all(lead.finish or lead.known >= self.bounds.stretch for lead in led)
+            ):
+                self._held.remove(group)
+                asked: list[Asked] = [((), self.leads)] if self._own and self.bounds.together else []
+                asked += [pair for pair in self._asked if pair[0] or not self._own]
+                # The earlier they fork, the further in front: what a layer computes is then mostly the first rows.
+                asked.sort(key=lambda pair: pair[0][:1] or (len(self.rows.layers),))
+                if asked:
+                    self._begin(asked, group)
 
-    def _accept(self, row: Row, draft: list[int], predicted: Iterator[int], most: int) -> None:
-        """Follow the draft up to the first difference; the prediction there is the row's own."""
-        own = [next(predicted) for _ in range(len(draft) + 1)]
-        agreed = next((at for at, token in enumerate(draft) if own[at] != token), len(draft))
-        row.tokens = draft[:agreed]
+    def _room(self, entering: int, group: int) -> bool:
+        """Whether a group of prompts more can be answered for all variants; one always can."""
+        there = len(self._live) + sum(len(one.rows) for one in self._trunks)
+        prompts = sum(map(len, self._held)) + entering
+        return there + prompts == 0 or there + (1 + len(self._asked)) * (prompts + group) <= self.bounds.rows
+
+    def _begin(self, asked: Sequence[Asked], group: list[int]) -> None:
+        """Read prompts for variants, each with its rows; the leads' own answers are those that lack nothing."""
+        leads, prompts = [self.leads[p] for p in group], [self._prompts[p] for p in group]
+        following = [rows[p] for _, rows in asked for p in group]
+        trunk, written = begun(
+            self.rows, [variant for variant, _ in asked], leads, following, prompts, self.bounds.stretch
+        )
+        self._trunks.append(trunk)
+        self._settle(trunk, written)
+
+    def _settle(self, trunk: Trunk, written: list[list[int]]) -> None:
+        """Let rows that differ from their leads go on by themselves."""
+        agreed, apart = trunk.follow(written, self.ends)
         self.accepted += agreed
-        if agreed >= most:
-            row.finish = "length"
-        else:
-            self._take(row, own[agreed], most)
+        self.written += len(apart)
+        if apart:
+            self._go_on(*trunk.among(apart))
+            self._live += [trunk.rows[at] for at in apart]
+        trunk.shrink(apart)
+        if not trunk.rows:
+            self._trunks.remove(trunk)
 
-    def _take(self, row: Row, token: int, most: int) -> None:
-        self.written += 1
-        if token in self.ends:
-            row.finish = "stop"
-            return
-        row.tokens.append(token)
-        if len(row.tokens) >= most:
-            row.finish = "length"
+    def _go_on(self, pool: Pool, rows: Tensor) -> None:
+        """Take rows into the pool of those that go on by themselves."""
+        if self._pool is None:
+            capacity = min(len(self._prompts) * (1 + len(self._asked)), self.bounds.rows)
+            columns = 1 + max(lead.last for lead in self.leads)
+            self._pool = Pool(pool.alone[:, :0], torch.empty(0, dtype=torch.long), columns, pool.device, capacity)
+        self._pool.add(pool, rows)
 
-    @staticmethod
-    def _packed(
-        pool: Pool | None, live: list[Row], fresh: Sequence[tuple[Pool, list[Row]]]
-    ) -> tuple[Pool | None, list[Row]]:
-        """The rows still under way, with the new ones."""
-        stay = [at for at, row in enumerate(live) if row.finish is None]
-        parts = [(pool, torch.tensor(stay))] if pool is not None and stay else []
-        parts += [(new, torch.arange(new.size)) for new, _ in fresh]
-        left = [live[at] for at in stay] + [row for _, rows in fresh for row in rows]
-        return (joined(parts) if parts else None), left
+    def _leave(self) -> None:
+        """Let finished rows go, once they are many."""
+        stay = [at for at, row in enumerate(self._live) if row.finish is None]
+        if self._pool is not None and len(stay) < _WORTH_PACKING * len(self._live):
+            self._pool.keep(torch.tensor(stay, dtype=torch.long))
+            self._live = [self._live[at] for at in stay]
 
-    def _step(self, pool: Pool, live: Sequence[Row], lookups: Sequence[Lookup], most: int) -> None:
+    def _step(self) -> None:
         """At least one token of every row; finished ones go along until the pool is packed."""
-        guesses = self._guesses(live, lookups, most)
+        assert self._pool is not None
+        guesses = self._guesses()
         width = 1 + max(map(len, guesses))
         ids, at = [], []
-        for row, guess in zip(live, guesses, strict=True):
+        for row, guess in zip(self._live, guesses, strict=True):
             first, pads = row.start + len(row.tokens) - 1, width - 1 - len(guess)
             ids.append([row.tokens[-1], *guess, *[0] * pads])
-            # The place of the last token an answer may have: it is never read, so nothing sees what stands there.
-            at.append([*range(first, first + 1 + len(guess)), *[row.start + most - 1] * pads])
+            at.append([*range(first, first + 1 + len(guess)), *[row.last] * pads])
         seen = 1 + max(places[len(guess)] for places, guess in zip(at, guesses, strict=True))
+        wanted = torch.arange(len(ids)).repeat_interleave(width), torch.arange(width).repeat(len(ids))
         device = self.rows.device
-        logits = step(self.rows, pool, torch.tensor(ids, device=device), torch.tensor(at, device=device), seen)
-        for row, guess, own in zip(live, guesses, logits.argmax(-1).tolist(), strict=True):
+        logits = self.rows.logits(
+            self._pool, torch.tensor(ids, device=device), torch.tensor(at, device=device), seen, wanted
+        )
+        for row, guess, own in zip(self._live, guesses, logits.argmax(-1).view(len(ids), width).tolist(), strict=True):
             if row.finish is None:
-                self._follow(row, guess, own, most)
+                self._follow(row, guess, own)
 
-    def _guesses(self, live: Sequence[Row], lookups: Sequence[Lookup], most: int) -> list[list[int]]:
+    def _guesses(self) -> list[list[int]]:
         """What each row may write next; nothing where verifying it would cost more than it could save."""
-        found = [
-            [] if row.finish else lookups[row.prompt].ahead(row.tokens, min(_AHEAD, most - len(row.tokens) - 1))
-            for row in live
-        ]
-        size = len(live) * (1 + max(map(len, found)))
-        few = size <= _CHEAP_TOKENS or 2 * sum(map(bool, found)) >= len(live)
-        fits = size * self.bounds.vocabulary <= _PASS_LOGITS
-        return found if few and fits else [[] for _ in live]
+        found = [self._guess(row) for row in self._live]
+        size = len(self._live) * (1 + max(map(len, found)))
+        few = size <= self.bounds.cheap or 2 * sum(map(bool, found)) >= len(self._live)
+        return found if few and size * self.bounds.vocabulary <= _PASS_LOGITS else [[] for _ in self._live]
 
-    def _follow(self, row: Row, guess: Sequence[int], own: Sequence[int], most: int) -> None:
+    def _guess(self, row: Row) -> list[int]:
+        most = min(_AHEAD, row.most - len(row.tokens) - 1)
+        if row.finish or most < 1:
+            return []
+        return row.lookup.ahead(row.tokens, most) or self.leads[row.prompt].lookup.ahead(row.tokens, most)
+
+    def _follow(self, row: Row, guess: Sequence[int], own: Sequence[int]) -> None:
         for at, token in enumerate(own[: len(guess) + 1]):
-            self._take(row, token, most)
+            row.take(token, self.ends)
             if row.finish or at == len(guess) or token != guess[at]:
+                self.written += 1
                 break
             self.accepted += 1

@@ -18,9 +18,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicLayer
 
+from layerlimits.engines._pool import Pool
 from layerlimits.models.stack import find_stack
-
-Write = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass
@@ -28,33 +27,35 @@ class Call:
     """What one forward pass means to the layers.
 
     Args:
-        enter: (layer, hidden of all rows) -> hidden, perhaps with rows added: where variants fork.
-        rows: layer -> the rows that compute it; None for all.
-        write: (layer, keys, values of these rows) -> the keys and values they attend to.
-        queries: layer -> positions of these rows' tokens (n, Q), or (1, Q) where all are alike.
-        columns: how many columns of the cache there are to see.
+        pool: the rows.
+        at: positions of their tokens (R, Q), or (1, Q) where texts are read from their start.
+        seen: how many columns of the cache there are to see.
         wanted: (rows, places in the hidden states) of the logits to return.
     """
 
-    enter: Callable[[int, Tensor], Tensor]
-    rows: Callable[[int], Tensor | None]
-    write: Write
-    queries: Callable[[int], Tensor]
-    columns: int
+    pool: Pool
+    at: Tensor
+    seen: int
     wanted: tuple[Tensor, Tensor]
+
+    def queries(self, layer: int) -> Tensor:
+        """Positions of the layer's rows, (n, Q) or (1, Q)."""
+        mine = self.pool.rows(layer)
+        return self.at if self.at.shape[0] == 1 else self.at[mine]
 
 
 class _CallCache(Cache):
     """What attention modules see as the cache; layers are numbered as in the base model."""
 
-    def __init__(self, depth: int, write: Write) -> None:
+    def __init__(self, depth: int, call: Call) -> None:
         super().__init__(layers=[DynamicLayer() for _ in range(depth)])
-        self._write = write
+        self._call = call
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        return self._write(layer_idx, key_states, value_states)
+        at = self._call.queries(layer_idx)
+        return self._call.pool.write(layer_idx, at, self._call.seen, key_states, value_states)
 
 
 class Rows:
@@ -84,16 +85,28 @@ class Rows:
                 vars(layer).pop("forward", None)
 
     @torch.no_grad()
-    def logits(self, ids: Tensor, positions: Tensor, call: Call) -> Tensor:
-        """The logits asked for, (W, V), of token ids (N, Q) at positions (N, Q), or (1, Q) where all are alike."""
-        self._call = call
+    def logits(self, pool: Pool, ids: Tensor, at: Tensor, seen: int, wanted: tuple[Tensor, Tensor]) -> Tensor:
+        """Run tokens through the rows of a pool, which keeps their keys and values.
+
+        Args:
+            pool: the rows, R.
+            ids: token ids (R, Q).
+            at: their positions, or (1, Q) where texts are read from their start.
+            seen: how many columns of the cache there are to see.
+            wanted: rows and places in `ids` of the logits to return, (W,) both.
+        Returns:
+            Logits (W, V).
+        """
+        ends, places = pool.end[wanted[0]].to(self.device), wanted[1].to(self.device)
+        pool.filled = max(pool.filled, seen)
+        self._call = call = Call(pool, at, seen, (ends, places))
         try:
             found = self.model(
                 input_ids=ids,
                 # Four dimensions pass as they are, so that no model spends time on masks that no layer gets to see.
                 attention_mask=torch.ones(1, 1, 1, 1, dtype=torch.bool, device=ids.device),
-                position_ids=positions,
-                past_key_values=_CallCache(len(self.layers), call.write),
+                position_ids=at,
+                past_key_values=_CallCache(len(self.layers), call),
                 use_cache=True,
             ).logits
         finally:
@@ -113,26 +126,29 @@ class Rows:
         def layer(hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
             call = self._call
             assert call is not None
-            before = hidden.shape[0]
-            hidden = call.enter(number, hidden)
-            rows = call.rows(number)
-            if rows is not None and len(rows) == 0:
+            hidden = call.pool.enter(number, hidden)
+            rows = call.pool.rows(number)
+            count = call.pool.count(number)
+            if count == 0:
                 return (hidden,) if self._tuples else hidden
 
             def pick(value: Any) -> Any:
                 """The computed rows of whatever has a row for each: rotations, positions."""
                 if isinstance(value, tuple):
                     return tuple(pick(one) for one in value)
-                has_rows = isinstance(value, Tensor) and value.dim() > 1 and value.shape[0] == before > 1
-                return value[rows] if has_rows and rows is not None else value
+                has_rows = isinstance(value, Tensor) and value.dim() > 1 and value.shape[0] == hidden.shape[0] > 1
+                return value[rows] if has_rows else value
 
             told = {name: pick(value) for name, value in (*zip(names, args, strict=False), *kwargs.items())}
             told["attention_mask"] = self._mask(number, call, hidden.dtype)
-            output = forward(hidden if rows is None else hidden[rows], **told)
+            output = forward(hidden[rows], **told)
             self._tuples = isinstance(output, tuple)
             computed = output[0] if self._tuples else output
-            if rows is not None:
-                computed = hidden.index_copy(0, rows, computed)
+            if isinstance(rows, Tensor):
+                computed = hidden.index_copy_(0, rows, computed)
+            elif count < len(hidden):
+                hidden[rows] = computed
+                computed = hidden
             return (computed, *output[1:]) if self._tuples else computed
 
         return layer
@@ -141,11 +157,11 @@ class Rows:
         """Where the rows may look, (n or 1, 1, Q, T): up to their own positions, and not beyond a window."""
         queries, seen = call.queries(number), self._seen[number]
         length = queries.shape[1]
-        whole = queries.shape[0] == 1 and length == call.columns
+        whole = queries.shape[0] == 1 and length == call.seen
         if whole and length > 1 and not self._eager and (seen is None or seen.size >= length):
             # All tokens of a text at once: what attention does without a mask.
             return None
-        columns = torch.arange(call.columns, device=queries.device)
+        columns = torch.arange(call.seen, device=queries.device)
         allowed = columns <= queries[..., None]
         if seen is not None:
             allowed &= seen.near(queries[..., None], columns)

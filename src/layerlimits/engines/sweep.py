@@ -5,28 +5,54 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
+import psutil
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from layerlimits.engines._answers import Answering, Bounds, Row, passes
-from layerlimits.engines._forks import Variant, forked
+from layerlimits.engines._allocator import keep_freed_memory
+from layerlimits.engines._answers import Answering, Bounds, passes
+from layerlimits.engines._forks import Variant, read
 from layerlimits.engines._rows import Rows
-from layerlimits.engines._trial import refusal
+from layerlimits.engines._trial import Trial, tried
+from layerlimits.engines._trunk import Row
 from layerlimits.engines.transformers import transformers
 from layerlimits.errors import UserError
 from layerlimits.models.remove import without_layers
 from layerlimits.models.stack import find_stack
-from layerlimits.types import Continuation, Response
+from layerlimits.types import Continuation, Drafts, Response
 
 Answer = TypeVar("Answer")
 
 # A pass is wide enough for the arithmetic, and narrow enough to pad little.
 _PASS_TOKENS = 8192
+# What a device multiplies while the operations of a layer are launched; on a GPU, while its weights are read.
+_CHEAP_WORK = {"cpu": (16, 25_000_000), "cuda": (256, 4_000_000_000)}
+# Tokens of the base's answer that are verified at once, at least. What a pass of a small model costs does not depend on
+# how much it does: with layers of so many weights the base answers first, and more is verified at once.
+_STRETCH = 8
+_SMALL = 1_500_000
 
 
 def _no_memory(error: RuntimeError) -> bool:
     """Whether an allocation failed; on a CPU torch has no error of its own for it."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _bounds(model: PreTrainedModel, max_rows: int) -> Bounds:
+    weights = sum(weight.numel() for weight in find_stack(model).layers[-1].parameters())
+    least, work = _CHEAP_WORK.get(model.device.type, _CHEAP_WORK["cuda"])
+    vocabulary = model.config.get_text_config().vocab_size
+    stretch = max(_STRETCH, _STRETCH * _SMALL // weights)
+    return Bounds(
+        max_rows, _PASS_TOKENS, vocabulary, max(least, work // weights), stretch, together=stretch == _STRETCH
+    )
+
+
+def _memory(device: torch.device) -> int:
+    """What keys and values may take, in bytes."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0]) // 2
+    return int(psutil.virtual_memory().available) // 4
 
 
 class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
@@ -38,49 +64,51 @@ class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, max_rows: int = 2048) -> None:
         super().__init__(model, tokenizer)
-        self._bounds = Bounds(max_rows, _PASS_TOKENS, model.config.get_text_config().vocab_size)
+        if model.device.type == "cpu":
+            keep_freed_memory()
+        self._bounds = _bounds(model, max_rows)
         # Tokens taken from drafts and guesses, and tokens written one by one.
         self.accepted = self.written = 0
-        self._checked = False
-        # Why this model cannot be asked so, None where it can.
-        self.refusal: str | None = None
+        self._trial: Trial | None = None
 
     def generate_many(
         self,
         variants: Sequence[Variant],
         prompts: Sequence[list[int]],
-        max_new_tokens: int,
-        drafts: Sequence[Sequence[int]] | None = None,
+        most: int,
+        drafts: Drafts = None,
     ) -> list[list[Response]]:
-        """One greedy response a variant and prompt, [variant][prompt], as each variant alone would give it.
+        """One greedy response of `most` tokens at most, [variant][prompt], as each variant alone would give it.
 
-        What all variants lack is taken out first; the model without it answers, unless `drafts` are given. Its answers
-        are the drafts of all variants: one pass verifies them up to the first difference, from where a variant decodes
-        on.
+        What all variants lack is taken out first. The answers of the model without it are the drafts of all variants,
+        which are verified up to the first difference; it answers first or beside them, unless they are given.
         """
-        if not self._fits():
-            return [self._alone(variant, lambda: self.generate(list(prompts), max_new_tokens)) for variant in variants]
-        return self._within_memory(lambda: self._generated(variants, prompts, max_new_tokens, drafts))
+        if self.refusal:
+            return [self._alone(variant, lambda: self.generate(list(prompts), most)) for variant in variants]
+        return self._within_memory(lambda: self._generated(variants, prompts, most, drafts))
 
     def _generated(
         self,
         variants: Sequence[Variant],
         prompts: Sequence[list[int]],
         most: int,
-        drafts: Sequence[Sequence[int]] | None,
+        drafts: Drafts,
     ) -> list[list[Response]]:
+        found = []
+        told = None if drafts is None else [self._up_to_end(draft, most) for draft in drafts]
+        bounds = self._within(max(map(len, prompts)) + most)
         with self._opened(variants) as (rows, inner):
-            answering = Answering(rows, self._ends, self._bounds)
-            if drafts is None:
-                drafts = [row.tokens for row in answering.answers([()], prompts, most, None)[0]]
-            found = answering.answers(inner, prompts, most, [self._up_to_end(draft, most) for draft in drafts])
-        self.accepted += answering.accepted
-        self.written += answering.written
+            for some in bounds.some(inner):
+                answering = Answering(rows, self._ends, bounds)
+                found += answering.answers(some, prompts, most, told)
+                told = [lead.tokens for lead in answering.leads]
+                self.accepted += answering.accepted
+                self.written += answering.written
         return [[self._made(row) for row in answers] for answers in found]
 
     def loglikelihoods_many(self, variants: Sequence[Variant], rows: Sequence[Continuation]) -> list[list[float]]:
         """Log-probability of every continuation after its context, in nats, [variant][row]."""
-        if not self._fits():
+        if self.refusal:
             return [
                 self._alone(variant, lambda: [weight for weight, _ in self.loglikelihoods(rows)])
                 for variant in variants
@@ -89,7 +117,7 @@ class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
 
     def _weighed(self, variants: Sequence[Variant], rows: Sequence[Continuation]) -> list[list[float]]:
         with self._opened(variants) as (opened, inner):
-            return self._weigh(opened, inner, rows)
+            return [sums for some in self._bounds.some(inner) for sums in self._weigh(opened, some, rows)]
 
     def _within_memory(self, ask: Callable[[], Answer]) -> Answer:
         """What `ask` returns, asked again with half the rows where memory does not suffice.
@@ -128,14 +156,19 @@ class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
             with Rows(self._model).opened() as rows:
                 yield rows, inner
 
-    def _fits(self) -> bool:
-        """Whether rows of this model can share layers: tried once against the model itself."""
-        if not self._checked:
-            self._checked = True
-            self.refusal = refusal(self._model)
-            if self.refusal:
-                print(f"note: one variant at a time, since {self.refusal}", file=sys.stderr)
-        return self.refusal is None
+    @property
+    def refusal(self) -> str | None:
+        """Why rows of this model cannot share layers, None where they can; tried once against the model itself."""
+        if self._trial is None:
+            self._trial = tried(self._model)
+            if self._trial.refusal:
+                print(f"note: one variant at a time, since {self._trial.refusal}", file=sys.stderr)
+        return self._trial.refusal
+
+    def _within(self, columns: int) -> Bounds:
+        """The bounds, with no more rows than memory holds keys and values of so many columns for."""
+        assert self._trial is not None
+        return self._bounds.at_most(_memory(self._model.device) // max(1, self._trial.token_bytes * columns))
 
     def _up_to_end(self, draft: Sequence[int], most: int) -> list[int]:
         end = next((at for at, token in enumerate(draft) if token in self._ends), len(draft))
@@ -147,10 +180,11 @@ class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
     def _weigh(self, opened: Rows, variants: Sequence[Variant], rows: Sequence[Continuation]) -> list[list[float]]:
         found = [[0.0] * len(rows) for _ in variants]
         texts = [(context + continuation)[:-1] for context, continuation in rows]
-        for group in passes(texts, len(variants), self._bounds):
+        lengths, asked = [len(text) for text in texts], [len(continuation) for _, continuation in rows]
+        for group in passes(lengths, asked, 1 + len(variants), self._bounds):
             spans = [range(len(rows[at][0]) - 1, len(texts[at])) for at in group]
             wanted = [(v, t, p) for v in range(len(variants)) for t, span in enumerate(spans) for p in span]
-            logits, _ = forked(opened, [texts[at] for at in group], variants, wanted)
+            logits, _ = read(opened, [texts[at] for at in group], variants, wanted)
             targets = torch.tensor([token for at in group for token in rows[at][1]] * len(variants))
             each = logits.float().log_softmax(-1).gather(1, targets.to(logits.device)[:, None])[:, 0]
             sums = iter(part.sum().item() for part in each.split([len(rows[at][1]) for at in group] * len(variants)))
