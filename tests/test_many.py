@@ -88,3 +88,12 @@ def test_layers_whose_removal_changes_nothing_stop_it(loaded: Loaded, tmp_path: 
         weight.data.zero_()
     with pytest.raises(UserError, match="removing layers 2"):
         Evaluator(loaded, Store(tmp_path)).many([(1,), (2,)], facts, facts.samples("evaluate", 2, None))
+
+
+def test_few_rows_at_a_time_answer_the_same(loaded: Loaded, tmp_path: Path) -> None:
+    samples = facts.samples("evaluate", 12, None)
+    whole = Evaluator(loaded, Store(tmp_path / "whole"))
+    # Fewer rows than variants: not even they fit in at once.
+    few = Evaluator(loaded, Store(tmp_path / "few"), max_rows=3)
+    assert few.many(VARIANTS, facts, samples) == whole.many(VARIANTS, facts, samples)
+    assert few.engine._bounds.rows == 3  # type: ignore[attr-defined]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from layerlimits.methods._race import LOOKS, race
+from layerlimits.methods._race import LOOKS, looks, race
 
 ITEMS = 96
 
@@ -18,7 +18,13 @@ def field(shares: list[float], seed: int) -> np.ndarray:
 
 def run(values: np.ndarray, error: float) -> tuple[list[float], list[int]]:
     parts = np.array_split(np.arange(values.shape[1]), LOOKS)
-    return race(len(values), lambda running, part: values[np.ix_(running, parts[part])], error)
+    return race(len(values), lambda running, part: values[np.ix_(running, parts[part])], LOOKS, error)
+
+
+def test_a_look_is_worth_a_batch() -> None:
+    assert [looks(items) for items in (1, 23, 24, 32, 48, 1000)] == [1, 1, 2, 2, 4, 4]
+    values = field([0.9, 0.1], 0)
+    assert race(2, lambda running, part: values[running], 1, 0.05) == (values.sum(1).tolist(), [1, 1])
 
 
 def test_without_error_everything_is_asked() -> None:

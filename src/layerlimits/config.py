@@ -74,6 +74,7 @@ class StudyConfig(BaseModel):
     calibration_items: Count = 64
     recovery: RecoverySettings = RecoverySettings()
     batch_size: Count = 64
+    max_rows: Count | None = None
     speed_repeats: Annotated[int, Field(ge=3)] = 5
 
     @field_validator("ratios")

@@ -13,6 +13,7 @@ from layerlimits.tasks import judged
 from layerlimits.types import (
     GREEDY,
     Decoding,
+    Drafts,
     Engine,
     ManyVariants,
     ModelRef,
@@ -37,6 +38,7 @@ class Evaluator:
         batch_size: prompts a batch; part of what a run fixes, since rounding depends on it.
         chat: whether prompts go through the model's chat template; None: where it has one.
         decoding: how generated answers are drawn.
+        max_rows: answers under way at a time where the engine asks variants together; the engine's own bound if None.
         unsafe: run programs that a model wrote without a sandbox, even where one is possible.
     Raises:
         UserError: chat is asked for, and the model has no template.
@@ -52,11 +54,13 @@ class Evaluator:
         chat: bool | None = None,
         decoding: Decoding = GREEDY,
         unsafe: bool = False,
+        max_rows: int | None = None,
     ) -> None:
         check_chat(loaded.tokenizer, chat, loaded.ref.path)
         self.loaded, self.store, self.batch_size = loaded, store, batch_size
         self.chat, self.decoding, self.unsafe = chat, decoding, unsafe
-        self.engine: Engine = find("engines", engine)(loaded.model, loaded.tokenizer)
+        bounds = {} if max_rows is None else {"max_rows": max_rows}
+        self.engine: Engine = find("engines", engine)(loaded.model, loaded.tokenizer, **bounds)
         self.positions: int | None = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
         self.computed = 0
         self._prompts: dict[tuple[str, str], Prompt] = {}
@@ -152,7 +156,8 @@ class Evaluator:
             if not lacking:
                 continue
             began = time.perf_counter()
-            answers = _ask_together(engine, [variants[at] for at in lacking], task, batch, tokens)
+            asked_of = [variants[at] for at in lacking]
+            answers = _ask_together(engine, asked_of, task, batch, tokens, self._drafts(asked_of, task, batch))
             spent = time.perf_counter() - began
             asked = len(batch) * len(lacking)
             self.computed += asked
@@ -164,6 +169,13 @@ class Evaluator:
             self.store.add(fresh, task.scorer)
             if tick:
                 tick(asked)
+
+    def _drafts(self, variants: list[tuple[int, ...]], task: Task, batch: Sequence[Prompt]) -> Drafts:
+        """What the model without that which all variants lack answered, if it was asked before."""
+        ref = self.loaded.ref.without(tuple(sorted(set(variants[0]).intersection(*variants))))
+        keys = self.keys(ref, task, [prompt.sample for prompt in batch])
+        found = [self.store.response(key) for key in keys]
+        return [response.tokens for response in found if response] if all(found) else None
 
     def _unasked(self, keys: dict[str, Key], batch: Sequence[Prompt]) -> bool:
         return any(self.store.response(keys[prompt.sample.id]) is None for prompt in batch)
@@ -264,11 +276,11 @@ class Evaluator:
 
 
 def _ask_together(
-    engine: ManyVariants, variants: list[tuple[int, ...]], task: Task, batch: list[Prompt], tokens: int
+    engine: ManyVariants, variants: list[tuple[int, ...]], task: Task, batch: list[Prompt], tokens: int, drafts: Drafts
 ) -> list[list[Response]]:
     """The responses of all variants to one batch, [variant][prompt]."""
     if task.kind == "generation":
-        return engine.generate_many(variants, [prompt.ids for prompt in batch], tokens)
+        return engine.generate_many(variants, [prompt.ids for prompt in batch], tokens, drafts)
     found = []
     for sums in engine.loglikelihoods_many(variants, [row for prompt in batch for row in prompt.rows]):
         each = iter(sums)

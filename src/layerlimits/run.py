@@ -91,6 +91,7 @@ def _evaluator(config: StudyConfig, loaded: Loaded, store: Store) -> Evaluator:
         loaded,
         store,
         batch_size=config.batch_size,
+        max_rows=config.max_rows,
         chat=config.chat,
         decoding=config.decoding,
         unsafe=config.unsafe_code,

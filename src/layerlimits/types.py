@@ -14,6 +14,7 @@ Outcome = Literal["correct", "wrong", "no_answer", "truncated", "error"]
 FinishReason = Literal["stop", "length", "likelihood", "context"]
 Protocol = Literal["likelihood", "one_token", "free"]
 Continuation = tuple[list[int], list[int]]
+Drafts = Sequence[Sequence[int]] | None
 
 
 def content_hash(value: Any, length: int = 16) -> str:
@@ -280,9 +281,7 @@ class Engine(Interface):
         """One response a prompt; the prompts form one batch. `seed` alone decides what is drawn from them."""
 
     def loglikelihoods(self, rows: Sequence[Continuation]) -> list[tuple[float, bool]]:
-        """Of each (context, continuation): log-probability of the continuation in nats, and whether greedy decoding
-        would write it.
-        """
+        """Of each (context, continuation): its log-probability in nats, and whether greedy decoding would write it."""
 
 
 @runtime_checkable
@@ -290,9 +289,9 @@ class ManyVariants(Interface):
     """An engine that answers for several variants of its model together; a variant is the layers it lacks."""
 
     def generate_many(
-        self, variants: Sequence[tuple[int, ...]], prompts: Sequence[list[int]], max_new_tokens: int
+        self, variants: Sequence[tuple[int, ...]], prompts: Sequence[list[int]], most: int, drafts: Drafts = None
     ) -> list[list[Response]]:
-        """One greedy response a variant and prompt, [variant][prompt]."""
+        """One greedy response of `most` tokens at most, [variant][prompt]; drafts resemble a prompt's responses."""
 
     def loglikelihoods_many(
         self, variants: Sequence[tuple[int, ...]], rows: Sequence[Continuation]

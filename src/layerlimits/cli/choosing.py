@@ -12,6 +12,7 @@ from layerlimits.cli.options import (
     Device,
     Dtype,
     Json,
+    MaxRows,
     Model,
     Protect,
     Revision,
@@ -43,6 +44,7 @@ def rank(
     seed: Seed = 0,
     out: RunOut = None,
     batch_size: BatchSize = 64,
+    max_rows: MaxRows = None,
     revision: Revision = None,
     dtype: Dtype = "auto",
     device: Device = "auto",
@@ -53,7 +55,7 @@ def rank(
     from layerlimits.commands.choice import Choice
     from layerlimits.commands.opened import Opened
 
-    opened = Opened(model, revision, dtype, device, out, batch_size, seed)
+    opened = Opened(model, revision, dtype, device, out, batch_size, seed, max_rows)
     results = rank.rank(opened, Choice(method, layers, protect, tasks, items, calibration, seed, data_dir))
     tell(results) if as_json else rank.show(results)
 
@@ -75,6 +77,7 @@ def prune(
     calibration: Calibration = None,
     seed: Seed = 0,
     batch_size: BatchSize = 64,
+    max_rows: MaxRows = None,
     revision: Revision = None,
     dtype: Dtype = "auto",
     device: Device = "auto",
@@ -87,7 +90,7 @@ def prune(
 
     removal = prune.Removal(method, layers, ratio, remove, replacement)
     choice = Choice(method or "listed", None, protect, tasks, items, calibration, seed, data_dir)
-    opened = Opened(model, revision, dtype, device, None, batch_size, seed)
+    opened = Opened(model, revision, dtype, device, None, batch_size, seed, max_rows)
     results = prune.prune(opened, removal, choice, out, command())
     tell(results) if as_json else prune.show(results)
 

@@ -15,6 +15,7 @@ from layerlimits.cli.options import (
     Json,
     Limit,
     MaxNewTokens,
+    MaxRows,
     Model,
     Protocols,
     Revision,
@@ -49,6 +50,7 @@ def sweep(
     seed: Seed = 0,
     out: RunOut = None,
     batch_size: BatchSize = 64,
+    max_rows: MaxRows = None,
     revision: Revision = None,
     dtype: Dtype = "auto",
     device: Device = "auto",
@@ -62,7 +64,7 @@ def sweep(
 
     decoding = Decoding(temperature, top_p, top_k, seed, samples, max_new_tokens)
     asking = Asking(tasks, limit, data_dir, protocol, shots, chat, decoding, unsafe_code, difference)
-    opened = Opened(model, revision, dtype, device, out, batch_size, seed)
+    opened = Opened(model, revision, dtype, device, out, batch_size, seed, max_rows)
     results = measure.sweep(opened, asking)
     tell(results) if as_json else measure.show_sweep(results)
 

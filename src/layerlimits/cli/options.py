@@ -28,6 +28,9 @@ Calibration = Annotated[
 ]
 Protect = Annotated[str | None, typer.Option(help="Layers never to remove, such as 0,1,30-31.")]
 BatchSize = Annotated[int, typer.Option(help="Prompts a batch.", min=1)]
+MaxRows = Annotated[
+    int | None, typer.Option(help="Answers of all variants under way at a time, 2048 if not given.", min=1)
+]
 
 
 Protocols = Annotated[

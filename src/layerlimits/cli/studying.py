@@ -12,6 +12,7 @@ from layerlimits.cli.options import (
     Device,
     Dtype,
     Json,
+    MaxRows,
     Protect,
     Protocols,
     Revision,
@@ -50,6 +51,7 @@ def study(
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16 or auto.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 or auto.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    max_rows: MaxRows = None,
     as_json: Json = False,
 ) -> None:
     """The whole experiment: sweep, rank, prune, diagnose, recover, report."""
@@ -60,7 +62,7 @@ def study(
     # Left out, the preset or the file decides.
     given |= {"unsafe_code": unsafe_code or None}
     given |= {"model": model, "limit": limit, "data_dir": data_dir, "calibration": calibration}
-    given |= {"revision": revision, "dtype": dtype, "device": device, "seed": seed}
+    given |= {"revision": revision, "dtype": dtype, "device": device, "seed": seed, "max_rows": max_rows}
     results = run_study.run(preset, config, out, given, command(), only_plan=plan, quiet=as_json)
     if as_json:
         tell(results)

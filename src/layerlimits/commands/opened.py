@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class Opened:
     """Which model to open and how; `out` keeps the answers, else they are thrown away at the end.
 
-    Greedy answers do not depend on `seed`; it is set for whatever a method or task of your own draws.
+    Greedy answers do not depend on `seed`; it is set for whatever a method or task of your own draws. `max_rows` bounds
+    the answers under way where the engine asks variants together.
     """
 
     model: str
@@ -27,6 +28,7 @@ class Opened:
     out: Path | None
     batch_size: int
     seed: int = 0
+    max_rows: int | None = None
 
     @contextmanager
     def evaluator(self, engine: str = "sweep", **asked: Any) -> Iterator["Evaluator"]:
@@ -45,4 +47,4 @@ class Opened:
             loaded = load(self.model, revision=self.revision, dtype=self.dtype, device=self.device)
             with Store(folder) as store:
                 claim(store, loaded, self.batch_size)
-                yield Evaluator(loaded, store, engine, self.batch_size, **asked)
+                yield Evaluator(loaded, store, engine, self.batch_size, max_rows=self.max_rows, **asked)

@@ -8,11 +8,19 @@ from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
 
-# How often a race looks at the field; the items are asked in so many parts.
-LOOKS = 4
+# How often a race looks at the field; the items are asked in so many parts, none so small that asking them together
+# is no gain.
+LOOKS, FEWEST = 4, 12
 
 
-def race(candidates: int, ask: Callable[[list[int], int], Values], error: float) -> tuple[list[float], list[int]]:
+def looks(items: int) -> int:
+    """How often to look at a race over so many items of a task."""
+    return max(1, min(LOOKS, items // FEWEST))
+
+
+def race(
+    candidates: int, ask: Callable[[list[int], int], Values], parts: int, error: float
+) -> tuple[list[float], list[int]]:
     """The candidates' sums over all parts, asked only as far as they can still win.
 
     After each part but the last, a candidate is dropped if it lies behind the leader by more than chance explains: with
@@ -23,6 +31,7 @@ def race(candidates: int, ask: Callable[[list[int], int], Values], error: float)
     Args:
         candidates: how many there are.
         ask: (candidates, part) -> what each item of the part adds to the sum, (candidates, items).
+        parts: how many there are.
         error: the chance that the best candidate is dropped though another is no better, in 0..1; 0 drops none.
     Returns:
         The sums, those of dropped candidates scaled up from the items they were asked and below the best; and the parts
@@ -30,18 +39,18 @@ def race(candidates: int, ask: Callable[[list[int], int], Values], error: float)
     """
     values: list[list[Values]] = [[] for _ in range(candidates)]
     running = list(range(candidates))
-    level = error / (candidates * candidates * (LOOKS - 1))
-    for part in range(LOOKS):
+    level = error / (candidates * candidates * max(1, parts - 1))
+    for part in range(parts):
         for candidate, found in zip(running, ask(running, part), strict=True):
             values[candidate].append(found)
-        if part < LOOKS - 1:
+        if part < parts - 1:
             running = [one for one in running if not _behind(one, running, values, level)]
-    sums = [float(sum(part.sum() for part in parts)) for parts in values]
+    sums = [float(sum(part.sum() for part in found)) for found in values]
     best = max(sums[one] for one in running)
-    asked = [len(parts) for parts in values]
+    asked = [len(found) for found in values]
     for one in range(candidates):
         if one not in running:
-            sums[one] = min(sums[one] * LOOKS / asked[one], math.nextafter(best, -math.inf))
+            sums[one] = min(sums[one] * parts / asked[one], math.nextafter(best, -math.inf))
     return sums, asked
 
 

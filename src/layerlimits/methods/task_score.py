@@ -4,7 +4,7 @@ import numpy as np
 
 from layerlimits.errors import UserError
 from layerlimits.methods import Context, by_rounds
-from layerlimits.methods._race import LOOKS, Values, race
+from layerlimits.methods._race import Values, looks, race
 from layerlimits.models.remove import check_count
 from layerlimits.types import Ranking, Sample, Task
 
@@ -38,6 +38,7 @@ def task_score(context: Context, *, error: float = 0.05) -> Ranking:
         names = ", ".join(base) or "none given"
         raise UserError(f"task_score cannot compare: the model scores 0 on every task ({names})", "give other --tasks")
     used = [sample.id for _, samples in usable for sample in samples]
+    parts = looks(min(len(samples) for _, samples in usable)) if error else 1
     saved = {"error": error, "asked": 0, "of": 0}
 
     def score(removed: tuple[int, ...], left: list[int]) -> dict[int, float]:
@@ -46,13 +47,13 @@ def task_score(context: Context, *, error: float = 0.05) -> Ranking:
             columns = []
             for task, samples in usable:
                 weight = 1 / (base[task.name] * len(samples) * len(usable))
-                columns.append(weight * _values(context, variants, task, samples[part::LOOKS]))
+                columns.append(weight * _values(context, variants, task, samples[part::parts]))
             found = np.concatenate(columns, axis=1)
             saved["asked"] += found.size
             return found
 
         before = saved["asked"]
-        sums, _ = race(len(left), ask, error / context.rounds)
+        sums, _ = race(len(left), ask, parts, error / context.rounds)
         full = len(left) * len(used)
         saved["of"] += full
         # What was not asked moves the bar, too.
