@@ -1,0 +1,145 @@
+"""What each technique of the sweep engine brings, and how far the whole is from what the machine's arithmetic allows:
+`python bench/techniques.py`.
+
+Techniques are switched on one after another. Operations and bytes are counted as the passes are made, and divided by
+the rates this machine reaches on matrices of the model's shapes and on reading memory.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch.nn.functional import linear
+from workload import NEW_TOKENS, best_batch, one_by_one, workload
+
+from layerlimits.engines import _forks
+from layerlimits.engines._lookup import Lookup
+from layerlimits.engines._pool import Pool
+from layerlimits.engines._rows import Rows
+from layerlimits.engines.sweep import sweep
+
+# Rows that stand for a large product, where the rate is highest.
+LARGE = 2048
+
+
+@dataclass
+class Work:
+    """What passes computed: tokens times layers, logits, and tokens' keys and values read by single-token steps."""
+
+    tokens: int = 0
+    logits: int = 0
+    read: int = 0
+
+
+def unshared(depth: int, texts: int, variants: Any, columns: int, device: torch.device) -> Pool:
+    """A pool whose rows follow none: every row computes its prompt itself."""
+    pool = REAL_POOL(depth, texts, variants, columns, device)
+    pool.kept = pool.alone.clone()
+    # The base's rows are there to be followed only.
+    pool.kept[:, :texts] = False
+    pool._forks, pool.end = [None] * depth, torch.arange(pool.size)
+    pool._orders = [layer.nonzero()[:, 0] for layer in pool.kept]
+    pool._number()
+    return pool
+
+
+REAL_POOL = _forks._pool
+
+
+@contextmanager
+def counted(work: Work) -> Iterator[None]:
+    """Count what passes compute."""
+    real = Rows.logits
+
+    def logits(self: Rows, pool: Pool, ids: Any, at: Any, seen: int, wanted: Any) -> Any:
+        work.tokens += int(pool.kept.sum()) * ids.shape[1]
+        work.logits += len(wanted[0])
+        work.read += int(pool.kept.sum()) * seen * (ids.shape[1] <= 9)
+        return real(self, pool, ids, at, seen, wanted)
+
+    with patch.object(Rows, "logits", logits):
+        yield
+
+
+def rates(model: Any) -> tuple[float, float]:
+    """Operations a second on products of the model's shapes, and bytes read a second."""
+    weights = [weight for weight in model.model.layers[0].parameters() if weight.dim() == 2]
+    rows = {weight.shape[1]: torch.randn(LARGE, weight.shape[1]) for weight in weights}
+    seconds = best(lambda: [linear(rows[weight.shape[1]], weight) for weight in weights])
+    much = torch.ones(1 << 28)
+    return 2 * LARGE * sum(map(torch.numel, weights)) / seconds, much.nbytes / best(much.sum)
+
+
+def best(job: Callable[[], Any], times: int = 7) -> float:
+    """The shortest of several times, in seconds."""
+    found = []
+    for _ in range(times):
+        began = time.perf_counter()
+        job()
+        found.append(time.perf_counter() - began)
+    return min(found)
+
+
+def report(name: str, count: int, repeats: int) -> None:
+    """Print both tables."""
+    model, tokenizer, prompts = workload(name, count)
+    variants = [(layer,) for layer in range(model.config.num_hidden_layers)]
+    engine = sweep(model, tokenizer)
+    engine.generate_many(variants, prompts[:2], 2)
+    none: list[Any] = [[] for _ in prompts]
+    no_prefix = patch.object(_forks, "_pool", unshared)
+    no_guess = patch.object(Lookup, "ahead", lambda self, tail, most: [])
+    size = best_batch(model, tokenizer, prompts)
+    ways: list[tuple[str, list[Any], Any]] = [
+        ("variants in one batch", [no_prefix, no_guess], none),
+        ("and shared prefixes of prompts", [no_guess], none),
+        ("and the base's answers as drafts", [no_guess], None),
+        ("and guesses looked up", [], None),
+    ]
+    stock = best(lambda: one_by_one(model, tokenizer, variants, prompts, size), repeats)
+    table = Table("way", "seconds", "ratio", "tokens x layers", "TFLOP", title=f"{name}, {count} prompts")
+    table.add_row(f"one after another, batches of {size}", f"{stock:.2f}", "1", "", "")
+    weights = sum(weight.numel() for weight in model.model.layers[0].parameters())
+    head = model.get_output_embeddings().weight.numel()
+    for label, switched, drafts in ways:
+        work = Work()
+        with ExitStack() as stack:
+            for switch in switched:
+                stack.enter_context(switch)
+            seconds = best(lambda: engine.generate_many(variants, prompts, NEW_TOKENS, drafts), repeats)  # noqa: B023
+            with counted(work):
+                engine.generate_many(variants, prompts, NEW_TOKENS, drafts)
+        operations = 2 * (work.tokens * weights + work.logits * head)
+        cells = (f"{seconds:.2f}", f"{stock / seconds:.2f}", f"{work.tokens:,}", f"{operations / 1e12:.3f}")
+        table.add_row(label, *cells)
+    Console(width=120).print(table)
+    gemm, reading = rates(model)
+    token_bytes = engine._trial.token_bytes / len(variants) if engine._trial else 0
+    limit = operations / gemm + work.read * token_bytes / reading
+    print(f"rates of this machine: {gemm / 1e9:.0f} GFLOPS, {reading / 1e9:.1f} GB/s")
+    print(f"products at that rate {operations / gemm:.2f} s, keys and values read {limit - operations / gemm:.2f} s")
+    print(f"the whole reaches {limit / seconds:.0%} of that limit")
+
+
+def main() -> None:
+    """Measure what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--models", default="reference")
+    parser.add_argument("--prompts", default="100,8")
+    parser.add_argument("--repeats", type=int, default=3)
+    told = parser.parse_args()
+    for name in told.models.split(","):
+        for count in map(int, told.prompts.split(",")):
+            report(name, count, told.repeats)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
