@@ -1,12 +1,17 @@
 """What only a GPU can show; skipped, with the reason, where there is none."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from layerlimits.engines.sweep import sweep
+from layerlimits.engines.transformers import transformers
 from layerlimits.evaluate import Evaluator
 from layerlimits.models.load import load
+from layerlimits.models.remove import without_layers
+from layerlimits.prompts import encode
 from layerlimits.speed import timings
 from layerlimits.store import Store
 from layerlimits.tasks import choose
@@ -35,3 +40,21 @@ def test_memory_on_a_gpu_is_the_measured_peak_and_falls_with_the_layers() -> Non
     assert base.weight_bytes <= base.memory_bytes
     assert pruned.weight_bytes < base.weight_bytes
     assert all(rate > 0 for rate in (*base.tokens_per_s, *pruned.tokens_per_s))
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_variants_answer_together_on_a_gpu_as_one_at_a_time(beside: bool) -> None:
+    loaded = load("reference", device="cuda", dtype="float32")
+    tasks = choose(["arithmetic", "facts"])
+    prompts = [encode(loaded.tokenizer, one).ids for task in tasks for one in task.samples("select", 8, None)]
+    together, alone = sweep(loaded.model, loaded.tokenizer), transformers(loaded.model, loaded.tokenizer)
+    together._bounds = replace(together._bounds, stretch=4, together=beside)
+    variants = [(), (0,), (5,), (3, 7)]
+    found = together.generate_many(variants, prompts, 24)
+    assert together.refusal is None
+    for variant, answers in zip(variants, found, strict=True):
+        with without_layers(loaded.model, variant):
+            stock = alone.generate(prompts, 24)
+        same = sum(one.tokens == other.tokens for one, other in zip(answers, stock, strict=True))
+        # Sums in another order flip a tie now and then.
+        assert same >= len(prompts) - 1

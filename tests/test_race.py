@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from layerlimits.methods._race import LOOKS, looks, race
+from layerlimits.methods._race import LOOKS, _chance, looks, race
 
 ITEMS = 96
 
@@ -66,3 +66,14 @@ def test_a_candidate_far_ahead_at_first_can_be_overtaken_by_none_that_was_droppe
     # often such a thing happens among items in no order; here they are in one.
     assert asked == [LOOKS, 1]
     assert sums[1] < sums[0]
+
+
+def test_the_bound_is_above_the_exact_chance_and_close_to_it() -> None:
+    sizes = np.array([1.0] * 9 + [0.5] * 5)
+    signs = np.array(np.meshgrid(*[[-1, 1]] * len(sizes))).reshape(len(sizes), -1)
+    sums = signs.T @ sizes
+    for ahead in (3.0, 6.0, 9.0, 11.5):
+        exact, bound = (sums >= ahead - 1e-9).mean(), np.exp(_chance(ahead, sizes))
+        assert exact <= bound * (1 + 1e-9) <= 8 * exact
+    # All of one sign: as rare as that many coins.
+    assert _chance(10.0, np.ones(10)) == pytest.approx(-10 * np.log(2), rel=1e-6)

@@ -18,7 +18,7 @@ _PASS_LOGITS = 1 << 27
 # Tokens that are looked up and verified at once.
 _AHEAD = 8
 # A pool with fewer live rows than this share is packed anew.
-_WORTH_PACKING = 0.75
+_WORTH_PACKING = 0.9
 
 
 # A variant, and its rows, one a prompt.

@@ -24,9 +24,9 @@ def race(
     """The candidates' sums over all parts, asked only as far as they can still win.
 
     After each part but the last, a candidate is dropped if it lies behind the leader by more than chance explains: with
-    d the paired differences of the items asked so far, P(sum d >= S) <= exp(-S^2 / (2 sum d^2)) if neither is better
-    (Hoeffding 1963, for signs that are as likely one as the other). The bound is at most `error` over all pairs and
-    looks together.
+    d the paired differences of the items asked so far, P(sum d >= S) <= min over t of exp(-t S) prod cosh(t d) if
+    neither is better, each sign being as likely as the other (Chernoff 1952). The bound is at most `error` over all
+    rivals of a candidate and all looks together.
 
     Args:
         candidates: how many there are.
@@ -39,7 +39,7 @@ def race(
     """
     values: list[list[Values]] = [[] for _ in range(candidates)]
     running = list(range(candidates))
-    level = error / (candidates * candidates * max(1, parts - 1))
+    level = error / (max(1, candidates - 1) * max(1, parts - 1))
     for part in range(parts):
         for candidate, found in zip(running, ask(running, part), strict=True):
             values[candidate].append(found)
@@ -58,5 +58,14 @@ def _behind(one: int, running: Sequence[int], values: Sequence[Sequence[Values]]
     """Whether a candidate lies surely behind the leader of those running."""
     leader = max(running, key=lambda other: sum(part.sum() for part in values[other]))
     apart = np.concatenate(values[leader]) - np.concatenate(values[one])
-    ahead, spread = apart.sum(), (apart**2).sum()
-    return bool(ahead > 0 and math.exp(-(ahead**2) / (2 * spread)) < level)
+    apart = apart[apart != 0]
+    ahead = float(apart.sum())
+    return ahead > 0 and level > 0 and _chance(ahead, np.abs(apart)) < math.log(level)
+
+
+def _chance(ahead: float, apart: Values) -> float:
+    """The logarithm of a bound on the chance that differences of these sizes, signs at random, sum to so much."""
+    tilts = np.geomspace(1e-2, 1e2, 81)[:, None] / apart.max()
+    # log cosh x = x + log(1 + exp(-2 x)) - log 2, which does not overflow.
+    grown = tilts * apart + np.log1p(np.exp(-2 * tilts * apart)) - math.log(2)
+    return float((grown.sum(1) - tilts[:, 0] * ahead).min())
