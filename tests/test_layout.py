@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "tasks": BASIS | {"scoring", "world", "harness"},
     "harness": BASIS,
     "prompts": BASIS | {"harness"},
+    "together": BASIS | {"evaluate", "prompts", "store"},
     "diagnostics": BASIS,
     "methods": BASIS | {"models", "tasks", "evaluate", "calibration"},
     "replacements": BASIS | {"models", "calibration"},

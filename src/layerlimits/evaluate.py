@@ -10,10 +10,10 @@ from layerlimits.plugins import find
 from layerlimits.prompts import Prompt, batches, check_chat, encode, room
 from layerlimits.store import Key, Store, response_key
 from layerlimits.tasks import judged
+from layerlimits.together import Together
 from layerlimits.types import (
     GREEDY,
     Decoding,
-    Drafts,
     Engine,
     ManyVariants,
     ModelRef,
@@ -127,65 +127,39 @@ class Evaluator:
         Raises:
             UserError: as `verdicts`.
         """
-        drawn = task.kind == "generation" and self.decoding.temperature > 0
-        if isinstance(self.engine, ManyVariants) and not drawn:
-            together = list(dict.fromkeys(tuple(sorted(variant)) for variant in variants))
-            self._answer_together(self.engine, together, task, samples, tick)
-            # All that is left is read from the store, and has been told of.
-            tick = None
-        return [self.verdicts(variant, task, samples, tick) for variant in variants]
+        self.answer(variants, [(task, samples)], tick)
+        # What was answered together is read from the store, and has been told of.
+        told = None if self._together(task) else tick
+        return [self.verdicts(variant, task, samples, told) for variant in variants]
 
-    def _answer_together(
+    def answer(
         self,
-        engine: ManyVariants,
-        variants: list[tuple[int, ...]],
-        task: Task,
-        samples: Sequence[Sample],
-        tick: Progress | None,
+        variants: Sequence[Sequence[int]],
+        asked: Sequence[tuple[Task, Sequence[Sample]]],
+        tick: Progress | None = None,
     ) -> None:
-        refs = [self.loaded.ref.without(variant) for variant in variants]
-        keys = [dict(zip((one.id for one in samples), self.keys(ref, task, samples), strict=True)) for ref in refs]
-        prompts = [self.prompt(task, sample) for sample in samples]
-        asking = [
-            (tokens, batch, [at for at in range(len(variants)) if self._unasked(keys[at], batch)])
-            for tokens, batch in batches(prompts, self.batch_size, self._wanted(task), self.positions)
-        ]
-        for at in sorted({at for _, _, lacking in asking for at in lacking}):
-            self._register(refs[at], task, samples, prompts)
-        for tokens, batch, lacking in asking:
-            if not lacking:
-                continue
-            began = time.perf_counter()
-            asked_of = [variants[at] for at in lacking]
-            answers = _ask_together(engine, asked_of, task, batch, tokens, self._drafts(asked_of, task, batch))
-            spent = time.perf_counter() - began
-            asked = len(batch) * len(lacking)
-            self.computed += asked
-            written = sum(len(response.tokens) for responses in answers for response in responses)
-            self.store.add_time(task.name, spent, asked, written)
-            fresh = []
-            for at, responses in zip(lacking, answers, strict=True):
-                fresh += self._judged(task, batch, keys[at], responses)
-            self.store.add(fresh, task.scorer)
-            if tick:
-                tick(asked)
+        """Have several variants answer several tasks together, where the engine can; elsewhere nothing is done ahead.
 
-    def _drafts(self, variants: list[tuple[int, ...]], task: Task, batch: Sequence[Prompt]) -> Drafts:
-        """What the model without that which all variants lack answered, if it was asked before."""
-        ref = self.loaded.ref.without(tuple(sorted(set(variants[0]).intersection(*variants))))
-        keys = self.keys(ref, task, [prompt.sample for prompt in batch])
-        found = [self.store.response(key) for key in keys]
-        return [response.tokens for response in found if response] if all(found) else None
+        Args:
+            variants: the layers each lacks.
+            asked: tasks with their samples.
+            tick: called with the number of responses newly there.
+        """
+        fitting = [(task, samples) for task, samples in asked if self._together(task)]
+        if isinstance(self.engine, ManyVariants) and fitting:
+            unlike = list(dict.fromkeys(tuple(sorted(variant)) for variant in variants))
+            Together(self, self.engine, unlike).answer(fitting, tick)
 
-    def _unasked(self, keys: dict[str, Key], batch: Sequence[Prompt]) -> bool:
-        return any(self.store.response(keys[prompt.sample.id]) is None for prompt in batch)
+    def _together(self, task: Task) -> bool:
+        drawn = task.kind == "generation" and self.decoding.temperature > 0
+        return isinstance(self.engine, ManyVariants) and not drawn
 
     def _drawn(
         self, ref: ModelRef, task: Task, samples: Sequence[Sample], draw: int, tick: Progress | None
     ) -> list[Verdict]:
         keys = dict(zip((sample.id for sample in samples), self.keys(ref, task, samples, draw), strict=True))
         prompts = [self.prompt(task, sample) for sample in samples]
-        wanted = self._wanted(task)
+        wanted = self.wanted(task)
         missing = [
             (tokens, batch)
             for tokens, batch in batches(prompts, self.batch_size, wanted, self.positions)
@@ -193,7 +167,7 @@ class Evaluator:
         ]
         outside = [prompt for prompt in prompts if room(prompt, wanted, self.positions) is None]
         if missing or outside:
-            self._register(ref, task, samples, prompts)
+            self.register(ref, task, samples, prompts)
             self._refuse(task, outside, keys)
         with without_layers(self.loaded.model, ref.removed) if missing else nullcontext():
             for tokens, batch in missing:
@@ -204,7 +178,7 @@ class Evaluator:
         assert all(found)
         return [verdict for verdict in found if verdict]
 
-    def _wanted(self, task: Task) -> int:
+    def wanted(self, task: Task) -> int:
         """The tokens an answer may take."""
         if task.kind == "choice":
             return 0
@@ -212,7 +186,8 @@ class Evaluator:
         fixed = task.asked == "one_token" or self.decoding.max_new_tokens is None
         return task.max_new_tokens if fixed else self.decoding.max_new_tokens or 0
 
-    def _register(self, ref: ModelRef, task: Task, samples: Sequence[Sample], prompts: Sequence[Prompt]) -> None:
+    def register(self, ref: ModelRef, task: Task, samples: Sequence[Sample], prompts: Sequence[Prompt]) -> None:
+        """Tell the store of a model and of what it is asked; the model must differ from the base (the canary)."""
         if ref.removed not in self._checked:
             self.loaded.check_canary(ref.removed)
             self._checked.add(ref.removed)
@@ -249,9 +224,9 @@ class Evaluator:
                 for prompt, response in zip(batch, responses, strict=True)
             }
         complete = [response for prompt in batch if (response := stored[prompt.sample.id])]
-        self.store.add(self._judged(task, batch, keys, complete), task.scorer)
+        self.store.add(self.judged(task, batch, keys, complete), task.scorer)
 
-    def _judged(
+    def judged(
         self, task: Task, batch: Sequence[Prompt], keys: dict[str, Key], responses: Sequence[Response]
     ) -> list[tuple[Key, Response, Verdict]]:
         """What is not stored yet, with its verdict."""
@@ -273,16 +248,3 @@ class Evaluator:
         drawn = [self.decoding.seed, draw, [prompt.hash for prompt in batch]]
         seed = int(content_hash(drawn, 15), 16)
         return self.engine.generate([prompt.ids for prompt in batch], tokens, self.decoding, seed)
-
-
-def _ask_together(
-    engine: ManyVariants, variants: list[tuple[int, ...]], task: Task, batch: list[Prompt], tokens: int, drafts: Drafts
-) -> list[list[Response]]:
-    """The responses of all variants to one batch, [variant][prompt]."""
-    if task.kind == "generation":
-        return engine.generate_many(variants, [prompt.ids for prompt in batch], tokens, drafts)
-    found = []
-    for sums in engine.loglikelihoods_many(variants, [row for prompt in batch for row in prompt.rows]):
-        each = iter(sums)
-        found.append([Response("", (), "likelihood", tuple(next(each) for _ in prompt.rows)) for prompt in batch])
-    return found

@@ -15,6 +15,7 @@ FinishReason = Literal["stop", "length", "likelihood", "context"]
 Protocol = Literal["likelihood", "one_token", "free"]
 Continuation = tuple[list[int], list[int]]
 Drafts = Sequence[Sequence[int]] | None
+Limits = int | Sequence[int]
 
 
 def content_hash(value: Any, length: int = 16) -> str:
@@ -289,7 +290,7 @@ class ManyVariants(Interface):
     """An engine that answers for several variants of its model together; a variant is the layers it lacks."""
 
     def generate_many(
-        self, variants: Sequence[tuple[int, ...]], prompts: Sequence[list[int]], most: int, drafts: Drafts = None
+        self, variants: Sequence[tuple[int, ...]], prompts: Sequence[list[int]], most: Limits, drafts: Drafts = None
     ) -> list[list[Response]]:
         """One greedy response of `most` tokens at most, [variant][prompt]; drafts resemble a prompt's responses."""
 

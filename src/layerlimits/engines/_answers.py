@@ -97,24 +97,28 @@ class Answering:
         self._held: list[list[int]] = []
 
     def answers(
-        self, variants: Sequence[Variant], prompts: Sequence[list[int]], most: int, drafts: list[list[int]] | None
+        self,
+        variants: Sequence[Variant],
+        prompts: Sequence[list[int]],
+        most: Sequence[int],
+        drafts: list[list[int]] | None,
     ) -> list[list[Row]]:
-        """The finished answers, [variant][prompt], of at most `most` tokens; `drafts` are followed if given, otherwise
-        the base's answers, which are written beside.
+        """The finished answers, [variant][prompt], of at most `most` tokens each; `drafts` are followed if given,
+        otherwise the base's answers, which are written beside.
         """
         self._own, self._prompts = drafts is None, prompts
-        self.leads = [Row(p, len(prompt), most, lookup=Lookup(prompt)) for p, prompt in enumerate(prompts)]
+        self.leads = [Row(p, len(prompt), most[p], lookup=Lookup(prompt)) for p, prompt in enumerate(prompts)]
         for lead, draft in zip(self.leads, drafts or [], strict=False):
             lead.tokens, lead.finish = draft, "stop"
             lead.lookup.extend(draft)
         self._asked: list[Asked] = [
             (
                 variant,
-                [lead if self._own and not variant else Row(lead.prompt, lead.start, most) for lead in self.leads],
+                [lead if self._own and not variant else Row(lead.prompt, lead.start, lead.most) for lead in self.leads],
             )
             for variant in variants
         ]
-        stretch = 0 if self._own and self.bounds.together else min(self.bounds.stretch, most)
+        stretch = 0 if self._own and self.bounds.together else min(self.bounds.stretch, max(most))
         lengths = [len(prompt) + stretch for prompt in prompts]
         waiting = deque(passes(lengths, [1 + stretch] * len(prompts), 1 + len(variants), self.bounds))
         while waiting or self._held or self._trunks or self._live:

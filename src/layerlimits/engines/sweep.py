@@ -19,7 +19,7 @@ from layerlimits.engines.transformers import transformers
 from layerlimits.errors import UserError
 from layerlimits.models.remove import without_layers
 from layerlimits.models.stack import find_stack
-from layerlimits.types import Continuation, Drafts, Response
+from layerlimits.types import Continuation, Drafts, Limits, Response
 
 Answer = TypeVar("Answer")
 
@@ -75,28 +75,30 @@ class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
         self,
         variants: Sequence[Variant],
         prompts: Sequence[list[int]],
-        most: int,
+        most: Limits,
         drafts: Drafts = None,
     ) -> list[list[Response]]:
-        """One greedy response of `most` tokens at most, [variant][prompt], as each variant alone would give it.
+        """One greedy response a variant and prompt, [variant][prompt], as each variant alone would give it; of `most`
+        tokens at most, all or each prompt's.
 
         What all variants lack is taken out first. The answers of the model without it are the drafts of all variants,
         which are verified up to the first difference; it answers first or beside them, unless they are given.
         """
+        limits = [most] * len(prompts) if isinstance(most, int) else most
         if self.refusal:
-            return [self._alone(variant, lambda: self.generate(list(prompts), most)) for variant in variants]
-        return self._within_memory(lambda: self._generated(variants, prompts, most, drafts))
+            return [self._alone(variant, lambda: self._one_limit_at_a_time(prompts, limits)) for variant in variants]
+        return self._within_memory(lambda: self._generated(variants, prompts, limits, drafts))
 
     def _generated(
         self,
         variants: Sequence[Variant],
         prompts: Sequence[list[int]],
-        most: int,
+        most: Sequence[int],
         drafts: Drafts,
     ) -> list[list[Response]]:
         found = []
-        told = None if drafts is None else [self._up_to_end(draft, most) for draft in drafts]
-        bounds = self._within(max(map(len, prompts)) + most)
+        told = None if drafts is None else [self._up_to_end(*pair) for pair in zip(drafts, most, strict=True)]
+        bounds = self._within(max(len(prompt) + new for prompt, new in zip(prompts, most, strict=True)))
         with self._opened(variants) as (rows, inner):
             for some in bounds.some(inner):
                 answering = Answering(rows, self._ends, bounds)
@@ -139,6 +141,13 @@ class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
             print(f"note: memory is short: {self._bounds.rows} rows at a time from here on", file=sys.stderr)
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
+
+    def _one_limit_at_a_time(self, prompts: Sequence[list[int]], limits: Sequence[int]) -> list[Response]:
+        found: dict[int, Response] = {}
+        for limit in set(limits):
+            mine = [at for at in range(len(prompts)) if limits[at] == limit]
+            found |= zip(mine, self.generate([prompts[at] for at in mine], limit), strict=True)
+        return [found[at] for at in range(len(prompts))]
 
     def _alone(self, variant: Variant, ask: Callable[[], Answer]) -> Answer:
         with without_layers(self._model, variant):

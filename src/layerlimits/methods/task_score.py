@@ -44,10 +44,12 @@ def task_score(context: Context, *, error: float = 0.05) -> Ranking:
     def score(removed: tuple[int, ...], left: list[int]) -> dict[int, float]:
         def ask(running: list[int], part: int) -> Values:
             variants = [(*removed, left[at]) for at in running]
+            asked = [(task, samples[part::parts]) for task, samples in usable]
+            context.evaluator.answer(variants, asked, lambda done: context.tick(done / _all_asked(context)))
             columns = []
-            for task, samples in usable:
+            for (task, samples), (_, some) in zip(usable, asked, strict=True):
                 weight = 1 / (base[task.name] * len(samples) * len(usable))
-                columns.append(weight * _values(context, variants, task, samples[part::parts]))
+                columns.append(weight * _values(context, variants, task, some))
             found = np.concatenate(columns, axis=1)
             saved["asked"] += found.size
             return found
