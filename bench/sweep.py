@@ -115,7 +115,7 @@ def iterative(repeats: int) -> list[dict[str, Any]]:
     """Rounds together against rounds by (b)."""
     loaded = load("reference", device="cpu")
     row, ours, theirs = alternate(
-        lambda: selected(loaded, "sweep", 64, 0.05), lambda: selected(loaded, "transformers", 32, 0), repeats
+        lambda: selected(loaded, "sweep", 64, 0.05), lambda: selected(loaded, "transformers", ITEMS, 0), repeats
     )
     about = {"model": "reference", "against": "simple", "work": "iterative", "threads": torch.get_num_threads()}
     return [about | row | {"layers": ours["order"], "same": ours["order"] == theirs["order"], "race": ours["race"]}]

@@ -30,7 +30,7 @@ _CHEAP_WORK = {"cpu": (16, 25_000_000), "cuda": (256, 4_000_000_000)}
 # Tokens of the base's answer that are verified at once, at least. What a pass of a small model costs does not depend on
 # how much it does: with layers of so many weights the base answers first, and more is verified at once.
 _STRETCH = 8
-_SMALL = 1_500_000
+_SMALL = 1_000_000
 
 
 def _no_memory(error: RuntimeError) -> bool:

@@ -32,6 +32,7 @@ def task_score(context: Context, *, error: float = 0.05) -> Ranking:
     protected = (0,) if context.protected is None else context.protected
     check_count(context.rounds, context.depth, protected)
     items = [(task, task.samples("select", context.items, context.data_dir)) for task in context.tasks]
+    context.evaluator.answer([()], items, lambda done: context.tick(done / _all_asked(context)))
     base = {task.name: float(_values(context, [()], task, samples).mean()) for task, samples in items}
     usable = [(task, samples) for task, samples in items if base[task.name] > 0]
     if not usable:
