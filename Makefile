@@ -35,8 +35,8 @@ test-slow: setup
 	.mergekit/bin/pip install --quiet --disable-pip-version-check --requirement bench/mergekit.txt
 	@touch $@
 
-# Some three hours on two cores, most of them the 100 and 500 million parameters answering one ablation after another,
-# and 10 GB of memory; 5 GB in the folder for temporary files. Results are kept in bench/RESULTS.md.
+# Hours on two cores, most of them the 100 and 500 million parameters answering one ablation after another, and 10 GB of
+# memory; 5 GB in the folder for temporary files. Results are kept in bench/RESULTS.md.
 bench: setup .mergekit/ready
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/python bench/ranking.py

@@ -8,12 +8,10 @@ bench/growth.json.
 import argparse
 import json
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from workload import NEW_TOKENS, Ids, one_by_one, random_model, random_prompts
+from workload import NEW_TOKENS, Ids, one_by_one, random_model, random_prompts, shortest
 
 from layerlimits.engines.sweep import sweep
 
@@ -22,16 +20,6 @@ PLOT = Path(__file__).parents[1] / "docs" / "growth.svg"
 VARY = {"variants": (1, 4, 16), "prompts": (25, 100, 400), "layers": (8, 16, 32)}
 USUAL = {"variants": 16, "prompts": 100, "layers": 16}
 BATCH = 50
-
-
-def shortest(job: Callable[[], Any], repeats: int) -> float:
-    """Seconds of the quickest run."""
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        job()
-        times.append(time.perf_counter() - began)
-    return min(times)
 
 
 def measured(variants: int, prompts: int, layers: int, repeats: int) -> dict[str, Any]:

@@ -7,10 +7,10 @@ the rates this machine reaches on matrices of the model's shapes and on reading 
 
 import argparse
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from torch.nn.functional import linear
-from workload import NEW_TOKENS, best_batch, one_by_one, workload
+from workload import NEW_TOKENS, best_batch, one_by_one, shortest, workload
 
 from layerlimits.engines import _forks
 from layerlimits.engines._lookup import Lookup
@@ -28,6 +28,8 @@ from layerlimits.engines.sweep import sweep
 
 # Rows that stand for a large product, where the rate is highest.
 LARGE = 2048
+# How often a rate is measured.
+TIMES = 7
 
 
 @dataclass
@@ -73,19 +75,9 @@ def rates(model: Any) -> tuple[float, float]:
     """Operations a second on products of the model's shapes, and bytes read a second."""
     weights = [weight for weight in model.model.layers[0].parameters() if weight.dim() == 2]
     rows = {weight.shape[1]: torch.randn(LARGE, weight.shape[1]) for weight in weights}
-    seconds = best(lambda: [linear(rows[weight.shape[1]], weight) for weight in weights])
+    seconds = shortest(lambda: [linear(rows[weight.shape[1]], weight) for weight in weights], TIMES)
     much = torch.ones(1 << 28)
-    return 2 * LARGE * sum(map(torch.numel, weights)) / seconds, much.nbytes / best(much.sum)
-
-
-def best(job: Callable[[], Any], times: int = 7) -> float:
-    """The shortest of several times, in seconds."""
-    found = []
-    for _ in range(times):
-        began = time.perf_counter()
-        job()
-        found.append(time.perf_counter() - began)
-    return min(found)
+    return 2 * LARGE * sum(map(torch.numel, weights)) / seconds, much.nbytes / shortest(much.sum, TIMES)
 
 
 def report(name: str, count: int, repeats: int) -> None:
@@ -104,7 +96,7 @@ def report(name: str, count: int, repeats: int) -> None:
         ("and the base's answers as drafts", [no_guess], None),
         ("and guesses looked up", [], None),
     ]
-    stock = best(lambda: one_by_one(model, tokenizer, variants, prompts, size), repeats)
+    stock = shortest(lambda: one_by_one(model, tokenizer, variants, prompts, size), repeats)
     table = Table("way", "seconds", "ratio", "tokens x layers", "TFLOP", title=f"{name}, {count} prompts")
     table.add_row(f"one after another, batches of {size}", f"{stock:.2f}", "1", "", "")
     weights = sum(weight.numel() for weight in model.model.layers[0].parameters())
@@ -114,9 +106,10 @@ def report(name: str, count: int, repeats: int) -> None:
         with ExitStack() as stack:
             for switch in switched:
                 stack.enter_context(switch)
-            seconds = best(lambda: engine.generate_many(variants, prompts, NEW_TOKENS, drafts), repeats)  # noqa: B023
+            job = partial(engine.generate_many, variants, prompts, NEW_TOKENS, drafts)
+            seconds = shortest(job, repeats)
             with counted(work):
-                engine.generate_many(variants, prompts, NEW_TOKENS, drafts)
+                job()
         operations = 2 * (work.tokens * weights + work.logits * head)
         cells = (f"{seconds:.2f}", f"{stock / seconds:.2f}", f"{work.tokens:,}", f"{operations / 1e12:.3f}")
         table.add_row(label, *cells)

@@ -1,7 +1,7 @@
 """What the benchmarks of the sweep engine share: models, prompts, and the simple way to answer them."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -70,6 +70,16 @@ def real_prompts(tokenizer: Any, count: int) -> list[list[int]]:
     return rounds[:count]
 
 
+def shortest(job: Callable[[], Any], times: int) -> float:
+    """The shortest of several times, in seconds."""
+    found = []
+    for _ in range(times):
+        began = time.perf_counter()
+        job()
+        found.append(time.perf_counter() - began)
+    return min(found)
+
+
 def workload(name: str, count: int) -> tuple[Any, Any, list[list[int]]]:
     """Model, tokenizer and prompts."""
     if name == "reference":
@@ -100,9 +110,5 @@ def one_by_one(model: Any, tokenizer: Any, variants: Sequence[tuple[int, ...]], 
 
 def best_batch(model: Any, tokenizer: Any, prompts: Sequence[list[int]]) -> int:
     """The batch size at which stock generation is quickest."""
-    times = {}
-    for size in sorted({min(size, len(prompts)) for size in BATCHES}):
-        began = time.perf_counter()
-        one_by_one(model, tokenizer, [(1,)], prompts, size)
-        times[size] = time.perf_counter() - began
-    return min(times, key=lambda size: times[size])
+    sizes = {min(size, len(prompts)) for size in BATCHES}
+    return min(sizes, key=lambda size: shortest(lambda: one_by_one(model, tokenizer, [(1,)], prompts, size), 1))

@@ -9,6 +9,7 @@ import pytest
 from layerlimits.evaluate import Evaluator
 from layerlimits.models.load import Loaded
 from layerlimits.store import Store
+from layerlimits.tasks import choose
 from layerlimits.tasks.facts import facts
 from layerlimits.tasks.facts_choice import facts_choice
 from layerlimits.types import Decoding, Task, Verdict
@@ -96,4 +97,34 @@ def test_few_rows_at_a_time_answer_the_same(loaded: Loaded, tmp_path: Path) -> N
     # Fewer rows than variants: not even they fit in at once.
     few = Evaluator(loaded, Store(tmp_path / "few"), max_rows=3)
     assert few.many(VARIANTS, facts, samples) == whole.many(VARIANTS, facts, samples)
-    assert few.engine._bounds.rows == 3  # type: ignore[attr-defined]
+    assert few.engine._bounds.rows == 3  # type: ignore[attr-defined]  # of this engine only
+
+
+def test_small_tasks_share_a_batch_and_stored_answers_are_drafts(
+    loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [(task, task.samples("evaluate", 5, None)) for task in choose(["facts", "brackets"])]
+    together, alone = (Evaluator(loaded, Store(tmp_path / name), batch_size=16) for name in ("together", "alone"))
+    calls: list[tuple[int, set[int], bool]] = []
+    engine: Any = together.engine
+    real = engine.generate_many
+
+    def watched(variants: Any, prompts: Any, most: Any, drafts: Any = None) -> Any:
+        calls.append((len(prompts), set(most), drafts is not None))
+        return real(variants, prompts, most, drafts)
+
+    monkeypatch.setattr(engine, "generate_many", watched)
+    limits = {task.max_new_tokens for task, _ in asked}
+    assert len(limits) == 2
+    ticks: list[int] = []
+    together.answer([(1, 4), (2, 4)], asked, ticks.append)
+    together.answer([(4,)], asked)
+    together.answer([(3, 4), (4, 5)], asked)
+    # The prompts of both tasks at once; the model without layer 4 is what the last two have in common.
+    assert [call[:2] for call in calls] == [(10, limits)] * 3
+    assert [call[2] for call in calls] == [False, False, True]
+    assert sum(ticks) == 20
+    for task, samples in asked:
+        for variant in [(1, 4), (2, 4), (4,), (3, 4), (4, 5)]:
+            assert together.verdicts(variant, task, samples) == alone.verdicts(variant, task, samples)
+    assert together.computed == 50

@@ -259,3 +259,14 @@ def test_a_long_text_that_is_finished_by_its_draft_leaves_short_ones_going_on() 
     # The drafts: the long one's own answer, and nothing for the short one.
     again = engine.generate_many([(2,)], [short, long], 6, [[], list(whole[1].tokens)])[0]
     assert [one.tokens for one in again] == [one.tokens for one in whole]
+
+
+@pytest.mark.parametrize("name", ["llama", "lfm2"])
+def test_every_prompt_has_its_own_limit(name: str) -> None:
+    model = tiny_model(name)
+    prompts, limits, variants = prompts_of((9, 4, 17)), [5, 1, 3], [(), (1,), (2, 3)]
+    found = sweep(model, Ids()).generate_many(variants, prompts, limits)
+    for variant, answers in zip(variants, found, strict=True):
+        alone = transformers(pruned(model, variant), Ids())
+        for prompt, limit, answer in zip(prompts, limits, answers, strict=True):
+            assert answer.tokens == alone.generate([prompt], limit)[0].tokens

@@ -104,7 +104,7 @@ class Answering:
         drafts: list[list[int]] | None,
     ) -> list[list[Row]]:
         """The finished answers, [variant][prompt], of at most `most` tokens each; `drafts` are followed if given,
-        otherwise the base's answers, which are written beside.
+        otherwise the base's answers, which are written beside or ahead.
         """
         self._own, self._prompts = drafts is None, prompts
         self.leads = [Row(p, len(prompt), most[p], lookup=Lookup(prompt)) for p, prompt in enumerate(prompts)]
@@ -143,11 +143,8 @@ class Answering:
         self._held += entering
         for group in self._held[:]:
             led = [self.leads[p] for p in group]
-            if (
-                not self._own
-                or self.bounds.together
-                or all(lead.finish or lead.known >= self.bounds.stretch for lead in led)
-            ):
+            far = all(lead.finish or lead.known >= self.bounds.stretch for lead in led)
+            if far or self.bounds.together:
                 self._held.remove(group)
                 asked: list[Asked] = [((), self.leads)] if self._own and self.bounds.together else []
                 asked += [pair for pair in self._asked if pair[0] or not self._own]

@@ -72,11 +72,7 @@ class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
         self._trial: Trial | None = None
 
     def generate_many(
-        self,
-        variants: Sequence[Variant],
-        prompts: Sequence[list[int]],
-        most: Limits,
-        drafts: Drafts = None,
+        self, variants: Sequence[Variant], prompts: Sequence[list[int]], most: Limits, drafts: Drafts = None
     ) -> list[list[Response]]:
         """One greedy response a variant and prompt, [variant][prompt], as each variant alone would give it; of `most`
         tokens at most, all or each prompt's.
