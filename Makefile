@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= runs/reference
 ARGS ?=
+# Runs of each measurement of the sweep engine.
+REPEATS ?= 5
 
 .PHONY: setup study check test test-slow bench
 
@@ -41,9 +43,9 @@ bench: setup .mergekit/ready
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/python bench/ranking.py
 	$(BIN)/python bench/prune.py
-	$(BIN)/python bench/sweep.py --models reference --work 100,8,iterative
-	$(BIN)/python bench/sweep.py --models random-100M --work 100,8
-	$(BIN)/python bench/sweep.py --models random-500M --work 8
-	$(BIN)/python bench/sweep.py --models reference,random-100M --work 100 --against paper
+	$(BIN)/python bench/sweep.py --models reference --work 100,8,iterative --repeats $(REPEATS)
+	$(BIN)/python bench/sweep.py --models random-100M --work 100,8 --repeats $(REPEATS)
+	$(BIN)/python bench/sweep.py --models random-500M --work 8 --repeats $(REPEATS)
+	$(BIN)/python bench/sweep.py --models reference,random-100M --work 100 --against paper --repeats $(REPEATS)
 	$(BIN)/python bench/techniques.py --models reference,random-100M
 	$(BIN)/python bench/growth.py

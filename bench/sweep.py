@@ -4,7 +4,7 @@ All single-layer ablations of a model answer the same prompts of 20 to 120 token
 together, and (a) by the paper's procedure, each written to disk by mergekit, loaded and asked; (b) each skipped in
 memory and asked by stock generation; both at their best batch size. "iterative" is a selection of four layers in greedy
 rounds, together and with races, and by (b) with every candidate asked everything. Runs alternate; figures are the
-median of the ratios, with their range. Results are kept in bench/results.json.
+median of the ratios, with their range. Each run is kept in bench/results.json as it ends; `--add` goes on from there.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -53,29 +53,17 @@ def by_disk(mergekit: str, folder: Path, depth: int, tokenizer: Any, prompts: An
     return found
 
 
-def alternate(ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int) -> tuple[dict[str, Any], Any, Any]:
-    """Median and range of the paired ratios, with the seconds, and what both gave last."""
-    ratios, seconds = [], []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        first = ours()
-        between = time.perf_counter()
-        second = theirs()
-        seconds.append((between - began, time.perf_counter() - between))
-        ratios.append(seconds[-1][1] / seconds[-1][0])
-    figures = {"ratio": median(ratios), "low": min(ratios), "high": max(ratios), "repeats": repeats}
-    return figures | {"seconds": [round(median(column), 2) for column in zip(*seconds, strict=True)]}, first, second
+def paired(ours: Callable[[], Any], theirs: Callable[[], Any]) -> tuple[list[float], Any, Any]:
+    """Seconds of both, one right after the other, and what both gave."""
+    began = time.perf_counter()
+    first = ours()
+    between = time.perf_counter()
+    second = theirs()
+    return [round(between - began, 3), round(time.perf_counter() - between, 3)], first, second
 
 
-def compared(ours: Callable[[], Answers], theirs: Callable[[], Answers], repeats: int) -> dict[str, Any]:
-    """The ratio, and how many answers differ."""
-    row, first, second = alternate(ours, theirs, repeats)
-    pairs = [pair for one, other in zip(first, second, strict=True) for pair in zip(one, other, strict=True)]
-    return row | {"answers": len(pairs), "differ": sum(one.tokens != other.tokens for one, other in pairs)}
-
-
-def measured(name: str, count: int, repeats: int, against: Sequence[str], mergekit: str) -> list[dict[str, Any]]:
-    """The rows of one model and number of prompts."""
+def measured(name: str, count: int, repeats: int, against: Sequence[str], mergekit: str) -> Iterator[dict[str, Any]]:
+    """A row after each run of a model and number of prompts."""
     model, tokenizer, prompts = workload(name, count)
     depth = model.config.num_hidden_layers
     variants = [(layer,) for layer in range(depth)]
@@ -87,18 +75,20 @@ def measured(name: str, count: int, repeats: int, against: Sequence[str], mergek
         engine.accepted = engine.written = 0
         return engine.generate_many(variants, prompts, NEW_TOKENS)
 
-    rows = []
-    if "simple" in against:
-        simple = compared(together, lambda: one_by_one(model, tokenizer, variants, prompts, size), repeats)
-        rows.append({"against": "simple"} | simple)
-    if "paper" in against:
-        with tempfile.TemporaryDirectory() as folder:
-            model.save_pretrained(folder)
-            job = lambda: by_disk(mergekit, Path(folder), depth, tokenizer, prompts, size)  # noqa: E731  # one use
-            rows.append({"against": "paper"} | compared(together, job, repeats))
-    about = {"model": name, "work": f"{count} prompts", "batch": size, "threads": torch.get_num_threads()}
-    drafted = engine.accepted / (engine.accepted + engine.written)
-    return [about | row | {"accepted": round(drafted, 3)} for row in rows]
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        ways: dict[str, Callable[[], Answers]] = {
+            "simple": lambda: one_by_one(model, tokenizer, variants, prompts, size),
+            "paper": lambda: by_disk(mergekit, Path(folder), depth, tokenizer, prompts, size),
+        }
+        for other in against:
+            for _ in range(repeats):
+                seconds, first, second = paired(together, ways[other])
+                pairs = [pair for one, two in zip(first, second, strict=True) for pair in zip(one, two, strict=True)]
+                row = {"model": name, "against": other, "work": f"{count} prompts", "batch": size}
+                drafted = engine.accepted / (engine.accepted + engine.written)
+                differ = sum(one.tokens != two.tokens for one, two in pairs)
+                yield row | {"answers": len(pairs), "differ": differ, "accepted": round(drafted, 3), "run": seconds}
 
 
 def selected(loaded: Loaded, engine: str, size: int, error: float) -> dict[str, Any]:
@@ -111,22 +101,28 @@ def selected(loaded: Loaded, engine: str, size: int, error: float) -> dict[str, 
         return {"order": ranking.order[:SELECTED], "race": ranking.detail["race"]}
 
 
-def iterative(repeats: int) -> list[dict[str, Any]]:
-    """Rounds together against rounds by (b)."""
+def iterative(repeats: int) -> Iterator[dict[str, Any]]:
+    """Rounds together against rounds by (b), a row after each run."""
     loaded = load("reference", device="cpu")
-    row, ours, theirs = alternate(
-        lambda: selected(loaded, "sweep", 64, 0.05), lambda: selected(loaded, "transformers", ITEMS, 0), repeats
-    )
-    about = {"model": "reference", "against": "simple", "work": "iterative", "threads": torch.get_num_threads()}
-    return [about | row | {"layers": ours["order"], "same": ours["order"] == theirs["order"], "race": ours["race"]}]
+    for _ in range(repeats):
+        seconds, ours, theirs = paired(
+            lambda: selected(loaded, "sweep", 128, 0.05), lambda: selected(loaded, "transformers", ITEMS, 0)
+        )
+        row = {"model": "reference", "against": "simple", "work": "iterative", "layers": ours["order"]}
+        yield row | {"same": ours["order"] == theirs["order"], "race": ours["race"], "run": seconds}
 
 
-def keep(rows: Sequence[dict[str, Any]]) -> None:
-    """Put the rows into the file of results, over those of the same work."""
-    before = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+def kept(row: dict[str, Any], afresh: bool) -> dict[str, Any]:
+    """The row with all its runs, put into the file of results; `afresh` forgets earlier runs of the same work."""
+    rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     name = lambda row: (row["model"], row["against"], row["work"])  # noqa: E731  # one use
-    kept = {name(row): row for row in [*before, *rows]}
-    RESULTS.write_text(json.dumps(list(kept.values()), indent=1) + "\n")
+    runs = [run for old in rows if name(old) == name(row) and not afresh for run in old["runs"]] + [row.pop("run")]
+    ratios = [theirs / ours for ours, theirs in runs]
+    row |= {"threads": torch.get_num_threads(), "ratio": median(ratios), "low": min(ratios), "high": max(ratios)}
+    row["runs"] = runs
+    rows = [old for old in rows if name(old) != name(row)] + [row]
+    RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
+    return row
 
 
 def main() -> None:
@@ -136,16 +132,20 @@ def main() -> None:
     parser.add_argument("--work", default="100,8", help="numbers of prompts, and iterative")
     parser.add_argument("--against", default="simple", help="simple, paper")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--add", action="store_true", help="to the runs there are, of this same code on this machine")
     parser.add_argument("--mergekit", default=".mergekit/bin/mergekit-yaml", help="in an environment of its own")
     told = parser.parse_args()
     for name in told.models.split(","):
         for work in told.work.split(","):
+            begun: set[str] = set()
             if work == "iterative":
                 rows = iterative(told.repeats)
             else:
                 rows = measured(name, int(work), told.repeats, told.against.split(","), told.mergekit)
-            keep(rows)
-            print(*map(json.dumps, rows), sep="\n", flush=True)
+            for row in rows:
+                afresh = not told.add and row["against"] not in begun
+                begun.add(row["against"])
+                print(json.dumps(kept(row, afresh)), flush=True)
 
 
 if __name__ == "__main__":

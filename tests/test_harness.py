@@ -184,6 +184,8 @@ def test_hflm_leaves_the_model_as_it_is_and_says_nothing(loaded: Loaded, capfd: 
                 found = engine(loaded.model, loaded.tokenizer).loglikelihoods(kept)
                 assert [greedy for _, greedy in found] == [greedy for _, greedy in wanted]
                 assert [sum_ for sum_, _ in found] == pytest.approx([sum_ for sum_, _ in wanted], abs=1e-4, rel=0)
+        (together,) = one(loaded.model, loaded.tokenizer).loglikelihoods_many([removed], kept)
+        assert together == pytest.approx([sum_ for sum_, _ in wanted], abs=1e-4, rel=0)
     after = {name: (weight.data_ptr(), weight.dtype) for name, weight in loaded.model.named_parameters()}
     assert after == before
     assert loaded.model.device == torch.device("cpu")
@@ -191,11 +193,10 @@ def test_hflm_leaves_the_model_as_it_is_and_says_nothing(loaded: Loaded, capfd: 
 
 
 def test_hflm_generates_as_transformers_does(loaded: Loaded) -> None:
-    answers = [
-        find("engines", name)(loaded.model, loaded.tokenizer).generate([[1, 2, 3], [4, 5]], 6)
-        for name in ("hflm", "transformers")
-    ]
-    assert answers[0] == answers[1]
+    answers = find("engines", "transformers")(loaded.model, loaded.tokenizer).generate([[1, 2, 3], [4, 5]], 6)
+    engine = find("engines", "hflm")(loaded.model, loaded.tokenizer)
+    assert engine.generate([[1, 2, 3], [4, 5]], 6) == answers
+    assert engine.generate_many([()], [[1, 2, 3], [4, 5]], 6) == [answers]
 
 
 def test_a_template_without_a_system_role_goes_without_its_message(loaded: Loaded) -> None:

@@ -1,7 +1,7 @@
 """The sweep engine answers for every variant as stock generation on the physically pruned model does."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -55,16 +55,18 @@ def pruned(model: Any, variant: Sequence[int]) -> Any:
 
 
 @torch.no_grad()
-def compare(model: Any, prompt: list[int], stock: Response, ours: Response, seen: Compared) -> None:
-    """Equal, or apart first where two logits of the pruned model are equal but for rounding."""
+def compare(
+    model: Any, ends: Collection[int], prompt: list[int], stock: Response, ours: Response, seen: Compared
+) -> None:
+    """Equal, or apart first where the pruned model's logit of our token is its best but for rounding."""
     seen.tokens += len(stock.tokens)
     if (stock.tokens, stock.finish) == (ours.tokens, ours.finish):
         return
     both = list(zip(stock.tokens, ours.tokens, strict=False))
     at = next((place for place, (one, other) in enumerate(both) if one != other), len(both))
     logits = model(torch.tensor([[*prompt, *stock.tokens[:at]]])).logits[0, -1]
-    best = logits.topk(2).values
-    seen.flipped.append(float(best[0] - best[1]))
+    ours_next = [ours.tokens[at]] if at < len(ours.tokens) else sorted(ends)
+    seen.flipped.append(float(logits.max() - logits[ours_next].max()))
     assert seen.flipped[-1] <= 1e-4, (stock.tokens, ours.tokens, at)
 
 
@@ -89,7 +91,7 @@ def check(
         alone = pruned(model, variant)
         engine = transformers(alone, tokenizer)
         for prompt, ours in zip(prompts, answers, strict=True):
-            compare(alone, prompt, engine.generate([prompt], most)[0], ours, seen)
+            compare(alone, engine._ends, prompt, engine.generate([prompt], most)[0], ours, seen)
     assert len(seen.flipped) <= seen.tokens / 1000
     return seen
 

@@ -29,7 +29,7 @@ def evaluate(opened: Opened, asking: Asking) -> dict[str, Any]:
         with Bar(sum(evaluator.draws(task) * len(samples) for task, samples in items)) as bar:
             for task, samples in items:
                 with bar.stage(task.name):
-                    verdicts = evaluator.verdicts((), task, samples, bar.advance)
+                    (verdicts,) = evaluator.many([()], task, samples, bar.advance)
                 scores[task.name] = _score(evaluator, task, samples, verdicts)
                 values[task.name] = _item_values(verdicts, samples)
         return {

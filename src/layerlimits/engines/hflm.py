@@ -4,24 +4,27 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from layerlimits.engines.transformers import transformers
+from layerlimits.engines.sweep import Variant, sweep
 from layerlimits.types import Continuation
 
 
-class hflm(transformers):  # noqa: N801  # a plug-in is named like its file
-    """Gives the scores of the `lm_eval` command, to the last digit; generates as the engine `transformers` does.
+class hflm(sweep):  # noqa: N801  # a plug-in is named like its file
+    """Gives the scores of the `lm_eval` command, to the last digit; generates as the engine `sweep` does.
 
     Args:
         batch_size: rows HFLM asks at once. With 1, which is also the command's default, a log-probability does not
             depend on what is asked beside it; more is quicker on a GPU.
+        max_rows: answers under way at a time.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, batch_size: int = 1) -> None:
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, batch_size: int = 1, max_rows: int = 2048
+    ) -> None:
         from lm_eval.models.huggingface import HFLM
 
         from layerlimits.harness import quiet
 
-        super().__init__(model, tokenizer)
+        super().__init__(model, tokenizer, max_rows=max_rows)
         with quiet():
             self._harness = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
 
@@ -33,3 +36,7 @@ class hflm(transformers):  # noqa: N801  # a plug-in is named like its file
         requests = [(None, context, continuation) for context, continuation in rows]
         found: list[tuple[float, bool]] = self._harness._loglikelihood_tokens(requests, disable_tqdm=True)
         return found
+
+    def loglikelihoods_many(self, variants: Sequence[Variant], rows: Sequence[Continuation]) -> list[list[float]]:
+        """Log-probability of every continuation after its context, in nats, [variant][row]: one variant at a time."""
+        return [self._alone(variant, lambda: [sums for sums, _ in self.loglikelihoods(rows)]) for variant in variants]

@@ -56,7 +56,7 @@ def _memory(device: torch.device) -> int:
 
 
 class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
-    """Greedy answers and log-likelihoods of many variants together; one alone is asked as `transformers` does.
+    """Greedy answers and log-likelihoods of many variants together; what is drawn at random is as by `transformers`.
 
     Args:
         max_rows: answers under way at a time.
@@ -70,6 +70,7 @@ class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
         # Tokens taken from drafts and guesses, and tokens written one by one.
         self.accepted = self.written = 0
         self._trial: Trial | None = None
+        self._told = False
 
     def generate_many(
         self, variants: Sequence[Variant], prompts: Sequence[list[int]], most: Limits, drafts: Drafts = None
@@ -81,7 +82,7 @@ class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
         which are verified up to the first difference; it answers first or beside them, unless they are given.
         """
         limits = [most] * len(prompts) if isinstance(most, int) else most
-        if self.refusal:
+        if self._one_at_a_time(variants):
             return [self._alone(variant, lambda: self._one_limit_at_a_time(prompts, limits)) for variant in variants]
         return self._within_memory(lambda: self._generated(variants, prompts, limits, drafts))
 
@@ -106,7 +107,7 @@ class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
 
     def loglikelihoods_many(self, variants: Sequence[Variant], rows: Sequence[Continuation]) -> list[list[float]]:
         """Log-probability of every continuation after its context, in nats, [variant][row]."""
-        if self.refusal:
+        if self._one_at_a_time(variants):
             return [
                 self._alone(variant, lambda: [weight for weight, _ in self.loglikelihoods(rows)])
                 for variant in variants
@@ -166,9 +167,14 @@ class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
         """Why rows of this model cannot share layers, None where they can; tried once against the model itself."""
         if self._trial is None:
             self._trial = tried(self._model)
-            if self._trial.refusal:
-                print(f"note: one variant at a time, since {self._trial.refusal}", file=sys.stderr)
         return self._trial.refusal
+
+    def _one_at_a_time(self, variants: Sequence[Variant]) -> bool:
+        """Whether rows cannot share layers; said once, where several variants are asked."""
+        if self.refusal and len(variants) > 1 and not self._told:
+            self._told = True
+            print(f"note: one variant at a time, since {self.refusal}", file=sys.stderr)
+        return self.refusal is not None
 
     def _within(self, columns: int) -> Bounds:
         """The bounds, with no more rows than memory holds keys and values of so many columns for."""
