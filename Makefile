@@ -47,5 +47,7 @@ bench: setup .mergekit/ready
 	$(BIN)/python bench/sweep.py --models random-100M --work 100,8 --repeats $(REPEATS)
 	$(BIN)/python bench/sweep.py --models random-500M --work 8 --repeats $(REPEATS)
 	$(BIN)/python bench/sweep.py --models reference,random-100M --work 100 --against paper --repeats $(REPEATS)
-	$(BIN)/python bench/techniques.py --models reference,random-100M
+	$(BIN)/python bench/techniques.py
+	$(BIN)/python bench/techniques.py --models random-100M --prompts 8
+	$(BIN)/python bench/techniques.py --models random-100M --prompts 100 --repeats 1 --whole
 	$(BIN)/python bench/growth.py

@@ -80,8 +80,8 @@ def rates(model: Any) -> tuple[float, float]:
     return 2 * LARGE * sum(map(torch.numel, weights)) / seconds, much.nbytes / shortest(much.sum, TIMES)
 
 
-def report(name: str, count: int, repeats: int) -> None:
-    """Print both tables."""
+def report(name: str, count: int, repeats: int, whole: bool) -> None:
+    """Print what each technique brings, or the whole engine alone, and its share of the limit."""
     model, tokenizer, prompts = workload(name, count)
     variants = [(layer,) for layer in range(model.config.num_hidden_layers)]
     engine = sweep(model, tokenizer)
@@ -89,19 +89,21 @@ def report(name: str, count: int, repeats: int) -> None:
     none: list[Any] = [[] for _ in prompts]
     no_prefix = patch.object(_forks, "_pool", unshared)
     no_guess = patch.object(Lookup, "ahead", lambda self, tail, most: [])
-    size = best_batch(model, tokenizer, prompts)
     ways: list[tuple[str, list[Any], Any]] = [
         ("variants in one batch", [no_prefix, no_guess], none),
         ("and shared prefixes of prompts", [no_guess], none),
         ("and the base's answers as drafts", [no_guess], None),
         ("and guesses looked up", [], None),
     ]
-    stock = shortest(lambda: one_by_one(model, tokenizer, variants, prompts, size), repeats)
     table = Table("way", "seconds", "ratio", "tokens x layers", "TFLOP", title=f"{name}, {count} prompts")
-    table.add_row(f"one after another, batches of {size}", f"{stock:.2f}", "1", "", "")
+    stock = float("nan")
+    if not whole:
+        size = best_batch(model, tokenizer, prompts)
+        stock = shortest(lambda: one_by_one(model, tokenizer, variants, prompts, size), repeats)
+        table.add_row(f"one after another, batches of {size}", f"{stock:.2f}", "1", "", "")
     weights = sum(weight.numel() for weight in model.model.layers[0].parameters())
     head = model.get_output_embeddings().weight.numel()
-    for label, switched, drafts in ways:
+    for label, switched, drafts in ways[-1:] if whole else ways:
         work = Work()
         with ExitStack() as stack:
             for switch in switched:
@@ -111,7 +113,7 @@ def report(name: str, count: int, repeats: int) -> None:
             with counted(work):
                 job()
         operations = 2 * (work.tokens * weights + work.logits * head)
-        cells = (f"{seconds:.2f}", f"{stock / seconds:.2f}", f"{work.tokens:,}", f"{operations / 1e12:.3f}")
+        cells = (f"{seconds:.2f}", "" if whole else f"{stock / seconds:.2f}", f"{work.tokens:,}", f"{operations / 1e12:.3f}")
         table.add_row(label, *cells)
     Console(width=120).print(table)
     gemm, reading = rates(model)
@@ -128,10 +130,11 @@ def main() -> None:
     parser.add_argument("--models", default="reference")
     parser.add_argument("--prompts", default="100,8")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--whole", action="store_true", help="only the whole engine, against the machine's limit")
     told = parser.parse_args()
     for name in told.models.split(","):
         for count in map(int, told.prompts.split(",")):
-            report(name, count, told.repeats)
+            report(name, count, told.repeats, told.whole)
 
 
 if __name__ == "__main__":

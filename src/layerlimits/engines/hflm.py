@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from layerlimits.engines.sweep import Variant, sweep
+from layerlimits.engines._forks import Variant
+from layerlimits.engines.sweep import sweep
 from layerlimits.types import Continuation
 
 
