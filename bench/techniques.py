@@ -113,7 +113,8 @@ def report(name: str, count: int, repeats: int, whole: bool) -> None:
             with counted(work):
                 job()
         operations = 2 * (work.tokens * weights + work.logits * head)
-        cells = (f"{seconds:.2f}", "" if whole else f"{stock / seconds:.2f}", f"{work.tokens:,}", f"{operations / 1e12:.3f}")
+        ratio = "" if whole else f"{stock / seconds:.2f}"
+        cells = (f"{seconds:.2f}", ratio, f"{work.tokens:,}", f"{operations / 1e12:.3f}")
         table.add_row(label, *cells)
     Console(width=120).print(table)
     gemm, reading = rates(model)
