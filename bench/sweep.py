@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -115,7 +116,7 @@ def iterative(repeats: int) -> Iterator[dict[str, Any]]:
 def kept(row: dict[str, Any], afresh: bool) -> dict[str, Any]:
     """The row with all its runs, put into the file of results; `afresh` forgets earlier runs of the same work."""
     rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-    name = lambda row: (row["model"], row["against"], row["work"])  # noqa: E731  # one use
+    name = itemgetter("model", "against", "work")
     runs = [run for old in rows if name(old) == name(row) and not afresh for run in old["runs"]] + [row.pop("run")]
     ratios = [theirs / ours for ours, theirs in runs]
     row |= {"threads": torch.get_num_threads(), "ratio": median(ratios), "low": min(ratios), "high": max(ratios)}

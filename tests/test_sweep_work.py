@@ -1,0 +1,55 @@
+"""What the sweep engine saves: counted, since its answers would be the same without."""
+
+from typing import Any
+
+from architectures import tiny_model
+from test_sweep_engine import Ids, asked, prompts_of
+
+
+def computed(model: Any) -> list[int]:
+    """Fills with the tokens of all rows of each call of a layer."""
+    found: list[int] = []
+    for layer in model.model.layers:
+        layer.mlp.register_forward_hook(lambda _, __, output: found.append(output.shape[0] * output.shape[1]))
+    return found
+
+
+def test_a_prompt_passes_the_layers_before_the_forks_once() -> None:
+    model = tiny_model("llama")
+    engine, (prompt,) = asked(model, Ids(), beside=True), prompts_of((20,))
+    assert engine.refusal is None
+    found = computed(model)
+    depth = len(model.model.layers)
+    engine.generate_many([(layer,) for layer in range(depth)], [prompt], 1)
+    # The base itself, and each variant's layers after the one it lacks, each in one call for all of them.
+    assert sum(found) == 20 * (depth + sum(depth - 1 - layer for layer in range(depth)))
+    assert len(found) == depth
+
+
+def test_all_variants_share_a_pass_and_a_draft_saves_passes() -> None:
+    model = tiny_model("llama")
+    engine, prompts = asked(model, Ids(), beside=True), prompts_of((20, 9))
+    assert engine.refusal is None
+    found = computed(model)
+    most = 12
+    own = engine.generate_many([(2,)], prompts, most)[0]
+    alone = len(found)
+    found.clear()
+    engine.generate_many([(1,), (2,), (3, 4)], prompts, most)
+    assert len(found) < 2 * alone
+    found.clear()
+    engine.accepted = engine.written = 0
+    engine.generate_many([(2,)], prompts, most, [list(one.tokens) for one in own])
+    assert len(found) < alone / 2
+    assert engine.accepted >= len(prompts) * (most - 1)
+
+
+def test_log_likelihoods_share_the_layers_before_the_forks() -> None:
+    model = tiny_model("llama")
+    engine, (context, continuation) = asked(model, Ids(), beside=True), prompts_of((15, 6))
+    assert engine.refusal is None
+    found = computed(model)
+    depth = len(model.model.layers)
+    engine.loglikelihoods_many([(layer,) for layer in range(depth)], [(context, continuation)])
+    # Nobody asked for the base: it goes no further than the last fork.
+    assert sum(found) == 20 * (depth - 1 + sum(depth - 1 - layer for layer in range(depth)))
