@@ -1,9 +1,14 @@
 """What the sweep engine saves: counted, since its answers would be the same without."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pytest
 from architectures import tiny_model
 from test_sweep_engine import Ids, asked, prompts_of
+
+from layerlimits.engines.sweep import sweep
 
 
 def computed(model: Any) -> list[int]:
@@ -53,3 +58,15 @@ def test_log_likelihoods_share_the_layers_before_the_forks() -> None:
     engine.loglikelihoods_many([(layer,) for layer in range(depth)], [(context, continuation)])
     # Nobody asked for the base: it goes no further than the last fork.
     assert sum(found) == 20 * (depth - 1 + sum(depth - 1 - layer for layer in range(depth)))
+
+
+def test_evaluate_and_sweep_ask_by_the_engine(
+    tiny: Path, says: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    real = sweep.generate_many
+    monkeypatch.setattr(sweep, "generate_many", lambda self, *told: calls.append(len(told[0])) or real(self, *told))
+    says("evaluate", tiny, "--tasks", "facts", "--limit", 3)
+    assert calls == [1]
+    says("sweep", tiny, "--tasks", "facts", "--limit", 3)
+    assert max(calls[1:]) > 1
