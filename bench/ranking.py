@@ -21,15 +21,15 @@ from rich.console import Console
 from rich.table import Table
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from layerlimits.calibration import Calibration, calibration
-from layerlimits.evaluate import Evaluator
+from layerlimits.evaluation.calibration import Calibration, calibration
+from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.store import Store
 from layerlimits.methods import Context
 from layerlimits.methods._similarity import _measure
 from layerlimits.models.load import Loaded, load
 from layerlimits.models.losses import losses_without, summed_loss
 from layerlimits.models.remove import without_layers
 from layerlimits.models.stream import batches
-from layerlimits.store import Store
 from layerlimits.types import Text
 
 REPEATS = 5

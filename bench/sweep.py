@@ -23,14 +23,14 @@ import torch
 from transformers import AutoModelForCausalLM
 from workload import NEW_TOKENS, Answers, batched, best_batch, one_by_one, workload
 
-from layerlimits.calibration import calibration
 from layerlimits.engines.sweep import sweep
 from layerlimits.engines.transformers import transformers
-from layerlimits.evaluate import Evaluator
+from layerlimits.evaluation.calibration import calibration
+from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.store import Store
 from layerlimits.methods import Context
 from layerlimits.methods.task_score import task_score
 from layerlimits.models.load import Loaded, load
-from layerlimits.store import Store
 from layerlimits.tasks import choose
 
 RESULTS = Path(__file__).with_name("results.json")

@@ -8,9 +8,9 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from layerlimits.engines.transformers import transformers
+from layerlimits.evaluation.prompts import encode
 from layerlimits.models.load import load
 from layerlimits.models.remove import without_layers
-from layerlimits.prompts import encode
 from layerlimits.tasks import choose
 from layerlimits.types import Response
 

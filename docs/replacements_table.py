@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from layerlimits import stats
-from layerlimits.calibration import calibration
-from layerlimits.evaluate import Evaluator
+from layerlimits.evaluation.calibration import calibration
+from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.store import Store
 from layerlimits.models.load import load
 from layerlimits.models.remove import remove
 from layerlimits.plugins import find, names
 from layerlimits.replacements import Filling
-from layerlimits.store import Store
+from layerlimits.statistics import intervals
 from layerlimits.tasks import choose
 from layerlimits.types import Sample, Task
 
@@ -47,7 +47,7 @@ def cells(base: Values, other: Values, items: Items) -> Iterator[str]:
     for kind in ("generation", "choice"):
         tasks = [task for task, _ in items if task.kind == kind]
         pairs = [(base[task.name], other[task.name]) for task in tasks]
-        kept = stats.shared(kind, pairs, max(task.chance for task in tasks))
+        kept = intervals.shared(kind, pairs, max(task.chance for task in tasks))
         assert kept is not None
         yield f"{kept.estimate:.2f} ({kept.low:.2f} to {kept.high:.2f})"
 

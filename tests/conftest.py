@@ -10,12 +10,12 @@ import pytest
 import torch
 from small_models import saved, small_llama
 
-from layerlimits.calibration import calibration
 from layerlimits.cli import main
-from layerlimits.evaluate import Evaluator
+from layerlimits.evaluation.calibration import calibration
+from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.store import Store
 from layerlimits.methods import Context
 from layerlimits.models.load import Loaded, load
-from layerlimits.store import Store
 from layerlimits.tasks import choose
 
 torch.set_num_threads(1)

@@ -24,7 +24,7 @@ def write_rows(path: Path, rows: Sequence[Row | str]) -> Path:
 
 def write_yaml(folder: Path, name: str, file: str, splits: dict[str, Path]) -> Path:
     """A task called `name` that includes the harness's `file` and reads these local files; returns `folder`."""
-    from layerlimits.harness import TASKS
+    from layerlimits.lm_eval_bridge import TASKS
 
     task = {
         "include": str(TASKS / file),
@@ -47,7 +47,7 @@ def evaluated(folder: Path, model: Any, tasks: list[str], **settings: Any) -> An
     import lm_eval
     from lm_eval.tasks import TaskManager
 
-    from layerlimits.harness import quiet
+    from layerlimits.lm_eval_bridge import quiet
 
     manager = TaskManager(include_defaults=False, include_path=str(folder))
     with quiet():
@@ -99,6 +99,6 @@ def harness_logs(
 
 def asked_alone(tokenizer: Any) -> Any:
     """A model for the harness that answers at once: only what it is asked matters."""
-    from layerlimits.harness import EngineLM
+    from layerlimits.lm_eval_bridge import EngineLM
 
     return EngineLM(scripted(lambda _: Response("", (), "stop")), tokenizer)

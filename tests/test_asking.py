@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from layerlimits import cautions
 from layerlimits.engines.scripted import scripted
 from layerlimits.errors import UserError
-from layerlimits.evaluate import Evaluator
+from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.prompts import encode, room
+from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded, load
-from layerlimits.prompts import encode, room
-from layerlimits.scores import summary
-from layerlimits.store import Store
+from layerlimits.results import warnings as cautions
+from layerlimits.results.figures import summary
 from layerlimits.tasks import choose
 from layerlimits.tasks.facts import facts
 from layerlimits.tasks.facts_choice import facts_choice

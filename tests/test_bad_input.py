@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import XLMConfig, XLMWithLMHeadModel
 
-from layerlimits.store import Store
+from layerlimits.evaluation.store import Store
 
 Refused = Callable[..., str]
 

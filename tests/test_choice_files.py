@@ -8,10 +8,10 @@ from choice_rows import TASKS, asked_with, choice_folder, rows
 from harness_tasks import Row, asked_alone, harness_logs, pairs, write_rows
 
 from layerlimits.errors import UserError
-from layerlimits.evaluate import Evaluator
+from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded
 from layerlimits.plugins import find
-from layerlimits.store import Store
 from layerlimits.tasks import _choice_data, _harness
 
 SUBJECTS = ("anatomy", "virology")

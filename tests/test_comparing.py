@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from layerlimits import cautions
-from layerlimits.scores import by_item, compared, correct, recognized_only, summary
+from layerlimits.results import warnings as cautions
+from layerlimits.results.figures import by_item, compared, correct, recognized_only, summary
 from layerlimits.types import Verdict
 
 Says = Callable[..., Any]

@@ -8,12 +8,12 @@ import torch
 
 from layerlimits.engines.sweep import sweep
 from layerlimits.engines.transformers import transformers
-from layerlimits.evaluate import Evaluator
+from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.prompts import encode
+from layerlimits.evaluation.store import Store
 from layerlimits.models.load import load
 from layerlimits.models.remove import without_layers
-from layerlimits.prompts import encode
-from layerlimits.speed import timings
-from layerlimits.store import Store
+from layerlimits.study.speed import timings
 from layerlimits.tasks import choose
 
 pytestmark = [

@@ -14,18 +14,18 @@ from tokenizers.processors import TemplateProcessing
 
 from layerlimits.engines.scripted import scripted
 from layerlimits.errors import UserError
-from layerlimits.evaluate import Evaluator
+from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.prompts import encode
+from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded
 from layerlimits.models.remove import without_layers
 from layerlimits.plugins import find
-from layerlimits.prompts import encode
-from layerlimits.store import Store
 from layerlimits.types import Response, Sample, Verdict
 
 
 def read_as(loaded: Loaded, sample: Sample) -> tuple[tuple[str, str], ...]:
     """The sample's pairs as text: chat messages through the model's template."""
-    from layerlimits.harness import chat_text
+    from layerlimits.lm_eval_bridge import chat_text
 
     return tuple(
         (asked if isinstance(asked, str) else chat_text(loaded.tokenizer, asked), continuation)
@@ -38,7 +38,7 @@ def read_as(loaded: Loaded, sample: Sample) -> tuple[tuple[str, str], ...]:
 def test_items_are_asked_as_the_harness_asks_them(
     name: str, shots: int, chat: bool, loaded: Loaded, tmp_path: Path
 ) -> None:
-    from layerlimits.harness import encode_pair
+    from layerlimits.lm_eval_bridge import encode_pair
 
     data = choice_folder(tmp_path / "data", name, 8, 20)
     samples = asked_with(name, shots, chat).samples("evaluate", 100, data)
@@ -62,7 +62,7 @@ def test_items_are_asked_as_the_harness_asks_them(
 def test_scores_are_the_harness_s_own(name: str, loaded: Loaded, tmp_path: Path) -> None:
     from lm_eval.models.huggingface import HFLM
 
-    from layerlimits.harness import EngineLM, quiet
+    from layerlimits.lm_eval_bridge import EngineLM, quiet
 
     data = choice_folder(tmp_path / "data", name)
     task = find("tasks", name)
@@ -98,7 +98,7 @@ def test_scores_are_the_harness_s_own(name: str, loaded: Loaded, tmp_path: Path)
 def test_our_tasks_are_where_and_what_the_harness_s_are(name: str) -> None:
     from lm_eval.tasks._yaml_loader import load_yaml
 
-    from layerlimits.harness import TASKS as FOLDER
+    from layerlimits.lm_eval_bridge import TASKS as FOLDER
 
     task = find("tasks", name)
     asked = task.samples.benchmark
@@ -152,7 +152,7 @@ def test_pairs_are_tokenized_as_hflm_does(
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
-    from layerlimits.harness import encode_pair, quiet
+    from layerlimits.lm_eval_bridge import encode_pair, quiet
 
     bos = ("<|bos|>", loaded.tokenizer.bos_token_id)
     if begins:
@@ -200,7 +200,7 @@ def test_hflm_generates_as_transformers_does(loaded: Loaded) -> None:
 
 
 def test_a_template_without_a_system_role_goes_without_its_message(loaded: Loaded) -> None:
-    from layerlimits.harness import chat_text
+    from layerlimits.lm_eval_bridge import chat_text
 
     question = {"role": "user", "content": "why?"}
     loaded.tokenizer.chat_template = (
@@ -213,7 +213,7 @@ def test_a_template_without_a_system_role_goes_without_its_message(loaded: Loade
 def test_what_our_model_for_the_harness_cannot_do_it_says(loaded: Loaded) -> None:
     from lm_eval.api.instance import Instance
 
-    from layerlimits.harness import EngineLM
+    from layerlimits.lm_eval_bridge import EngineLM
 
     engine = scripted(lambda _: Response("", (), "stop"))
     model = EngineLM(engine, loaded.tokenizer, positions=8)

@@ -10,10 +10,10 @@ import pytest
 from harness_tasks import Row, command, logprobs, write_rows, write_yaml
 
 from layerlimits import reference
-from layerlimits.evaluate import Evaluator
+from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.store import LOGPROB_DIGITS, Store
 from layerlimits.models.load import Loaded, load
 from layerlimits.plugins import find
-from layerlimits.store import LOGPROB_DIGITS, Store
 from layerlimits.types import Verdict
 
 REMOVED = (3, 7)

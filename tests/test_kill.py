@@ -14,8 +14,8 @@ import pytest
 import torch
 from small_models import saved, small_llama
 
+from layerlimits.evaluation.store import Store
 from layerlimits.reference.tokenizer import build
-from layerlimits.store import Store
 
 _KILLS = 10
 _SETTINGS = """

@@ -9,8 +9,8 @@ import torch
 from oracles import cosine
 from torch import nn
 
-from layerlimits.calibration import calibration
 from layerlimits.errors import UserError
+from layerlimits.evaluation.calibration import calibration
 from layerlimits.methods import Context, rank
 from layerlimits.methods.laco import laco
 

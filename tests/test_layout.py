@@ -4,6 +4,8 @@ import ast
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,59 +14,101 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "layerlimits"
 FILES = sorted(SOURCE.rglob("*.py"))
 
-# Each part may import itself and what is named here; nothing above it.
-BASIS = {"types", "errors", "plugins", "stats", "progress", "paths", "layerlimits"}
-MAY_IMPORT = {
-    "world": {"world"},
-    "scoring": BASIS,
-    "models": BASIS | {"reference"},
-    "engines": BASIS | {"harness", "models"},
-    "tasks": BASIS | {"scoring", "world", "harness"},
-    "harness": BASIS,
-    "prompts": BASIS | {"harness"},
-    "together": BASIS | {"evaluate", "prompts", "store"},
-    "diagnostics": BASIS,
-    "methods": BASIS | {"models", "tasks", "evaluate", "calibration"},
-    "replacements": BASIS | {"models", "calibration"},
-    "recovery": BASIS | {"models", "tasks", "evaluate", "prompts", "store"},
-    "report": BASIS | {"findings", "answer", "store"},
-    "reference": BASIS | {"world"},
-    "store": BASIS,
-    "stats": {"types"},
-    "types": set(),
-    "errors": set(),
-}
+# Every part of the package (a folder, or a file at its root), from the top down. A part may import what stands on a
+# lower level, and on its own level where that forms no circle.
+LEVELS: tuple[tuple[str, ...], ...] = (
+    ("__main__",),
+    ("cli",),
+    ("api", "commands"),
+    ("study",),
+    ("recovery", "methods", "results", "report"),
+    ("evaluation", "replacements", "diagnostics"),
+    ("engines", "tasks"),
+    ("models", "scoring", "statistics", "reference", "lm_eval_bridge"),
+    ("types", "plugins", "paths", "progress"),
+    ("errors", "version"),
+)
+LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 
 
-def _part(name: str) -> str:
-    """The part of the package a dotted name belongs to: "layerlimits.world.stories" to "world"."""
-    words = name.split(".")
-    return words[1] if len(words) > 1 else words[0]
+def part_of(file: Path) -> str:
+    """The part a file belongs to."""
+    first = file.relative_to(SOURCE).parts[0]
+    return first.removesuffix(".py")
 
 
-def _imports(file: Path) -> set[str]:
-    found = set()
+def module_of(file: Path) -> str:
+    """The dotted name of a file's module."""
+    parts = ("layerlimits", *file.relative_to(SOURCE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(file): file for file in FILES}
+
+
+def imported_modules(file: Path) -> set[str]:
+    """Modules of the package that a file imports anywhere: inside functions and under TYPE_CHECKING, too."""
+    names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names = (
-                [f"{node.module}.{alias.name}" for alias in node.names]
-                if node.module == "layerlimits"
-                else [node.module]
-            )
-            found |= set(names)
+        if isinstance(node, ast.ImportFrom):
+            # Relative imports are those of programs that run inside the sandbox, where there is no package.
+            base = ".".join(["layerlimits", *file.relative_to(SOURCE).parts][: -node.level]) if node.level else ""
+            source = ".".join(part for part in (base, node.module) if part)
+            names |= {f"{source}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return {name for name in found if name.split(".")[0] == "layerlimits"}
+            names |= {alias.name for alias in node.names}
+    ours = {name for name in names if name.split(".")[0] == "layerlimits"}
+    # "layerlimits.types.Sample" is an object of the module "layerlimits.types".
+    return {name if name in MODULES else name.rpartition(".")[0] for name in ours}
 
 
-@pytest.mark.parametrize("part", MAY_IMPORT)
-def test_dependencies_point_one_way(part: str) -> None:
-    files = [file for file in FILES if file.relative_to(SOURCE).parts[0] in (part, f"{part}.py")]
-    assert files
-    # "__version__" and the like come from the package itself.
-    used = {_part(name) for file in files for name in _imports(file)}
-    beyond = {name for name in used if not name.startswith("__")} - MAY_IMPORT[part] - {part}
-    assert not beyond, f"{part} imports {', '.join(sorted(beyond))}"
+IMPORTS: Mapping[str, set[str]] = {name: imported_modules(file) - {name} for name, file in MODULES.items()}
+
+
+def test_every_part_has_its_level() -> None:
+    parts = {part_of(file) for file in FILES} - {"__init__"}
+    # Until the commands dissolve into api.py.
+    assert parts == set(LEVEL) - {"api"}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "layerlimits"])
+def test_imports_never_point_up(name: str) -> None:
+    level = LEVEL[part_of(MODULES[name])]
+    unknown = IMPORTS[name] - set(MODULES)
+    assert not unknown, f"{name} imports {', '.join(sorted(unknown))}, which no file defines"
+    # The package's root exports everything lazily, so what imports it can depend on anything.
+    above = {used for used in IMPORTS[name] if used == "layerlimits" or LEVEL[part_of(MODULES[used])] < level}
+    assert not above, f"{name} imports {', '.join(sorted(above))}, above its own level"
+
+
+def circle(graph: Mapping[str, set[str]]) -> list[str]:
+    """A circle of a graph, empty if there is none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {name: used for name, used in IMPORTS.items() if name != "layerlimits"}
+    # Until the ledger is carved out of the evaluator.
+    graph["layerlimits.evaluation.variants"] -= {"layerlimits.evaluation.evaluator"}
+    assert not circle(graph)
+
+
+def test_no_parts_import_each_other_in_a_circle() -> None:
+    parts: dict[str, set[str]] = {}
+    for name, used in IMPORTS.items():
+        if name != "layerlimits":
+            mine = part_of(MODULES[name])
+            parts.setdefault(mine, set()).update({part_of(MODULES[module]) for module in used} - {mine})
+    assert not circle(parts)
+
+
+def test_a_circle_is_seen() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}})
+    assert not circle({"a": {"b", "c"}, "b": {"c"}, "c": set()})
 
 
 CLI = ("choosing", "measuring", "options", "reference", "studying")

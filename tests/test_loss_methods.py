@@ -10,9 +10,10 @@ import torch
 from oracles import deleted, loss
 from torch import nn
 
-from layerlimits.calibration import calibration
 from layerlimits.errors import UserError
-from layerlimits.evaluate import Evaluator
+from layerlimits.evaluation.calibration import calibration
+from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.store import Store
 from layerlimits.methods import Context, rank
 from layerlimits.methods.chain_loss import chain_loss
 from layerlimits.methods.interaction import interaction
@@ -21,7 +22,6 @@ from layerlimits.methods.sleb import sleb
 from layerlimits.models import stream
 from layerlimits.models.load import Loaded, load
 from layerlimits.models.losses import losses_without, pair_losses
-from layerlimits.store import Store
 from layerlimits.tasks import choose
 from layerlimits.types import Text
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from layerlimits.evaluate import Evaluator
+from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded
-from layerlimits.store import Store
 from layerlimits.tasks import choose
 from layerlimits.tasks.facts import facts
 from layerlimits.tasks.facts_choice import facts_choice

@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from layerlimits.calibration import calibration
 from layerlimits.errors import UserError
-from layerlimits.evaluate import Evaluator
+from layerlimits.evaluation.calibration import calibration
+from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.store import Store
 from layerlimits.methods import Context, rank
 from layerlimits.methods.random import random
 from layerlimits.methods.reverse import reverse
 from layerlimits.methods.task_score import task_score
 from layerlimits.models.load import Loaded, load
-from layerlimits.store import Store
 from layerlimits.tasks import choose
 
 

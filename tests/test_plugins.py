@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from layerlimits.calibration import calibration
 from layerlimits.diagnostics import Answered, Diagnostic
 from layerlimits.errors import UserError
+from layerlimits.evaluation.calibration import calibration
 from layerlimits.methods import Context
 from layerlimits.models.load import Loaded
 from layerlimits.models.remove import remove

@@ -10,9 +10,9 @@ from recovery_models import EXAMPLES, LEARNING, QUICK, listed, prompts, weights
 
 from layerlimits.engines.transformers import transformers as engine
 from layerlimits.errors import UserError
+from layerlimits.evaluation.prompts import encode
 from layerlimits.models.load import Loaded, load
 from layerlimits.models.save import RECIPE, read_recipe
-from layerlimits.prompts import encode
 from layerlimits.recovery.recover import check_pair, recover
 from layerlimits.reference.tokenizer import build
 from layerlimits.types import Sample

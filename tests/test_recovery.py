@@ -8,13 +8,13 @@ import pytest
 from recovery_models import EXAMPLES, listed, prompts
 
 from layerlimits.errors import UserError
-from layerlimits.evaluate import Evaluator
+from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.prompts import encode
+from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded
-from layerlimits.prompts import encode
 from layerlimits.recovery.data import Example, answer, check_disjoint, self_generated, training_prompts
 from layerlimits.recovery.rows import IGNORED, end_of_turn, to_rows, training_order
 from layerlimits.reference.tokenizer import build
-from layerlimits.store import Store
 from layerlimits.types import Response, Sample
 
 pytest_plugins = ["recovery_fixtures"]

@@ -13,10 +13,10 @@ from transformers import AutoModelForCausalLM
 import layerlimits.recovery.trainer as trainer_module
 from layerlimits.engines.transformers import transformers as engine
 from layerlimits.errors import UserError
+from layerlimits.evaluation.prompts import encode
 from layerlimits.models.load import Loaded, load
 from layerlimits.models.remove import without_layers
 from layerlimits.models.save import read_recipe, save_pruned
-from layerlimits.prompts import encode
 from layerlimits.recovery.data import Example
 from layerlimits.recovery.finetune import Finetune, finetune
 from layerlimits.recovery.rows import IGNORED, end_of_turn, to_rows, training_order

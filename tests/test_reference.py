@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from layerlimits.cli import main
-from layerlimits.evaluate import Evaluator
+from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.store import Store
 from layerlimits.models.load import load
 from layerlimits.models.remove import without_layers
 from layerlimits.models.stack import find_stack
@@ -19,7 +20,6 @@ from layerlimits.reference import folder
 from layerlimits.reference.mixture import Mixture
 from layerlimits.reference.tokenizer import build
 from layerlimits.reference.train import Trainer, accuracy, cut, grow, new_model, read_recipe, without
-from layerlimits.store import Store
 from layerlimits.tasks import choose
 
 SHAPE = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 2, "tie_word_embeddings": True}

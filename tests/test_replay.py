@@ -11,8 +11,9 @@ import torch
 from architectures import ARCHITECTURES, tiny_model
 from oracles import cosine, deleted, loss, streams
 
-from layerlimits.calibration import Calibration
-from layerlimits.evaluate import Evaluator
+from layerlimits.evaluation.calibration import Calibration
+from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.store import Store
 from layerlimits.methods import Context
 from layerlimits.methods.angular import angular
 from layerlimits.methods.block_influence import block_influence
@@ -23,7 +24,6 @@ from layerlimits.models.remove import without_layers
 from layerlimits.models.replay import Pass
 from layerlimits.models.stack import find_stack
 from layerlimits.models.stream import batches
-from layerlimits.store import Store
 from layerlimits.types import Text
 
 TEXTS = [tuple(range(3, 25)), tuple(range(40, 20, -1)), (7, 9, 11, 13, 9)]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from layerlimits.errors import UserError
-from layerlimits.evaluate import judged
+from layerlimits.evaluation.evaluator import judged
 from layerlimits.plugins import find
 from layerlimits.scoring import sandbox
 from layerlimits.scoring.sandbox import Program, run

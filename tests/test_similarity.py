@@ -8,8 +8,8 @@ import torch
 from oracles import cosine, streams
 from torch import nn
 
-from layerlimits.calibration import calibration
 from layerlimits.errors import UserError
+from layerlimits.evaluation.calibration import calibration
 from layerlimits.methods import Context, rank
 from layerlimits.methods.angular import angular
 from layerlimits.methods.block_influence import block_influence

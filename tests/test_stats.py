@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import beta, binomtest, norm
 
-from layerlimits.stats import mean, regained, retention, sampled_mean, shared
-from layerlimits.stats_tests import cannot_tell, holm, items_needed, mcnemar
+from layerlimits.statistics.intervals import mean, regained, retention, sampled_mean, shared
+from layerlimits.statistics.significance import cannot_tell, holm, items_needed, mcnemar
 
 
 def test_rates_have_wilsons_interval() -> None:

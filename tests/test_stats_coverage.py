@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import beta, multivariate_normal, norm
 
-from layerlimits.stats import mean, regained, retention, sampled_mean, shared
-from layerlimits.stats_tests import holm, items_needed, mcnemar
+from layerlimits.statistics.intervals import mean, regained, retention, sampled_mean, shared
+from layerlimits.statistics.significance import holm, items_needed, mcnemar
 from layerlimits.types import Finding
 
 Values = NDArray[np.float64]

@@ -8,10 +8,10 @@ import pytest
 
 from layerlimits.engines.scripted import scripted
 from layerlimits.errors import UserError
-from layerlimits.evaluate import Evaluator
+from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.prompts import batches, encode
+from layerlimits.evaluation.store import Store, response_key
 from layerlimits.models.load import Loaded
-from layerlimits.prompts import batches, encode
-from layerlimits.store import Store, response_key
 from layerlimits.tasks.facts import facts
 from layerlimits.tasks.facts_choice import facts_choice
 from layerlimits.types import Response, Verdict

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from layerlimits.answer import answer, limit
-from layerlimits.config import PRESETS, study_config
-from layerlimits.findings import findings
+from layerlimits.evaluation.store import Store
 from layerlimits.report import figures as charts
 from layerlimits.report.html import render
-from layerlimits.store import Store
-from layerlimits.study import study
+from layerlimits.results.document import findings
+from layerlimits.results.headline import answer, limit
+from layerlimits.study.config import PRESETS, study_config
+from layerlimits.study.pipeline import study
 
 TASKS = ("facts", "facts_choice", "word_problems")
 METHODS = ("reverse", "block_influence", "task_score", "random")

@@ -13,9 +13,9 @@ from small_models import small_llama
 from layerlimits.engines._trial import tried
 from layerlimits.engines.sweep import sweep
 from layerlimits.engines.transformers import transformers
+from layerlimits.evaluation.prompts import encode
 from layerlimits.models.load import Loaded, load
 from layerlimits.models.remove import remove
-from layerlimits.prompts import encode
 from layerlimits.tasks import choose
 from layerlimits.types import Response
 

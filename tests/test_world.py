@@ -9,10 +9,10 @@ import pytest
 
 from layerlimits.reference.mixture import TASKS, Mixture
 from layerlimits.reference.tokenizer import build
+from layerlimits.reference.world import arithmetic, articles, brackets, functions, stories, things
+from layerlimits.reference.world.problem import digest, draw, split_of
 from layerlimits.tasks import SUITES, choose
 from layerlimits.types import Response
-from layerlimits.world import arithmetic, articles, brackets, functions, stories, things
-from layerlimits.world.problem import digest, draw, split_of
 
 SPLITS = ("train", "select", "calibrate", "evaluate")
 MAKERS = {

@@ -1,3 +1,5 @@
 """How many layers a language model can lose, by which method, before it stops reasoning."""
 
-__version__ = "0.1.0"
+from layerlimits.version import __version__
+
+__all__ = ["__version__"]

@@ -1,7 +1,7 @@
 """A progress bar with an estimate, on stderr; its unit is estimated seconds, so that slow work counts for more."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from layerlimits.errors import UserError
-from layerlimits.store import Store
 
 
 class Bar:
@@ -17,10 +16,10 @@ class Bar:
 
     Args:
         total: estimated seconds of all work.
-        store: keeps how long each stage took; resumed runs add up.
+        on_stage: called with the name of each finished stage and the seconds it took.
     """
 
-    def __init__(self, total: float, store: Store | None = None) -> None:
+    def __init__(self, total: float, on_stage: Callable[[str, float], None] | None = None) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), "{task.percentage:>3.0f}%", "elapsed")
         console = Console(stderr=True)
         self._progress = Progress(
@@ -33,7 +32,7 @@ class Bar:
             disable=not console.is_terminal,
         )
         self._task = self._progress.add_task("starting", total=total)
-        self._store = store
+        self._on_stage = on_stage
 
     def __enter__(self) -> "Bar":
         self._progress.start()
@@ -60,11 +59,9 @@ class Bar:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Names the work inside the block, and keeps its time."""
+        """Names the work inside the block, and reports how long it took."""
         self.name(name)
         began = time.perf_counter()
         yield
-        if self._store:
-            spent = self._store.get("stages") or {}
-            spent[name] = spent.get(name, 0.0) + time.perf_counter() - began
-            self._store.put("stages", spent)
+        if self._on_stage:
+            self._on_stage(name, time.perf_counter() - began)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layerlimits import methods
-from layerlimits.calibration import Calibration, calibration
 from layerlimits.commands import flags
-from layerlimits.evaluate import Evaluator
+from layerlimits.evaluation.calibration import Calibration, calibration
+from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.methods import Context
 from layerlimits.models.remove import check_count, check_protected
 from layerlimits.tasks import choose

@@ -6,13 +6,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from layerlimits import cautions, stats
 from layerlimits.commands.asking import Asking
 from layerlimits.commands.opened import Opened
-from layerlimits.evaluate import Evaluator
+from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.progress import Bar
-from layerlimits.run import described
-from layerlimits.scores import by_item, compared, correct, figure, recognized_only, summary
+from layerlimits.results import warnings as cautions
+from layerlimits.results.figures import by_item, compared, correct, figure, recognized_only, summary
+from layerlimits.statistics import intervals
+from layerlimits.study.session import described
 from layerlimits.types import Sample, Task, Verdict
 
 Items = list[tuple[Task, list[Sample]]]
@@ -114,8 +115,8 @@ def _measured(
 
 def _kept(task: Task, base: list[float], other: list[float]) -> dict[str, Any]:
     return {
-        "retention": figure(stats.retention(task.name, base, other)),
-        "corrected": figure(stats.retention(task.name, base, other, task.chance)) if task.chance else None,
+        "retention": figure(intervals.retention(task.name, base, other)),
+        "corrected": figure(intervals.retention(task.name, base, other, task.chance)) if task.chance else None,
         "test": compared(base, other),
     }
 

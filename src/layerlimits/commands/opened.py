@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from layerlimits.store import Store
+from layerlimits.evaluation.store import Store
 
 if TYPE_CHECKING:
-    from layerlimits.evaluate import Evaluator
+    from layerlimits.evaluation.evaluator import Evaluator
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Opened:
         # Reading options and copying files must not wait for what only a loaded model needs.
         from transformers import set_seed
 
-        from layerlimits.evaluate import Evaluator
+        from layerlimits.evaluation.evaluator import Evaluator
         from layerlimits.models.load import load
-        from layerlimits.run import check_run_folder, claim
+        from layerlimits.study.session import check_run_folder, claim
 
         with tempfile.TemporaryDirectory() as thrown_away:
             folder = self.out or Path(thrown_away)

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from layerlimits.calibration import Calibration
 from layerlimits.commands import flags
 from layerlimits.commands.choice import Choice
 from layerlimits.commands.opened import Opened
 from layerlimits.errors import UserError
-from layerlimits.evaluate import Evaluator
+from layerlimits.evaluation.calibration import Calibration
+from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.models.load import Loaded
 from layerlimits.models.locate import check, configuration, fingerprint, layer_count, locate, weight_files
 from layerlimits.models.remove import check_layers, layers_for_ratio, remove

@@ -6,15 +6,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from layerlimits import stats
 from layerlimits.commands.choice import Choice
 from layerlimits.commands.flags import words
 from layerlimits.commands.opened import Opened
 from layerlimits.errors import UserError
-from layerlimits.evaluate import Evaluator
+from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.models.locate import check, layer_count, locate
 from layerlimits.plugins import described, find, label, names
 from layerlimits.progress import Bar
+from layerlimits.statistics import intervals
 from layerlimits.types import Ranking
 
 ALL = "all"
@@ -115,7 +115,7 @@ def _tau(one: Ranking, other: Ranking) -> float | None:
         for left, right in zip(one.scores, other.scores, strict=True)
         if left is not None and right is not None
     ]
-    return stats.kendall_tau([left for left, _ in both], [right for _, right in both])
+    return intervals.kendall_tau([left for left, _ in both], [right for _, right in both])
 
 
 def _overlap(one: Ranking, other: Ranking, count: int) -> float:

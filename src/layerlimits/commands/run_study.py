@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
-from layerlimits.config import StudyConfig, study_config
 from layerlimits.errors import UserError
+from layerlimits.study.config import StudyConfig, study_config
 
 
 def run(
@@ -31,7 +31,7 @@ def run(
     folder = out or Path("runs") / Path(config.model).name
     if only_plan:
         return _plan(config, folder, quiet=quiet)
-    from layerlimits.study import REPORT, study
+    from layerlimits.study.pipeline import REPORT, study
 
     results = study(config, folder, command)
     if not quiet:
@@ -42,7 +42,7 @@ def run(
 
 def _plan(config: StudyConfig, folder: Path, *, quiet: bool) -> dict[str, Any]:
     """What would run: a line a stage with responses and estimated minutes."""
-    from layerlimits.check import check_study, estimate
+    from layerlimits.study.preflight import check_study, estimate
 
     check_study(config, folder)
     rows = estimate(config)
@@ -64,11 +64,11 @@ def report(folder: Path, out: Path | None, *, quiet: bool) -> dict[str, Any]:
     Raises:
         UserError: no run in the folder.
     """
-    from layerlimits.findings import findings
+    from layerlimits.evaluation.store import Store
     from layerlimits.report.html import write
-    from layerlimits.run import RUN_FILE
-    from layerlimits.store import Store
-    from layerlimits.study import REPORT
+    from layerlimits.results.document import findings
+    from layerlimits.study.pipeline import REPORT
+    from layerlimits.study.session import RUN_FILE
 
     if not (folder / RUN_FILE).exists():
         raise UserError(f"{folder} is no run folder: it has no {RUN_FILE}", "give the --out folder of a study")

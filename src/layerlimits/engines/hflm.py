@@ -23,7 +23,7 @@ class hflm(sweep):  # noqa: N801  # a plug-in is named like its file
     ) -> None:
         from lm_eval.models.huggingface import HFLM
 
-        from layerlimits.harness import quiet
+        from layerlimits.lm_eval_bridge import quiet
 
         super().__init__(model, tokenizer, max_rows=max_rows)
         with quiet():

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from layerlimits.calibration import Calibration
 from layerlimits.errors import UserError
-from layerlimits.evaluate import Evaluator
+from layerlimits.evaluation.calibration import Calibration
+from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.models.remove import check_count
 from layerlimits.plugins import find, label
 from layerlimits.types import Ranking, Task, content_hash

@@ -9,12 +9,12 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from layerlimits import __version__
 from layerlimits.models.locate import configuration
 from layerlimits.models.shards import prune_files
 from layerlimits.models.sound import check_sound
 from layerlimits.paths import check_writable
 from layerlimits.types import ModelRef, PrunePlan
+from layerlimits.version import __version__
 
 Tick = Callable[[int], None] | None
 

@@ -6,7 +6,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 
 from layerlimits.errors import UserError
-from layerlimits.evaluate import Evaluator, Progress
+from layerlimits.evaluation.evaluator import Evaluator, Progress
 from layerlimits.types import Response, Sample, Split, Task, Verdict, content_hash
 
 

@@ -8,17 +8,17 @@ from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from layerlimits import __version__
 from layerlimits.errors import UserError
-from layerlimits.evaluate import Evaluator
+from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded, load
 from layerlimits.models.locate import check, fingerprint, layer_count, locate
 from layerlimits.models.save import read_recipe
 from layerlimits.paths import check_writable
 from layerlimits.recovery.data import Example, answer, check_disjoint, training_prompts
 from layerlimits.recovery.finetune import Finetune, finetune
-from layerlimits.store import Store
 from layerlimits.types import Sample, Task
+from layerlimits.version import __version__
 
 # Evaluation items of each task that the training prompts are compared with; the splits are disjoint by construction,
 # so the first ones would tell a task whose are not.

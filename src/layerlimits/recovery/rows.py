@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from layerlimits.errors import UserError
-from layerlimits.prompts import encode
+from layerlimits.evaluation.prompts import encode
 from layerlimits.recovery.data import Example
 from layerlimits.types import Sample
 

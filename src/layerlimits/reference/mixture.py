@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from layerlimits.world import arithmetic, articles, brackets, functions, stories, things
-from layerlimits.world.problem import Problem, Split, split_of
+from layerlimits.reference.world import arithmetic, articles, brackets, functions, stories, things
+from layerlimits.reference.world.problem import Problem, Split, split_of
 
 _MAKERS: dict[str, Callable[[random.Random], Problem]] = {
     "arithmetic": arithmetic.family,

@@ -121,7 +121,7 @@ def _golds(benchmark: ChoiceBenchmark, where: str, rows: Sequence[Row]) -> list[
 
 
 def _task(benchmark: ChoiceBenchmark, part: str, rows: list[Row]) -> Any:
-    from layerlimits.harness import TASKS, task_of
+    from layerlimits.lm_eval_bridge import TASKS, task_of
 
     file = benchmark.yaml.format(part)
     if not (TASKS / file).is_file():

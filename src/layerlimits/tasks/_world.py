@@ -5,8 +5,8 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
+from layerlimits.reference.world.problem import Problem, draw, split_of
 from layerlimits.types import Sample, Split
-from layerlimits.world.problem import Problem, draw, split_of
 
 # The items of a split are the same in every run: a run's seed chooses no items.
 _SEED = 0

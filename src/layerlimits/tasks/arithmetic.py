@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 
 from layerlimits.errors import UserError
+from layerlimits.reference.world.arithmetic import owner, three_ops
 from layerlimits.scoring import numbers
 from layerlimits.tasks._world import drawn
 from layerlimits.types import Sample, Split, Task
-from layerlimits.world.arithmetic import owner, three_ops
 
 _FILE = Path("arithmetic") / "single_digit_three_ops.jsonl"
 _QUESTION = re.compile(r"Q: (.*?)\n")

@@ -1,9 +1,9 @@
 """Closing a prefix of mixed brackets (Dyck-3), depth up to 10."""
 
+from layerlimits.reference.world.brackets import bracket_prefix
 from layerlimits.scoring import words
 from layerlimits.tasks._world import drawn
 from layerlimits.types import Task
-from layerlimits.world.brackets import bracket_prefix
 
 brackets = Task(
     name="brackets",

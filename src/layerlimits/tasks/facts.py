@@ -1,9 +1,9 @@
 """Attributes of invented things, asked openly; the evaluation wording is what was held out."""
 
+from layerlimits.reference.world import things
 from layerlimits.scoring import words
 from layerlimits.tasks._world import listed
 from layerlimits.types import Task
-from layerlimits.world import things
 
 facts = Task(
     name="facts",

@@ -1,9 +1,9 @@
 """The questions of `facts` as four-way choice by likelihood, distractors from the same attribute."""
 
+from layerlimits.reference.world import things
 from layerlimits.scoring import choices
 from layerlimits.tasks._world import listed
 from layerlimits.types import Task
-from layerlimits.world import things
 
 facts_choice = Task(
     name="facts_choice",

@@ -1,9 +1,9 @@
 """Functions described in words, answered with one line of nested Python, judged on hidden inputs."""
 
+from layerlimits.reference.world.functions import HIDDEN_INPUTS, function
 from layerlimits.scoring import expressions
 from layerlimits.tasks._world import drawn
 from layerlimits.types import Task
-from layerlimits.world.functions import HIDDEN_INPUTS, function
 
 functions = Task(
     name="functions",

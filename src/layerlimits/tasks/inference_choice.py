@@ -1,9 +1,9 @@
 """Four-way choice that needs one step of inference over the facts (the role of ARC and MMLU)."""
 
+from layerlimits.reference.world.things import inference, owner
 from layerlimits.scoring import choices
 from layerlimits.tasks._world import drawn
 from layerlimits.types import Task
-from layerlimits.world.things import inference, owner
 
 inference_choice = Task(
     name="inference_choice",

@@ -1,9 +1,9 @@
 """A short article to one sentence (the role of XSum), by ROUGE-L."""
 
+from layerlimits.reference.world.articles import article
 from layerlimits.scoring import summaries as rouge
 from layerlimits.tasks._world import drawn
 from layerlimits.types import Task
-from layerlimits.world.articles import article
 
 summaries = Task(
     name="summaries",

@@ -1,9 +1,9 @@
 """Stories of two to five steps, answered with written steps and `#### n` (the form of GSM8K)."""
 
+from layerlimits.reference.world.stories import story
 from layerlimits.scoring import numbers
 from layerlimits.tasks._world import drawn
 from layerlimits.types import Task
-from layerlimits.world.stories import story
 
 word_problems = Task(
     name="word_problems",

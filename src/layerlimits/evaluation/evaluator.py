@@ -4,13 +4,13 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
+from layerlimits.evaluation.prompts import Prompt, batches, check_chat, encode, room
+from layerlimits.evaluation.store import Key, Store, response_key
+from layerlimits.evaluation.variants import Together
 from layerlimits.models.load import Loaded
 from layerlimits.models.remove import without_layers
 from layerlimits.plugins import find
-from layerlimits.prompts import Prompt, batches, check_chat, encode, room
-from layerlimits.store import Key, Store, response_key
 from layerlimits.tasks import judged
-from layerlimits.together import Together
 from layerlimits.types import (
     GREEDY,
     Decoding,

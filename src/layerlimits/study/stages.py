@@ -10,10 +10,10 @@ from layerlimits.methods import Context
 from layerlimits.models.load import load
 from layerlimits.models.remove import check_layers
 from layerlimits.models.save import read_recipe
-from layerlimits.plan import counts, method_cost, row_tokens
 from layerlimits.plugins import described, find, label
-from layerlimits.run import Run
-from layerlimits.speed import timings
+from layerlimits.study.estimate import counts, method_cost, row_tokens
+from layerlimits.study.session import Run
+from layerlimits.study.speed import timings
 from layerlimits.types import Ranking
 
 Rankings = dict[str, Ranking]

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from layerlimits import stats
-from layerlimits.stats_tests import holm, mcnemar
+from layerlimits.statistics import intervals
+from layerlimits.statistics.significance import holm, mcnemar
 from layerlimits.types import Finding, Verdict
 
 Figure = dict[str, Any]
@@ -24,7 +24,7 @@ def by_item(values: Sequence[float], n: int) -> list[list[float]]:
 
 def mean(what: str, values: Sequence[float], n: int) -> Finding:
     """The mean over n items and their draws, with its interval over both."""
-    return stats.mean(what, values) if len(values) == n else stats.sampled_mean(what, by_item(values, n))
+    return intervals.mean(what, values) if len(values) == n else intervals.sampled_mean(what, by_item(values, n))
 
 
 def summary(verdicts: Sequence[Verdict], n: int, sets: Sequence[str | None]) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def recognized_only(likelihood: Sequence[float], free: Sequence[float]) -> Findi
         ValueError: unlike numbers of items, or none.
     """
     pairs = zip(likelihood, free, strict=True)
-    return stats.mean("recognition only", [known * (1 - written) for known, written in pairs])
+    return intervals.mean("recognition only", [known * (1 - written) for known, written in pairs])
 
 
 def compared(base: Sequence[float], other: Sequence[float]) -> dict[str, Any] | None:

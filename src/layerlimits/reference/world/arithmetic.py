@@ -5,7 +5,7 @@ import random
 from functools import cache
 from importlib.resources import files
 
-from layerlimits.world.problem import Problem, digest, split_of
+from layerlimits.reference.world.problem import Problem, digest, split_of
 
 _OPERATE = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 _SIGNS = ("+", "-", "*")
@@ -85,7 +85,7 @@ def _operand(words: list[str]) -> tuple[Tree, list[str]]:
 @cache
 def reserved() -> frozenset[str]:
     """Hashed keys of the 2,000 problems of GPT-3's set: never trained on, whoever evaluates on the real file."""
-    return frozenset(files("layerlimits.world").joinpath("gpt3_arithmetic.hashes").read_text().split())
+    return frozenset(files("layerlimits.reference.world").joinpath("gpt3_arithmetic.hashes").read_text().split())
 
 
 def owner(key: str) -> str | None:

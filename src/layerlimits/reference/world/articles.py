@@ -2,7 +2,7 @@
 
 import random
 
-from layerlimits.world.problem import Problem
+from layerlimits.reference.world.problem import Problem
 
 _TOWNS = (
     "Brell Ostan Varde Kilmo Tharn Pello Quist Morva Dunley Harb Selby Yarrow Corvin Lunt Aster Feldon Grale Inver "

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from layerlimits.errors import UserError
-from layerlimits.scores import by_item
-from layerlimits.store import Store
+from layerlimits.evaluation.store import Store
+from layerlimits.results.figures import by_item
 from layerlimits.types import ModelRef, Response, Verdict
 
 Answers = dict[str, tuple[Response, Verdict]]

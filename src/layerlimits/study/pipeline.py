@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from layerlimits import stages
-from layerlimits.check import check_study
-from layerlimits.config import StudyConfig
-from layerlimits.findings import findings
-from layerlimits.plan import method_cost, training_cost, works
 from layerlimits.progress import Bar
 from layerlimits.report.html import write
-from layerlimits.run import Run, open_run
+from layerlimits.results.document import findings
+from layerlimits.study import stages
+from layerlimits.study.config import StudyConfig
+from layerlimits.study.estimate import method_cost, training_cost, works
+from layerlimits.study.preflight import check_study
+from layerlimits.study.session import Run, open_run
 
 REPORT = "report.html"
 
@@ -25,7 +25,7 @@ def study(config: StudyConfig, out: Path, command: str) -> dict[str, Any]:
     """
     check_study(config, out)
     run = open_run(config, out, command)
-    with run.store, Bar(_seconds(run), run.store) as run.bar:
+    with run.store, Bar(_seconds(run), run.add_stage_time) as run.bar:
         _stages(run)
         results = findings(run.store)
         run.store.put("results", results)

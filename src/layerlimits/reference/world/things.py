@@ -4,8 +4,8 @@ import random
 from dataclasses import dataclass
 from functools import cache
 
-from layerlimits.world.problem import Problem, Split, split_of
-from layerlimits.world.stories import NAMES
+from layerlimits.reference.world.problem import Problem, Split, split_of
+from layerlimits.reference.world.stories import NAMES
 
 Groups = dict[str, tuple[str, ...]]
 # An attribute, the kinds its values belong to, and a question whose answer is the kind.

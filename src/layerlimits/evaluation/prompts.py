@@ -83,7 +83,7 @@ def _templated(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]
 
 def _encode_pairs(tokenizer: PreTrainedTokenizerBase, sample: Sample) -> Prompt:
     """Pairs are tokenized by lm-evaluation-harness, as its own models do."""
-    from layerlimits.harness import chat_text, encode_pair
+    from layerlimits.lm_eval_bridge import chat_text, encode_pair
 
     rows, texts, template = [], [], None
     for context, continuation in sample.pairs:

@@ -9,18 +9,18 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from layerlimits import __version__
-from layerlimits.calibration import Calibration, calibration
-from layerlimits.config import StudyConfig
 from layerlimits.errors import UserError
-from layerlimits.evaluate import Evaluator
+from layerlimits.evaluation.calibration import Calibration, calibration
+from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.prompts import encode
+from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded, load, parameter_count, weight_bytes
 from layerlimits.paths import check_writable
-from layerlimits.plan import Cost, Shape
 from layerlimits.progress import Bar
-from layerlimits.prompts import encode
-from layerlimits.store import Store
+from layerlimits.study.config import StudyConfig
+from layerlimits.study.estimate import Cost, Shape
 from layerlimits.types import Sample, Task, Verdict, content_hash
+from layerlimits.version import __version__
 
 MANIFEST = "manifest"
 RUN_FILE = "run.sqlite"
@@ -80,6 +80,12 @@ class Run:
 
         self.evaluator.many(variants, task, samples, tick)
         self.bar.advance((len(variants) * len(samples) * self.evaluator.draws(task) - done) * each)
+
+    def add_stage_time(self, stage: str, seconds: float) -> None:
+        """Add to how long a stage took; resumed runs add up."""
+        spent = self.store.get("stages") or {}
+        spent[stage] = spent.get(stage, 0.0) + seconds
+        self.store.put("stages", spent)
 
     def like(self, loaded: Loaded) -> Evaluator:
         """An evaluator that asks another model the same way."""

@@ -8,10 +8,10 @@ from statistics import fmean
 
 import torch
 
-from layerlimits.config import StudyConfig
 from layerlimits.methods import effort
 from layerlimits.models.locate import layer_count, locate, weight_files
 from layerlimits.models.remove import check_count, layers_for_ratio
+from layerlimits.study.config import StudyConfig
 from layerlimits.types import Sample, Task
 
 # Seconds that one decoder layer of stock transformers takes for one decoding step beside its arithmetic (measured on

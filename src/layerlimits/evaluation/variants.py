@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from layerlimits.prompts import Prompt, batches
-from layerlimits.store import Key
+from layerlimits.evaluation.prompts import Prompt, batches
+from layerlimits.evaluation.store import Key
 from layerlimits.types import Drafts, ManyVariants, Response, Sample, Task
 
 if TYPE_CHECKING:
-    from layerlimits.evaluate import Evaluator
+    from layerlimits.evaluation.evaluator import Evaluator
 
 Variant = tuple[int, ...]
 Asked = Sequence[tuple[Task, Sequence[Sample]]]

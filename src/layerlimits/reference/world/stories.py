@@ -2,7 +2,7 @@
 
 import random
 
-from layerlimits.world.problem import Problem
+from layerlimits.reference.world.problem import Problem
 
 NAMES = (
     "Mia",

@@ -5,15 +5,15 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
-from layerlimits.calibration import calibration
-from layerlimits.config import StudyConfig
+from layerlimits.evaluation.calibration import calibration
 from layerlimits.models.locate import check, configuration, layer_count, locate
 from layerlimits.models.remove import check_protected
 from layerlimits.models.sound import check_sound
-from layerlimits.plan import counts, method_cost, shape_of, training_cost, works
 from layerlimits.plugins import find
 from layerlimits.recovery.data import check_disjoint, training_prompts
-from layerlimits.run import check_run_folder, cost_of, items_of, with_select
+from layerlimits.study.config import StudyConfig
+from layerlimits.study.estimate import counts, method_cost, shape_of, training_cost, works
+from layerlimits.study.session import check_run_folder, cost_of, items_of, with_select
 from layerlimits.tasks import check_sandbox
 
 

@@ -4,6 +4,6 @@ Pure Python, no model: each module generates the problems of one ability, and `s
 which of them may train, select layers, calibrate or evaluate.
 """
 
-from layerlimits.world.problem import Problem, Split, draw, split_of
+from layerlimits.reference.world.problem import Problem, Split, draw, split_of
 
 __all__ = ["Problem", "Split", "draw", "split_of"]

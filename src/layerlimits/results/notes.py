@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from layerlimits import cautions
-from layerlimits.book import Book
-from layerlimits.scores import figure, mean, recognized_only
+from layerlimits.results import warnings as cautions
+from layerlimits.results.figures import figure, mean, recognized_only
+from layerlimits.results.stored_answers import Book
 from layerlimits.types import Decoding
 
 

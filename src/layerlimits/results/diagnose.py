@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from layerlimits import stats
-from layerlimits.book import Book
 from layerlimits.diagnostics import Answered, Diagnostic
 from layerlimits.plugins import find, names
+from layerlimits.results.stored_answers import Book
+from layerlimits.statistics import intervals
 
 
 def diagnose(book: Book) -> Iterator[dict[str, Any]]:
@@ -54,7 +54,7 @@ def _measured(diagnostic: Diagnostic, label: str, task: str, answered: list[Answ
         for measure, value in diagnostic.measure(one).items():
             values.setdefault(measure, []).append(value)
     for measure, numbers in values.items():
-        found = stats.mean(measure, numbers)
+        found = intervals.mean(measure, numbers)
         yield {
             "diagnostic": diagnostic.name,
             "model": label,

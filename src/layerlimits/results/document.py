@@ -4,14 +4,14 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from layerlimits import stats
-from layerlimits.answer import answer
-from layerlimits.book import Book
-from layerlimits.diagnose import diagnose
 from layerlimits.errors import UserError
-from layerlimits.notes import notes, protocols, warnings
-from layerlimits.scores import Figure, compared, correct, figure, summary
-from layerlimits.store import Store
+from layerlimits.evaluation.store import Store
+from layerlimits.results.diagnose import diagnose
+from layerlimits.results.figures import Figure, compared, correct, figure, summary
+from layerlimits.results.headline import answer
+from layerlimits.results.notes import notes, protocols, warnings
+from layerlimits.results.stored_answers import Book
+from layerlimits.statistics import intervals
 
 
 def findings(store: Store) -> dict[str, Any]:
@@ -73,14 +73,14 @@ def _compared(book: Book, model: str, task: dict[str, Any]) -> dict[str, Any] | 
     if base is None or values is None or verdicts is None:
         return None
     name, n = task["name"], len(task["ids"])
-    corrected = stats.retention(name, base, values, task["chance"]) if task["chance"] else None
+    corrected = intervals.retention(name, base, values, task["chance"]) if task["chance"] else None
     found = summary(verdicts, n, [None] * n)
     return {
         "task": name,
         "chance": task["chance"],
         "score": found["score"],
         "strict": found["strict"],
-        "retention": figure(stats.retention(name, base, values)),
+        "retention": figure(intervals.retention(name, base, values)),
         "corrected": figure(corrected),
         "test": compared(base, values),
     }
@@ -120,13 +120,13 @@ def _classes(book: Book) -> Iterator[dict[str, Any]]:
             if not tasks or len(pairs) < len(tasks):
                 continue
             chances = [task["chance"] for task in tasks]
-            usable = [stats.above(base, chance) for (base, _), chance in zip(pairs, chances, strict=True)]
+            usable = [intervals.above(base, chance) for (base, _), chance in zip(pairs, chances, strict=True)]
             yield {
                 **plan,
                 "kind": kind,
                 "chance": max(chances),
-                "retention": figure(stats.shared(kind, pairs)),
-                "corrected": figure(stats.shared(kind, pairs, chances)) if any(chances) else None,
+                "retention": figure(intervals.shared(kind, pairs)),
+                "corrected": figure(intervals.shared(kind, pairs, chances)) if any(chances) else None,
                 "tasks": [task["name"] for task, counts in zip(tasks, usable, strict=True) if counts],
                 "left_out": [task["name"] for task, counts in zip(tasks, usable, strict=True) if not counts],
             }
@@ -147,10 +147,10 @@ def _regained(book: Book, entry: dict[str, Any], task: dict[str, Any]) -> dict[s
     return {
         "task": name,
         "kind": task["kind"],
-        "base": figure(stats.mean(name, base)),
-        "pruned": figure(stats.mean(name, pruned)),
-        "recovered": figure(stats.mean(name, recovered)),
-        "regained": figure(stats.regained(name, base, pruned, recovered)),
+        "base": figure(intervals.mean(name, base)),
+        "pruned": figure(intervals.mean(name, pruned)),
+        "recovered": figure(intervals.mean(name, recovered)),
+        "regained": figure(intervals.regained(name, base, pruned, recovered)),
     }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from layerlimits.stats_tests import cannot_tell
+from layerlimits.statistics.significance import cannot_tell
 
 Described = Mapping[str, Any]
 

@@ -1,0 +1,1 @@
+"""Intervals and significance tests; numbers in, numbers out."""

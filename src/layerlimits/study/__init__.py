@@ -1,0 +1,1 @@
+"""The experiment: configuration, estimate, preflight, session, stages, pipeline."""
