@@ -145,7 +145,11 @@ WRONG: dict[str, tuple[str, list[Row | str], str]] = {
     "blank": ("winogrande", _changed("winogrande", 4, sentence="No blank."), r"item 5: the sentence has no blank '_'"),
     "answer": ("winogrande", _changed("winogrande", 4, answer=""), r"item 5: answer '' is none of 1, 2"),
     "hidden": ("hellaswag", _changed("hellaswag", 0, label=""), r"item 1: label '' is none of 0, 1, 2, 3"),
-    "ending": ("hellaswag", _changed("hellaswag", 0, endings=[None]), r"item 1: option 1 of endings is of type NoneType"),
+    "ending": (
+        "hellaswag",
+        _changed("hellaswag", 0, endings=[None]),
+        r"item 1: option 1 of endings is of type NoneType",
+    ),
     "three": ("mmlu", _changed("mmlu", 0, choices=["a", "b", "c"]), r"item 1: it has 3 choices, not 4"),
     "number": ("mmlu", _changed("mmlu", 0, answer=4), r"item 1: answer 4 is none of 0, 1, 2, 3"),
     "subject": ("mmlu", _changed("mmlu", 0, subject="anatomi"), r"unknown subject 'anatomi'"),

@@ -1,4 +1,4 @@
-"""HumanEval+ and MBPP+ in the hub's own form, whose tests compare with numpy: shapes decide before values. About 10 s."""
+"""HumanEval+ and MBPP+ in the hub's own form, whose tests use numpy: shapes decide before values. About 10 s."""
 
 import json
 from pathlib import Path
@@ -63,9 +63,7 @@ def _needs_a_sandbox() -> None:
 def _passed(pairs: list[tuple[str, str]], helper: str, atol: float = 0) -> list[tuple[str, str]]:
     """The pairs of (result, expected), both Python source, that the test accepts."""
     tests = [f"{FLOATS}{helper}\nassertion(f(), {expected}, {atol})" for _, expected in pairs]
-    programs = [
-        Program(f"def f(): return {result}", test, "f") for (result, _), test in zip(pairs, tests, strict=True)
-    ]
+    programs = [Program(f"def f(): return {result}", test, "f") for (result, _), test in zip(pairs, tests, strict=True)]
     return [pair for pair, outcome in zip(pairs, run(programs), strict=True) if outcome.passed]
 
 
@@ -134,7 +132,8 @@ ROWS: dict[str, dict[str, Any]] = {
         "entry_point": "half",
         "canonical_solution": "    return [] if x is None else x / 2\n",
         "test": f"{FLOATS}{TESTING}\ndef check(candidate):\n"
-        "    for inp, exp in zip([[3.0], [1.0], [None]], [1.5, 0.5, []]):\n        assertion(candidate(*inp), exp, 0)\n",
+        "    for inp, exp in zip([[3.0], [1.0], [None]], [1.5, 0.5, []]):\n"
+        "        assertion(candidate(*inp), exp, 0)\n",
     },
     "mbppplus": {
         "prompt": "Write half(x).",

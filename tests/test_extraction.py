@@ -1,4 +1,4 @@
-"""Programs out of hostile texts within seconds, and out of odd but honest ones; thoughts are never judged. About 15 s."""
+"""Programs out of hostile texts within seconds, and out of odd but honest ones; no thought is judged. About 15 s."""
 
 import json
 import time
@@ -88,7 +88,7 @@ def test_a_right_program_in_a_hostile_text_is_still_read(name: str) -> None:
 QUOTED = "\n".join(f"> {line}" for line in f"```python\n{CODE}\n```".split("\n"))
 RIGHT = {
     "closed by a chat mark": f"```python\n{CODE}<|im_end|>",
-    "closed by a chat mark on its line": f"```python\n{CODE}\n<|eot_id|><|start_header_id|>user<|end_header_id|>\nMore?",
+    "closed by a chat mark on its line": f"```python\n{CODE}\n<|eot_id|><|start_header_id|>user\nMore?",
     "opened twice": f"```python\n```python\n{CODE}\n```",
     "opened twice, first without a name": f"```\n```python\n{CODE}\n```\n```",
     "opened again without an end": f"```python\nimport os\n\nOr better:\n```python\n{CODE}\n```",
@@ -106,8 +106,8 @@ RIGHT = {
     "after a thought that the prompt opened": f"```python\ndef f(x):\n    return 0\n```\n</think>\n{CODE}",
     "before a fenced draft in a second thought": f"<think>a</think>{CODE}\n<think>\n```\ndef f(x):\n    return 0\n```",
     "after a thought in brackets": f"[THINK]```\ndef f(x): return 0\n```[/THINK]{CODE}",
-    "after a channel": "<|channel|>analysis<|message|>```\ndef f(x): return 0\n```<|end|><|start|>assistant<|channel|>final"
-    f"<|message|>{CODE}<|return|>",
+    "after a channel": "<|channel|>analysis<|message|>```\ndef f(x): return 0\n```<|end|>"
+    f"<|start|>assistant<|channel|>final<|message|>{CODE}<|return|>",
     "after a turn of thought": f"<|im_start|>think\n```\ndef f(x): return 0\n```\n<|im_start|>answer\n{CODE}",
 }
 

@@ -24,16 +24,15 @@ def rows(path: Path, *, fix: str = _FIX_ROW) -> Iterator[tuple[int, Row]]:
     r"""The rows of a file of JSON lines, each with the number of its line from 1; blank lines are passed over.
 
     Lines end in "\n", "\r\n" or "\r"; the line separators that JSON strings may hold, such as U+2028, end none. A byte
-    order mark at the start is passed over. A row is read when it is asked for: a broken one after the last that is asked
-    for is not noticed.
+    order mark at the start is passed over. Rows are read one by one: a broken one is noticed when its turn comes.
 
     Args:
         path: the file, in UTF-8.
         fix: what to do about a line that is no row.
     Raises:
-        UserError: the file cannot be read or is larger than 4 GiB, or a line is longer than 64 MiB, not UTF-8, not valid
-            JSON, no JSON object, nested deeper than 100, or holds an integer or a character that Python cannot store;
-            with the path and the line's number.
+        UserError: the file cannot be read or is larger than 4 GiB, or a line is longer than 64 MiB, not UTF-8, not
+            valid JSON, no JSON object, nested deeper than 100, or holds an integer or a character that Python cannot
+            store; with the path and the line's number.
     """
     try:
         with path.open("rb") as stream:

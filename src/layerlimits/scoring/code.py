@@ -37,8 +37,7 @@ def judge_all(answers: Sequence[Answer], *, seconds: float = 10, unsafe: bool = 
         for answer, final in zip(answers, finals, strict=True)
     ]
     verdicts = [
-        _unrunnable(answer.response, final, code)
-        for answer, final, code in zip(answers, finals, codes, strict=True)
+        _unrunnable(answer.response, final, code) for answer, final, code in zip(answers, finals, codes, strict=True)
     ]
     wanted = [number for number, verdict in enumerate(verdicts) if verdict is None]
     programs = [Program(codes[n] or "", answers[n].test, answers[n].entry_point) for n in wanted]

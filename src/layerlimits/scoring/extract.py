@@ -87,7 +87,7 @@ class _Finder:
         return bool(_GOES_ON.search(line)) or self.parser.tree(line) is not None
 
     def _end(self, lines: Sequence[str], start: int) -> int:
-        """Where the longest stretch from `start` that parses ends, before a line at the margin; `start` if none does."""
+        """Where the longest stretch from `start` that parses ends, at a line at the margin; `start` if none does."""
         end = len(lines)
         while end > start:
             error_line = self.parser.error_line("\n".join(lines[start:end]))

@@ -37,8 +37,8 @@ class _Open:
 def blocks(text: str) -> Iterator[Block]:
     """The fenced blocks of a text, in order.
 
-    A fence opens with ``` or ~~~, named or not, at the margin, in a list or in a quotation. A second opening line closes
-    what was open: models open a fence twice, or forget to close one.
+    A fence opens with ``` or ~~~, named or not, at the margin, in a list or in a quotation. A second opening line
+    closes what was open: models open a fence twice, or forget to close one.
     """
     current: _Open | None = None
     for line in text.split("\n"):

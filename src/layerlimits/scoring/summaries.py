@@ -18,13 +18,17 @@ def _scorer() -> Any:
 
 
 def judge(response: Response, target: str) -> Verdict:
-    """ROUGE-L F1 against the reference (rouge-score with stemming, as XSum is reported); `correct` from .5 on; thoughts do not count."""
+    """ROUGE-L F1 against the reference (rouge-score with stemming, as XSum is reported); `correct` from .5 on.
+
+    Thoughts are no part of a summary.
+    """
     final = final_text(response.text)
     text = final.text.strip()
     cut = response.finish == "length" and not final.turn_ended
     if not text:
-        thought = bool(response.text.strip())
-        return Verdict("truncated" if thought and cut else "no_answer", 0.0, why="only a thought" if thought else "empty")
+        if not response.text.strip():
+            return Verdict("no_answer", 0.0, why="empty")
+        return Verdict("truncated" if cut else "no_answer", 0.0, why="only a thought")
     value = float(_scorer().score(target, text)["rougeL"].fmeasure)
     if value >= _GOOD:
         return Verdict("correct", value, text)

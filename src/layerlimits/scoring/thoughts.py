@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-# Marks of reasoning models: <think> (Qwen, DeepSeek, GLM), [THINK] (Mistral), channels (GPT-OSS), turns (s1), and others.
+# Marks of reasoning models: <think> (Qwen, DeepSeek, GLM), [THINK] (Mistral), channels (GPT-OSS), turns (s1), others.
 _NAMES = r"(?:think|thinking|thought|thoughts|reasoning|reflection|scratchpad|seed:think)"
 _OPENS = (
     rf"<{_NAMES}>|\[THINK\]|◁think▷|<\|START_THINKING\|>|<\|begin_of_thought\|>|<\|im_start\|>think\b"

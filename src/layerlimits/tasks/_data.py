@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from layerlimits import jsonl
 from layerlimits.errors import UserError
-from layerlimits.jsonl import Row, list_of_rows
-from layerlimits.jsonl import rows as rows_of
 from layerlimits.types import Sample, Split, content_hash
 
+Row = jsonl.Row
 Shares = tuple[tuple[Split, int], ...]
 
 SUFFIXES = (".jsonl", ".json", ".parquet")
@@ -71,8 +71,8 @@ def read_file(folder: Path, name: str) -> tuple[str, list[Row]]:
     if path.suffix == ".parquet":
         return str(path), _from_parquet(path)
     if path.suffix == ".json":
-        return str(path), list_of_rows(path)
-    return str(path), [row for _, row in rows_of(path)]
+        return str(path), jsonl.list_of_rows(path)
+    return str(path), [row for _, row in jsonl.rows(path)]
 
 
 def _from_parquet(path: Path) -> list[Row]:

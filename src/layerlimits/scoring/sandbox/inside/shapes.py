@@ -1,8 +1,8 @@
 """Comparing shapes before numpy compares values, in the test's process.
 
-EvalPlus's tests, as the hub has them, end in `numpy.allclose(out, exp)`. numpy broadcasts: an empty list is close to any
-number, and any number is close to an empty list. EvalPlus's own evaluator therefore compares types and lengths first
-(github.com/evalplus/evalplus, evalplus/eval/__init__.py); its test text on the hub does not, so this does it for it.
+EvalPlus's tests, as the hub has them, end in `numpy.allclose(out, exp)`. numpy broadcasts: an empty list is close to
+any number, and any number is close to an empty list. EvalPlus's own evaluator therefore compares types and lengths
+first (github.com/evalplus/evalplus, evalplus/eval/__init__.py); its test text on the hub does not, so this does.
 """
 
 import sys
