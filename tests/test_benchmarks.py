@@ -106,7 +106,7 @@ def test_broken_files_are_refused(name: str, tmp_path: Path) -> None:
     assert "--data-dir" in told.value.fix
     with pytest.raises(UserError, match=r"\.jsonl is empty"):
         one("evaluate", 5, written(tmp_path, name, ["", " "]))
-    with pytest.raises(UserError, match="line 3 is no JSON"):
+    with pytest.raises(UserError, match="line 3 is not valid JSON"):
         one("evaluate", 5, written(tmp_path, name, [good, good, '{"prompt": ']))
     for column in one.columns:
         rest = {key: value for key, value in good.items() if key != column}
@@ -251,7 +251,7 @@ def test_rows_and_their_file_are_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"bad\.parquet cannot be read"):
         read_file(tmp_path, "bad")
     (tmp_path / "list.json").write_text('{"a": 1}')
-    with pytest.raises(UserError, match="no list of JSON objects"):
+    with pytest.raises(UserError, match="is not a list of JSON objects"):
         read_file(tmp_path, "list")
 
 

@@ -124,7 +124,7 @@ def _changed(name: str, at: int, **columns: Any) -> list[Row | str]:
 
 WRONG: dict[str, tuple[str, list[Row | str], str]] = {
     "empty": ("piqa", [], r"piqa/validation.jsonl is empty"),
-    "no json": ("piqa", ["{}", "{"], r"line 2 is no JSON"),
+    "no json": ("piqa", ["{}", "{"], r"line 2 is not valid JSON"),
     "no column": ("piqa", [{"goal": "x"}], r"item 1 has no column sol1, sol2, label: it has goal"),
     "type": ("piqa", _changed("piqa", 2, goal=3), r"item 3: goal is of type int, not str"),
     "truth": ("piqa", _changed("piqa", 2, label=True), r"item 3: label is of type bool, not int"),
@@ -140,12 +140,16 @@ WRONG: dict[str, tuple[str, list[Row | str], str]] = {
     "option": (
         "arc_easy",
         _changed("arc_easy", 1, choices={"text": [1], "label": ["A"]}),
-        r"item 2: an option is of type int, not str",
+        r"item 2: option 1 of choices is of type int, not str",
     ),
     "blank": ("winogrande", _changed("winogrande", 4, sentence="No blank."), r"item 5: the sentence has no blank '_'"),
     "answer": ("winogrande", _changed("winogrande", 4, answer=""), r"item 5: answer '' is none of 1, 2"),
     "hidden": ("hellaswag", _changed("hellaswag", 0, label=""), r"item 1: label '' is none of 0, 1, 2, 3"),
-    "ending": ("hellaswag", _changed("hellaswag", 0, endings=[None]), r"item 1: an ending is of type NoneType"),
+    "ending": (
+        "hellaswag",
+        _changed("hellaswag", 0, endings=[None]),
+        r"item 1: option 1 of endings is of type NoneType",
+    ),
     "three": ("mmlu", _changed("mmlu", 0, choices=["a", "b", "c"]), r"item 1: it has 3 choices, not 4"),
     "number": ("mmlu", _changed("mmlu", 0, answer=4), r"item 1: answer 4 is none of 0, 1, 2, 3"),
     "subject": ("mmlu", _changed("mmlu", 0, subject="anatomi"), r"unknown subject 'anatomi'"),

@@ -25,7 +25,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("evaluation", "replacements", "diagnostics"),
     ("engines", "tasks"),
     ("models", "scoring", "statistics", "reference", "lm_eval_bridge"),
-    ("types", "plugins", "paths", "progress"),
+    ("types", "plugins", "paths", "progress", "jsonl"),
     ("errors", "version"),
 )
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}

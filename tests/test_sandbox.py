@@ -8,6 +8,8 @@ import time
 import uuid
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +152,27 @@ def test_numpy_can_be_imported_by_program_and_test(kind: str) -> None:
     assert run([Program(program, test, "f")]) == [Outcome(True, "passed")]
 
 
+NUMBERS = """
+import enum, numpy as np
+from decimal import Decimal
+from fractions import Fraction
+class Colour(enum.IntEnum): RED = 2
+class Word(enum.StrEnum): RED = "red"
+class Flag(enum.IntFlag): A = 1; B = 2
+def f(x): return {0: Colour.RED, 1: Word.RED, 2: Flag.B, 3: Fraction(1, 2), 4: Decimal("0.5"), 5: np.array(2.5),
+                  6: [Colour.RED, np.array(3)], 7: np.array([1.5])}[x]
+"""
+
+
+def test_numbers_of_other_types_are_judged_by_their_value(kind: str) -> None:
+    right = ["2", "'red'", "2", "0.5", "0.5", "2.5", "[2, 3]"]
+    wrong = ["3", "'RED'", "1", "0.25", "0.25", "2", "[2, 2]"]
+    tests = [f"assert f({place}) == {value}" for values in (right, wrong) for place, value in enumerate(values)]
+    outcomes = run([Program(NUMBERS, test, "f") for test in tests])
+    assert [outcome.passed for outcome in outcomes] == [True] * len(right) + [False] * len(wrong)
+    assert run([Program(NUMBERS, "f(7)", "f")])[0].why == "not a plain value: a value of type ndarray"
+
+
 def test_the_test_sees_exceptions_by_their_type(kind: str) -> None:
     program = "class Mine(Exception): pass\ndef f(x):\n    raise ValueError('no') if x else Mine('mine')"
     test = "try: f(1)\nexcept ValueError as error: assert str(error) == 'no'\nelse: assert False\n"
@@ -216,6 +239,10 @@ PLAIN = [
     1 + 2j,
     complex("nan+infj"),
     range(1, 9, 2),
+    Fraction(1, 3),
+    Fraction(-(2**80), 7),
+    Decimal("0.10"),
+    Decimal("nan"),
 ]
 NESTED = [(1, [2, {3, 4}], frozenset({5})), {"a": (1,), (2, 3): {1: 2}}, {"list": [1]}, bytearray(b"x")]
 
@@ -238,7 +265,21 @@ def test_subclasses_do_not_cross() -> None:
 
 
 @pytest.mark.parametrize(
-    "form", [[1], {"a": 1, "b": 2}, {"pickle": "x"}, {"set": [{"list": []}]}, {"float": "1"}, {"int": 3}, {"dict": [1]}]
+    "form",
+    [
+        {"fraction": [1, 0]},
+        {"fraction": [1]},
+        {"fraction": ["1", 2]},
+        {"decimal": "x"},
+        {"decimal": [0, [1], 2]},
+        [1],
+        {"a": 1, "b": 2},
+        {"pickle": "x"},
+        {"set": [{"list": []}]},
+        {"float": "1"},
+        {"int": 3},
+        {"dict": [1]},
+    ],
 )
 def test_forms_outside_the_rules_are_refused(form: Any) -> None:
     with pytest.raises(wire.FrameError):

@@ -163,8 +163,8 @@ GOOD = {"question": "What is 1 + 1?", "answer": "#### 2"}
     [
         ([], "is empty"),
         (["", " "], "is empty"),
-        ([GOOD, "", '{"question": '], "line 3 is no JSON"),
-        ([GOOD, "[1]"], "line 2 is no JSON object"),
+        ([GOOD, "", '{"question": '], "line 3 is not valid JSON"),
+        ([GOOD, "[1]"], "line 2 is not a JSON object but a list"),
         ([GOOD, {"question": "?"}], "item 2 has no column answer: it has question"),
         ([GOOD, {"problem": "?", "x": 1}], "item 2 has no column question, answer: it has problem, x"),
         ([GOOD, GOOD | {"answer": 2}], "item 2: answer is of type int, not a text"),
@@ -220,14 +220,14 @@ def test_score_counts_the_lines_given(small: Path, tmp_path: Path, says: Says) -
     ("rows", "words"),
     [
         ([], "is empty"),
-        ([{"index": 0, "response": ""}, "{"], "line 2 is no JSON"),
+        ([{"index": 0, "response": ""}, "{"], "line 2 is not valid JSON"),
         ([{"index": 40, "response": ""}], "line 1: no item has index 40: they go from 0 to 39"),
         ([{"index": -1, "response": ""}], "no item has index -1"),
         ([{"index": 0, "response": ""}, {"index": 0, "response": "1"}], "line 2: index 0 comes twice"),
         ([{"index": "0", "response": ""}], "line 1 is not an index with a response"),
         ([{"index": True, "response": ""}], "line 1 is not an index with a response"),
         ([{"index": 0, "response": None}], "line 1 is not an index with a response"),
-        ([[0, ""]], "line 1 is not an index with a response"),
+        ([[0, ""]], "line 1 is not a JSON object but a list"),
         ([{"index": 0, "response": "", "finish": "eos"}], "line 1: finish is 'eos'"),
     ],
 )

@@ -1,6 +1,5 @@
 """`score`: verdicts on answers that something else wrote, by the same code that scores a model here."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
@@ -8,6 +7,7 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.table import Table
 
+from layerlimits import jsonl
 from layerlimits.errors import UserError
 from layerlimits.tasks import choose, judged
 from layerlimits.types import FinishReason, Outcome, Response, Sample
@@ -65,16 +65,9 @@ def score(task: str, responses: Path, data_dir: Path | None, *, unsafe: bool = F
 
 def _read(path: Path, count: int) -> list[tuple[int, Response]]:
     """The responses by index, ascending."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"responses {path} cannot be read: {error}", "give a file of JSON lines") from None
     found: dict[int, Response] = {}
-    # Not splitlines: it also splits at signs that JSON strings may hold.
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        index, response = _line(path, number, line)
+    for number, row in jsonl.rows(path, fix=_FORM):
+        index, response = _line(path, number, row)
         if not 0 <= index < count:
             raise UserError(f"{path}, line {number}: no item has index {index}: they go from 0 to {count - 1}", _FORM)
         if index in found:
@@ -85,12 +78,8 @@ def _read(path: Path, count: int) -> list[tuple[int, Response]]:
     return sorted(found.items())
 
 
-def _line(path: Path, number: int, line: str) -> tuple[int, Response]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {number} is no JSON: {error.msg}", _FORM) from None
-    if not isinstance(row, dict) or type(row.get("index")) is not int or not isinstance(row.get("response"), str):
+def _line(path: Path, number: int, row: jsonl.Row) -> tuple[int, Response]:
+    if type(row.get("index")) is not int or not isinstance(row.get("response"), str):
         raise UserError(f"{path}, line {number} is not an index with a response", _FORM)
     finish: FinishReason = row.get("finish", "stop")
     if finish not in _FINISHES:

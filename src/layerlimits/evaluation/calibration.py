@@ -1,6 +1,5 @@
 """Calibration text: what methods that look at activations run through the model. Its items never evaluate."""
 
-import json
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from layerlimits import jsonl
 from layerlimits.errors import UserError
 from layerlimits.tasks import choose
 from layerlimits.types import Text, content_hash
@@ -78,26 +78,26 @@ def _from_world(items: int) -> list[tuple[str, str]]:
 
 
 def _from_file(file: Path) -> list[tuple[str, str]]:
-    try:
-        text = file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"calibration text {file} cannot be read: {error}", "give a text or .jsonl file") from None
     if file.suffix == ".jsonl":
-        found = [_line(file, number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+        found = [_line(file, number, row) for number, row in jsonl.rows(file)]
     else:
+        try:
+            text = file.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"calibration text {file} cannot be read: {error}", "give a text or .jsonl file") from None
         found = [(part.strip(), "") for part in text.split("\n\n") if part.strip()]
     if not found:
         raise UserError(f"calibration text {file} is empty", "give a file with at least one item")
     return found
 
 
-def _line(file: Path, number: int, line: str) -> tuple[str, str]:
-    try:
-        return _pair(json.loads(line))
-    except (json.JSONDecodeError, KeyError, TypeError):
+def _line(file: Path, number: int, row: jsonl.Row) -> tuple[str, str]:
+    pair = _pair(row) if "text" in row or {"prompt", "response"} <= row.keys() else ()
+    if not pair or not all(isinstance(text, str) for text in pair):
         raise UserError(
             f"{file}, line {number}: no calibration item", 'write {"text": ...} or {"prompt": ..., "response": ...}'
-        ) from None
+        )
+    return pair
 
 
 def _from_dataset(source: str, items: int) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from functools import cache
 from typing import Any
 
+from layerlimits.scoring.thoughts import final_text
 from layerlimits.types import Response, Verdict
 
 # Only for counting outcomes; the score of the task is the mean F1.
@@ -17,12 +18,18 @@ def _scorer() -> Any:
 
 
 def judge(response: Response, target: str) -> Verdict:
-    """ROUGE-L F1 against the reference (rouge-score with stemming, as XSum is reported); `correct` from .5 on."""
-    text = response.text.strip()
+    """ROUGE-L F1 against the reference (rouge-score with stemming, as XSum is reported); `correct` from .5 on.
+
+    Thoughts are no part of a summary.
+    """
+    final = final_text(response.text)
+    text = final.text.strip()
+    cut = response.finish == "length" and not final.turn_ended
     if not text:
-        return Verdict("no_answer", 0.0, why="empty")
+        if not response.text.strip():
+            return Verdict("no_answer", 0.0, why="empty")
+        return Verdict("truncated" if cut else "no_answer", 0.0, why="only a thought")
     value = float(_scorer().score(target, text)["rougeL"].fmeasure)
     if value >= _GOOD:
         return Verdict("correct", value, text)
-    cut = response.finish == "length"
     return Verdict("truncated" if cut else "wrong", value, text, f"ROUGE-L {value:.2f}")

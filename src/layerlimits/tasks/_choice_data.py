@@ -29,6 +29,7 @@ class ChoiceBenchmark:
         examples: the split that examples come from.
         train: the split that chooses layers, calibrates and trains, which may be missing from a folder.
         part: the column that names the part of the benchmark an item belongs to, if it has parts.
+        may_be_blank: columns of texts that may be empty; no other may.
     """
 
     name: str
@@ -43,6 +44,7 @@ class ChoiceBenchmark:
     examples: str = "train"
     train: str = "train"
     part: str = ""
+    may_be_blank: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,9 @@ def _golds(benchmark: ChoiceBenchmark, where: str, rows: Sequence[Row]) -> list[
             for name, kind in benchmark.columns.items():
                 check_type(name, row[name], kind)
             golds.append(benchmark.gold(row))
+            for name, kind in benchmark.columns.items():
+                if kind is str and name not in benchmark.may_be_blank:
+                    check_text(name, row[name])
         except ValueError as error:
             raise UserError(f"{where}, item {number}: {error}", "mend the item, or take it out") from None
     return golds
@@ -162,6 +167,27 @@ def check_type(name: str, value: object, kind: type) -> None:
         raise ValueError(f"{name} is of type {type(value).__name__}, not {kind.__name__}")
 
 
+def check_text(name: str, value: object) -> None:
+    """Refuse what is no text, or a blank one: the likelihood of an empty option is none.
+
+    Raises:
+        ValueError: it is another type, or holds no character but spaces.
+    """
+    check_type(name, value, str)
+    if not str(value).strip():
+        raise ValueError(f"{name} is empty")
+
+
+def check_texts(name: str, values: Sequence[object]) -> None:
+    """Refuse options of which one is no text, or a blank one.
+
+    Raises:
+        ValueError: with the place of the option in the column, from 1.
+    """
+    for number, value in enumerate(values, 1):
+        check_text(f"option {number} of {name}", value)
+
+
 def one_of(name: str, value: object, options: Sequence[object]) -> int:
     """The place of a value among the options.
 
@@ -182,6 +208,5 @@ def labelled(row: Row) -> int:
     texts, labels = row["choices"].get("text"), row["choices"].get("label")
     if not isinstance(texts, list) or not isinstance(labels, list) or not 0 < len(texts) == len(labels):
         raise ValueError("choices does not hold lists text and label of one length")
-    for text in texts:
-        check_type("an option", text, str)
+    check_texts("choices", texts)
     return one_of("answerKey", row["answerKey"], labels)

@@ -1,15 +1,14 @@
 """Reading a benchmark's items: a local folder with the hub's columns, or the hub itself; and the cutting of splits."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
+from layerlimits import jsonl
 from layerlimits.errors import UserError
 from layerlimits.types import Sample, Split, content_hash
 
-Row = dict[str, Any]
+Row = jsonl.Row
 Shares = tuple[tuple[Split, int], ...]
 
 SUFFIXES = (".jsonl", ".json", ".parquet")
@@ -69,45 +68,11 @@ def read_file(folder: Path, name: str) -> tuple[str, list[Row]]:
         UserError: it is missing or broken; a broken line is told by its number.
     """
     path = find_file(folder, name)
-    try:
-        if path.suffix == ".parquet":
-            return str(path), _from_parquet(path)
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}", "check the file") from None
-    return str(path), _from_json(path, text) if path.suffix == ".json" else _from_lines(path, text)
-
-
-def _from_lines(path: Path, text: str) -> list[Row]:
-    rows = []
-    # Not splitlines: it also splits at signs that JSON strings may hold.
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            rows.append(_row(path, number, line))
-    return rows
-
-
-def _row(path: Path, number: int, line: str) -> Row:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {number} is no JSON: {error.msg}", "mend or remove the line") from None
-    if not isinstance(row, dict):
-        raise UserError(f"{path}, line {number} is no JSON object", "write one {...} a line")
-    return row
-
-
-def _from_json(path: Path, text: str) -> list[Row]:
-    try:
-        rows = json.loads(text) if text.strip() else []
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{path} is no JSON: {error.msg} at line {error.lineno}",
-            "mend it, or name it .jsonl if it has one item a line",
-        ) from None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise UserError(f"{path} is no list of JSON objects", "write [{...}, ...], or a .jsonl file")
-    return rows
+    if path.suffix == ".parquet":
+        return str(path), _from_parquet(path)
+    if path.suffix == ".json":
+        return str(path), jsonl.list_of_rows(path)
+    return str(path), [row for _, row in jsonl.rows(path)]
 
 
 def _from_parquet(path: Path) -> list[Row]:

@@ -1,9 +1,10 @@
 """Three-operand arithmetic without working, as GPT-3's single_digit_three_ops (Brown et al., arXiv 2005.14165)."""
 
-import json
 import re
+from itertools import islice
 from pathlib import Path
 
+from layerlimits import jsonl
 from layerlimits.errors import UserError
 from layerlimits.reference.world.arithmetic import owner, three_ops
 from layerlimits.scoring import numbers
@@ -21,15 +22,21 @@ def _samples(split: Split, limit: int, data_dir: Path | None) -> list[Sample]:
     path = data_dir / _FILE
     if not path.exists():
         raise UserError(f"{data_dir} has no {_FILE}", "give the folder that holds it, or leave --data-dir out")
-    items = [json.loads(line) for line in path.read_text().splitlines()[:limit]]
-    return [_sample(item) for item in items]
+    samples = [_sample(row, f"{path}, line {number}") for number, row in islice(jsonl.rows(path), limit)]
+    if not samples and limit:
+        raise UserError(f"{path} is empty", "give a file with at least one item")
+    return samples
 
 
-def _sample(item: dict[str, str]) -> Sample:
-    found = _QUESTION.search(item["context"])
-    if not found:
-        raise UserError(f"an item of {_FILE} asks no question: {item['context']!r}", "check the file")
-    return Sample(found.group(1), item["completion"].strip(), "evaluate")
+def _sample(row: jsonl.Row, where: str) -> Sample:
+    for column in ("context", "completion"):
+        if not isinstance(row.get(column), str):
+            problem = f"{column} is of type {type(row[column]).__name__}, not a text" if column in row else ""
+            raise UserError(f"{where}: {problem or f'no column {column}'}", "mend the item, or take it out")
+    question = _QUESTION.search(row["context"])
+    if not question:
+        raise UserError(f"{where} asks no question: {row['context']!r}", "mend the item, or take it out")
+    return Sample(question.group(1), row["completion"].strip(), "evaluate")
 
 
 arithmetic = Task(

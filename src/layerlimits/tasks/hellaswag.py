@@ -1,13 +1,12 @@
 """HellaSwag: how a description of an activity goes on (Zellers et al., arXiv 1905.07830)."""
 
-from layerlimits.tasks._choice_data import ChoiceBenchmark, check_type, one_of
+from layerlimits.tasks._choice_data import ChoiceBenchmark, check_texts, one_of
 from layerlimits.tasks._data import Row
 from layerlimits.tasks._harness import harness_task
 
 
 def _gold(row: Row) -> int:
-    for ending in row["endings"]:
-        check_type("an ending", ending, str)
+    check_texts("endings", row["endings"])
     return one_of("label", row["label"], [str(number) for number in range(len(row["endings"]))])
 
 
@@ -22,6 +21,8 @@ hellaswag = harness_task(
         question=lambda doc: str(doc["query"]),
         options=lambda doc: list(doc["choices"]),
         split="validation",
+        # Items from WikiHow have no second part of the context, and the label stands before both.
+        may_be_blank=frozenset({"ctx_a", "ctx_b"}),
     ),
     version=1,
     chance=0.25,

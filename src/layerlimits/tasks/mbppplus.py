@@ -52,6 +52,7 @@ def called_in(assertions: list[str], code: str) -> str:
 mbppplus = Task(
     name="mbppplus",
     version=1,
+    scorer=2,
     kind="generation",
     samples=Benchmark(
         folder="mbppplus",

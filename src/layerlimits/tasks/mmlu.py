@@ -28,6 +28,8 @@ mmlu = harness_task(
         examples="dev",
         train="validation",
         part="subject",
+        # Letters are compared, so no option is empty whatever stands beside its letter.
+        may_be_blank=frozenset({"question"}),
     ),
     version=1,
     chance=0.25,

@@ -8,6 +8,7 @@ from layerlimits.types import Task
 summaries = Task(
     name="summaries",
     version=1,
+    scorer=2,
     kind="generation",
     samples=drawn(article),
     score=lambda sample, response: rouge.judge(response, sample.target),

@@ -18,6 +18,7 @@ def _sample(row: Row, file: str) -> Sample:
 xsum = Task(
     name="xsum",
     version=1,
+    scorer=2,
     kind="generation",
     samples=Benchmark(
         folder="xsum",

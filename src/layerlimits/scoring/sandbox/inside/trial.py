@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from . import wire
+from .shapes import compare_shapes_first
 
 _LONGEST = 200
 
@@ -90,6 +91,7 @@ def _tried(program: _Program, job: dict[str, str]) -> str:
         reply = program.ask(job["program"], job["function"])
         if reply != ["ready"]:
             program.refuse(reply)
+        compare_shapes_first(job["test"])
         names = {"__name__": "test", "candidate": program.call, job["function"]: program.call}
         exec(compile(job["test"], "<test>", "exec"), names)
     except UnusableError:

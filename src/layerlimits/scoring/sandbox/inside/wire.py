@@ -1,10 +1,12 @@
 """Plain values between the program and its test: length-prefixed JSON, nothing that can run code.
 
 None, bools, strings, finite floats and integers up to 64 bits are themselves; every other value is an object with one
-key, its type: {"list": [...]}, {"dict": [[key, value], ...]}, {"int": "0x..."}, {"float": "nan"}, {"bytes": "00ff"}.
+key, its type: {"list": [...]}, {"dict": [[key, value], ...]}, {"int": "0x..."}, {"float": "nan"}, {"bytes": "00ff"},
+{"fraction": [1, 3]}, {"decimal": "0.10"}. Members of enumerations of integers or texts cross as their value.
 """
 
 import collections
+import enum
 import json
 import math
 import os
@@ -37,7 +39,10 @@ class Opaque:
 
 
 def encode(value: Any) -> Any:
-    """The JSON form of a value of exactly a builtin type (or Counter, OrderedDict, defaultdict, numpy scalar).
+    """The JSON form of a value of exactly a builtin type.
+
+    Counter, OrderedDict, defaultdict, Fraction, Decimal, members of IntEnum, IntFlag and StrEnum, and numpy's scalars
+    and arrays without dimensions have one, too.
 
     Raises:
         RefusedError: it, or something in it, is of another type.
@@ -65,12 +70,23 @@ def _encode_rare(value: Any, kind: type) -> Any:
         return {"range": [encode(number) for number in (value.start, value.stop, value.step)]}
     if kind is re.Match:
         return {"opaque": None}
-    numpy = sys.modules.get("numpy")
-    if numpy is not None and kind.__module__ == "numpy" and isinstance(value, numpy.generic):
+    if kind is _imported("fractions", "Fraction"):
+        return {"fraction": [encode(value.numerator), encode(value.denominator)]}
+    if kind is _imported("decimal", "Decimal"):
+        return {"decimal": str(value)}
+    if isinstance(value, enum.Enum) and isinstance(value, (int, str)):
+        return encode(int.__int__(value) if isinstance(value, int) else str.__str__(value))
+    generic, array = _imported("numpy", "generic"), _imported("numpy", "ndarray")
+    if (generic and isinstance(value, generic)) or (array and kind is array and value.ndim == 0):
         item = value.item()
         if type(item) is not kind:
             return encode(item)
     raise RefusedError(f"a value of type {kind.__name__}")
+
+
+def _imported(module: str, name: str) -> Any:
+    """A type of a module that the program has imported, None if it has not: then no value is of that type."""
+    return getattr(sys.modules.get(module), name, None)
 
 
 def decode(form: Any) -> Any:
@@ -86,7 +102,7 @@ def decode(form: Any) -> Any:
     [(kind, inner)] = form.items()
     try:
         return _decode_tagged(kind, inner)
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, ArithmeticError) as error:
         raise FrameError(f"a {kind[:20]} outside the rules") from error
 
 
@@ -103,11 +119,24 @@ def _decode_tagged(kind: str, inner: Any) -> Any:
         return complex(*(float(decode(part)) for part in inner))
     if kind == "range":
         return range(*inner)
+    if kind == "fraction" or (kind == "decimal" and type(inner) is str):
+        return _decode_number(kind, inner)
     if kind in ("bytes", "bytearray"):
         return bytes.fromhex(inner) if kind == "bytes" else bytearray.fromhex(inner)
     if kind == "opaque":
         return Opaque()
     raise KeyError(kind)
+
+
+def _decode_number(kind: str, inner: Any) -> Any:
+    # Few programs need them, and every process that is started would import them.
+    import decimal
+    import fractions
+
+    if kind == "decimal":
+        return decimal.Decimal(inner)
+    numerator, denominator = (decode(part) for part in inner)
+    return fractions.Fraction(numerator, denominator)
 
 
 def send(channel: int, message: Any) -> None:
