@@ -4,15 +4,20 @@ import re
 from collections.abc import Callable
 
 from layerlimits.scoring import units
-from layerlimits.scoring.answers import Statement, clean, last_line, statements, taken_back
+from layerlimits.scoring.answers import clean
 from layerlimits.scoring.numerals import Number, ascii_signs, number, numbers, without_latex
+from layerlimits.scoring.statements import Statement, last_line, statements, taken_back
 from layerlimits.types import Response, Verdict
 
 Strict = Callable[[str], Number | None]
 
 _BOLD = re.compile(r"\*\*(?=\S)([^*\n]{0,200})\*\*(?!\s*:)")
 _HEADING = re.compile(r"(?i)\s*(?:step|part|case|day|week|month|year|option|phase|section|note)\b|\s*\d+[.):]|.*:\s*\Z")
-_NUMBERED = re.compile(r"^[ \t]*(?:[-*•][ \t]*)?(?:step[ ]?)?\d{1,2}[.):](?=\s)", re.MULTILINE | re.IGNORECASE)
+_NUMBERED = re.compile(
+    r"^[ \t]*(?:[-*•][ \t]*|#{1,6}[ \t]*)?\**(?:(?:step[ ]?)?\d{1,2}[.):](?=\s)"
+    r"|(?<=#[ ])(?:step|part|case|phase|stage|section|option|method)[ ]\d{1,2}\b)",
+    re.MULTILINE | re.IGNORECASE,
+)
 _CONCLUDES = re.compile(
     r"\b(?:so|therefore|thus|hence|in total|altogether|in the end|finally|overall)\b|∴", re.IGNORECASE
 )
@@ -55,14 +60,17 @@ def _bare(text: str) -> Number | None:
     return number(f"= {text}") if _BARE.fullmatch(text) else None
 
 
-def judge(response: Response, target: str, question: str = "", *, strict: Strict = after_hashes) -> Verdict:
+def judge(
+    response: Response, target: str, question: str = "", *, strict: Strict = after_hashes, instruction: str = ""
+) -> Verdict:
     r"""The verdict on a numeric answer: `value` by the flexible extraction, `strict` by the form asked for.
 
     Flexible is what a careful reader would take: the last place that states an answer (`####`, `\boxed{}`, "the
     answer is"), unless the text takes it back later; else, in a finished text, the bold number, the result of the
     concluding sentence, or the last number. Only a statement counts in an unfinished text.
     """
-    said = clean(response.text, finished=response.finish != "length")
+    finished = response.finish != "length"
+    said = clean(response.text, finished=finished, question=question, instruction=instruction)
     text = without_latex(ascii_signs(said.text))
     gold = number(target)
     assert gold is not None, f"no number: {target!r}"
@@ -91,7 +99,7 @@ def _wrong(answer: Number, gold: Number, question: str) -> str:
 def final(text: str, *, finished: bool = True) -> tuple[Number | None, str]:
     """The number a text ends up with and how it was found; None where it gives none. The text's signs are plain."""
     found = numbers(text)
-    for statement in reversed(statements(text)):
+    for statement in reversed(statements(text, finished=finished)):
         answer = _stated(text, statement, found, finished=finished)
         if answer is None:
             continue
@@ -103,7 +111,7 @@ def final(text: str, *, finished: bool = True) -> tuple[Number | None, str]:
     return _concluded(text, found), "no mark"
 
 
-_HOW = {"hash": "", "box": "boxed", "says": "in words"}
+_HOW = {"tag": "tagged", "hash": "", "box": "boxed", "says": "in words"}
 
 
 def _stated(text: str, statement: Statement, found: list[Number], *, finished: bool) -> Number | None:
