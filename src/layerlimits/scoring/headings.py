@@ -35,7 +35,9 @@ def are_headings(contents: list[str], followed: list[str], *, finished: bool) ->
         if number is None:
             headings.append(_is_worded(content, below))
             continue
-        in_turn = number == last + 1 and (last > 0 or after == number + 1 or bool(re.search(r"\d", below)))
+        in_turn = number == last + 1 and (
+            last > 0 or after == number + 1 or bool(re.search(r"\d", below)) or "=" in content
+        )
         title = _TITLE.fullmatch(content, _end_of_number(content)) is not None
         heading = in_turn or (number <= _LAST_DIGIT and (title or not finished))
         last = number if heading else last

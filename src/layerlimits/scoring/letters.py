@@ -158,7 +158,7 @@ def _line(text: str, place: int) -> tuple[int, int]:
 
 def _clause(text: str, place: int) -> int:
     """Where the part of the sentence that holds this place begins."""
-    start = _sentence(text, _line(text, place)[0], place)
+    start = _sentence(text, max(_line(text, place)[0], place - _LONGEST_STATEMENT), place)
     return max([start, *(at.end() for at in re.compile(r"[,;]").finditer(text, start, place))])
 
 

@@ -36,10 +36,12 @@ _CHECKS = re.compile(
     re.IGNORECASE,
 )
 _LIST = re.compile(r"^[ \t>*_#-]{0,8}\(?A[.):][*_]*[ \t]+(\S[^\n]*)\n[ \t>*_#-]{0,8}\(?B[.):][*_]*[ \t]", re.MULTILINE)
-# How far back and ahead of a place an item is looked for, how many places are tried, and what counts as a few words.
+# How far back and ahead of a place an item is looked for, how many places are tried, what counts as a short answer, and
+# how many words a bare number with its unit has.
 _WINDOW = 3_000
 _MOST_PLACES = 20
 _FEW_WORDS = 10
+_BARE_WORDS = 2
 
 
 def next_item(text: str, question: str = "", instruction: str = "") -> int | None:
@@ -77,7 +79,7 @@ def next_turns(text: str, options: tuple[str, ...], instruction: str = "") -> li
 
 def _begins(text: str, place: int, question: str) -> bool:
     """Whether what begins here is another item, and not the question asked, repeated before its answer."""
-    if _is_short(text, place) or not _repeats(text[place : place + _WINDOW], question):
+    if not _repeats(text[place : place + _WINDOW], question) or len(text[:place].split()) <= _BARE_WORDS:
         return True
     before = text[max(0, place - _WINDOW) : place]
     return any(_DIGIT_OR_BOX.search(before, one.mark, one.end) for one in statements(before))

@@ -22,7 +22,9 @@ _IS_THE_ANSWER = re.compile(
     r"(?:answer|result|total|sum|difference|product)\b",
     re.IGNORECASE,
 )
+_CLOSES_FORMULA = ("\\]", "\\)", "$$")
 _LONGEST_SUBJECT = 80
+_LONGEST_HEADING = 300
 _HASH = re.compile(r"#{4}(?!#)[ \t:]*")
 # A text that repeats itself may open thousands; each is looked through to its end.
 _MOST_BOXES = 50
@@ -57,7 +59,7 @@ class Statement:
 
 def statements(text: str, *, finished: bool = True) -> list[Statement]:
     """Every statement of an answer, in order of their marks; `####` before a heading states none."""
-    found = _hashes(text, finished=finished)
+    found = hashes(text, finished=finished)
     found += [_box(text, at) for at in list(_BOX.finditer(text))[-_MOST_BOXES:]]
     found += [_tag(text, at) for at in list(_TAG.finditer(text))[-_MOST_BOXES:]]
     for at in _SAYS.finditer(text):
@@ -69,11 +71,11 @@ def statements(text: str, *, finished: bool = True) -> list[Statement]:
     return sorted(found, key=lambda one: (one.mark, one.start))
 
 
-def _hashes(text: str, *, finished: bool) -> list[Statement]:
+def hashes(text: str, *, finished: bool) -> list[Statement]:
     """Every `####` line that is no heading."""
     found = [Statement("hash", at.start(), at.end(), _line_end(text, at.end())) for at in _HASH.finditer(text)]
     ends = [*(one.mark for one in found[1:]), len(text)]
-    contents = [text[one.start : one.end] for one in found]
+    contents = [text[one.start : min(one.end, one.start + _LONGEST_HEADING)] for one in found]
     followed = [text[one.end : end] for one, end in zip(found, ends, strict=False)]
     headings = are_headings(contents, followed, finished=finished)
     return [one for one, heading in zip(found, headings, strict=True) if not heading]
@@ -144,6 +146,9 @@ def taken_back(text: str, end: int) -> int | None:
 
 def last_line(text: str) -> tuple[int, int]:
     """Where the last line that says something stands; closing signs of a formula alone say nothing."""
-    end = len(re.sub(r"(?:\s|\\\]|\\\)|\$\$)+\Z", "", text))
+    rest = text.rstrip()
+    while rest.endswith(_CLOSES_FORMULA):
+        rest = rest[:-2].rstrip()
+    end = len(rest)
     start = text.rfind("\n", 0, end) + 1
     return start, end

@@ -55,6 +55,7 @@ class _Reader:
     """
 
     answer: list[str] = field(default_factory=list)
+    answered: bool = False
     thought: list[str] | None = None
     channel: bool = False
     others: bool = False
@@ -65,9 +66,7 @@ class _Reader:
             self.thought.append(text)
         elif not self.others:
             self.answer.append(text)
-
-    def answered(self) -> bool:
-        return any(part.strip() for part in self.answer)
+            self.answered = self.answered or bool(text.strip())
 
     def think(self, *, channel: bool) -> None:
         if self.thought is None:
@@ -76,7 +75,10 @@ class _Reader:
 
     def conclude(self) -> None:
         """A thought ends; one that no mark began, because the template did, is all there was."""
-        self.answer = [*self.answer, "\n"] if self.thought is not None and self.answered() else []
+        if self.thought is None:
+            self.answer, self.answered = [], False
+        elif self.answered:
+            self.answer.append("\n")
         self.thought, self.others = None, False
 
     def open(self, name: str) -> None:
@@ -87,7 +89,7 @@ class _Reader:
             self.conclude()
         elif re.fullmatch(_SECTIONS, name):
             self.others = False
-        elif self.answered() or self.thought is not None:
+        elif self.answered or self.thought is not None:
             self.stopped = True
         else:
             self.others = bool(re.fullmatch(_OTHERS, name))
@@ -96,7 +98,7 @@ class _Reader:
         """A message ends, and with it the answer, if there is one."""
         if self.thought is not None and self.channel:
             self.conclude()
-        elif self.thought is not None or self.answered():
+        elif self.thought is not None or self.answered:
             self.stopped = True
         self.others = False
 
