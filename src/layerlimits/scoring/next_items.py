@@ -42,6 +42,7 @@ _WINDOW = 3_000
 _MOST_PLACES = 20
 _FEW_WORDS = 10
 _BARE_WORDS = 2
+_DOUBT = 40
 
 
 def next_item(text: str, question: str = "", instruction: str = "") -> int | None:
@@ -132,8 +133,11 @@ def _questions_after_answers(text: str) -> Iterator[int]:
         asked = re.compile(r"\?[ \t]*(?=\n|\Z)").search(follows, 0, following.start() if following else len(follows))
         item = follows[: asked.end()].strip() if asked else ""
         sentences = re.split(r"(?<=[.!?])\s+", item)
-        long_enough = len(sentences) > 1 or len(item.split()) >= _FEW_WORDS
-        if long_enough and re.search(r"\d", item) and _ASKS.search(sentences[-1]) and not _CHECKS.search(item):
+        words = len(item.split())
+        has_amounts = bool(re.search(r"\d", item)) or (len(sentences) > 1 and words >= 2 * _FEW_WORDS)
+        long_enough = len(sentences) > 1 or words >= _FEW_WORDS
+        # A doubt about the answer is said at once.
+        if long_enough and has_amounts and _ASKS.search(item) and not _CHECKS.search(item[:_DOUBT]):
             yield answer.end()
 
 
