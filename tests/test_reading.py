@@ -32,7 +32,7 @@ NEXT_ITEMS = [
     f"540\n\n{NEXT}\n\n{INSTRUCTION}\n624",
     f"#### 540\n\n{NEXT}\n603 + 21 = 624\n#### 624",
     f"Answer: 540\n{NEXT}\nAnswer: 624",
-    f"#### 540\n\nAnn must wait. {NEXT}\n#### 624",
+    f"#### 540\n\nAnn has 21 pens, and her sister has to wait for hers. {NEXT}\n#### 624",
     "#### 540\n\nAnn has three dozen pens, Bob has twice as many as she has, and Cid has none. "
     "How many pens do all of them have?\n#### 624",
     f"#### 540\n\n{EGGS}\n\n{INSTRUCTION}\n#### 624",
