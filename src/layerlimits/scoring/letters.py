@@ -7,13 +7,16 @@ from string import ascii_uppercase
 from typing import NamedTuple
 
 from layerlimits.errors import UserError
-from layerlimits.scoring.answers import NEXT_TURN, Kind, clean, last_line, statements, taken_back
+from layerlimits.scoring.answers import clean
 from layerlimits.scoring.naming import Named, joined, letters, only, without_list, words
+from layerlimits.scoring.next_items import next_turns
 from layerlimits.scoring.numerals import ascii_signs, without_latex
+from layerlimits.scoring.statements import Kind, last_line, statements, taken_back
 from layerlimits.types import Response, Verdict
 
-# A text that goes on and on with questions of its own may hold thousands.
-_MOST_TURNS = 20
+# A text that repeats itself may state thousands of answers; the last ones are read, each as far as an answer goes.
+_MOST_PLACES = 200
+_LONGEST_STATEMENT = 500
 
 _TOKEN = re.compile(r"\(?([A-Z])[.)]?")
 _STRICT = re.compile(r"\s*Answer: ?([A-Z])\.?\s*")
@@ -40,7 +43,7 @@ _CONCLUDES = re.compile(
 )
 _BOLD = re.compile(r"\*\*(?=\S)([^*\n]{1,200})\*\*(?!\s*:)")
 _NOTHING = re.compile(r"[\W_]*")
-_HOW: dict[Kind, str] = {"hash": "after ####", "box": "boxed", "says": "in words"}
+_HOW: dict[Kind, str] = {"hash": "after ####", "box": "boxed", "says": "in words", "tag": "tagged"}
 
 
 class _Place(NamedTuple):
@@ -76,15 +79,18 @@ def judge_letter(response: Response, options: Sequence[str], target: str) -> Ver
     return _verdict(option, options, target)
 
 
-def judge_free(response: Response, options: Sequence[str], target: str) -> Verdict:
+def judge_free(response: Response, options: Sequence[str], target: str, *, instruction: str = "") -> Verdict:
     """The verdict on an answer in words: `value` by the last answer it states, `strict` by a last line "Answer: X".
 
     A letter counts before an option's words. Where nothing says that it is the answer, a finished text is read for what
     it concludes; options that are weighed against each other are no answer. `Verdict.answer` is the text of the option.
+
+    Args:
+        instruction: what the prompt says after the options; a response that repeats it has begun a next item.
     """
     said = clean(response.text, finished=response.finish != "length")
     shown = tuple(without_latex(ascii_signs(option)) for option in options)
-    text, option, how = _own(without_latex(ascii_signs(said.text)), shown, finished=said.finished)
+    text, option, how = _own(without_latex(ascii_signs(said.text)), shown, instruction, finished=said.finished)
     formal = _STRICT.fullmatch(text, *last_line(text))
     index = ascii_uppercase.index(formal[1]) if formal else len(options)
     strict = float(index < len(options) and options[index] == target)
@@ -102,19 +108,19 @@ def _verdict(option: int, options: Sequence[str], target: str, how: str = "", st
     return Verdict("correct" if right else "wrong", float(right), options[option], why, strict)
 
 
-def _own(text: str, options: tuple[str, ...], *, finished: bool) -> tuple[str, int | None, str]:
+def _own(text: str, options: tuple[str, ...], instruction: str, *, finished: bool) -> tuple[str, int | None, str]:
     """The text up to where the model asks itself a next question after an answer, that answer, and how it was found."""
-    for turn in list(NEXT_TURN.finditer(text))[:_MOST_TURNS]:
-        option, how = _final(text[: turn.start()], options, finished=True)
+    for turn in next_turns(text, options, instruction):
+        option, how = _final(text[:turn], options, finished=True)
         if option is not None:
-            return text[: turn.start()], option, how
+            return text[:turn], option, how
     return text, *_final(text, options, finished=finished)
 
 
 def _final(text: str, options: tuple[str, ...], *, finished: bool) -> tuple[int | None, str]:
     """The option that a text ends up with, and how it was found."""
     text = without_list(text, options)
-    for place in reversed(_stated(text, finished=finished)):
+    for place in reversed(_stated(text, finished=finished)[-_MOST_PLACES:]):
         found = _given(text, place, options)
         if found is None:
             continue
@@ -128,7 +134,7 @@ def _stated(text: str, *, finished: bool) -> list[_Place]:
     """Where the text says what the answer is, in order; not where it denies or supposes it."""
     found = [
         _Place(one.start, one.end, _HOW[one.kind], one.kind == "says" and one.mark == one.start)
-        for one in statements(text)
+        for one in statements(text, finished=finished)
         if (one.closed or finished) and not _DENIES.search(text, one.mark, one.start) and not _supposed(text, one.mark)
     ]
     for at in _CHOOSES.finditer(text):
@@ -152,7 +158,7 @@ def _line(text: str, place: int) -> tuple[int, int]:
 
 def _clause(text: str, place: int) -> int:
     """Where the part of the sentence that holds this place begins."""
-    start = _sentence(text, _line(text, place)[0], place)
+    start = _sentence(text, max(_line(text, place)[0], place - _LONGEST_STATEMENT), place)
     return max([start, *(at.end() for at in re.compile(r"[,;]").finditer(text, start, place))])
 
 
@@ -164,8 +170,9 @@ def _sentence(text: str, start: int, end: int) -> int:
 
 def _given(text: str, place: _Place, options: tuple[str, ...]) -> Named | None:
     """The one option of a statement: by letter, else in words; None where it gives none or several."""
-    stop = _SENTENCE_END.search(text, place.start, place.end)
-    end = stop.end() if stop else place.end
+    last = min(place.end, place.start + _LONGEST_STATEMENT)
+    stop = _SENTENCE_END.search(text, place.start, last)
+    end = stop.end() if stop else last
     named = letters(text, place.start, end, options) or words(text, place.start, end, options)
     if not named:
         return None

@@ -3,8 +3,9 @@
 import re
 
 from layerlimits.scoring import latex, quantities
-from layerlimits.scoring.answers import Statement, clean, last_line, statements, taken_back
+from layerlimits.scoring.answers import clean
 from layerlimits.scoring.numerals import ascii_signs, without_latex
+from layerlimits.scoring.statements import Statement, last_line, statements, taken_back
 from layerlimits.types import Response, Verdict
 
 _FORMULA = re.compile(
@@ -23,14 +24,15 @@ _FORMULA_ALONE = re.compile(r"(?:\\[a-z]+|[a-z]\b|[^A-Za-z])+")
 _DENIED = re.compile(r"\A\s*not\s")
 
 
-def judge(response: Response, gold: str, question: str = "") -> Verdict:
+def judge(response: Response, gold: str, question: str = "", *, instruction: str = "") -> Verdict:
     r"""The verdict on a mathematical answer: `value` by the flexible extraction, `strict` by a last box alone.
 
     Strict takes the `\boxed{}` of the last line. Flexible takes the last place that states an answer, unless the text
     takes it back later; else, in a finished text, what is bold, the last formula or the last number. Only a statement
     counts in an unfinished text. `error`: the comparison took too long.
     """
-    said = clean(response.text, finished=response.finish != "length")
+    finished = response.finish != "length"
+    said = clean(response.text, finished=finished, question=question, instruction=instruction)
     text = ascii_signs(said.text)
     formal = last_box(text)
     by_form = float(bool(formal and latex.same(gold, formal, question)))
@@ -71,7 +73,7 @@ def final(text: str, *, finished: bool = True, word: bool = False) -> tuple[str,
 
     `word`: the answer looked for is a word, so a sentence without any formula may hold it.
     """
-    found = statements(text)
+    found = statements(text, finished=finished)
     boxes = [one for one in found if one.kind == "box"]
     for statement in reversed(found):
         if not statement.closed and not finished:
@@ -88,7 +90,7 @@ def final(text: str, *, finished: bool = True, word: bool = False) -> tuple[str,
     return (_concluded(text, word=word), "no mark") if finished else ("", "")
 
 
-_HOW = {"box": "", "hash": "after ####", "says": "in words"}
+_HOW = {"tag": "tagged", "box": "", "hash": "after ####", "says": "in words"}
 
 
 def stated(content: str, *, cut: bool = False) -> str:

@@ -40,7 +40,7 @@ _DENIED_AFTER = re.compile(
     re.IGNORECASE,
 )
 _JOINS = re.compile(r"(?=\s*[,/&\w])[\s,/&]*(?:(?:and|or|nor|also|both)[\s,]+)*", re.IGNORECASE)
-_LISTED = re.compile(r"[ \t>*_-]*\(?([A-Z])[.):][*_]*[ \t]+(\S.*?)[ \t]*")
+_LISTED = re.compile(r"[ \t>*_#-]*\(?([A-Z])[.):][*_]*[ \t]+(\S.*?)[ \t]*")
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,18 @@
 
 import re
 
+from layerlimits.scoring.next_items import next_item
+from layerlimits.scoring.statements import hashes
 from layerlimits.types import Response, Verdict
 
+_LABEL = re.compile(r"^#{1,6}[ \t*]{0,4}\d{1,2}[.):](?=\s)", re.MULTILINE)
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 
 
-def after_marker(text: str) -> str | None:
-    """The number after the last "####", as GSM8K's answers end; None where there is none."""
-    _, marker, rest = text.rpartition("####")
-    found = _NUMBER.search(rest) if marker else None
+def after_marker(text: str, *, finished: bool = True) -> str | None:
+    """The number after the last "####" that is no heading, as GSM8K's answers end; None where there is none."""
+    marks = hashes(text, finished=finished)
+    found = _NUMBER.search(text, marks[-1].start) if marks else None
     return _plain(found.group()) if found else None
 
 
@@ -35,15 +38,18 @@ def same(answer: str, target: str) -> bool:
     return float(answer) == float(_plain(target))
 
 
-def judge(response: Response, target: str, *, marker: bool) -> Verdict:
+def judge(response: Response, target: str, question: str = "", *, marker: bool) -> Verdict:
     """The verdict on a numeric answer.
 
     With `marker` the number after "####" counts, and where there is none the last number of a finished answer (then
-    `why` says that the format was lost). Without it the last number counts.
+    `why` says that the format was lost). Without it the last number counts. Where the model goes on with a next
+    question of its own, its answer ends there.
     """
-    answer, why = (after_marker(response.text), "") if marker else (None, "")
-    if answer is None and response.finish == "stop":
-        answer, why = last_number(response.text), "no ####" if marker else ""
+    end = next_item(response.text, question)
+    text, finished = response.text[:end], response.finish == "stop" or end is not None
+    answer, why = (after_marker(text, finished=finished), "") if marker else (None, "")
+    if answer is None and finished:
+        answer, why = last_number(_LABEL.sub("", text)), "no ####" if marker else ""
     if answer is None:
         return _unanswered(response)
     right = same(answer, target)

@@ -2,17 +2,23 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
-from layerlimits.scoring import units
-from layerlimits.scoring.answers import Statement, clean, last_line, statements, taken_back
+from layerlimits.scoring import asides, units
+from layerlimits.scoring.answers import clean
 from layerlimits.scoring.numerals import Number, ascii_signs, number, numbers, without_latex
+from layerlimits.scoring.statements import Statement, last_line, statements, taken_back
 from layerlimits.types import Response, Verdict
 
 Strict = Callable[[str], Number | None]
 
 _BOLD = re.compile(r"\*\*(?=\S)([^*\n]{0,200})\*\*(?!\s*:)")
 _HEADING = re.compile(r"(?i)\s*(?:step|part|case|day|week|month|year|option|phase|section|note)\b|\s*\d+[.):]|.*:\s*\Z")
-_NUMBERED = re.compile(r"^[ \t]*(?:[-*•][ \t]*)?(?:step[ ]?)?\d{1,2}[.):](?=\s)", re.MULTILINE | re.IGNORECASE)
+_NUMBERED = re.compile(
+    r"^[ \t]*(?:[-*•][ \t]*|#{1,6}[ \t]*)?\**(?:(?:step[ ]?)?\d{1,2}[.):](?=\s)"
+    r"|(?<=#[ ])(?:step|part|case|phase|stage|section|option|method)[ ]\d{1,2}\b)",
+    re.MULTILINE | re.IGNORECASE,
+)
 _CONCLUDES = re.compile(
     r"\b(?:so|therefore|thus|hence|in total|altogether|in the end|finally|overall)\b|∴", re.IGNORECASE
 )
@@ -55,20 +61,24 @@ def _bare(text: str) -> Number | None:
     return number(f"= {text}") if _BARE.fullmatch(text) else None
 
 
-def judge(response: Response, target: str, question: str = "", *, strict: Strict = after_hashes) -> Verdict:
+def judge(
+    response: Response, target: str, question: str = "", *, strict: Strict = after_hashes, instruction: str = ""
+) -> Verdict:
     r"""The verdict on a numeric answer: `value` by the flexible extraction, `strict` by the form asked for.
 
     Flexible is what a careful reader would take: the last place that states an answer (`####`, `\boxed{}`, "the
     answer is"), unless the text takes it back later; else, in a finished text, the bold number, the result of the
     concluding sentence, or the last number. Only a statement counts in an unfinished text.
     """
-    said = clean(response.text, finished=response.finish != "length")
+    finished = response.finish != "length"
+    said = clean(response.text, finished=finished, question=question, instruction=instruction)
     text = without_latex(ascii_signs(said.text))
     gold = number(target)
     assert gold is not None, f"no number: {target!r}"
     formal = strict(text)
     by_form = float(formal is not None and not _wrong(formal, gold, question))
-    answer, how = final(text, finished=said.finished)
+    wanted = gold.unit or units.asked(question)
+    answer, how = final(text, finished=said.finished, wanted=wanted)
     if answer is None:
         cut = f"cut after {len(response.tokens)} tokens without an answer"
         return Verdict(
@@ -88,22 +98,38 @@ def _wrong(answer: Number, gold: Number, question: str) -> str:
     return ""
 
 
-def final(text: str, *, finished: bool = True) -> tuple[Number | None, str]:
-    """The number a text ends up with and how it was found; None where it gives none. The text's signs are plain."""
+def final(text: str, *, finished: bool = True, wanted: str = "") -> tuple[Number | None, str]:
+    """The number a text ends up with and how it was found; None where it gives none. The text's signs are plain.
+
+    Args:
+        finished: the text does not break off.
+        wanted: the unit that is asked for, if any; of an amount in two units that one is the answer.
+    """
     found = numbers(text)
-    for statement in reversed(statements(text)):
+    answer, how = _final(text, found, finished=finished, wanted=wanted)
+    return (answer and asides.in_unit(text, answer, found, wanted)), how
+
+
+def _final(text: str, found: list[Number], *, finished: bool, wanted: str) -> tuple[Number | None, str]:
+    for statement in reversed(statements(text, finished=finished)):
         answer = _stated(text, statement, found, finished=finished)
         if answer is None:
             continue
         back = taken_back(text, answer.end) if finished else None
-        later = _concluded(text[back:], numbers(text[back:])) if back is not None else None
+        later = _later(text, back, wanted) if back is not None else None
         return (later, "corrected later") if later else (answer, _HOW[statement.kind])
     if not finished or _UNKNOWN.search(text):
         return None, ""
-    return _concluded(text, found), "no mark"
+    return _concluded(text, found, wanted), "no mark"
 
 
-_HOW = {"hash": "", "box": "boxed", "says": "in words"}
+def _later(text: str, back: int, wanted: str) -> Number | None:
+    """What a text comes to after a place; its place is then counted from the beginning of the text."""
+    later = _concluded(text[back:], numbers(text[back:]), wanted)
+    return later and replace(later, start=later.start + back, end=later.end + back)
+
+
+_HOW = {"tag": "tagged", "hash": "", "box": "boxed", "says": "in words"}
 
 
 def _stated(text: str, statement: Statement, found: list[Number], *, finished: bool) -> Number | None:
@@ -113,6 +139,8 @@ def _stated(text: str, statement: Statement, found: list[Number], *, finished: b
         return None
     if not finished and re.fullmatch(r"[.,]?\d*[.,]", text[within[-1].end :]):
         return None
+    if statement.kind == "tag":
+        return _later(text[: statement.end], statement.start, "")
     if statement.kind == "says":
         bold = _bold(text, statement.start, statement.end, within)
         if bold:
@@ -149,16 +177,18 @@ def _bold(text: str, start: int, end: int, found: list[Number]) -> Number | None
     return None
 
 
-def _concluded(text: str, found: list[Number]) -> Number | None:
+def _concluded(text: str, found: list[Number], wanted: str = "") -> Number | None:
     """What a finished text without a statement ends up with: bold, the result of its conclusion, or the last number."""
     labels = [(label.start(), label.end()) for label in _NUMBERED.finditer(text)]
     found = [one for one in found if not any(start <= one.start < end for start, end in labels)]
+    text = text[: asides.courtesy_start(text)]
+    found = [one for one in found if one.end <= len(text)] or found
     if not found:
         return None
     start = text.rfind("\n", 0, found[-1].start) + 1
-    return (
-        _bold(text, start, len(text), found) or _only_bold(text, found) or _conclusion(text, start, found) or found[-1]
-    )
+    bold = _bold(text, start, len(text), found) or _only_bold(text, found)
+    found = asides.without_parts(text, found)
+    return bold or _conclusion(text, start, found) or asides.main(text, _last_sentence(text, start, found), wanted)
 
 
 def _only_bold(text: str, found: list[Number]) -> Number | None:
@@ -169,10 +199,21 @@ def _only_bold(text: str, found: list[Number]) -> Number | None:
     return _bold(text, 0, len(text), found)
 
 
+def _sentence_start(text: str, start: int, found: list[Number]) -> int:
+    """Where the sentence of the last number begins, not before `start`."""
+    return max([start] + [gap.end() for gap in re.finditer(r"[.!?]\s+", text[: found[-1].start])])
+
+
+def _last_sentence(text: str, start: int, found: list[Number]) -> list[Number]:
+    """The numbers of the last sentence that has any."""
+    begins = _sentence_start(text, start, found)
+    return [one for one in found if one.start >= begins]
+
+
 def _conclusion(text: str, start: int, found: list[Number]) -> Number | None:
     """What the last sentence with a number states after its last "=", or, if it says "so", after its verb."""
-    begins = max([start] + [gap.end() for gap in re.finditer(r"[.!?]\s+", text[: found[-1].start])])
-    within = [one for one in found if one.start >= begins]
+    within = _last_sentence(text, start, found)
+    begins = _sentence_start(text, start, found)
     sentence = text[begins:]
     equal = sentence.rfind("=")
     after = [one for one in within if one.start >= begins + equal]

@@ -1,19 +1,26 @@
 """Units of measurement that exclude each other: an answer in another unit of the same kind is another answer."""
 
 import re
+from fractions import Fraction
 
-# Each line is one kind; the words of one unit stand together.
+# Each line is one kind. A unit is its size in the kind's smallest one, or 0 where that varies, and its spellings.
 _KINDS = (
-    "cent,cents,¢ dollar,dollars,$,usd,us$,bucks euro,euros,€,eur pound,pounds,£,gbp yen,¥ rupee,rupees,₹,rs.,inr",
-    "second,seconds,sec,secs minute,minutes,min,mins hour,hours,hr,hrs,h day,days week,weeks month,months year,years",
-    "millimeter,millimeters,mm centimeter,centimeters,cm meter,meters,metre,metres,m kilometer,kilometers,km "
-    "inch,inches,in foot,feet,ft yard,yards,yd mile,miles,mi",
-    "milligram,milligrams,mg gram,grams,g kilogram,kilograms,kg,kgs "
-    "ounce,ounces,oz pound,pounds,lb,lbs ton,tons,tonnes",
-    "milliliter,milliliters,ml liter,liters,litre,litres,l cup,cups pint,pints quart,quarts gallon,gallons",
-    "degree,degrees,° radian,radians,rad",
+    "1:cent,cents,¢ 100:dollar,dollars,$,usd,us$,bucks 0:euro,euros,€,eur 0:pound,pounds,£,gbp 0:yen,¥ "
+    "0:rupee,rupees,₹,rs.,inr",
+    "1:second,seconds,sec,secs 60:minute,minutes,min,mins 3600:hour,hours,hr,hrs,h 86400:day,days 604800:week,weeks "
+    "0:month,months 0:year,years",
+    "1:millimeter,millimeters,mm 10:centimeter,centimeters,cm 1000:meter,meters,metre,metres,m "
+    "1000000:kilometer,kilometers,km 25.4:inch,inches,in 304.8:foot,feet,ft 914.4:yard,yards,yd 1609344:mile,miles,mi",
+    "1:milligram,milligrams,mg 1000:gram,grams,g 1000000:kilogram,kilograms,kg,kgs "
+    "28349.523125:ounce,ounces,oz 453592.37:pound,pounds,lb,lbs 0:ton,tons,tonnes",
+    "1:milliliter,milliliters,ml 1000:liter,liters,litre,litres,l 236.5882365:cup,cups 473.176473:pint,pints "
+    "946.352946:quart,quarts 3785.411784:gallon,gallons",
+    "0:degree,degrees,° 0:radian,radians,rad",
 )
-_UNITS = [[frozenset(unit.split(",")) for unit in kind.split()] for kind in _KINDS]
+# Months and years have no size in seconds, but one in each other.
+_MONTHS = {"month": 1, "months": 1, "year": 12, "years": 12}
+_SIZES = [[unit.partition(":") for unit in kind.split()] for kind in _KINDS]
+_UNITS = [[frozenset(words.split(",")) for _, _, words in kind] for kind in _SIZES]
 _ASKED = re.compile(
     r"\bhow many (?:more |fewer |total |extra |additional )?([a-z]+)|\bin ([a-z]+)\?|"
     r"\bhow much (?:money |time )?in ([a-z]+)|\(in ([a-z]+)\)"
@@ -29,6 +36,23 @@ def differ(one: str, other: str) -> bool:
         if first and second:
             return first != second
     return False
+
+
+def ratio(one: str, other: str) -> Fraction | None:
+    """How many of the other unit make one of the first (60 for minutes and seconds), None where that is not fixed."""
+    one, other = one.lower(), other.lower()
+    if one in _MONTHS and other in _MONTHS:
+        return Fraction(_MONTHS[one], _MONTHS[other])
+    for kind in _SIZES:
+        sizes = {word: Fraction(size) for size, _, words in kind for word in words.split(",")}
+        if sizes.get(one) and sizes.get(other):
+            return sizes[one] / sizes[other]
+    return None
+
+
+def is_time(unit: str) -> bool:
+    """Whether a word is a unit of time."""
+    return any(unit.lower() in words for words in _UNITS[1])
 
 
 def asked(question: str) -> str:

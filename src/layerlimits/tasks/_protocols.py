@@ -7,6 +7,7 @@ itself is one of them; the others are made here of the same items, so that score
 import string
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -98,7 +99,8 @@ def _free(task: Task) -> Task:
     if not task.letters:
         bare = _changed(task, lambda sample: replace(sample, choices=()))
         return replace(_generated(task, bare, _says), max_new_tokens=_SHORT_TOKENS, chance=0.0)
-    return replace(_lettered(task, _THINK, letters.judge_free), max_new_tokens=_FREE_TOKENS)
+    lettered = _lettered(task, _THINK, partial(letters.judge_free, instruction=_THINK))
+    return replace(lettered, max_new_tokens=_FREE_TOKENS, scorer=task.scorer + 1)
 
 
 def _generated(

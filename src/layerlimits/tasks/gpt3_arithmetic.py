@@ -52,9 +52,10 @@ gpt3_arithmetic = Task(
         # The task `arithmetic` evaluates on this file.
         evaluates_only=frozenset({"single_digit_three_ops"}),
     ),
-    score=lambda sample, response: quantities.judge(response, sample.target, strict=quantities.alone),
+    score=lambda sample, response: quantities.judge(response, sample.target, sample.prompt, strict=quantities.alone),
     max_new_tokens=32,
     metric="accuracy",
+    scorer=2,
     summary="GPT-3's arithmetic, one to six digits, answered without working",
     numeric=True,
 )

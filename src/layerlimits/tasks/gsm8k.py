@@ -8,7 +8,7 @@ from layerlimits.tasks._benchmark import Benchmark, Part
 from layerlimits.tasks._data import Row
 from layerlimits.types import Sample, Task
 
-_PROMPT = "{question}\n\nReason step by step, and put your final answer, a number alone, after '####' on the last line."
+_INSTRUCTION = "Reason step by step, and put your final answer, a number alone, after '####' on the last line."
 # The worked answers mark each calculation for a calculator: 16-3 = <<16-3=13>>13.
 _CALCULATOR = re.compile(r"<<[^<>]*>>")
 
@@ -20,7 +20,7 @@ def _sample(row: Row, file: str) -> Sample:
     question = row["question"].strip()
     shown = f"{_CALCULATOR.sub('', worked).strip()}\n#### {gold.strip()}"
     meta = {"question": question}
-    return Sample(_PROMPT.format(question=question), row["answer"], "evaluate", meta=meta, shown=shown)
+    return Sample(f"{question}\n\n{_INSTRUCTION}", row["answer"], "evaluate", meta=meta, shown=shown)
 
 
 gsm8k = Task(
@@ -37,9 +37,13 @@ gsm8k = Task(
         train=Part("train", "main", "train"),
     ),
     score=lambda sample, response: quantities.judge(
-        response, sample.target.rpartition("####")[2], sample.meta.get("question", "")
+        response,
+        sample.target.rpartition("####")[2],
+        sample.meta.get("question", ""),
+        instruction=_INSTRUCTION,
     ),
     max_new_tokens=512,
     metric="accuracy",
+    scorer=2,
     summary="GSM8K, grade-school word problems with worked answers",
 )

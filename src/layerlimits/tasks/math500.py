@@ -5,7 +5,7 @@ from layerlimits.tasks._benchmark import Benchmark
 from layerlimits.tasks._data import Row
 from layerlimits.types import Sample, Task
 
-_PROMPT = "{problem}\n\nReason step by step, and put your final answer within \\boxed{{}}."
+_INSTRUCTION = "Reason step by step, and put your final answer within \\boxed{}."
 
 
 def _sample(row: Row, file: str) -> Sample:
@@ -14,7 +14,7 @@ def _sample(row: Row, file: str) -> Sample:
         raise ValueError(f"its answer is no formula: {gold!r}")
     problem = row["problem"].strip()
     shown = f"The final answer is $\\boxed{{{gold}}}$."
-    return Sample(_PROMPT.format(problem=problem), gold, "evaluate", meta={"question": problem}, shown=shown)
+    return Sample(f"{problem}\n\n{_INSTRUCTION}", gold, "evaluate", meta={"question": problem}, shown=shown)
 
 
 math500 = Task(
@@ -28,8 +28,11 @@ math500 = Task(
         question="problem",
         sample=_sample,
     ),
-    score=lambda sample, response: mathematics.judge(response, sample.target, sample.meta.get("question", "")),
+    score=lambda sample, response: mathematics.judge(
+        response, sample.target, sample.meta.get("question", ""), instruction=_INSTRUCTION
+    ),
     max_new_tokens=1024,
     metric="accuracy",
+    scorer=2,
     summary="MATH-500, competition mathematics with boxed answers",
 )

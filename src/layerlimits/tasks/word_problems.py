@@ -10,8 +10,11 @@ word_problems = Task(
     version=1,
     kind="generation",
     samples=drawn(story),
-    score=lambda sample, response: numbers.judge(response, sample.target.rpartition("#### ")[2], marker=True),
+    score=lambda sample, response: numbers.judge(
+        response, sample.target.rpartition("#### ")[2], sample.prompt, marker=True
+    ),
     max_new_tokens=96,
     metric="accuracy",
+    scorer=2,
     summary="stories of two to five steps, answered with written steps",
 )

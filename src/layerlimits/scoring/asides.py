@@ -1,0 +1,87 @@
+"""What stands beside the number that answers a question: its parts, the time it took, another unit, and courtesies."""
+
+import re
+
+from layerlimits.scoring import units
+from layerlimits.scoring.numerals import Number
+
+_COURTESY = re.compile(
+    r"(?:^|(?<=[.!?])[ ]+)[*_ \t]*(?:please[ ]|and[ ])?(?:let me know|feel free|i hope|hope (?:this|that|it)\b|thank|"
+    r"would you like|do you (?:want|need)|if you(?:'d| would)? (?:have|need|want|like) "
+    r"(?:any|more|further|other|another|me|to|help|\d+ (?:more|other|further|additional))\b|is there anything|"
+    r"don't hesitate|shall i|should i|"
+    r"(?:want|need) (?:me|more|another|\d+ more)\b|i(?:'d| would| can| could|'ll| will| am|'m) (?:also )?(?:be )?"
+    r"(?:happy|glad|give you|show you|help you)\b)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_LONGEST_COURTESY = 300
+_PARTS = re.compile(
+    r"(?<=[\w%])[ ]\([ ]?[$€£]?\d[\d.,]{0,20}(?:[ ]?[-+*/×÷·=x][ ]?[$€£]?\d[\d.,]{0,20}){1,20}[ ]?\)"
+    r"(?![ ]?[-+*/×÷·=x^])"
+)
+_QUALIFIES = re.compile(
+    r"\b(?:(?P<time>(?:in|over|within|during|for|per|every|after)\s+"
+    r"(?:(?:just|only|about|the|a|these|those|next|last|first|each|all|of)\s+){0,3})"
+    r"|out of\s+|of the\s+|from the\s+|instead of\s+|rather than\s+)\Z",
+    re.IGNORECASE,
+)
+_OR = re.compile(
+    r"\s?[A-Za-z$¢°]{1,20}\s*[,;]?\s*(?:\(|=|\bor\b|\bi\.e\.,?|\bthat is,?|\bwhich is\b|\bwhich equals\b)"
+    r"[\s(]*(?:(?:or|also|equal to|equivalent to|the same as|exactly|just)\s+)?[$]?\Z"
+)
+
+
+def courtesy_start(text: str) -> int:
+    """Where a text ends in words to the reader ("Let me know if you'd like 2 more examples!"); its end if nowhere."""
+    for found in _COURTESY.finditer(text, max(0, len(text) - _LONGEST_COURTESY)):
+        if "=" not in text[found.start() :] and re.search(r"\d", text[: found.start()]):
+            return found.start()
+    return len(text)
+
+
+def without_parts(text: str, numbers: list[Number]) -> list[Number]:
+    """The numbers but for those of a calculation in brackets after what it comes to: "12 (5 + 7)"."""
+    parts = [(found.start(), found.end()) for found in _PARTS.finditer(text)]
+    outside = [one for one in numbers if not any(start <= one.start < end for start, end in parts)]
+    return outside or numbers
+
+
+def main(text: str, numbers: list[Number], wanted: str) -> Number:
+    """The last number of a sentence that does not qualify another one: "12 apples in 2 days", "12 out of the 20".
+
+    Args:
+        wanted: the unit that is asked for; where that is one of time, a time is what answers.
+    """
+    rest = list(numbers)
+    while len(rest) > 1 and _qualifies(text, rest[-1], rest[-2], wanted):
+        rest.pop()
+    return rest[-1]
+
+
+def _qualifies(text: str, one: Number, before: Number, wanted: str) -> bool:
+    found = _QUALIFIES.search(text, max(before.end, one.start - 60), one.start)
+    if not found:
+        return False
+    if not found["time"]:
+        return True
+    return units.is_time(one.unit) and not units.is_time(wanted) and not units.is_time(before.unit)
+
+
+def in_unit(text: str, answer: Number, numbers: list[Number], wanted: str) -> Number:
+    """The same amount in the unit that is wanted, where the text has it beside the answer: "60 minutes, or 1 hour"."""
+    if not wanted or not units.differ(answer.unit, wanted):
+        return answer
+    place = next((place for place, one in enumerate(numbers) if one.start == answer.start), None)
+    if place is None:
+        return answer
+    for first, second in ((place - 1, place), (place, place + 1)):
+        if first < 0 or second == len(numbers):
+            continue
+        one, two = numbers[first], numbers[second]
+        other = two if second > place else one
+        factor = units.ratio(other.unit, answer.unit)
+        if units.differ(other.unit, wanted) or factor is None or other.value * factor != answer.value:
+            continue
+        if _OR.fullmatch(text, one.end, two.start):
+            return other
+    return answer

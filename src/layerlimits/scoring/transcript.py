@@ -1,0 +1,146 @@
+"""The assistant's own answer in a raw response: its thoughts and the turns of others are left out.
+
+A response should end where its turn does. Models that miss that end go on with marks of their chat template: some open
+a next section of the same answer (`<|im_start|>answer`, `<|channel|>final`), some a turn of somebody else.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+_THOUGHTS = r"think|thinking|thought|thoughts|reasoning|reflection|scratchpad|analysis|commentary"
+_SECTIONS = r"answer|final|response|solution|output|result"
+_OWN = r"assistant|model|chatbot|bot|gpt"
+_OTHERS = (
+    r"user|human|system|developer|tool|tools|function|ipython|environment|observation|tool_response|available_tools"
+)
+_NAMES = rf"{_THOUGHTS}|{_SECTIONS}|{_OWN}|{_OTHERS}"
+
+_MARK = re.compile(
+    rf"""
+      (?P<close> </(?:think(?:ing)?|thoughts?|reasoning|reflection|scratchpad|seed:think)> | \[/THINK\]
+        | <\|END_THINKING\|> | <\|end_of_thought\|> | ◁/think▷ | assistantfinal(?!ly) )
+    | (?P<open> <(?:think(?:ing)?|thoughts?|reasoning|reflection|scratchpad|seed:think)> | \[THINK\]
+        | <\|START_THINKING\|> | <\|begin_of_thought\|> | ◁think▷ | \Aanalysis(?=[A-Z]) )
+    | (?: <\|im_start\|> | <start_of_turn> | <\|turn> | <\|start\|> | <\|channel\|> | <\|channel> ) [ ]{{0,3}}
+        (?P<named>(?:{_NAMES})\b)? (?: [^\n]{{0,80}}? <\|message\|> )?
+    | (?: <\|start_header_id\|> | <\|start_of_role\|> ) [ ]{{0,3}} (?P<header>(?:{_NAMES})\b)?
+        (?: <\|end_header_id\|> | <\|end_of_role\|> )?
+    | (?: <\|? | <｜ | \[\| ) (?P<role>(?i:(?:{_OWN}|user|human|system|tool|observation)))
+        (?: (?:_token)? (?:\|>|｜>|\|\]) )
+    | (?P<token> <\|(?:USER|SYSTEM|CHATBOT)_TOKEN\|> )
+    | (?P<instruct> \[INST\] | <<SYS>> )
+    | (?P<instructed> \[/INST\] )
+    | (?P<end> <\|(?:im_end|eot_id|endoftext|end|eom_id|end_of_text|return|call|endofturn|END_OF_TURN_TOKEN|eos)\|>
+        | </s> | <end_of_turn> | <turn\|> | <eos> | <｜end▁of▁sentence｜> | \[\|endofturn\|\] )
+    | (?P<nothing> <channel\|> | <\|message\|> | <\|START_OF_TURN_TOKEN\|> | <\|(?:START|END)_RESPONSE\|>
+        | <\|(?:begin|end)_of_solution\|> )
+    """,
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True)
+class Said:
+    """A response without what is no answer; `finished`: this is all of the answer, although the response may go on."""
+
+    text: str
+    finished: bool
+
+
+@dataclass
+class _Reader:
+    """What has been read so far: the parts of the answer, and the thought or the turn that is open.
+
+    A tag (`<think>`) ends by its closing tag alone; a channel ends with its message, too.
+    """
+
+    answer: list[str] = field(default_factory=list)
+    answered: bool = False
+    thought: list[str] | None = None
+    channel: bool = False
+    others: bool = False
+    stopped: bool = False
+
+    def add(self, text: str) -> None:
+        if self.thought is not None:
+            self.thought.append(text)
+        elif not self.others:
+            self.answer.append(text)
+            self.answered = self.answered or bool(text.strip())
+
+    def think(self, *, channel: bool) -> None:
+        if self.thought is None:
+            self.thought, self.channel = [], channel
+        self.others = False
+
+    def conclude(self) -> None:
+        """A thought ends; one that no mark began, because the template did, is all there was."""
+        if self.thought is None:
+            self.answer, self.answered = [], False
+        elif self.answered:
+            self.answer.append("\n")
+        self.thought, self.others = None, False
+
+    def open(self, name: str) -> None:
+        """A section or a turn begins."""
+        if re.fullmatch(_THOUGHTS, name):
+            self.think(channel=True)
+        elif self.thought is not None and re.fullmatch(f"{_SECTIONS}|{_OWN}", name):
+            self.conclude()
+        elif re.fullmatch(_SECTIONS, name):
+            self.others = False
+        elif self.answered or self.thought is not None:
+            self.stopped = True
+        else:
+            self.others = bool(re.fullmatch(_OTHERS, name))
+
+    def end(self) -> None:
+        """A message ends, and with it the answer, if there is one."""
+        if self.thought is not None and self.channel:
+            self.conclude()
+        elif self.thought is not None or self.answered:
+            self.stopped = True
+        self.others = False
+
+
+def own_answer(text: str, *, finished: bool) -> Said:
+    """The answer without thoughts, without chat marks, and without whatever comes after it.
+
+    A thought that never ends holds no answer yet in an unfinished response; in a finished one it is all there is.
+    """
+    reader, place = _Reader(), 0
+    for mark in _MARK.finditer(text):
+        reader.add(text[place : mark.start()])
+        place = mark.end()
+        _read(reader, mark)
+        if reader.stopped:
+            break
+    else:
+        reader.add(text[place:])
+    if reader.thought is not None and not finished:
+        return Said("".join(reader.answer), finished)
+    parts = reader.answer if reader.thought is None else reader.thought
+    return Said("".join(parts), finished or reader.stopped)
+
+
+def _read(reader: _Reader, mark: re.Match[str]) -> None:
+    kind = mark.lastgroup
+    if kind == "close":
+        reader.conclude()
+    elif kind == "open":
+        reader.think(channel=False)
+    elif kind == "end":
+        reader.end()
+    elif kind != "nothing":
+        reader.open(_name(mark))
+
+
+def _name(mark: re.Match[str]) -> str:
+    """Whose turn or which section a mark opens; empty where it does not say."""
+    if mark["instruct"]:
+        return "user"
+    if mark["instructed"]:
+        return "assistant"
+    if mark["token"]:
+        return "chatbot" if "CHATBOT" in mark["token"] else "user"
+    return (mark["named"] or mark["header"] or mark["role"] or "").lower()
