@@ -68,7 +68,7 @@ def ahead(method: Pairs, random: Pairs, chance: float) -> float:
 def cell(results: Results, method: str, count: int, kind: str) -> str:
     """Kept share with its interval; bold where it beats random, in brackets where random beats it."""
     pairs, chance = results.pairs(method, count, kind)
-    kept = intervals.shared(kind, pairs, chance)
+    kept = intervals.shared(pairs, chance)
     if kept is None:
         return "not measurable"
     text = f"{kept.estimate:.2f} ({kept.low:.2f} to {kept.high:.2f})"

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, runtime_checkable
 from typing import Protocol as Interface
+
+from layerlimits.sampling import check_sampling
 
 Split = Literal["train", "select", "calibrate", "evaluate"]
 Kind = Literal["generation", "choice"]
@@ -140,6 +142,9 @@ class Decoding:
     """How responses are drawn: greedily at temperature 0, else `samples` seeded draws of each.
 
     `top_k` 0 and `top_p` 1 leave the distribution whole. `max_new_tokens` stands instead of the task's, if not None.
+
+    Raises:
+        UserError: settings that cannot be sampled with; see `sampling.check_sampling`.
     """
 
     temperature: float = 0.0
@@ -148,6 +153,9 @@ class Decoding:
     seed: int = 0
     samples: int = 1
     max_new_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        check_sampling(vars(self))
 
     def name(self, draw: int) -> str:
         """What a response's key says of its decoding."""
@@ -258,19 +266,13 @@ class PrunePlan:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One figure with its uncertainty: a 95% interval, n, and the ids of the items it rests on."""
+class Estimate:
+    """A figure with its 95% interval, and the number of items it rests on."""
 
-    what: str
     estimate: float
     low: float
     high: float
     n: int
-    ids: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Without the ids, for JSON."""
-        return {key: value for key, value in asdict(self).items() if key != "ids"}
 
 
 class Engine(Interface):
