@@ -26,7 +26,6 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("engines", "tasks"),
     ("models", "scoring", "statistics", "reference", "lm_eval_bridge"),
     ("types", "plugins", "paths", "progress"),
-    ("sampling",),
     ("errors", "version"),
 )
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}

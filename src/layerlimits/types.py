@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any, Literal, runtime_checkable
 from typing import Protocol as Interface
 
-from layerlimits.sampling import check_sampling
-
 Split = Literal["train", "select", "calibrate", "evaluate"]
 Kind = Literal["generation", "choice"]
 Outcome = Literal["correct", "wrong", "no_answer", "truncated", "error"]
@@ -142,9 +140,6 @@ class Decoding:
     """How responses are drawn: greedily at temperature 0, else `samples` seeded draws of each.
 
     `top_k` 0 and `top_p` 1 leave the distribution whole. `max_new_tokens` stands instead of the task's, if not None.
-
-    Raises:
-        UserError: settings that cannot be sampled with; see `sampling.check_sampling`.
     """
 
     temperature: float = 0.0
@@ -153,9 +148,6 @@ class Decoding:
     seed: int = 0
     samples: int = 1
     max_new_tokens: int | None = None
-
-    def __post_init__(self) -> None:
-        check_sampling(vars(self))
 
     def name(self, draw: int) -> str:
         """What a response's key says of its decoding."""

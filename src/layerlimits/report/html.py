@@ -12,8 +12,9 @@ from plotly.offline import get_plotlyjs
 
 from layerlimits.paths import check_writable
 from layerlimits.report import figures
-
-_LEVEL = 0.05
+from layerlimits.results.document import StudyResults
+from layerlimits.results.rows import PairedTest, TaskScore
+from layerlimits.types import Estimate
 
 # What each section draws; a section whose figure is None says that its stage did not run.
 _FIGURES = {
@@ -25,7 +26,7 @@ _FIGURES = {
 }
 
 
-def write(results: dict[str, Any], out: Path) -> Path:
+def write(results: StudyResults, out: Path) -> Path:
     """Write the page, whole or not at all.
 
     Raises:
@@ -38,16 +39,16 @@ def write(results: dict[str, Any], out: Path) -> Path:
     return partial.replace(out)
 
 
-def render(results: dict[str, Any]) -> str:
+def render(results: StudyResults) -> str:
     """One self-contained page: style, Plotly and data are inside; every text of a model or a user is escaped."""
     drawn = {name: figure for name, draw in _FIGURES.items() if (figure := draw(results)) is not None}
-    removals = list(dict.fromkeys(tuple(entry["removed"]) for entry in results["recovery"] if entry["tasks"]))
+    removals = list(dict.fromkeys(tuple(entry.removed) for entry in results.recovery if entry.tasks))
     recovered = {f"recovery_{number}": figures.recovery(results, removed) for number, removed in enumerate(removals)}
     charts = {name: _json(json.loads(figure.to_json())) for name, figure in (drawn | recovered).items()}
     page: str = _template().render(
         r=results,
         charts=charts,
-        strict=any(task["strict"] for task in results["tasks"]),
+        strict=any(task.strict for task in results.tasks),
         recovered=list(zip(recovered, removals, strict=True)),
         css=Markup(_read("report.css")),
         plotly=Markup(get_plotlyjs()),
@@ -72,22 +73,22 @@ def _template() -> Any:
     return environment.from_string(_read("report.html.j2"))
 
 
-def _fig(figure: dict[str, Any] | None) -> Markup:
+def _fig(figure: Estimate | None) -> Markup:
     """A figure with its interval, for a table cell."""
     if figure is None:
         return Markup('<span class="none">&ndash;</span>')
-    low, high = figure["low"], figure["high"]
-    return Markup('{:.3f} <span class="interval">{:.2f}&ndash;{:.2f}</span>').format(figure["estimate"], low, high)
+    shown = Markup('{:.3f} <span class="interval">{:.2f}&ndash;{:.2f}</span>')
+    return shown.format(figure.estimate, figure.low, figure.high)
 
 
-def _asked(task: dict[str, Any]) -> str:
+def _asked(task: TaskScore) -> str:
     """How a task is asked, in a few words."""
-    shots = f", {task['shots']}-shot" if task["shots"] else ""
-    return f"{task['protocol'].replace('_', ' ')}{shots}, {'chat' if task['template'] else 'plain text'}"
+    shots = f", {task.shots}-shot" if task.shots else ""
+    return f"{task.protocol.replace('_', ' ')}{shots}, {'chat' if task.template else 'plain text'}"
 
 
-def _star(test: dict[str, Any] | None) -> str:
-    return "*" if test and test["p_holm"] <= _LEVEL else ""
+def _star(test: PairedTest | None) -> str:
+    return "*" if test and test.significant else ""
 
 
 def _percent(value: float) -> str:

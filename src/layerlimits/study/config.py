@@ -3,20 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from layerlimits.errors import UserError, unknown
 from layerlimits.paths import read_toml
 from layerlimits.plugins import find
-from layerlimits.sampling import SETTINGS, check_sampling, problem
 from layerlimits.tasks import choose
 from layerlimits.types import Decoding, Protocol, Task
 
@@ -67,11 +58,11 @@ class StudyConfig(BaseModel):
     protocols: tuple[Protocol, ...] = ()
     shots: Annotated[int, Field(ge=0)] | None = None
     chat: bool | None = None
-    temperature: float = 0.0
-    top_p: float = 1.0
-    top_k: int = 0
-    samples: int = 1
-    max_new_tokens: int | None = None
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_k: Annotated[int, Field(ge=0)] = 0
+    samples: Count = 1
+    max_new_tokens: Count | None = None
     difference: Annotated[float, Field(gt=0, le=0.5)] = 0.05
     unsafe_code: bool = False
     methods: tuple[str, ...] = ("reverse", "block_influence", "task_score", "random")
@@ -107,20 +98,10 @@ class StudyConfig(BaseModel):
                 raise ValueError(f"{error.problem}; {error.fix}") from None
         return methods
 
-    @field_validator(*SETTINGS)
-    @classmethod
-    def _sampling(cls, value: float | None, info: ValidationInfo) -> float | None:
-        said = problem(str(info.field_name), value)
-        if said:
-            raise ValueError(said)
-        return value
-
     @model_validator(mode="after")
-    def _can_be_sampled(self) -> "StudyConfig":
-        try:
-            check_sampling(self.__dict__)
-        except UserError as error:
-            raise ValueError(f"{error.problem}; {error.fix}") from None
+    def _draws_differ(self) -> "StudyConfig":
+        if self.samples > 1 and not self.temperature:
+            raise ValueError(f"{self.samples} samples at temperature 0 are all the same; set temperature, such as 0.7")
         return self
 
     @property

@@ -1,15 +1,16 @@
 """A run folder with a loaded model: what every stage of a study works on."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import cast
 
 from transformers import PreTrainedTokenizerBase
 
 from layerlimits.errors import UserError
+from layerlimits.evaluation.artifacts import Artifacts, Manifest, TaskRecord
 from layerlimits.evaluation.calibration import Calibration, calibration
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.prompts import encode
@@ -22,7 +23,6 @@ from layerlimits.study.estimate import Cost, Shape
 from layerlimits.types import Sample, Task, Verdict, content_hash
 from layerlimits.version import __version__
 
-MANIFEST = "manifest"
 RUN_FILE = "run.sqlite"
 
 # What all answers of a run have in common, for them to be compared; and its name in the manifest.
@@ -83,9 +83,9 @@ class Run:
 
     def add_stage_time(self, stage: str, seconds: float) -> None:
         """Add to how long a stage took; resumed runs add up."""
-        spent = self.store.get("stages") or {}
-        spent[stage] = spent.get(stage, 0.0) + seconds
-        self.store.put("stages", spent)
+        artifacts = Artifacts(self.store)
+        spent = artifacts.stages
+        artifacts.stages = spent | {stage: spent.get(stage, 0.0) + seconds}
 
     def like(self, loaded: Loaded) -> Evaluator:
         """An evaluator that asks another model the same way."""
@@ -184,7 +184,8 @@ def claim(store: Store, loaded: Loaded, batch_size: int, **more: object) -> None
         UserError: it is the run of another model, number type or batch size.
     """
     ref = loaded.ref
-    now: dict[str, object] = {
+    artifacts = Artifacts(store)
+    now: Manifest = {
         "made_by": f"layerlimits {__version__}",
         "model": ref.path,
         "base_fingerprint": ref.base_fingerprint,
@@ -192,15 +193,15 @@ def claim(store: Store, loaded: Loaded, batch_size: int, **more: object) -> None
         "dtype": ref.dtype,
         "batch_size": batch_size,
     }
-    before = store.get(MANIFEST)
+    before = artifacts.manifest
     if before:
         refuse_other_run(store.folder, before, now)
-    manifest = (before or {}) | now | more
-    store.put(MANIFEST, manifest)
+    manifest = cast(Manifest, {**(before or {}), **now, **more})
+    artifacts.manifest = manifest
     (store.folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
 
 
-def refuse_other_run(folder: Path, before: dict[str, object], now: dict[str, object]) -> None:
+def refuse_other_run(folder: Path, before: Mapping[str, object], now: Mapping[str, object]) -> None:
     """Refuse to continue a run whose results could not be compared with what comes.
 
     Raises:
@@ -224,8 +225,8 @@ def _describe(
     text: Calibration,
 ) -> None:
     """What a report needs to know of the model and the tasks."""
-    loaded, store = evaluator.loaded, evaluator.store
-    about = {
+    loaded, artifacts = evaluator.loaded, Artifacts(evaluator.store)
+    artifacts.base = {
         "name": config.model,
         "fingerprint": loaded.ref.base_fingerprint,
         "layers": loaded.depth,
@@ -234,12 +235,11 @@ def _describe(
         "dtype": loaded.ref.dtype,
         "device": str(loaded.model.device),
     }
-    store.put("base", about)
-    store.put("calibration", {"source": text.source, "hashes": text.hashes})
-    store.put("tasks", [described(evaluator, task, items[task.name]) for task in tasks])
+    artifacts.calibration = {"source": text.source, "hashes": list(text.hashes)}
+    artifacts.tasks = [described(evaluator, task, items[task.name]) for task in tasks]
 
 
-def described(evaluator: Evaluator, task: Task, samples: Sequence[Sample]) -> dict[str, Any]:
+def described(evaluator: Evaluator, task: Task, samples: Sequence[Sample]) -> TaskRecord:
     """A task as results name it: what it is, how it is asked, and the ids of the items."""
     return {
         "name": task.name,
