@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -65,25 +66,25 @@ def test_a_temperature_that_cannot_be_drawn_with(
 def test_the_smallest_temperature_gives_finite_probabilities() -> None:
     logits = torch.tensor([3e4, -3e4, 0.0], dtype=torch.float32)
     assert torch.isfinite(torch.softmax(logits / MIN_TEMPERATURE, -1)).all()
-    Decoding(temperature=MIN_TEMPERATURE).check()
+    assert Decoding(temperature=MIN_TEMPERATURE).temperature == MIN_TEMPERATURE
 
 
 @pytest.mark.parametrize(
-    ("decoding", "words"),
+    ("settings", "words"),
     [
-        (Decoding(top_p=0.0), "top_p 0 is not above 0"),
-        (Decoding(top_p=float("nan")), "top_p nan"),
-        (Decoding(top_k=-1), "top_k -1 is below 0"),
-        (Decoding(temperature=1.0, samples=0), "0 samples"),
-        (Decoding(temperature=1.0, samples=MAX_SAMPLES + 1), "outside 1 to 10000"),
-        (Decoding(samples=2), "are all the same"),
-        (Decoding(max_new_tokens=0), "max_new_tokens is 0"),
-        (Decoding(seed=-1), "seed -1"),
+        (dict(top_p=0.0), "top_p 0 is not above 0"),
+        (dict(top_p=float("nan")), "top_p nan"),
+        (dict(top_k=-1), "top_k -1 is below 0"),
+        (dict(temperature=1.0, samples=0), "0 samples"),
+        (dict(temperature=1.0, samples=MAX_SAMPLES + 1), "outside 1 to 10000"),
+        (dict(samples=2), "are all the same"),
+        (dict(max_new_tokens=0), "max_new_tokens is 0"),
+        (dict(seed=-1), "seed -1"),
     ],
 )
-def test_sampling_settings_outside_their_range(decoding: Decoding, words: str) -> None:
+def test_sampling_settings_outside_their_range(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
-        decoding.check()
+        Decoding(**settings)
 
 
 @pytest.mark.parametrize("samples", [MAX_SAMPLES + 1, 10**9, 10**25])

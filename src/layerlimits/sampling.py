@@ -92,6 +92,9 @@ class Decoding:
     """How responses are drawn: greedily at temperature 0, else `samples` seeded draws of each.
 
     `top_k` 0 and `top_p` 1 leave the distribution whole. `max_new_tokens` stands instead of the task's, if not None.
+
+    Raises:
+        UserError: settings that no model can be sampled with: the first that is outside its range, with the range.
     """
 
     temperature: float = 0.0
@@ -101,12 +104,7 @@ class Decoding:
     samples: int = 1
     max_new_tokens: int | None = None
 
-    def check(self) -> None:
-        """Refuse settings that no model can be sampled with.
-
-        Raises:
-            UserError: the first that is outside its range, with the range.
-        """
+    def __post_init__(self) -> None:
         check_temperature(self.temperature)
         check_top_p(self.top_p)
         if self.top_k < 0:

@@ -59,7 +59,6 @@ class Asking:
         return found[: self.limit]
 
     def _check(self) -> None:
-        self.decoding.check()
         check_items(self.limit, "limit")
         if not 0 < self.difference <= 0.5:
             raise UserError(f"a difference of {self.difference:g} is not in 0..0.5", "write five points as 0.05")

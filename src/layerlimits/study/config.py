@@ -100,7 +100,7 @@ class StudyConfig(BaseModel):
     @model_validator(mode="after")
     def _can_be_sampled(self) -> "StudyConfig":
         try:
-            self.decoding.check()
+            _ = self.decoding
         except UserError as error:
             raise ValueError(f"{error.problem}; {error.fix}") from None
         return self
