@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any, Literal, runtime_checkable
 from typing import Protocol as Interface
 
+from layerlimits.sampling import GREEDY as GREEDY
+from layerlimits.sampling import Decoding as Decoding
+
 Split = Literal["train", "select", "calibrate", "evaluate"]
 Kind = Literal["generation", "choice"]
 Outcome = Literal["correct", "wrong", "no_answer", "truncated", "error"]
@@ -133,32 +136,6 @@ class Verdict:
     why: str = ""
     strict: float | None = None
     measures: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """How responses are drawn: greedily at temperature 0, else `samples` seeded draws of each.
-
-    `top_k` 0 and `top_p` 1 leave the distribution whole. `max_new_tokens` stands instead of the task's, if not None.
-    """
-
-    temperature: float = 0.0
-    top_p: float = 1.0
-    top_k: int = 0
-    seed: int = 0
-    samples: int = 1
-    max_new_tokens: int | None = None
-
-    def name(self, draw: int) -> str:
-        """What a response's key says of its decoding."""
-        most = "" if self.max_new_tokens is None else f" max={self.max_new_tokens}"
-        if not self.temperature:
-            return f"greedy{most}"
-        told = f"t={self.temperature:g} p={self.top_p:g} k={self.top_k} seed={self.seed}"
-        return f"{told}{most} #{draw}"
-
-
-GREEDY = Decoding()
 
 
 @dataclass(frozen=True)

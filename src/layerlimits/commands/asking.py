@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from layerlimits.commands.flags import words
 from layerlimits.errors import UserError
+from layerlimits.sampling import check_items
 from layerlimits.tasks import check_sandbox, choose
 from layerlimits.types import GREEDY, Decoding, Protocol, Sample, Task
 
@@ -58,16 +59,7 @@ class Asking:
         return found[: self.limit]
 
     def _check(self) -> None:
-        told = self.decoding
-        if told.samples > 1 and not told.temperature:
-            raise UserError(
-                f"{told.samples} samples at temperature 0 are all the same", "set --temperature, such as 0.7"
-            )
-        if told.temperature < 0 or not 0 < told.top_p <= 1:
-            raise UserError(
-                f"temperature {told.temperature:g} and top-p {told.top_p:g} cannot be drawn with",
-                "use a temperature of 0 or more, and a top-p above 0 and up to 1",
-            )
+        check_items(self.limit, "limit")
         if not 0 < self.difference <= 0.5:
             raise UserError(f"a difference of {self.difference:g} is not in 0..0.5", "write five points as 0.05")
 

@@ -10,6 +10,7 @@ from layerlimits.evaluation.calibration import Calibration, calibration
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.methods import Context
 from layerlimits.models.remove import check_count, check_protected
+from layerlimits.sampling import check_items
 from layerlimits.tasks import choose
 from layerlimits.types import Ranking
 
@@ -33,11 +34,12 @@ class Choice:
         return None if self.protect is None else flags.layers(self.protect)
 
     def check(self, depth: int) -> None:
-        """Refuse what the number of layers alone shows to be impossible.
+        """Refuse what the settings and the number of layers alone show to be impossible.
 
         Raises:
-            UserError: a protected layer that does not exist, or more layers than may go.
+            UserError: too many items, a protected layer that does not exist, or more layers than may go.
         """
+        check_items(self.items)
         check_protected(self.protected or (), depth)
         if self.layers is not None:
             check_count(self.layers, depth, self.protected or ())

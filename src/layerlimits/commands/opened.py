@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerlimits.evaluation.store import Store
+from layerlimits.sampling import check_seed
 
 if TYPE_CHECKING:
     from layerlimits.evaluation.evaluator import Evaluator
@@ -19,6 +20,9 @@ class Opened:
 
     Greedy answers do not depend on `seed`; it is set for whatever a method or task of your own draws. `max_rows` bounds
     the answers under way where the engine asks variants together.
+
+    Raises:
+        UserError: a seed outside its range.
     """
 
     model: str
@@ -29,6 +33,9 @@ class Opened:
     batch_size: int
     seed: int = 0
     max_rows: int | None = None
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
 
     @contextmanager
     def evaluator(self, engine: str = "sweep", **asked: Any) -> Iterator["Evaluator"]:

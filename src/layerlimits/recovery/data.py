@@ -7,6 +7,7 @@ from pathlib import Path
 
 from layerlimits.errors import UserError
 from layerlimits.evaluation.evaluator import Evaluator, Progress
+from layerlimits.sampling import check_items
 from layerlimits.types import Response, Sample, Split, Task, Verdict, content_hash
 
 
@@ -60,10 +61,11 @@ def training_prompts(tasks: Sequence[Task], limit: int, data_dir: Path | None) -
     share to the others.
 
     Raises:
-        UserError: `limit` below 1, or the tasks have no training prompt.
+        UserError: `limit` outside 1 to `MAX_ITEMS`, or the tasks have no training prompt.
     """
     if limit < 1:
         raise UserError(f"cannot train on {limit} prompts", "set the limit to 1 or more")
+    check_items(limit)
     columns = [[replace(sample, choices=()) for sample in task.samples("train", limit, data_dir)] for task in tasks]
     rounds = chain.from_iterable(zip_longest(*columns))
     prompts = {sample.id: sample for sample in rounds if sample is not None}
