@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from layerlimits.progress import Bar
-from layerlimits.report.html import write
+from layerlimits.report.html import check_report_file, write
 from layerlimits.results.document import StudyResults
 from layerlimits.results.study import study_results
 from layerlimits.study import stages
@@ -24,6 +24,8 @@ def study(config: StudyConfig, out: Path, command: str) -> StudyResults:
         UserError: settings that cannot work, or a folder that is not this study's.
     """
     check_study(config, out)
+    # Before hours of work: its last step writes the report.
+    check_report_file(out / REPORT)
     run = open_run(config, out, command)
     with run.store, Bar(_seconds(run), run.add_stage_time) as run.bar:
         _stages(run)

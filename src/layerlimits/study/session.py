@@ -16,14 +16,12 @@ from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.prompts import encode
 from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded, load, parameter_count, weight_bytes
-from layerlimits.paths import check_writable
+from layerlimits.paths import check_writable, holds_run
 from layerlimits.progress import Bar
 from layerlimits.study.config import StudyConfig
 from layerlimits.study.estimate import Cost, Shape
 from layerlimits.types import Sample, Task, Verdict, content_hash
 from layerlimits.version import __version__
-
-RUN_FILE = "run.sqlite"
 
 # What all answers of a run have in common, for them to be compared; and its name in the manifest.
 _FIXED = {
@@ -154,7 +152,7 @@ def check_run_folder(out: Path) -> None:
     Raises:
         UserError: with what is there.
     """
-    check_writable(out, empty=not (out / RUN_FILE).exists())
+    check_writable(out, empty=not holds_run(out))
 
 
 def check_splits(config: StudyConfig, items: dict[str, list[Sample]], text: Calibration) -> None:
