@@ -7,7 +7,6 @@ from layerlimits.progress import Bar
 from layerlimits.results.comparisons import evaluate_results, sweep_results
 from layerlimits.results.document import EvaluateResults, SweepResults
 from layerlimits.results.stored_answers import StoredAnswers
-from layerlimits.study.session import described
 
 
 def evaluate(model: ModelOptions, options: EvalOptions) -> EvaluateResults:
@@ -41,9 +40,9 @@ def _ask(evaluator: Evaluator, variants: list[tuple[int, ...]], items: Items) ->
     with Bar(len(variants) * each) as bar:
         for task, samples in items:
             with bar.stage(task.name):
-                evaluator.many(variants, task, samples, bar.advance)
+                evaluator.ask(variants, [(task, samples)], bar.advance)
 
 
 def _stored(evaluator: Evaluator, items: Items) -> StoredAnswers:
-    records = [described(evaluator, task, samples) for task, samples in items]
+    records = [evaluator.described(task, samples) for task, samples in items]
     return StoredAnswers(evaluator.store, evaluator.loaded.ref, records)

@@ -11,6 +11,7 @@ from layerlimits.api.options import EvalOptions, ModelOptions, RankOptions
 from layerlimits.errors import UserError
 from layerlimits.evaluation.calibration import Calibration, calibration
 from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.store import Store
 from layerlimits.models.load import load
 from layerlimits.models.locate import check, layer_count, locate
@@ -34,8 +35,19 @@ def open_evaluator(
         loaded = load(options.model, revision=options.revision, dtype=options.dtype, device=options.device)
         with Store(folder) as store:
             claim(store, loaded, options.batch_size)
-            how = {"chat": asked.chat, "decoding": asked.decoding, "unsafe": asked.unsafe} if asked else {}
-            yield Evaluator(loaded, store, engine, options.batch_size, max_rows=options.max_rows, **how)
+            how = asked or EvalOptions()
+            yield Evaluator(
+                loaded,
+                store,
+                AskOptions(
+                    engine=engine,
+                    batch_size=options.batch_size,
+                    chat=how.chat,
+                    decoding=how.decoding,
+                    unsafe=how.unsafe,
+                    max_rows=options.max_rows,
+                ),
+            )
 
 
 def evaluation_items(options: EvalOptions) -> Items:

@@ -54,8 +54,8 @@ class TaskRecord(TypedDict):
     decodings: list[str]
     sets: dict[str, str]
     ids: list[str]
-    prompts: NotRequired[dict[str, str]]
-    engine: NotRequired[str]
+    prompts: dict[str, str]
+    engine: str
 
 
 class CalibrationRecord(TypedDict):

@@ -49,7 +49,7 @@ class StoredAnswers:
         decoding = task["decodings"][draw]
         key = (model, task["name"], decoding)
         if key not in self._read:
-            self._read[key] = self.store.answers(model, task["name"], task["version"], decoding)
+            self._read[key] = self.store.answers(model, task, decoding)
         answers = self._read[key]
         return [answers[item] for item in task["ids"]] if all(item in answers for item in task["ids"]) else None
 

@@ -10,9 +10,10 @@ from typing import cast
 from transformers import PreTrainedTokenizerBase
 
 from layerlimits.errors import UserError
-from layerlimits.evaluation.artifacts import Artifacts, Manifest, TaskRecord
+from layerlimits.evaluation.artifacts import Artifacts, Manifest
 from layerlimits.evaluation.calibration import Calibration, calibration
 from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.prompts import encode
 from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded, load, parameter_count, weight_bytes
@@ -60,7 +61,7 @@ class Run:
             done += count
             self.bar.advance(count * each)
 
-        found = who.verdicts(removed, task, samples, tick)
+        (found,) = who.verdicts([removed], task, samples, tick)
         self.bar.advance((len(samples) * who.draws(task) - done) * each)
         return found
 
@@ -76,7 +77,7 @@ class Run:
             done += count
             self.bar.advance(count * each)
 
-        self.evaluator.many(variants, task, samples, tick)
+        self.evaluator.ask(variants, [(task, samples)], tick)
         self.bar.advance((len(variants) * len(samples) * self.evaluator.draws(task) - done) * each)
 
     def add_stage_time(self, stage: str, seconds: float) -> None:
@@ -91,15 +92,14 @@ class Run:
 
 
 def _evaluator(config: StudyConfig, loaded: Loaded, store: Store) -> Evaluator:
-    return Evaluator(
-        loaded,
-        store,
+    options = AskOptions(
         batch_size=config.batch_size,
         max_rows=config.max_rows,
         chat=config.chat,
         decoding=config.decoding,
         unsafe=config.unsafe_code,
     )
+    return Evaluator(loaded, store, options)
 
 
 def items_of(config: StudyConfig, tasks: Sequence[Task]) -> dict[str, list[Sample]]:
@@ -234,22 +234,4 @@ def _describe(
         "device": str(loaded.model.device),
     }
     artifacts.calibration = {"source": text.source, "hashes": list(text.hashes)}
-    artifacts.tasks = [described(evaluator, task, items[task.name]) for task in tasks]
-
-
-def described(evaluator: Evaluator, task: Task, samples: Sequence[Sample]) -> TaskRecord:
-    """A task as results name it: what it is, how it is asked, and the ids of the items."""
-    return {
-        "name": task.name,
-        "version": task.version,
-        "kind": task.kind,
-        "metric": task.metric,
-        "chance": task.chance,
-        "summary": task.summary,
-        "protocol": task.asked,
-        "shots": task.shots,
-        "template": evaluator.prompt(task, samples[0]).template if samples else None,
-        "decodings": evaluator.decodings(task),
-        "sets": {sample.id: sample.meta["set"] for sample in samples if "set" in sample.meta},
-        "ids": [sample.id for sample in samples],
-    }
+    artifacts.tasks = [evaluator.described(task, items[task.name]) for task in tasks]
