@@ -7,6 +7,9 @@ from typing import Any
 
 from layerlimits.errors import UserError
 
+# The database that makes a folder a run folder.
+RUN_FILE = "run.sqlite"
+
 
 def check_writable(out: Path, *, empty: bool) -> None:
     """Refuse an output folder that cannot be written to, or (with `empty`) already holds something.
@@ -23,6 +26,23 @@ def check_writable(out: Path, *, empty: bool) -> None:
         raise UserError(f"{out} cannot be made: {parent} is a file", "choose another --out")
     if not _can_write(parent):
         raise UserError(f"{out} cannot be written: {parent} is read-only", "choose a writable --out")
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether a folder is a run folder."""
+    return (folder / RUN_FILE).exists()
+
+
+def check_outside_run(out: Path) -> None:
+    """Refuse a folder in which files of a run would be overwritten: a run folder, or a folder in one.
+
+    Raises:
+        UserError: with the run folder.
+    """
+    place = out.resolve()
+    for folder in (place, *place.parents):
+        if holds_run(folder):
+            raise UserError(f"{out} lies in the run folder {folder}", "choose a folder outside it")
 
 
 def _can_write(folder: Path) -> bool:

@@ -18,6 +18,7 @@ from layerlimits.models.save import read_recipe, write_checkpoint
 from layerlimits.paths import check_writable
 from layerlimits.recovery.data import Example
 from layerlimits.recovery.rows import Row, Tick, end_of_turn, to_rows, trained_tokens, training_order
+from layerlimits.sampling import MAX_EPOCHS, check_seed
 from layerlimits.types import content_hash
 
 # Learning rates and schedules by kind; those of LoRA are the paper's. A constant rate leaves a fully finetuned model
@@ -65,6 +66,7 @@ class Finetune:
     def __post_init__(self) -> None:
         if self.kind not in _LR:
             raise unknown("kind of finetuning", self.kind, _LR)
+        check_seed(self.seed)
         if self.lr is None:
             object.__setattr__(self, "lr", _LR[self.kind])
         if self.schedule is None:
@@ -74,6 +76,8 @@ class Finetune:
         for name in ("lr", "epochs", "batch_size", "lora_rank", "lora_alpha", "max_length"):
             if not getattr(self, name) > 0:
                 raise UserError(f"{name} is {getattr(self, name):g}", f"set {name} above 0")
+        if self.epochs > MAX_EPOCHS:
+            raise UserError(f"epochs {self.epochs} is above {MAX_EPOCHS}", f"set epochs to 1 to {MAX_EPOCHS}")
         for name in ("warmup_steps", "weight_decay"):
             if not getattr(self, name) >= 0:
                 raise UserError(f"{name} is {getattr(self, name):g}", f"set {name} to 0 or more")

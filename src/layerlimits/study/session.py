@@ -1,31 +1,30 @@
 """A run folder with a loaded model: what every stage of a study works on."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import cast
 
 from transformers import PreTrainedTokenizerBase
 
 from layerlimits.errors import UserError
+from layerlimits.evaluation.artifacts import Artifacts, Manifest
 from layerlimits.evaluation.calibration import Calibration, calibration, written_texts
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.leaks import check_leaks
+from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.prompts import encode
 from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded, load, parameter_count, weight_bytes
-from layerlimits.paths import check_writable
+from layerlimits.paths import check_writable, holds_run
 from layerlimits.progress import Bar
 from layerlimits.recovery.data import training_prompts
 from layerlimits.study.config import StudyConfig
 from layerlimits.study.estimate import Cost, Shape
 from layerlimits.types import Sample, Task, Verdict
 from layerlimits.version import __version__
-
-MANIFEST = "manifest"
-RUN_FILE = "run.sqlite"
 
 # What all answers of a run have in common, for them to be compared; and its name in the manifest.
 _FIXED = {
@@ -64,7 +63,7 @@ class Run:
             done += count
             self.bar.advance(count * each)
 
-        found = who.verdicts(removed, task, samples, tick)
+        (found,) = who.verdicts([removed], task, samples, tick)
         self.bar.advance((len(samples) * who.draws(task) - done) * each)
         return found
 
@@ -80,14 +79,14 @@ class Run:
             done += count
             self.bar.advance(count * each)
 
-        self.evaluator.many(variants, task, samples, tick)
+        self.evaluator.ask(variants, [(task, samples)], tick)
         self.bar.advance((len(variants) * len(samples) * self.evaluator.draws(task) - done) * each)
 
     def add_stage_time(self, stage: str, seconds: float) -> None:
         """Add to how long a stage took; resumed runs add up."""
-        spent = self.store.get("stages") or {}
-        spent[stage] = spent.get(stage, 0.0) + seconds
-        self.store.put("stages", spent)
+        artifacts = Artifacts(self.store)
+        spent = artifacts.stages
+        artifacts.stages = spent | {stage: spent.get(stage, 0.0) + seconds}
 
     def like(self, loaded: Loaded) -> Evaluator:
         """An evaluator that asks another model the same way."""
@@ -95,15 +94,14 @@ class Run:
 
 
 def _evaluator(config: StudyConfig, loaded: Loaded, store: Store) -> Evaluator:
-    return Evaluator(
-        loaded,
-        store,
+    options = AskOptions(
         batch_size=config.batch_size,
         max_rows=config.max_rows,
         chat=config.chat,
         decoding=config.decoding,
         unsafe=config.unsafe_code,
     )
+    return Evaluator(loaded, store, options)
 
 
 def items_of(config: StudyConfig, tasks: Sequence[Task]) -> dict[str, list[Sample]]:
@@ -155,7 +153,7 @@ def check_run_folder(out: Path) -> None:
     Raises:
         UserError: with what is there.
     """
-    check_writable(out, empty=not (out / RUN_FILE).exists())
+    check_writable(out, empty=not holds_run(out))
 
 
 def check_splits(config: StudyConfig, items: dict[str, list[Sample]]) -> None:
@@ -186,7 +184,8 @@ def claim(store: Store, loaded: Loaded, batch_size: int, **more: object) -> None
         UserError: it is the run of another model, number type or batch size.
     """
     ref = loaded.ref
-    now: dict[str, object] = {
+    artifacts = Artifacts(store)
+    now: Manifest = {
         "made_by": f"layerlimits {__version__}",
         "model": ref.path,
         "base_fingerprint": ref.base_fingerprint,
@@ -194,15 +193,15 @@ def claim(store: Store, loaded: Loaded, batch_size: int, **more: object) -> None
         "dtype": ref.dtype,
         "batch_size": batch_size,
     }
-    before = store.get(MANIFEST)
+    before = artifacts.manifest
     if before:
         refuse_other_run(store.folder, before, now)
-    manifest = (before or {}) | now | more
-    store.put(MANIFEST, manifest)
+    manifest = cast(Manifest, {**(before or {}), **now, **more})
+    artifacts.manifest = manifest
     (store.folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
 
 
-def refuse_other_run(folder: Path, before: dict[str, object], now: dict[str, object]) -> None:
+def refuse_other_run(folder: Path, before: Mapping[str, object], now: Mapping[str, object]) -> None:
     """Refuse to continue a run whose results could not be compared with what comes.
 
     Raises:
@@ -226,8 +225,8 @@ def _describe(
     text: Calibration,
 ) -> None:
     """What a report needs to know of the model and the tasks."""
-    loaded, store = evaluator.loaded, evaluator.store
-    about = {
+    loaded, artifacts = evaluator.loaded, Artifacts(evaluator.store)
+    artifacts.base = {
         "name": config.model,
         "fingerprint": loaded.ref.base_fingerprint,
         "layers": loaded.depth,
@@ -236,24 +235,5 @@ def _describe(
         "dtype": loaded.ref.dtype,
         "device": str(loaded.model.device),
     }
-    store.put("base", about)
-    store.put("calibration", {"source": text.source, "hashes": text.hashes})
-    store.put("tasks", [described(evaluator, task, items[task.name]) for task in tasks])
-
-
-def described(evaluator: Evaluator, task: Task, samples: Sequence[Sample]) -> dict[str, Any]:
-    """A task as results name it: what it is, how it is asked, and the ids of the items."""
-    return {
-        "name": task.name,
-        "version": task.version,
-        "kind": task.kind,
-        "metric": task.metric,
-        "chance": task.chance,
-        "summary": task.summary,
-        "protocol": task.asked,
-        "shots": task.shots,
-        "template": evaluator.prompt(task, samples[0]).template if samples else None,
-        "decodings": evaluator.decodings(task),
-        "sets": {sample.id: sample.meta["set"] for sample in samples if "set" in sample.meta},
-        "ids": [sample.id for sample in samples],
-    }
+    artifacts.calibration = {"source": text.source, "hashes": list(text.hashes)}
+    artifacts.tasks = [evaluator.described(task, items[task.name]) for task in tasks]
