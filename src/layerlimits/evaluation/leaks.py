@@ -18,15 +18,19 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from pathlib import Path
 
 from layerlimits.errors import UserError
-from layerlimits.types import Sample, content_hash
+from layerlimits.tasks import SUITES
+from layerlimits.types import Sample, Task, content_hash
 
 # Words that a question must have to count inside a line. Stems that many questions share, such as "Which of the
 # following is true", have fewer.
 MIN_WORDS = 8
 # Characters of a question that a message quotes.
 _QUOTED = 60
+# Items that `items_to_compare` takes of a task: more than any benchmark has, and what makes no command slow.
+_BENCHMARK_ITEMS, _BUNDLED_ITEMS = 1_000_000, 1_000
 # A line that equals a question of fewer than MIN_WORDS words is not longer.
 _SHORT_CHARACTERS = 400
 
@@ -70,6 +74,23 @@ def check_leaks(what: str, texts: Sequence[str], evaluated: Iterable[Sample]) ->
             f"{' '.join(leaked[0].split())[:_QUOTED]!r}",
             f"use other {what}: what is evaluated must not choose layers, calibrate, train or serve as an example",
         )
+
+
+def items_to_compare(tasks: Iterable[Task], data_dir: Path | None) -> list[Sample]:
+    """What evaluating these tasks would ask: all items of a benchmark, the first ones of a bundled task.
+
+    Bundled tasks make their items, any number of them, disjoint by construction.
+
+    Raises:
+        UserError: a benchmark's items cannot be read.
+    """
+    items: list[Sample] = []
+    for task in tasks:
+        # Examples change no question, and some benchmarks build long contexts of them.
+        asked = task.variant(0, False) if task.variant else task
+        bundled = task.name.partition(":")[0].partition("@")[0] in SUITES["reference"]
+        items += asked.samples("evaluate", _BUNDLED_ITEMS if bundled else _BENCHMARK_ITEMS, data_dir)
+    return items
 
 
 class EvaluatedQuestions:
