@@ -42,7 +42,9 @@ def trained_prompts(evaluator: Evaluator, tasks: list[Task], data: Path) -> list
     return [[token for token, label in zip(*row.values(), strict=True) if label == IGNORED] for row in rows]
 
 
-@pytest.mark.parametrize(("template", "chat"), [(True, None), (True, True), (True, False), (False, None), (False, False)])
+@pytest.mark.parametrize(
+    ("template", "chat"), [(True, None), (True, True), (True, False), (False, None), (False, False)]
+)
 @pytest.mark.parametrize("shots", [0, 2])
 @pytest.mark.parametrize("name", _TASKS)
 def test_rows_are_what_the_evaluator_feeds(

@@ -179,7 +179,11 @@ def test_settings_out_of_range(settings: dict[str, Any], words: str) -> None:
 
 def test_learning_rate_and_schedule_follow_the_kind() -> None:
     assert (FinetuneConfig(kind="full").schedule, FinetuneConfig(kind="lora").schedule) == ("linear", "constant")
-    assert (FinetuneConfig(kind="full").lr, FinetuneConfig(kind="lora").lr, FinetuneConfig(kind="lora", lr=1.0).lr) == (5e-4, 2e-4, 1.0)
+    assert (FinetuneConfig(kind="full").lr, FinetuneConfig(kind="lora").lr, FinetuneConfig(kind="lora", lr=1.0).lr) == (
+        5e-4,
+        2e-4,
+        1.0,
+    )
 
 
 @pytest.mark.parametrize("schedule", ["linear", "constant"])

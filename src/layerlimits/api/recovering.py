@@ -17,7 +17,7 @@ _STAGES = 2.0
 def recover(
     pruned: str, parent: ModelOptions, out: Path, options: RecoverOptions | None = None, command: str = ""
 ) -> RecoverResults:
-    """FinetuneConfig a pruned model's folder on its parent's answers; a killed call resumes.
+    """Finetune a pruned model's folder on its parent's answers; a killed call resumes.
 
     Args:
         pruned: the pruned model's folder.

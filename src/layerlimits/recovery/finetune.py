@@ -95,7 +95,7 @@ def finetune(
     about: dict[str, Any],
     on_progress: StepProgress | None = None,
 ) -> Path:
-    """FinetuneConfig the model without these layers on the examples, the loss on the answers only, and save it to `out`.
+    """Finetune the model without these layers on the examples, the loss on the answers only, and save it to `out`.
 
     `loaded.model` stays as it is: a copy is pruned and trained. Killed and called again with the same arguments, it
     goes on from the last checkpoint in `work` and writes the bytes that an undisturbed call writes on the same machine.
@@ -129,7 +129,9 @@ def finetune(
     return out
 
 
-def _about_training(loaded: Loaded, removed: tuple[int, ...], rows: list[Row], settings: FinetuneConfig) -> dict[str, Any]:
+def _about_training(
+    loaded: Loaded, removed: tuple[int, ...], rows: list[Row], settings: FinetuneConfig
+) -> dict[str, Any]:
     """What the recipe says of the training; `key` identifies model, layers, data and settings."""
     data = content_hash(rows, 32)
     return {

@@ -35,7 +35,7 @@ class RecoverConfig:
     Args:
         items: how many training prompts.
         max_new_tokens: where an answer is cut; cut answers are not trained on. None: see `answer_limit`.
-        chat: whether prompts go through the chat template, as for `AskOptions`; training and evaluation are asked alike.
+        chat: whether prompts go through the chat template, as for `AskOptions`; give what will evaluate.
         data_dir: folder of the tasks' benchmark files; the hub if None.
         revision: of the parent, where it is a hub id.
         dtype, device: of both models.
@@ -83,9 +83,7 @@ def recover(
     check_writable(out, empty=True)
     about = check_pair(pruned, parent, config.revision, config.chat)
     prompts = training_prompts(tasks, config.items, config.data_dir)
-    check_leaks(
-        "training prompts", [prompt.question for prompt in prompts], items_to_compare(tasks, config.data_dir)
-    )
+    check_leaks("training prompts", [prompt.question for prompt in prompts], items_to_compare(tasks, config.data_dir))
     longest = answer_limit(tasks) if config.max_new_tokens is None else config.max_new_tokens
     folder = config.run or out.with_name(f".{out.name}.run")
     examples, dropped = _answers(parent, prompts, longest, folder, config, on_progress)
@@ -136,9 +134,7 @@ def _answers(
         return generate_answers(evaluator, prompts, max_new_tokens, count)
 
 
-def check_pair(
-    pruned: str, parent: str, revision: str | None = None, chat: bool | None = None
-) -> dict[str, Any]:
+def check_pair(pruned: str, parent: str, revision: str | None = None, chat: bool | None = None) -> dict[str, Any]:
     """Whether one folder is the other with layers removed, and can be asked so; before any weight loads.
 
     Returns:

@@ -164,9 +164,7 @@ def check_splits(config: StudyConfig, items: dict[str, list[Sample]]) -> None:
     """
     evaluated = [sample for samples in items.values() for sample in samples]
     selecting = [
-        sample
-        for task in config.selecting()
-        for sample in task.samples("select", config.select_items, config.data_dir)
+        sample for task in config.selecting() for sample in task.samples("select", config.select_items, config.data_dir)
     ]
     examples = {question for sample in [*evaluated, *selecting] for question, _ in sample.shots}
     check_leaks("selection items", [sample.question for sample in selecting], evaluated)

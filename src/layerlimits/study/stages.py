@@ -45,7 +45,7 @@ def rank(run: Run) -> Rankings:
         began = time.perf_counter()
         share = method_cost(config, name, run.loaded.depth, run.cost, tokens)
         context = Context(
-            evaluator=run.evaluator,
+            run.evaluator,
             layers=most,
             calibration=run.calibration,
             tasks=tasks,
@@ -53,7 +53,7 @@ def rank(run: Run) -> Rankings:
             protected=config.protect,
             seed=config.seed,
             data_dir=config.data_dir,
-            tick=_advancing(run, share),
+            on_progress=_advancing(run, share),
         )
         ranking = methods.rank(name, context)
         rankings[ranking.method] = ranking
