@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from layerlimits.commands.flags import words
 from layerlimits.errors import UserError
+from layerlimits.paths import given_path
 from layerlimits.sampling import check_items
 from layerlimits.tasks import check_sandbox, choose
 from layerlimits.types import GREEDY, Decoding, Protocol, Sample, Task
@@ -60,6 +61,8 @@ class Asking:
 
     def _check(self) -> None:
         check_items(self.limit, "limit")
+        if self.data_dir:
+            given_path(self.data_dir, "--data-dir")
         if not 0 < self.difference <= 0.5:
             raise UserError(f"a difference of {self.difference:g} is not in 0..0.5", "write five points as 0.05")
 

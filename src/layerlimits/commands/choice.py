@@ -10,6 +10,7 @@ from layerlimits.evaluation.calibration import Calibration, calibration
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.methods import Context
 from layerlimits.models.remove import check_count, check_protected
+from layerlimits.paths import given_path
 from layerlimits.sampling import check_items
 from layerlimits.tasks import choose
 from layerlimits.types import Ranking
@@ -40,6 +41,9 @@ class Choice:
             UserError: too many items, a protected layer that does not exist, or more layers than may go.
         """
         check_items(self.items)
+        for path, option in ((self.data_dir, "--data-dir"), (self.calibration, "--calibration")):
+            if path:
+                given_path(path, option)
         check_protected(self.protected or (), depth)
         if self.layers is not None:
             check_count(self.layers, depth, self.protected or ())

@@ -17,7 +17,7 @@ from layerlimits.models.locate import check, configuration, fingerprint, layer_c
 from layerlimits.models.remove import check_layers, layers_for_ratio, remove
 from layerlimits.models.save import recipe, save_pruned, write_checkpoint
 from layerlimits.models.sound import check_sound
-from layerlimits.paths import check_writable
+from layerlimits.paths import check_new_folder
 from layerlimits.plugins import find, label
 from layerlimits.progress import Bar
 from layerlimits.replacements import Filling
@@ -71,7 +71,7 @@ class Removal:
 def prune(opened: Opened, removal: Removal, choice: Choice, out: Path, command: str) -> dict[str, Any]:
     """Choose and write: {"model": folder, "base", "method", "replacement", "removed", "kept", "layers"}."""
     removal.check()
-    check_writable(out, empty=True)
+    check_new_folder(out)
     folder = locate(opened.model, opened.revision)
     check(folder)
     plan = _listed(folder, removal, choice)

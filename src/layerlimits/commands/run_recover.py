@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from layerlimits.commands.flags import words
-from layerlimits.paths import check_writable
+from layerlimits.paths import check_new_folder, given_path
 from layerlimits.progress import Bar
 from layerlimits.recovery.finetune import Finetune
 from layerlimits.recovery.recover import check_pair, recover
@@ -33,7 +33,9 @@ def run(
     settings = Finetune(kind=cast(Literal["full", "lora"], kind), epochs=epochs, seed=seed)
     chosen = choose(words(tasks))
     # Before a bar is shown: an error is all a mistake prints.
-    check_writable(out, empty=True)
+    check_new_folder(out)
+    if data_dir:
+        given_path(data_dir, "--data-dir")
     check_pair(pruned, parent, revision)
     with Bar(_STAGES) as bar:
         before: dict[str, float] = {}

@@ -9,6 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from layerlimits.errors import UserError
+from layerlimits.paths import given_path
 from layerlimits.study.config import StudyConfig, study_config
 
 
@@ -70,8 +71,10 @@ def report(folder: Path, out: Path | None, *, quiet: bool) -> dict[str, Any]:
     from layerlimits.study.pipeline import REPORT
     from layerlimits.study.session import RUN_FILE
 
-    if not (folder / RUN_FILE).exists():
+    if not (given_path(folder, "the run folder") / RUN_FILE).exists():
         raise UserError(f"{folder} is no run folder: it has no {RUN_FILE}", "give the --out folder of a study")
+    if out:
+        given_path(out, "--out")
     with Store(folder) as store:
         results = findings(store)
     path = write(results, out or folder / REPORT)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from layerlimits.errors import UserError
+from layerlimits.paths import given_path
 from layerlimits.tasks import choose, judged
 from layerlimits.types import FinishReason, Outcome, Response, Sample
 
@@ -36,6 +37,8 @@ def score(task: str, responses: Path, data_dir: Path | None, *, unsafe: bool = F
         UserError: a broken line, an index that is unknown or comes twice, an empty file, a task without test files or
             without answers in words, or no sandbox is possible for the programs in the responses.
     """
+    if data_dir:
+        given_path(data_dir, "--data-dir")
     chosen = choose([task])
     if len(chosen) == 1 and chosen[0].kind == "choice":
         raise UserError(f"{task} is asked by likelihood, so no text answers it", "name a benchmark, such as gsm8k")

@@ -15,7 +15,7 @@ from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.prompts import encode
 from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded, load, parameter_count, weight_bytes
-from layerlimits.paths import check_writable
+from layerlimits.paths import check_writable, given_path
 from layerlimits.progress import Bar
 from layerlimits.study.config import StudyConfig
 from layerlimits.study.estimate import Cost, Shape
@@ -154,6 +154,9 @@ def check_run_folder(out: Path) -> None:
     Raises:
         UserError: with what is there.
     """
+    given_path(out, "--out")
+    # A name near the limit may stand, and that of the file in it not.
+    given_path(out / RUN_FILE, "--out")
     check_writable(out, empty=not (out / RUN_FILE).exists())
 
 
