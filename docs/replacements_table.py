@@ -38,7 +38,8 @@ def values(removed: tuple[int, ...], replacement: str, items: Items) -> Values:
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder)) as store:
         evaluator = Evaluator(shorter, store)
         return {
-            task.name: [verdict.value for verdict in evaluator.verdicts((), task, samples)] for task, samples in items
+            task.name: [verdict.value for verdict in evaluator.verdicts([()], task, samples)[0]]
+            for task, samples in items
         }
 
 

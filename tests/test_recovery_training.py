@@ -34,7 +34,7 @@ def test_full_finetuning_learns_by_heart(base: Loaded, taught: Loaded) -> None:
     assert loss(taught) < 0.05
     ids = [encode(taught.tokenizer, Sample(example.prompt, "", "train")).ids for example in EXAMPLES]
     for example, prompt in zip(EXAMPLES, ids, strict=True):
-        (response,) = engine(taught.model, taught.tokenizer).generate([prompt], 10)
+        (response,) = engine(taught.model, taught.tokenizer).generate_batch([prompt], 10)
         assert (response.text, response.finish) == (example.answer, "stop")
 
 

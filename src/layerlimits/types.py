@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, runtime_checkable
-from typing import Protocol as Interface
+from typing import Any, Literal
 
 from layerlimits.sampling import GREEDY as GREEDY
 from layerlimits.sampling import Decoding as Decoding
@@ -18,6 +17,8 @@ FinishReason = Literal["stop", "length", "likelihood", "context"]
 Protocol = Literal["likelihood", "one_token", "free"]
 Continuation = tuple[list[int], list[int]]
 Drafts = Sequence[Sequence[int]] | None
+# The layers that a variant of a model lacks, in the base model's numbering.
+Variant = tuple[int, ...]
 Limits = int | Sequence[int]
 
 
@@ -248,30 +249,3 @@ class Finding:
     def as_dict(self) -> dict[str, Any]:
         """Without the ids, for JSON."""
         return {key: value for key, value in asdict(self).items() if key != "ids"}
-
-
-class Engine(Interface):
-    """Answers prompts, given as token ids, with one model."""
-
-    def generate(
-        self, prompts: list[list[int]], max_new_tokens: int, decoding: Decoding = GREEDY, seed: int = 0
-    ) -> list[Response]:
-        """One response a prompt; the prompts form one batch. `seed` alone decides what is drawn from them."""
-
-    def loglikelihoods(self, rows: Sequence[Continuation]) -> list[tuple[float, bool]]:
-        """Of each (context, continuation): its log-probability in nats, and whether greedy decoding would write it."""
-
-
-@runtime_checkable
-class ManyVariants(Interface):
-    """An engine that answers for several variants of its model together; a variant is the layers it lacks."""
-
-    def generate_many(
-        self, variants: Sequence[tuple[int, ...]], prompts: Sequence[list[int]], most: Limits, drafts: Drafts = None
-    ) -> list[list[Response]]:
-        """One greedy response of `most` tokens at most, [variant][prompt]; drafts resemble a prompt's responses."""
-
-    def loglikelihoods_many(
-        self, variants: Sequence[tuple[int, ...]], rows: Sequence[Continuation]
-    ) -> list[list[float]]:
-        """Log-probability of every continuation after its context, in nats, [variant][row]."""

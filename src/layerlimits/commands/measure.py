@@ -13,7 +13,6 @@ from layerlimits.progress import Bar
 from layerlimits.results import warnings as cautions
 from layerlimits.results.figures import by_item, compared, correct, figure, recognized_only, summary
 from layerlimits.statistics import intervals
-from layerlimits.study.session import described
 from layerlimits.types import Sample, Task, Verdict
 
 Items = list[tuple[Task, list[Sample]]]
@@ -30,7 +29,7 @@ def evaluate(opened: Opened, asking: Asking) -> dict[str, Any]:
         with Bar(sum(evaluator.draws(task) * len(samples) for task, samples in items)) as bar:
             for task, samples in items:
                 with bar.stage(task.name):
-                    (verdicts,) = evaluator.many([()], task, samples, bar.advance)
+                    (verdicts,) = evaluator.verdicts([()], task, samples, bar.advance)
                 scores[task.name] = _score(evaluator, task, samples, verdicts)
                 values[task.name] = _item_values(verdicts, samples)
         return {
@@ -46,7 +45,7 @@ def evaluate(opened: Opened, asking: Asking) -> dict[str, Any]:
 def _score(evaluator: Evaluator, task: Task, samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> dict[str, Any]:
     found = summary(verdicts, len(samples), [sample.meta.get("set") for sample in samples])
     score = found.pop("score")
-    about = described(evaluator, task, samples)
+    about = evaluator.described(task, samples)
     asked = {key: about[key] for key in ("version", "metric", "chance", "protocol", "shots", "template")}
     return {"score": score.pop("estimate"), **score, **asked, **found}
 
@@ -73,7 +72,7 @@ def _protocols(items: Items, scores: dict[str, Any], values: dict[str, list[floa
 
 
 def _warnings(evaluator: Evaluator, items: Items, scores: dict[str, Any], difference: float) -> list[str]:
-    about = [described(evaluator, task, samples) for task, samples in items]
+    about = [evaluator.described(task, samples) for task, samples in items]
     counted = [(name, score["n"], score["score"]) for name, score in scores.items() if not score["graded"]]
     refused = [{"name": name, "score": score, "refused": score["refused"]} for name, score in scores.items()]
     return [*cautions.confounds(about), *cautions.too_few(counted, difference), *cautions.refused(refused)]
@@ -88,7 +87,7 @@ def sweep(opened: Opened, asking: Asking) -> dict[str, Any]:
         with Bar((depth + 1) * each) as bar:
             for task, samples in items:
                 with bar.stage(task.name):
-                    evaluator.many([(), *((layer,) for layer in range(depth))], task, samples, bar.advance)
+                    evaluator.ask([(), *((layer,) for layer in range(depth))], [(task, samples)], bar.advance)
         base, values = _measured(evaluator, (), items)
         rows: list[dict[str, Any]] = []
         for layer in range(depth):
@@ -107,7 +106,7 @@ def _measured(
     """Scores and item values from what is stored."""
     scores, values = {}, {}
     for task, samples in items:
-        verdicts = evaluator.verdicts(removed, task, samples)
+        (verdicts,) = evaluator.verdicts([removed], task, samples)
         scores[task.name] = _score(evaluator, task, samples, verdicts)
         values[task.name] = _item_values(verdicts, samples)
     return scores, values

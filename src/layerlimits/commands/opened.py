@@ -39,11 +39,12 @@ class Opened:
 
     @contextmanager
     def evaluator(self, engine: str = "sweep", **asked: Any) -> Iterator["Evaluator"]:
-        """The loaded model over its store; `asked` is how it is asked, see `Evaluator`."""
+        """The loaded model over its store; `asked` is how it is asked, see `AskOptions`."""
         # Reading options and copying files must not wait for what only a loaded model needs.
         from transformers import set_seed
 
         from layerlimits.evaluation.evaluator import Evaluator
+        from layerlimits.evaluation.options import AskOptions
         from layerlimits.models.load import load
         from layerlimits.study.session import check_run_folder, claim
 
@@ -54,4 +55,5 @@ class Opened:
             loaded = load(self.model, revision=self.revision, dtype=self.dtype, device=self.device)
             with Store(folder) as store:
                 claim(store, loaded, self.batch_size)
-                yield Evaluator(loaded, store, engine, self.batch_size, max_rows=self.max_rows, **asked)
+                options = AskOptions(engine, self.batch_size, max_rows=self.max_rows, **asked)
+                yield Evaluator(loaded, store, options)

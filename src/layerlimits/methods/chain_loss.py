@@ -47,12 +47,11 @@ def _worked_answers(context: Context) -> tuple[list[Text], list[str]]:
     total = sum(len(samples) for _, samples in asked)
     texts, used = [], []
     for task, samples in asked:
-        verdicts = evaluator.verdicts((), task, samples, lambda done: context.tick(done / total / 2), draws=1)
-        keys = evaluator.keys(evaluator.loaded.ref, task, samples)
-        for sample, key, verdict in zip(samples, keys, verdicts, strict=True):
+        (verdicts,) = evaluator.verdicts([()], task, samples, lambda done: context.tick(done / total / 2), draws=1)
+        responses = evaluator.responses((), task, samples)
+        for sample, response, verdict in zip(samples, responses, verdicts, strict=True):
             used.append(sample.id)
-            response = evaluator.store.response(key)
-            if verdict.outcome == "correct" and response and response.tokens:
+            if verdict.outcome == "correct" and response.tokens:
                 prompt = evaluator.prompt(task, sample).ids
                 texts.append(Text((*prompt, *response.tokens), len(prompt)))
     if not texts:

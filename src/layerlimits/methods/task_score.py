@@ -32,7 +32,7 @@ def task_score(context: Context, *, error: float = 0.05) -> Ranking:
     protected = (0,) if context.protected is None else context.protected
     check_count(context.rounds, context.depth, protected)
     items = [(task, task.samples("select", context.items, context.data_dir)) for task in context.tasks]
-    context.evaluator.answer([()], items, lambda done: context.tick(done / _all_asked(context)))
+    context.evaluator.ask([()], items, lambda done: context.tick(done / _all_asked(context)))
     base = {task.name: float(_values(context, [()], task, samples).mean()) for task, samples in items}
     usable = [(task, samples) for task, samples in items if base[task.name] > 0]
     if not usable:
@@ -46,7 +46,7 @@ def task_score(context: Context, *, error: float = 0.05) -> Ranking:
         def ask(running: list[int], part: int) -> Values:
             variants = [(*removed, left[at]) for at in running]
             asked = [(task, samples[part::parts]) for task, samples in usable]
-            context.evaluator.answer(variants, asked, lambda done: context.tick(done / _all_asked(context)))
+            context.evaluator.ask(variants, asked, lambda done: context.tick(done / _all_asked(context)))
             columns = []
             for (task, samples), (_, some) in zip(usable, asked, strict=True):
                 weight = 1 / (base[task.name] * len(samples) * len(usable))
@@ -71,7 +71,7 @@ def _values(context: Context, variants: list[tuple[int, ...]], task: Task, sampl
     """What each variant scores on each item, (variants, items): all asked together, the mean of an item's draws."""
     if not samples:
         return np.zeros((len(variants), 0))
-    found = context.evaluator.many(variants, task, samples, lambda done: context.tick(done / _all_asked(context)))
+    found = context.evaluator.verdicts(variants, task, samples, lambda done: context.tick(done / _all_asked(context)))
     drawn = np.array([[verdict.value for verdict in verdicts] for verdicts in found])
     values: Values = drawn.reshape(len(variants), -1, len(samples)).mean(1)
     return values

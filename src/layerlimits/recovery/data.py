@@ -6,7 +6,8 @@ from itertools import chain, zip_longest
 from pathlib import Path
 
 from layerlimits.errors import UserError
-from layerlimits.evaluation.evaluator import Evaluator, Progress
+from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.variants import Progress
 from layerlimits.sampling import check_items
 from layerlimits.types import Response, Sample, Split, Task, Verdict, content_hash
 
@@ -86,12 +87,11 @@ def answer(
         UserError: not one answer was finished; or a prompt too long for the model.
     """
     task = self_generated(max_new_tokens)
-    verdicts = evaluator.verdicts((), task, samples, tick, draws=1)
+    (verdicts,) = evaluator.verdicts([()], task, samples, tick, draws=1)
     examples = []
-    keys = evaluator.keys(evaluator.loaded.ref.without(()), task, samples)
-    for sample, key, verdict in zip(samples, keys, verdicts, strict=True):
-        response = evaluator.store.response(key)
-        if response is not None and verdict.outcome == "correct":
+    responses = evaluator.responses((), task, samples)
+    for sample, response, verdict in zip(samples, responses, verdicts, strict=True):
+        if verdict.outcome == "correct":
             examples.append(Example(sample.prompt, response.text, len(response.tokens)))
     if not examples:
         cut = sum(verdict.outcome == "truncated" for verdict in verdicts)

@@ -34,7 +34,7 @@ class Book:
         decoding = task["decodings"][draw]
         key = (model, task["name"], decoding)
         if key not in self._read:
-            self._read[key] = self.store.answers(model, task["name"], task["version"], decoding)
+            self._read[key] = self.store.answers(model, task, decoding)
         found = self._read[key]
         return [found[item] for item in task["ids"]] if all(item in found for item in task["ids"]) else None
 

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from layerlimits.errors import UserError
 from layerlimits.evaluation.calibration import Calibration, calibration
 from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.prompts import encode
 from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded, load, parameter_count, weight_bytes
@@ -62,7 +62,7 @@ class Run:
             done += count
             self.bar.advance(count * each)
 
-        found = who.verdicts(removed, task, samples, tick)
+        (found,) = who.verdicts([removed], task, samples, tick)
         self.bar.advance((len(samples) * who.draws(task) - done) * each)
         return found
 
@@ -78,7 +78,7 @@ class Run:
             done += count
             self.bar.advance(count * each)
 
-        self.evaluator.many(variants, task, samples, tick)
+        self.evaluator.ask(variants, [(task, samples)], tick)
         self.bar.advance((len(variants) * len(samples) * self.evaluator.draws(task) - done) * each)
 
     def add_stage_time(self, stage: str, seconds: float) -> None:
@@ -93,15 +93,14 @@ class Run:
 
 
 def _evaluator(config: StudyConfig, loaded: Loaded, store: Store) -> Evaluator:
-    return Evaluator(
-        loaded,
-        store,
+    options = AskOptions(
         batch_size=config.batch_size,
         max_rows=config.max_rows,
         chat=config.chat,
         decoding=config.decoding,
         unsafe=config.unsafe_code,
     )
+    return Evaluator(loaded, store, options)
 
 
 def items_of(config: StudyConfig, tasks: Sequence[Task]) -> dict[str, list[Sample]]:
@@ -239,22 +238,4 @@ def _describe(
     }
     store.put("base", about)
     store.put("calibration", {"source": text.source, "hashes": text.hashes})
-    store.put("tasks", [described(evaluator, task, items[task.name]) for task in tasks])
-
-
-def described(evaluator: Evaluator, task: Task, samples: Sequence[Sample]) -> dict[str, Any]:
-    """A task as results name it: what it is, how it is asked, and the ids of the items."""
-    return {
-        "name": task.name,
-        "version": task.version,
-        "kind": task.kind,
-        "metric": task.metric,
-        "chance": task.chance,
-        "summary": task.summary,
-        "protocol": task.asked,
-        "shots": task.shots,
-        "template": evaluator.prompt(task, samples[0]).template if samples else None,
-        "decodings": evaluator.decodings(task),
-        "sets": {sample.id: sample.meta["set"] for sample in samples if "set" in sample.meta},
-        "ids": [sample.id for sample in samples],
-    }
+    store.put("tasks", [evaluator.described(task, items[task.name]) for task in tasks])
