@@ -48,7 +48,7 @@ def cells(base: Values, other: Values, items: Items) -> Iterator[str]:
     for kind in ("generation", "choice"):
         tasks = [task for task, _ in items if task.kind == kind]
         pairs = [(base[task.name], other[task.name]) for task in tasks]
-        kept = intervals.shared(kind, pairs, max(task.chance for task in tasks))
+        kept = intervals.shared(pairs, max(task.chance for task in tasks))
         assert kept is not None
         yield f"{kept.estimate:.2f} ({kept.low:.2f} to {kept.high:.2f})"
 

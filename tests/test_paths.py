@@ -95,7 +95,7 @@ def test_a_folder_or_file_whose_name_is_too_long(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("path", ["a\0b", LONG, f"{LONG}/b", "a/" + LONG])
+@pytest.mark.parametrize("path", ["a\0b", LONG, f"{LONG}/b", f"./{LONG}"])
 def test_what_the_file_system_refuses_is_one_error(path: str) -> None:
     with pytest.raises(UserError, match=r"--data-dir .* cannot be used"):
         given_path(path, "--data-dir")

@@ -9,6 +9,8 @@ from typing import Any
 
 from layerlimits.errors import UserError
 
+# The database that makes a folder a run folder.
+RUN_FILE = "run.sqlite"
 # Far more than settings take. Larger files are no settings, and devices have no end.
 _MAX_TOML_BYTES = 1_000_000
 
@@ -86,6 +88,27 @@ def _entries(folder: Path) -> list[Path]:
         return list(folder.iterdir())
     except OSError as error:
         raise path_error(folder, "--out", error) from None
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether a folder is a run folder.
+
+    Raises:
+        UserError: see `given_path`.
+    """
+    return given_path(folder / RUN_FILE, "the run folder").exists()
+
+
+def check_outside_run(out: Path) -> None:
+    """Refuse a folder in which files of a run would be overwritten: a run folder, or a folder in one.
+
+    Raises:
+        UserError: with the run folder.
+    """
+    place = out.resolve()
+    for folder in (place, *place.parents):
+        if holds_run(folder):
+            raise UserError(f"{out} lies in the run folder {folder}", "choose a folder outside it")
 
 
 def _can_write(folder: Path) -> bool:

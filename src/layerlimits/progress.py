@@ -20,7 +20,7 @@ class Bar:
     """
 
     def __init__(self, total: float, on_stage: Callable[[str, float], None] | None = None) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), "{task.percentage:>3.0f}%", "elapsed")
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), "{task.percentage:>3.0f}%", "elapsed")
         console = Console(stderr=True)
         self._progress = Progress(
             *columns,

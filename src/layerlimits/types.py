@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
@@ -236,16 +236,10 @@ class PrunePlan:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One figure with its uncertainty: a 95% interval, n, and the ids of the items it rests on."""
+class Estimate:
+    """A figure with its 95% interval, and the number of items it rests on."""
 
-    what: str
     estimate: float
     low: float
     high: float
     n: int
-    ids: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Without the ids, for JSON."""
-        return {key: value for key, value in asdict(self).items() if key != "ids"}

@@ -1,9 +1,8 @@
-"""Options that several commands share, and what they print."""
+"""Options that several commands share."""
 
-import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -66,8 +65,3 @@ UnsafeCode = Annotated[
 def command() -> str:
     """What the user typed, for recipes and reports."""
     return " ".join(["layerlimits", *sys.argv[1:]])
-
-
-def tell(content: dict[str, Any]) -> None:
-    """JSON on stdout."""
-    print(json.dumps(content, indent=1))

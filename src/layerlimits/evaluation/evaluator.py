@@ -1,9 +1,9 @@
 """Asking a model a task's items: batches fixed in advance, each committed whole, finished ones never repeated."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from layerlimits.engines import Engine
+from layerlimits.evaluation.artifacts import TaskRecord
 from layerlimits.evaluation.ledger import Ledger, engine_names
 from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.prompts import Prompt
@@ -113,7 +113,7 @@ class Evaluator:
         stored = self.store.responses(keys)
         return [stored[key] for key in keys]
 
-    def described(self, task: Task, samples: Sequence[Sample]) -> dict[str, Any]:
+    def described(self, task: Task, samples: Sequence[Sample]) -> TaskRecord:
         """A task as results name it: what it is, how it is asked, the items with the hashes of their prompts, and the
         engine class that computes its responses. With these, results read the answers to exactly what was asked.
         """

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from layerlimits.errors import UserError
+from layerlimits.evaluation.artifacts import Artifacts
 from layerlimits.evaluation.calibration import Calibration
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.models.remove import check_count
@@ -60,11 +61,7 @@ class Context:
         Methods that look at the same thing share it, and a killed run does not compute it again.
         """
         seen = [what, self.evaluator.loaded.ref.fingerprint, self.calibration.ids, self.calibration.starts]
-        name = f"once {content_hash(seen)}"
-        store = self.evaluator.store
-        if store.get(name) is None:
-            store.put(name, compute())
-        return store.get(name)
+        return Artifacts(self.evaluator.store).cached(content_hash(seen), compute)
 
 
 Method = Callable[[Context], Ranking]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from layerlimits.errors import UserError
-from layerlimits.paths import check_writable, read_toml
+from layerlimits.paths import check_outside_run, check_writable, read_toml
 from layerlimits.reference.mixture import TASKS, Mixture, Rows
 from layerlimits.reference.muon import Muon
 from layerlimits.reference.tokenizer import build
@@ -258,6 +258,7 @@ def train(work: Path, out: Path, recipe: Path | None = None) -> None:
         UserError: the recipe is none, or a folder cannot be written.
     """
     for folder in (work, out):
+        check_outside_run(folder)
         check_writable(folder, empty=False)
     work.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(read_recipe(recipe), work)

@@ -1,11 +1,11 @@
 """The whole experiment: base, sweep, rank, prune, recover, time. Each stage skips what the run folder already holds."""
 
 from pathlib import Path
-from typing import Any
 
 from layerlimits.progress import Bar
-from layerlimits.report.html import write
-from layerlimits.results.document import findings
+from layerlimits.report.html import check_report_file, write
+from layerlimits.results.document import StudyResults
+from layerlimits.results.study import study_results
 from layerlimits.study import stages
 from layerlimits.study.config import StudyConfig
 from layerlimits.study.estimate import method_cost, training_cost, works
@@ -15,7 +15,7 @@ from layerlimits.study.session import Run, open_run
 REPORT = "report.html"
 
 
-def study(config: StudyConfig, out: Path, command: str) -> dict[str, Any]:
+def study(config: StudyConfig, out: Path, command: str) -> StudyResults:
     """Run or resume a study in a run folder and write its report.
 
     Returns:
@@ -24,11 +24,12 @@ def study(config: StudyConfig, out: Path, command: str) -> dict[str, Any]:
         UserError: settings that cannot work, or a folder that is not this study's.
     """
     check_study(config, out)
+    # Before hours of work: its last step writes the report.
+    check_report_file(out / REPORT)
     run = open_run(config, out, command)
     with run.store, Bar(_seconds(run), run.add_stage_time) as run.bar:
         _stages(run)
-        results = findings(run.store)
-        run.store.put("results", results)
+        results = study_results(run.store)
         write(results, out / REPORT)
     return results
 

@@ -1,29 +1,28 @@
 """A run folder with a loaded model: what every stage of a study works on."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import cast
 
 from transformers import PreTrainedTokenizerBase
 
 from layerlimits.errors import UserError
+from layerlimits.evaluation.artifacts import Artifacts, Manifest
 from layerlimits.evaluation.calibration import Calibration, calibration
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.prompts import encode
 from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded, load, parameter_count, weight_bytes
-from layerlimits.paths import check_writable, given_path
+from layerlimits.paths import check_writable, holds_run
 from layerlimits.progress import Bar
 from layerlimits.study.config import StudyConfig
 from layerlimits.study.estimate import Cost, Shape
 from layerlimits.types import Sample, Task, Verdict, content_hash
 from layerlimits.version import __version__
-
-MANIFEST = "manifest"
-RUN_FILE = "run.sqlite"
 
 # What all answers of a run have in common, for them to be compared; and its name in the manifest.
 _FIXED = {
@@ -83,9 +82,9 @@ class Run:
 
     def add_stage_time(self, stage: str, seconds: float) -> None:
         """Add to how long a stage took; resumed runs add up."""
-        spent = self.store.get("stages") or {}
-        spent[stage] = spent.get(stage, 0.0) + seconds
-        self.store.put("stages", spent)
+        artifacts = Artifacts(self.store)
+        spent = artifacts.stages
+        artifacts.stages = spent | {stage: spent.get(stage, 0.0) + seconds}
 
     def like(self, loaded: Loaded) -> Evaluator:
         """An evaluator that asks another model the same way."""
@@ -153,10 +152,7 @@ def check_run_folder(out: Path) -> None:
     Raises:
         UserError: with what is there.
     """
-    given_path(out, "--out")
-    # A name near the limit may stand, and that of the file in it not.
-    given_path(out / RUN_FILE, "--out")
-    check_writable(out, empty=not (out / RUN_FILE).exists())
+    check_writable(out, empty=not holds_run(out))
 
 
 def check_splits(config: StudyConfig, items: dict[str, list[Sample]], text: Calibration) -> None:
@@ -186,7 +182,8 @@ def claim(store: Store, loaded: Loaded, batch_size: int, **more: object) -> None
         UserError: it is the run of another model, number type or batch size.
     """
     ref = loaded.ref
-    now: dict[str, object] = {
+    artifacts = Artifacts(store)
+    now: Manifest = {
         "made_by": f"layerlimits {__version__}",
         "model": ref.path,
         "base_fingerprint": ref.base_fingerprint,
@@ -194,15 +191,15 @@ def claim(store: Store, loaded: Loaded, batch_size: int, **more: object) -> None
         "dtype": ref.dtype,
         "batch_size": batch_size,
     }
-    before = store.get(MANIFEST)
+    before = artifacts.manifest
     if before:
         refuse_other_run(store.folder, before, now)
-    manifest = (before or {}) | now | more
-    store.put(MANIFEST, manifest)
+    manifest = cast(Manifest, {**(before or {}), **now, **more})
+    artifacts.manifest = manifest
     (store.folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
 
 
-def refuse_other_run(folder: Path, before: dict[str, object], now: dict[str, object]) -> None:
+def refuse_other_run(folder: Path, before: Mapping[str, object], now: Mapping[str, object]) -> None:
     """Refuse to continue a run whose results could not be compared with what comes.
 
     Raises:
@@ -226,8 +223,8 @@ def _describe(
     text: Calibration,
 ) -> None:
     """What a report needs to know of the model and the tasks."""
-    loaded, store = evaluator.loaded, evaluator.store
-    about = {
+    loaded, artifacts = evaluator.loaded, Artifacts(evaluator.store)
+    artifacts.base = {
         "name": config.model,
         "fingerprint": loaded.ref.base_fingerprint,
         "layers": loaded.depth,
@@ -236,6 +233,5 @@ def _describe(
         "dtype": loaded.ref.dtype,
         "device": str(loaded.model.device),
     }
-    store.put("base", about)
-    store.put("calibration", {"source": text.source, "hashes": text.hashes})
-    store.put("tasks", [evaluator.described(task, items[task.name]) for task in tasks])
+    artifacts.calibration = {"source": text.source, "hashes": list(text.hashes)}
+    artifacts.tasks = [evaluator.described(task, items[task.name]) for task in tasks]

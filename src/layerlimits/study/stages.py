@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 from layerlimits import methods
+from layerlimits.evaluation.artifacts import Artifacts, Plan, RecoveredRecord
 from layerlimits.methods import Context
 from layerlimits.models.load import load
 from layerlimits.models.remove import check_layers
@@ -37,7 +38,8 @@ def rank(run: Run) -> Rankings:
     most = max(counts(config, run.loaded.depth).values())
     tasks = tuple(config.selecting())
     tokens = sum(map(len, run.calibration.ids))
-    kept = run.store.get("rankings") or {}
+    artifacts = Artifacts(run.store)
+    records = artifacts.rankings
     rankings: Rankings = {}
     for name in config.methods:
         began = time.perf_counter()
@@ -55,18 +57,18 @@ def rank(run: Run) -> Rankings:
         )
         ranking = methods.rank(name, context)
         rankings[ranking.method] = ranking
-        before = kept.get(ranking.method, {})
-        kept[ranking.method] = {
-            "scores": ranking.scores,
-            "order": ranking.order,
-            "used": ranking.used,
+        before = records[ranking.method]["seconds"] if ranking.method in records else 0.0
+        records[ranking.method] = {
+            "scores": list(ranking.scores),
+            "order": list(ranking.order),
+            "used": list(ranking.used),
             "largest_first": ranking.largest_first,
-            "detail": ranking.detail,
+            "detail": dict(ranking.detail),
             "source": described(find("methods", name), "Source"),
             # A resumed run finds the answers stored: the first full time is the true one.
-            "seconds": max(time.perf_counter() - began, before.get("seconds", 0.0)),
+            "seconds": max(time.perf_counter() - began, before),
         }
-        run.store.put("rankings", kept)
+        artifacts.rankings = records
     return rankings
 
 
@@ -75,7 +77,7 @@ def _advancing(run: Run, seconds: float) -> Callable[[float], None]:
     return lambda share: run.bar.advance(share * seconds)
 
 
-def plans(run: Run, rankings: Rankings) -> list[dict[str, Any]]:
+def plans(run: Run, rankings: Rankings) -> list[Plan]:
     """Which layers each method removes at each ratio; of ratios that mean as many layers, the smallest stands."""
     removals: dict[int, float] = {}
     for ratio, count in counts(run.config, run.loaded.depth).items():
@@ -95,7 +97,7 @@ def plans(run: Run, rankings: Rankings) -> list[dict[str, Any]]:
 def prune(run: Run, rankings: Rankings) -> None:
     """Every method at every ratio, on every task."""
     planned = plans(run, rankings)
-    run.store.put("plans", planned)
+    Artifacts(run.store).plans = planned
     by_count: dict[int, list[list[int]]] = {}
     for plan in planned:
         by_count.setdefault(plan["layers"], []).append(plan["removed"])
@@ -125,9 +127,7 @@ def recover(run: Run, rankings: Rankings) -> None:
                 _recover_one(run, plan, kind, examples, dropped)
 
 
-def _recover_one(
-    run: Run, plan: dict[str, Any], kind: Literal["full", "lora"], examples: Sequence[Any], dropped: int
-) -> None:
+def _recover_one(run: Run, plan: Plan, kind: Literal["full", "lora"], examples: Sequence[Any], dropped: int) -> None:
     from layerlimits.recovery.finetune import Finetune, finetune
 
     name = f"{plan['method']}-{plan['layers']}-{kind}"
@@ -147,24 +147,42 @@ def _recover_one(
     began = time.perf_counter()
     finetune(run.loaded, tuple(plan["removed"]), examples, settings, work, out, about, tick)
     # A resumed training took longer than its last part.
-    before = (run.store.get("recovered") or {}).get(name, {}).get("seconds", 0.0)
+    artifacts = Artifacts(run.store)
+    before = artifacts.recovered[name]["seconds"] if name in artifacts.recovered else 0.0
     spent = max(time.perf_counter() - began, before)
     recovered = load(str(out), dtype=run.loaded.ref.dtype, device=str(run.loaded.model.device))
     evaluator = run.like(recovered)
     for task in run.tasks:
         run.verdicts((), task, evaluator)
     trained = (read_recipe(out) or {})["finetune"]
-    entry = {"name": kind, **plan, "fingerprint": recovered.ref.fingerprint, "settings": asdict(settings)}
-    entry |= {"examples": trained["examples"], "dropped": dropped, "trained_tokens": trained["trained_tokens"]}
-    entry |= {"seconds": spent}
-    run.store.put("recovered", (run.store.get("recovered") or {}) | {name: entry})
+    record: RecoveredRecord = {
+        **plan,
+        "name": kind,
+        "fingerprint": recovered.ref.fingerprint,
+        "settings": asdict(settings),
+        "examples": trained["examples"],
+        "dropped": dropped,
+        "trained_tokens": trained["trained_tokens"],
+        "seconds": spent,
+    }
+    artifacts.recovered = artifacts.recovered | {name: record}
 
 
 def speed(run: Run, rankings: Rankings) -> None:
     """Base and pruned models timed against each other; layers taken by the recovery method."""
-    if run.store.get("speed"):
+    artifacts = Artifacts(run.store)
+    if artifacts.speed:
         return
     ranking = rankings[label(run.config.recovery_method)]
     variants = [(), *(ranking.plan(count) for count in sorted(set(counts(run.config, run.loaded.depth).values())))]
     measured = timings(run.loaded.model, variants, run.config.speed_repeats)
-    run.store.put("speed", [asdict(timing) for timing in measured])
+    artifacts.speed = [
+        {
+            "removed": list(timing.removed),
+            "parameters": timing.parameters,
+            "weight_bytes": timing.weight_bytes,
+            "memory_bytes": timing.memory_bytes,
+            "tokens_per_s": list(timing.tokens_per_s),
+        }
+        for timing in measured
+    ]
