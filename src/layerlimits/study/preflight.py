@@ -13,7 +13,7 @@ from layerlimits.plugins import find
 from layerlimits.recovery.data import check_disjoint, training_prompts
 from layerlimits.study.config import StudyConfig
 from layerlimits.study.estimate import counts, method_cost, shape_of, training_cost, works
-from layerlimits.study.session import check_run_folder, cost_of, items_of, with_select
+from layerlimits.study.session import check_asked_alike, check_run_folder, cost_of, items_of, with_select
 from layerlimits.tasks import check_sandbox
 
 
@@ -22,9 +22,10 @@ def check_study(config: StudyConfig, out: Path) -> None:
 
     Raises:
         UserError: an architecture that can lose no layer; a model, folder, task, method, ratio or protected layer that
-            cannot be; training items that are evaluated too.
+            cannot be; training items that are evaluated too; a folder whose study asked in another way.
     """
     check_run_folder(out)
+    check_asked_alike(config, out)
     folder = locate(config.model, config.revision)
     check(folder)
     depth = layer_count(folder)

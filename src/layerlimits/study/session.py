@@ -132,8 +132,8 @@ def open_run(config: StudyConfig, out: Path, command: str) -> Run:
     check_splits(config, items, text)
     store = Store(out)
     evaluator = _evaluator(config, loaded, store)
-    asked = {"chat": config.chat, "decoding": config.decoding.name(0)}
-    claim(store, loaded, config.batch_size, **asked, command=command, config=json.loads(config.model_dump_json()))
+    settings = json.loads(config.model_dump_json())
+    claim(store, loaded, config.batch_size, **asked_by(config), command=command, config=settings)
     _describe(evaluator, config, tasks, items, text)
     shape = Shape(loaded.depth, parameter_count(loaded.model))
     cost = cost_of(config, shape, loaded.tokenizer, with_select(config, items))
@@ -175,11 +175,16 @@ def check_splits(config: StudyConfig, items: dict[str, list[Sample]], text: Cali
             )
 
 
+def asked_by(config: StudyConfig) -> dict[str, object]:
+    """How a study asks everything, as its manifest says it."""
+    return {"chat": config.chat, "decoding": config.decoding.name(0)}
+
+
 def claim(store: Store, loaded: Loaded, batch_size: int, **more: object) -> None:
-    """Make the folder the run of this model, or find that it is; `more` is kept beside.
+    """Make the folder the run of this model, or find that it is; a study's `more` is kept beside.
 
     Raises:
-        UserError: it is the run of another model, number type or batch size.
+        UserError: it is the run of another model, number type or batch size, or of a study that asked in another way.
     """
     ref = loaded.ref
     artifacts = Artifacts(store)
@@ -193,24 +198,41 @@ def claim(store: Store, loaded: Loaded, batch_size: int, **more: object) -> None
     }
     before = artifacts.manifest
     if before:
-        refuse_other_run(store.folder, before, now)
+        refuse_other_run(store.folder, before, {**now, **more})
+        if not more:
+            # A command that only adds answers leaves the manifest of a study as it is.
+            return
     manifest = cast(Manifest, {**(before or {}), **now, **more})
     artifacts.manifest = manifest
     (store.folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+
+
+def check_asked_alike(config: StudyConfig, out: Path) -> None:
+    """Refuse a folder whose study asked in another way, before anything loads.
+
+    Raises:
+        UserError: another batch size, chat setting or decoding.
+    """
+    if holds_run(out):
+        with Store(out) as store:
+            before = Artifacts(store).manifest
+        if before:
+            refuse_other_run(out, before, {"batch_size": config.batch_size, **asked_by(config)})
 
 
 def refuse_other_run(folder: Path, before: Mapping[str, object], now: Mapping[str, object]) -> None:
     """Refuse to continue a run whose results could not be compared with what comes.
 
     Raises:
-        UserError: another model, number type or batch size.
+        UserError: another model, number type, batch size, chat setting or decoding.
     """
     for what, name in _FIXED.items():
         # Commands that only evaluate fix less than a study does.
         if name in before and name in now and before[name] != now[name]:
-            was, new = (before["model"], now["model"]) if name == "base_fingerprint" else (before[name], now[name])
+            # A model is named by its path, too: a fingerprint alone says nothing to people.
+            was, new = (f"{run['model']} ({run[name]})" if what == "model" else str(run[name]) for run in (before, now))
             raise UserError(
-                f"{folder} is the run of another {what}: {was} ({before[name]}), not {new} ({now[name]})",
+                f"{folder} is the run of another {what}: {was}, not {new}",
                 "choose another --out; nothing in this folder was changed",
             )
 
