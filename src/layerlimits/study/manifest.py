@@ -33,10 +33,10 @@ def check_run_folder(out: Path) -> None:
 
 
 def claim(store: Store, loaded: Loaded, batch_size: int, **more: object) -> None:
-    """Make the folder the run of this model, or find that it is; `more` is kept beside.
+    """Make the folder the run of this model, or find that it is; a study's `more` is kept beside.
 
     Raises:
-        UserError: it is the run of another model, number type or batch size.
+        UserError: it is the run of another model, number type or batch size, or of a study that asked in another way.
     """
     ref = loaded.ref
     artifacts = Artifacts(store)
@@ -50,7 +50,10 @@ def claim(store: Store, loaded: Loaded, batch_size: int, **more: object) -> None
     }
     before = artifacts.manifest
     if before:
-        refuse_other_run(store.folder, before, now)
+        refuse_other_run(store.folder, before, {**now, **more})
+        if not more:
+            # A command that only adds answers leaves the manifest of a study as it is.
+            return
     manifest = cast(Manifest, {**(before or {}), **now, **more})
     artifacts.manifest = manifest
     (store.folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
@@ -60,13 +63,14 @@ def refuse_other_run(folder: Path, before: Mapping[str, object], now: Mapping[st
     """Refuse to continue a run whose results could not be compared with what comes.
 
     Raises:
-        UserError: another model, number type or batch size.
+        UserError: another model, number type, batch size, chat setting or decoding.
     """
     for what, name in _FIXED.items():
         # Commands that only evaluate fix less than a study does.
         if name in before and name in now and before[name] != now[name]:
-            was, new = (before["model"], now["model"]) if name == "base_fingerprint" else (before[name], now[name])
+            # A model is named by its path, too: a fingerprint alone says nothing to people.
+            was, new = (f"{run['model']} ({run[name]})" if what == "model" else str(run[name]) for run in (before, now))
             raise UserError(
-                f"{folder} is the run of another {what}: {was} ({before[name]}), not {new} ({now[name]})",
+                f"{folder} is the run of another {what}: {was}, not {new}",
                 "choose another --out; nothing in this folder was changed",
             )
