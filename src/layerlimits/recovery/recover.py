@@ -14,7 +14,7 @@ from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded, load
 from layerlimits.models.locate import check, fingerprint, layer_count, locate
 from layerlimits.models.save import read_recipe
-from layerlimits.paths import check_writable
+from layerlimits.paths import check_new_folder
 from layerlimits.recovery.data import Example, answer, check_disjoint, training_prompts
 from layerlimits.recovery.finetune import Finetune, finetune
 from layerlimits.types import Sample, Task
@@ -63,8 +63,8 @@ def recover(
             evaluated too; or no answer is finished.
     """
     began = time.perf_counter()
+    check_new_folder(out)
     out = out.expanduser().resolve()
-    check_writable(out, empty=True)
     about = check_pair(pruned, parent, revision)
     prompts = training_prompts(tasks, limit, data_dir)
     check_disjoint(prompts, [sample for task in tasks for sample in task.samples("evaluate", _COMPARED, data_dir)])
