@@ -164,10 +164,10 @@ def test_only_one_module_names_the_artifacts_of_a_run() -> None:
     users = set()
     for file in FILES:
         for node in ast.walk(ast.parse(file.read_text())):
+            # The store is called so wherever it is: `store`, `self.store`, `evaluator.store`, `run.store`.
             if isinstance(node, ast.Attribute) and node.attr in ("get", "put"):
-                # The store is called so wherever it is: `store`, `self.store`, `evaluator.store`, `run.store`.
-                if ast.unparse(node.value).rpartition(".")[2].lstrip("_") == "store":
-                    users.add(file.relative_to(SOURCE).as_posix())
+                owner = ast.unparse(node.value).rpartition(".")[2].lstrip("_")
+                users |= {file.relative_to(SOURCE).as_posix()} if owner == "store" else set()
     assert users == {"evaluation/artifacts.py"}
 
 
