@@ -1,23 +1,22 @@
 """What answers are summed up to, how models are compared, and what is said before figures are."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from stored_runs import BASE, put, record
 
-from layerlimits.evaluation.artifacts import TaskRecord
-from layerlimits.evaluation.store import Key, Store
+from layerlimits.evaluation.store import Store
 from layerlimits.results import warnings as cautions
 from layerlimits.results.comparisons import comparison, layer_scores, protocol_scores, task_score
 from layerlimits.results.figures import by_item, corrected, paired_test, recognized_only, summary
 from layerlimits.results.rows import Comparison, PairedTest, TaskScore
 from layerlimits.results.stored_answers import StoredAnswers
-from layerlimits.types import Estimate, ModelRef, Protocol, Response, Verdict
+from layerlimits.types import Estimate, Protocol, Verdict
 
 Says = Callable[..., Any]
-BASE = ModelRef("model", "fingerprint")
 
 
 def test_recognized_only_is_right_by_likelihood_and_wrong_when_written() -> None:
@@ -60,44 +59,11 @@ def test_two_models_are_compared_exactly_and_corrected_over_the_family() -> None
     assert third.test is None
 
 
-def record(name: str, n: int, **changes: Any) -> TaskRecord:
-    """How a task of n items was asked: item `0` under the prompt `p0`, and so on."""
-    ids = [str(number) for number in range(n)]
-    plain: dict[str, Any] = {
-        "name": name,
-        "version": 1,
-        "kind": "choice",
-        "metric": "accuracy",
-        "chance": 0.25,
-        "summary": "",
-        "protocol": "likelihood",
-        "shots": 0,
-        "template": None,
-        "decodings": ["greedy"],
-        "sets": {},
-        "ids": ids,
-        "prompts": {item: f"p{item}" for item in ids},
-        "engine": "E",
-    }
-    return {**plain, **changes}  # type: ignore[typeddict-item]  # its keys are those of the record
-
-
-def put(store: Store, removed: Sequence[int], task: TaskRecord, values: Sequence[float], **changes: str) -> None:
-    """Store answers of these values, under the record's keys but for what changes."""
-    model = BASE.without(tuple(removed)).fingerprint
-    rows = []
-    for item, value in zip(task["ids"], values, strict=True):
-        key = Key(model, task["name"], 1, item, task["prompts"][item], "greedy", task["engine"])
-        verdict = Verdict("correct" if value == 1 else "wrong", value)
-        rows.append((key._replace(**changes), Response("", (), "likelihood"), verdict))
-    store.add(rows)
-
-
 def test_a_comparison_is_paired_and_corrected_for_chance(tmp_path: Path) -> None:
     task = record("a", 40)
     with Store(tmp_path) as store:
-        put(store, (), task, [1.0] * 36 + [0.0] * 4)
-        put(store, (1,), task, [1.0] * 20 + [0.0] * 16 + [1.0] * 2 + [0.0] * 2)
+        put(store, BASE, task, [1.0] * 36 + [0.0] * 4)
+        put(store, BASE.without((1,)), task, [1.0] * 20 + [0.0] * 16 + [1.0] * 2 + [0.0] * 2)
         answers = StoredAnswers(store, BASE, [task])
         compared = comparison(answers, answers.fingerprint((1,)), task)
         assert comparison(answers, answers.fingerprint((2,)), task) is None
@@ -120,10 +86,10 @@ def test_a_comparison_is_paired_and_corrected_for_chance(tmp_path: Path) -> None
 def test_answers_that_were_asked_in_another_way_are_not_read(changes: dict[str, str], tmp_path: Path) -> None:
     task = record("a", 4)
     with Store(tmp_path) as store:
-        put(store, (), task, [0.0] * 4, **changes)
+        put(store, BASE, task, [0.0] * 4, **changes)
         answers = StoredAnswers(store, BASE, [task])
         assert task_score(answers, BASE.fingerprint, task) is None
-        put(store, (), task, [1.0] * 4)
+        put(store, BASE, task, [1.0] * 4)
         score = task_score(StoredAnswers(store, BASE, [task]), BASE.fingerprint, task)
     assert score is not None
     assert score.score.estimate == 1.0
@@ -133,9 +99,9 @@ def test_protocols_of_the_same_items_stand_beside_each_other(tmp_path: Path) -> 
     ways: tuple[Protocol, ...] = ("likelihood", "free")
     known, written = (record(f"a@{way}", 4, protocol=way) for way in ways)
     with Store(tmp_path) as store:
-        put(store, (), known, [1.0, 1.0, 1.0, 0.0])
-        put(store, (), written, [1.0, 0.0, 0.0, 0.0])
-        put(store, (0,), known, [1.0, 1.0, 1.0, 0.0])
+        put(store, BASE, known, [1.0, 1.0, 1.0, 0.0])
+        put(store, BASE, written, [1.0, 0.0, 0.0, 0.0])
+        put(store, BASE.without((0,)), known, [1.0, 1.0, 1.0, 0.0])
         answers = StoredAnswers(store, BASE, [known, written, record("b", 4)])
         (row,) = protocol_scores(answers, "base", ())
         # The free answers of this model are missing yet.
