@@ -11,6 +11,7 @@ import torch
 from layerlimits.methods import effort
 from layerlimits.models.locate import layer_count, locate, weight_files
 from layerlimits.models.remove import check_count, layers_for_ratio
+from layerlimits.recovery.data import answer_limit
 from layerlimits.study.config import StudyConfig
 from layerlimits.types import Sample, Task
 
@@ -171,7 +172,7 @@ def training_cost(config: StudyConfig, depth: int, cost: Cost, tasks: Sequence[T
     if not settings.kinds:
         return 0.0
     removals = counts(config, depth)
-    longest = max(task.max_new_tokens for task in tasks)
+    longest = answer_limit(tasks)
     total = sum(cost.response(task, depth, settings.items, longest) for task in tasks) / len(tasks) * settings.items
     for ratio in config.recovery_ratios:
         tokens = settings.items * settings.epochs * row_tokens(tasks, cost)

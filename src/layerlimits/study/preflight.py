@@ -10,10 +10,9 @@ from layerlimits.models.locate import check, configuration, layer_count, locate
 from layerlimits.models.remove import check_protected
 from layerlimits.models.sound import check_sound
 from layerlimits.plugins import find
-from layerlimits.recovery.data import check_disjoint, training_prompts
 from layerlimits.study.config import StudyConfig
 from layerlimits.study.estimate import counts, method_cost, shape_of, training_cost, works
-from layerlimits.study.session import check_run_folder, cost_of, items_of, with_select
+from layerlimits.study.session import check_run_folder, check_splits, cost_of, items_of, with_select
 from layerlimits.tasks import check_sandbox
 
 
@@ -34,9 +33,7 @@ def check_study(config: StudyConfig, out: Path) -> None:
     check_sandbox([*tasks, *config.selecting()], config.unsafe_code)
     for method in config.methods:
         find("methods", method)
-    if config.recovery.kinds:
-        evaluated = [sample for samples in items_of(config, tasks).values() for sample in samples]
-        check_disjoint(training_prompts(tasks, config.recovery.items, config.data_dir), evaluated)
+    check_splits(config, items_of(config, tasks))
     check_protected(config.protect or (), depth)
     counts(config, depth)
 

@@ -11,17 +11,19 @@ from transformers import PreTrainedTokenizerBase
 
 from layerlimits.errors import UserError
 from layerlimits.evaluation.artifacts import Artifacts, Manifest
-from layerlimits.evaluation.calibration import Calibration, calibration
+from layerlimits.evaluation.calibration import Calibration, calibration, written_texts
 from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.leaks import check_leaks
 from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.prompts import encode
 from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded, load, parameter_count, weight_bytes
 from layerlimits.paths import check_writable, holds_run
 from layerlimits.progress import Bar
+from layerlimits.recovery.data import training_prompts
 from layerlimits.study.config import StudyConfig
 from layerlimits.study.estimate import Cost, Shape
-from layerlimits.types import Sample, Task, Verdict, content_hash
+from layerlimits.types import Sample, Task, Verdict
 from layerlimits.version import __version__
 
 # What all answers of a run have in common, for them to be compared; and its name in the manifest.
@@ -122,14 +124,13 @@ def open_run(config: StudyConfig, out: Path, command: str) -> Run:
     """Load the model and open the run folder, new or to be resumed; nothing stored is touched.
 
     Raises:
-        UserError: the folder holds something else or another model's run, or items would leak between splits.
+        UserError: the folder holds something else or another model's run.
     """
     check_run_folder(out)
     tasks = config.evaluated()
     items = items_of(config, tasks)
     loaded = load(config.model, revision=config.revision, dtype=config.dtype, device=config.device)
     text = calibration(loaded.tokenizer, config.calibration_items, config.calibration)
-    check_splits(config, items, text)
     store = Store(out)
     evaluator = _evaluator(config, loaded, store)
     asked = {"chat": config.chat, "decoding": config.decoding.name(0)}
@@ -155,24 +156,23 @@ def check_run_folder(out: Path) -> None:
     check_writable(out, empty=not holds_run(out))
 
 
-def check_splits(config: StudyConfig, items: dict[str, list[Sample]], text: Calibration) -> None:
-    """Refuse to evaluate an item that selects layers or calibrates, whatever choices it is asked with.
+def check_splits(config: StudyConfig, items: dict[str, list[Sample]]) -> None:
+    """Refuse to evaluate an item that selects layers, calibrates, trains or serves as an example, however it is asked.
 
     Raises:
-        UserError: with the numbers.
+        UserError: see `check_leaks`.
     """
-    evaluated = {content_hash(sample.question) for samples in items.values() for sample in samples}
-    selecting = {
-        content_hash(sample.question)
-        for task in config.selecting()
-        for sample in task.samples("select", config.select_items, config.data_dir)
-    }
-    for what, ids in (("selection", selecting), ("calibration", set(text.hashes))):
-        shared = len(evaluated & ids)
-        if shared:
-            raise UserError(
-                f"{shared} of {len(ids)} {what} items would be evaluated too", f"give other {what} items: these decide"
-            )
+    evaluated = [sample for samples in items.values() for sample in samples]
+    selecting = [
+        sample for task in config.selecting() for sample in task.samples("select", config.select_items, config.data_dir)
+    ]
+    examples = {question for sample in [*evaluated, *selecting] for question, _ in sample.shots}
+    check_leaks("selection items", [sample.question for sample in selecting], evaluated)
+    check_leaks("examples", sorted(examples), evaluated)
+    check_leaks("calibration texts", written_texts(config.calibration_items, config.calibration), evaluated)
+    if config.recovery.kinds:
+        training = training_prompts(config.evaluated(), config.recovery.items, config.data_dir)
+        check_leaks("training prompts", [sample.question for sample in training], evaluated)
 
 
 def claim(store: Store, loaded: Loaded, batch_size: int, **more: object) -> None:

@@ -108,17 +108,17 @@ def prune(run: Run, rankings: Rankings) -> None:
 
 def recover(run: Run, rankings: Rankings) -> None:
     """Pruned models finetuned on the unpruned model's answers, and measured again."""
-    from layerlimits.recovery.data import answer, training_prompts
+    from layerlimits.recovery.data import answer_limit, generate_answers, training_prompts
 
     settings, config = run.config.recovery, run.config
     if not settings.kinds:
         return
     prompts = training_prompts(run.tasks, settings.items, config.data_dir)
-    longest = max(task.max_new_tokens for task in run.tasks)
+    longest = answer_limit(run.tasks)
     each = sum(run.cost.response(task, run.loaded.depth, settings.items, longest) for task in run.tasks) / len(
         run.tasks
     )
-    examples, dropped = answer(run.evaluator, prompts, longest, lambda done: run.bar.advance(done * each))
+    examples, dropped = generate_answers(run.evaluator, prompts, longest, lambda done: run.bar.advance(done * each))
     removals = counts(config, run.loaded.depth)
     wanted = {(label(config.recovery_method), removals[ratio]) for ratio in config.recovery_ratios}
     for plan in plans(run, rankings):
@@ -128,11 +128,11 @@ def recover(run: Run, rankings: Rankings) -> None:
 
 
 def _recover_one(run: Run, plan: Plan, kind: Literal["full", "lora"], examples: Sequence[Any], dropped: int) -> None:
-    from layerlimits.recovery.finetune import Finetune, finetune
+    from layerlimits.recovery.finetune import FinetuneConfig, finetune
 
     name = f"{plan['method']}-{plan['layers']}-{kind}"
     out, work = run.folder / "models" / name, run.folder / "work" / name
-    settings = Finetune(kind=kind, epochs=run.config.recovery.epochs, seed=run.config.seed)
+    settings = FinetuneConfig(kind=kind, epochs=run.config.recovery.epochs, seed=run.config.seed)
     share = run.cost.training(
         len(examples) * settings.epochs * row_tokens(run.tasks, run.cost), run.loaded.depth - plan["layers"]
     )
