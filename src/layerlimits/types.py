@@ -61,7 +61,8 @@ class Sample:
         target: the right answer, as the scorer reads it.
         split: what the item may be used for.
         choices: the options of a choice task.
-        meta: what a scorer or a report wants to know beside; `set` names the part of the benchmark it belongs to.
+        meta: what a scorer or a report wants to know beside; `set` names the part of the benchmark it belongs to, and
+            `question` is the question alone where the prompt says more, such as how to answer.
         shown: the answer as an example shows it to a model; the target if empty.
         shots: examples asked before it, as (prompt, answer).
         pairs: (context, continuation) of each choice where the benchmark says how its likelihood is asked; a context is
@@ -86,8 +87,8 @@ class Sample:
 
     @property
     def question(self) -> str:
-        """What must not appear in two splits, whatever options or examples it is asked with."""
-        return self.origin.question if self.origin else self.prompt
+        """What must not appear in two splits, whatever options, instructions or examples it is asked with."""
+        return self.origin.question if self.origin else str(self.meta.get("question") or self.prompt)
 
     @property
     def messages(self) -> list[dict[str, str]]:

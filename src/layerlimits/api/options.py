@@ -151,6 +151,7 @@ class RecoverOptions:
         epochs: how often the answers are read.
         data_dir: folder of benchmark files; the hub if None.
         seed: of the finetuning.
+        protocols, shots, chat: how prompts are asked, as for `EvalOptions`: give those that will evaluate.
     Raises:
         UserError: a number of items or a seed outside its range, or a path that cannot be.
     """
@@ -161,6 +162,9 @@ class RecoverOptions:
     epochs: int = 1
     data_dir: Path | None = None
     seed: int = 0
+    protocols: tuple[Protocol, ...] = ()
+    shots: int | None = None
+    chat: bool | None = None
 
     def __post_init__(self) -> None:
         check_items(self.items)

@@ -6,7 +6,7 @@ from layerlimits.api.options import ModelOptions, RecoverOptions
 from layerlimits.paths import check_new_folder
 from layerlimits.progress import Bar
 from layerlimits.recovery import recover as recovery
-from layerlimits.recovery.finetune import Finetune
+from layerlimits.recovery.finetune import FinetuneConfig
 from layerlimits.results.document import RecoverResults
 from layerlimits.tasks import choose
 
@@ -28,11 +28,11 @@ def recover(
         UserError: `out` is taken, the models do not belong together, or training items leak; see `recovery.recover`.
     """
     options = options or RecoverOptions()
-    settings = Finetune(kind=options.kind, epochs=options.epochs, seed=options.seed)
-    tasks = choose(options.tasks)
+    settings = FinetuneConfig(kind=options.kind, epochs=options.epochs, seed=options.seed)
+    tasks = choose(options.tasks, options.protocols, options.shots, options.chat)
     # Before a bar is shown: an error is all a mistake prints.
     check_new_folder(out)
-    recovery.check_pair(pruned, parent.model, parent.revision)
+    recovery.check_pair(pruned, parent.model, parent.revision, options.chat)
     with Bar(_STAGES) as bar:
         before: dict[str, float] = {}
 
@@ -46,14 +46,17 @@ def recover(
             pruned,
             parent.model,
             out,
-            tasks=tasks,
-            limit=options.items,
-            settings=settings,
-            data_dir=options.data_dir,
-            revision=parent.revision,
-            dtype=parent.dtype,
-            device=parent.device,
-            command=command,
-            progress=on_progress,
+            tasks,
+            settings,
+            recovery.RecoverConfig(
+                items=options.items,
+                chat=options.chat,
+                data_dir=options.data_dir,
+                revision=parent.revision,
+                dtype=parent.dtype,
+                device=parent.device,
+                command=command,
+            ),
+            on_progress,
         )
         return RecoverResults(**results)

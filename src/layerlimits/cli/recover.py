@@ -1,16 +1,19 @@
 """`recover`: a pruned model finetuned on the unpruned model's answers."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
 from layerlimits.cli.options import (
+    Chat,
     DataDir,
     Device,
     Dtype,
     Json,
+    Protocols,
     Seed,
+    Shots,
     Tasks,
     command,
 )
@@ -30,6 +33,9 @@ def recover(
     items: Annotated[int, typer.Option(help="Training prompts that the unpruned model answers.", min=1)] = 1000,
     epochs: Annotated[int, typer.Option(help="How often the answers are read.", min=1)] = 1,
     data_dir: DataDir = None,
+    protocol: Protocols = None,
+    shots: Shots = None,
+    chat: Chat = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the parent's hub id.")] = None,
     seed: Seed = 0,
     dtype: Dtype = "auto",
@@ -39,7 +45,17 @@ def recover(
     """Finetune a pruned model on the unpruned model's own answers."""
     from layerlimits import api
 
-    options = api.RecoverOptions(cast(Literal["full", "lora"], kind), words(tasks), items, epochs, data_dir, seed)
+    options = api.RecoverOptions(
+        kind=cast(Literal["full", "lora"], kind),
+        tasks=words(tasks),
+        items=items,
+        epochs=epochs,
+        data_dir=data_dir,
+        seed=seed,
+        protocols=cast(tuple[Any, ...], words(protocol or "")),
+        shots=shots,
+        chat=chat,
+    )
     source = api.ModelOptions(parent, revision, dtype, device)
     results = api.recover(pruned, source, out, options, command())
     show_json(results) if as_json else show_recovered(results)

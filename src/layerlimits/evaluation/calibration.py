@@ -20,7 +20,7 @@ _FILES = (".jsonl", ".txt", ".md")
 
 @dataclass(frozen=True)
 class Calibration:
-    """Texts as token ids, the content hash of each, and where they come from.
+    """Texts as token ids, the content hash of each, where they come from, and the texts as they were written.
 
     `starts` gives the first token of each text that a model is to predict, where that is not the second: in a
     conversation the question is given, and a model that never learned to ask finds it arbitrarily unlikely.
@@ -30,6 +30,7 @@ class Calibration:
     hashes: tuple[str, ...]
     source: str
     starts: tuple[int, ...] = ()
+    written: tuple[str, ...] = ()
 
     @property
     def texts(self) -> tuple[Text, ...]:
@@ -51,13 +52,28 @@ def calibration(
         UserError: the file or data set is missing, empty or of another form.
     """
     pairs = _pairs(items, source)
+    written = tuple(map(_written, pairs))
     encoded = [_encode(tokenizer, prompt, answer) for prompt, answer in pairs]
     return Calibration(
         tuple(ids[:max_tokens] for ids, _ in encoded),
         tuple(content_hash(prompt) for prompt, _ in pairs),
         str(source) if source else WORLD,
         tuple(start for _, start in encoded),
+        written,
     )
+
+
+def written_texts(items: int, source: str | Path | None = None) -> tuple[str, ...]:
+    """The texts that `calibration` would encode, a question and its answer on lines of their own.
+
+    Raises:
+        UserError: as `calibration`.
+    """
+    return tuple(map(_written, _pairs(items, source)))
+
+
+def _written(pair: tuple[str, str]) -> str:
+    return "\n".join(part for part in pair if part)
 
 
 def _pairs(items: int, source: str | Path | None) -> list[tuple[str, str]]:
@@ -80,11 +96,12 @@ def _from_world(items: int) -> list[tuple[str, str]]:
 
 def _from_file(file: Path) -> list[tuple[str, str]]:
     try:
-        text = file.read_text()
+        text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"calibration text {file} cannot be read: {error}", "give a text or .jsonl file") from None
     if file.suffix == ".jsonl":
-        found = [_line(file, number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+        # Not splitlines: it also splits at signs that JSON strings may hold.
+        found = [_line(file, number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     else:
         found = [(part.strip(), "") for part in text.split("\n\n") if part.strip()]
     if not found:
@@ -95,7 +112,7 @@ def _from_file(file: Path) -> list[tuple[str, str]]:
 def _line(file: Path, number: int, line: str) -> tuple[str, str]:
     try:
         return _pair(json.loads(line))
-    except (json.JSONDecodeError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise UserError(
             f"{file}, line {number}: no calibration item", 'write {"text": ...} or {"prompt": ..., "response": ...}'
         ) from None
@@ -133,7 +150,16 @@ def _from_dataset(source: str, items: int) -> list[tuple[str, str]]:
 
 
 def _pair(item: Any) -> tuple[str, str]:
-    return (item["text"], "") if "text" in item else (item["prompt"], item["response"])
+    """The two parts of an item.
+
+    Raises:
+        KeyError, TypeError: it has not the keys, or something else than texts there.
+    """
+    pair = (item["text"], "") if "text" in item else (item["prompt"], item["response"])
+    for part in pair:
+        if not isinstance(part, str):
+            raise TypeError(f"an item holds {type(part).__name__}, not a text")
+    return pair
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) -> tuple[tuple[int, ...], int]:

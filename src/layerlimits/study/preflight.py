@@ -3,17 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-from layerlimits.errors import UserError
+from layerlimits.evaluation.calibration import written_texts
+from layerlimits.evaluation.leaks import check_leaks
 from layerlimits.models.locate import configuration
 from layerlimits.models.sound import check_sound
-from layerlimits.recovery.data import check_disjoint
 from layerlimits.study.config import StudyConfig
 from layerlimits.study.estimate import cost_of, method_cost, shape_of, training_cost, works
 from layerlimits.study.manifest import check_run_folder
 from layerlimits.study.resolved import ResolvedStudy, resolve
 from layerlimits.study.resuming import check_resumable
 from layerlimits.tasks import check_sandbox
-from layerlimits.types import content_hash
 
 
 def check_study(config: StudyConfig, out: Path) -> ResolvedStudy:
@@ -28,28 +27,26 @@ def check_study(config: StudyConfig, out: Path) -> ResolvedStudy:
     # Each plan is checked when it is saved; an architecture that can lose no layer is known now.
     check_sound(configuration(study.folder), (study.depth // 2,))
     check_sandbox([*study.tasks, *study.select_tasks], config.unsafe_code)
-    if study.recovery:
-        evaluated = [sample for samples in study.items.values() for sample in samples]
-        check_disjoint(study.recovery.prompts, evaluated)
     check_splits(study)
     check_resumable(study, out)
     return study
 
 
 def check_splits(study: ResolvedStudy) -> None:
-    """Refuse to evaluate an item that selects layers or calibrates, whatever choices it is asked with.
+    """Refuse to evaluate an item that selects layers, calibrates, trains or serves as an example, however it is asked.
 
     Raises:
-        UserError: with the numbers.
+        UserError: see `check_leaks`.
     """
-    evaluated = {content_hash(sample.question) for samples in study.items.values() for sample in samples}
-    selecting = {content_hash(sample.question) for samples in study.select_items.values() for sample in samples}
-    for what, ids in (("selection", selecting), ("calibration", set(study.calibration.hashes))):
-        shared = len(evaluated & ids)
-        if shared:
-            raise UserError(
-                f"{shared} of {len(ids)} {what} items would be evaluated too", f"give other {what} items: these decide"
-            )
+    config = study.config
+    evaluated = [sample for samples in study.items.values() for sample in samples]
+    selecting = [sample for samples in study.select_items.values() for sample in samples]
+    examples = {question for sample in [*evaluated, *selecting] for question, _ in sample.shots}
+    check_leaks("selection items", [sample.question for sample in selecting], evaluated)
+    check_leaks("examples", sorted(examples), evaluated)
+    check_leaks("calibration texts", written_texts(config.calibration_items, config.calibration), evaluated)
+    if study.recovery:
+        check_leaks("training prompts", [prompt.question for prompt in study.recovery.prompts], evaluated)
 
 
 def estimate(study: ResolvedStudy) -> list[dict[str, Any]]:

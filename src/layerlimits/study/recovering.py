@@ -9,7 +9,7 @@ from layerlimits.errors import UserError
 from layerlimits.evaluation.artifacts import Plan, RecoveredRecord
 from layerlimits.models.load import load
 from layerlimits.models.save import read_recipe
-from layerlimits.recovery.data import Example, answer
+from layerlimits.recovery.data import Example, generate_answers
 from layerlimits.study.estimate import row_tokens, training_answer_cost
 from layerlimits.study.session import Run
 
@@ -26,7 +26,7 @@ def recover(run: Run) -> None:
         run.skip("stage recover", f"{recovery.method} has no plan to recover")
         return
     each = training_answer_cost(run.study, recovery, run.cost)
-    examples, dropped = answer(
+    examples, dropped = generate_answers(
         run.evaluator, recovery.prompts, recovery.max_new_tokens, lambda done: run.bar.advance(done * each)
     )
     for plan in wanted:
@@ -41,11 +41,11 @@ def _recover_one(
     run: Run, plan: Plan, kind: Literal["full", "lora"], examples: Sequence[Example], dropped: int
 ) -> None:
     # Imported here: it takes seconds, and only this stage needs it.
-    from layerlimits.recovery.finetune import Finetune, finetune
+    from layerlimits.recovery.finetune import FinetuneConfig, finetune
 
     name = f"{plan['method']}-{plan['layers']}-{kind}"
     out, work = run.folder / "models" / name, run.folder / "work" / name
-    settings = Finetune(kind=kind, epochs=run.config.recovery.epochs, seed=run.config.seed)
+    settings = FinetuneConfig(kind=kind, epochs=run.config.recovery.epochs, seed=run.config.seed)
     tokens = len(examples) * settings.epochs * row_tokens(run.study, run.cost)
     share = run.cost.training(tokens, run.study.depth - plan["layers"])
     done = 0

@@ -14,7 +14,7 @@ from layerlimits.models.locate import check, layer_count, locate
 from layerlimits.models.remove import check_count, check_protected, layers_for_ratio
 from layerlimits.paths import given_path
 from layerlimits.plugins import label
-from layerlimits.recovery.data import training_prompts
+from layerlimits.recovery.data import answer_limit, training_prompts
 from layerlimits.study.config import StudyConfig
 from layerlimits.tasks import choose
 from layerlimits.types import Sample, Task, content_hash
@@ -184,7 +184,7 @@ def _recovery(
         return None, (f"Recovery was skipped: {reason}.",)
     prompts = training_prompts(tasks, settings.items, config.data_dir)
     counts = dict.fromkeys(removals[ratio] for ratio in config.recovery_ratios)
-    longest = max(task.max_new_tokens for task in tasks if task.kind == "generation")
+    longest = answer_limit(tasks)
     return PlannedRecovery(settings.kinds, label(config.recovery_method), tuple(counts), tuple(prompts), longest), ()
 
 
