@@ -72,14 +72,14 @@ def test_the_smallest_temperature_gives_finite_probabilities() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (dict(top_p=0.0), "top_p 0 is not above 0"),
-        (dict(top_p=float("nan")), "top_p nan"),
-        (dict(top_k=-1), "top_k -1 is below 0"),
-        (dict(temperature=1.0, samples=0), "0 samples"),
-        (dict(temperature=1.0, samples=MAX_SAMPLES + 1), "outside 1 to 10000"),
-        (dict(samples=2), "are all the same"),
-        (dict(max_new_tokens=0), "max_new_tokens is 0"),
-        (dict(seed=-1), "seed -1"),
+        ({"top_p": 0.0}, "top_p 0 is not above 0"),
+        ({"top_p": float("nan")}, "top_p nan"),
+        ({"top_k": -1}, "top_k -1 is below 0"),
+        ({"temperature": 1.0, "samples": 0}, "0 samples"),
+        ({"temperature": 1.0, "samples": MAX_SAMPLES + 1}, "outside 1 to 10000"),
+        ({"samples": 2}, "are all the same"),
+        ({"max_new_tokens": 0}, "max_new_tokens is 0"),
+        ({"seed": -1}, "seed -1"),
     ],
 )
 def test_sampling_settings_outside_their_range(settings: dict[str, Any], words: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from layerlimits.errors import UserError
+from layerlimits.paths import given_path
 from layerlimits.sampling import GREEDY, Decoding, check_items, check_seed
 from layerlimits.types import Protocol
 
@@ -56,7 +57,7 @@ class EvalOptions:
         whole: a benchmark's whole test set in the order of its file, as published scores do, also the items that other
             commands choose layers by.
     Raises:
-        UserError: a limit or difference outside its range.
+        UserError: a limit or difference outside its range, or a path that cannot be.
     """
 
     tasks: tuple[str, ...] = ("reference",)
@@ -72,6 +73,7 @@ class EvalOptions:
 
     def __post_init__(self) -> None:
         check_items(self.limit, "limit")
+        _check_path(self.data_dir, "--data-dir")
         if not 0 < self.difference <= 0.5:
             raise UserError(f"a difference of {self.difference:g} is not in 0..0.5", "write five points as 0.05")
 
@@ -90,7 +92,7 @@ class RankOptions:
         seed: of methods that draw.
         data_dir: folder of benchmark files; the hub if None.
     Raises:
-        UserError: a number of items or a seed outside its range.
+        UserError: a number of items or a seed outside its range, or a path that cannot be.
     """
 
     methods: tuple[str, ...] = ()
@@ -105,6 +107,8 @@ class RankOptions:
     def __post_init__(self) -> None:
         check_items(self.items)
         check_seed(self.seed)
+        _check_path(self.data_dir, "--data-dir")
+        _check_path(self.calibration, "--calibration")
 
 
 @dataclass(frozen=True)
@@ -149,7 +153,7 @@ class RecoverOptions:
         seed: of the finetuning.
         protocols, shots, chat: how prompts are asked, as for `EvalOptions`: give those that will evaluate.
     Raises:
-        UserError: a number of items or a seed outside its range.
+        UserError: a number of items or a seed outside its range, or a path that cannot be.
     """
 
     kind: Literal["full", "lora"] = "full"
@@ -165,3 +169,9 @@ class RecoverOptions:
     def __post_init__(self) -> None:
         check_items(self.items)
         check_seed(self.seed)
+        _check_path(self.data_dir, "--data-dir")
+
+
+def _check_path(path: str | Path | None, option: str) -> None:
+    if path is not None:
+        given_path(path, option)

@@ -15,7 +15,7 @@ from layerlimits.models.locate import configuration, fingerprint, layer_count, w
 from layerlimits.models.remove import check_layers, layers_for_ratio, remove
 from layerlimits.models.save import recipe, save_pruned, write_checkpoint
 from layerlimits.models.sound import check_sound
-from layerlimits.paths import check_writable
+from layerlimits.paths import check_new_folder
 from layerlimits.plugins import find, label
 from layerlimits.progress import Bar
 from layerlimits.replacements import Filling
@@ -50,7 +50,7 @@ def prune(
     if options.method is not None:
         find("methods", options.method)
     find("replacements", replacement)
-    check_writable(out, empty=True)
+    check_new_folder(out)
     folder = checked_folder(model)
     plan = _listed(folder, options, choice)
     choice = replace(choice, layers=None if plan else _count(options, layer_count(folder)))

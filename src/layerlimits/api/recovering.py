@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from layerlimits.api.options import ModelOptions, RecoverOptions
-from layerlimits.paths import check_writable
+from layerlimits.paths import check_new_folder
 from layerlimits.progress import Bar
 from layerlimits.recovery import recover as recovery
 from layerlimits.recovery.finetune import FinetuneConfig
@@ -31,7 +31,7 @@ def recover(
     settings = FinetuneConfig(kind=options.kind, epochs=options.epochs, seed=options.seed)
     tasks = choose(options.tasks, options.protocols, options.shots, options.chat)
     # Before a bar is shown: an error is all a mistake prints.
-    check_writable(out, empty=True)
+    check_new_folder(out)
     recovery.check_pair(pruned, parent.model, parent.revision, options.chat)
     with Bar(_STAGES) as bar:
         before: dict[str, float] = {}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from layerlimits.errors import UserError
+from layerlimits.paths import given_path
 from layerlimits.results.document import ScoreResults
 from layerlimits.tasks import choose, judged
 from layerlimits.types import FinishReason, Outcome, Response, Sample
@@ -31,6 +32,8 @@ def score(task: str, responses: Path, data_dir: Path | None, *, unsafe: bool = F
         UserError: a broken line, an index that is unknown or comes twice, an empty file, a task without test files or
             without answers in words, or no sandbox is possible for the programs in the responses.
     """
+    if data_dir:
+        given_path(data_dir, "--data-dir")
     chosen = choose([task])
     if len(chosen) == 1 and chosen[0].kind == "choice":
         raise UserError(f"{task} is asked by likelihood, so no text answers it", "name a benchmark, such as gsm8k")

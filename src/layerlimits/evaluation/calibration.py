@@ -9,6 +9,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from layerlimits.errors import UserError
+from layerlimits.paths import given_path
 from layerlimits.tasks import choose
 from layerlimits.types import Text, content_hash
 
@@ -78,7 +79,7 @@ def _written(pair: tuple[str, str]) -> str:
 def _pairs(items: int, source: str | Path | None) -> list[tuple[str, str]]:
     if source is None:
         return _from_world(items)
-    file = Path(source)
+    file = given_path(source, "--calibration")
     if file.is_file() or file.suffix in _FILES:
         return _from_file(file)[:items]
     return _from_dataset(str(source), items)

@@ -18,7 +18,7 @@ from layerlimits.evaluation.store import Store
 from layerlimits.models.load import load
 from layerlimits.models.locate import check, fingerprint, layer_count, locate
 from layerlimits.models.save import read_recipe
-from layerlimits.paths import check_writable
+from layerlimits.paths import check_new_folder
 from layerlimits.recovery.data import Example, answer_limit, generate_answers, training_prompts
 from layerlimits.recovery.finetune import FinetuneConfig, finetune
 from layerlimits.types import Sample, Task
@@ -79,8 +79,8 @@ def recover(
             evaluated too; or no answer is finished.
     """
     began = time.perf_counter()
+    check_new_folder(out)
     out = out.expanduser().resolve()
-    check_writable(out, empty=True)
     about = check_pair(pruned, parent, config.revision, config.chat)
     prompts = training_prompts(tasks, config.items, config.data_dir)
     check_leaks("training prompts", [prompt.question for prompt in prompts], items_to_compare(tasks, config.data_dir))
