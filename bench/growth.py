@@ -28,8 +28,8 @@ def measured(variants: int, prompts: int, layers: int, repeats: int) -> dict[str
     texts = random_prompts(1024, prompts)
     chosen = [(at * layers // variants,) for at in range(variants)] if variants <= layers else _pairs(layers, variants)
     engine: Any = sweep(model, Ids())  # type: ignore[arg-type]  # all it needs of a tokenizer
-    engine.generate_many(chosen, texts[:2], 2)
-    ours = shortest(lambda: engine.generate_many(chosen, texts, NEW_TOKENS), repeats)
+    engine.generate(chosen, texts[:2], 2)
+    ours = shortest(lambda: engine.generate(chosen, texts, NEW_TOKENS), repeats)
     stock = shortest(lambda: one_by_one(model, Ids(), chosen, texts, BATCH), 1)
     return {"variants": variants, "prompts": prompts, "layers": layers, "seconds": ours, "one_by_one": stock}
 

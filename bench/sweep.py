@@ -27,6 +27,7 @@ from layerlimits.engines.sweep import sweep
 from layerlimits.engines.transformers import transformers
 from layerlimits.evaluation.calibration import calibration
 from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.store import Store
 from layerlimits.methods import Context
 from layerlimits.methods.task_score import task_score
@@ -69,12 +70,12 @@ def measured(name: str, count: int, repeats: int, against: Sequence[str], mergek
     depth = model.config.num_hidden_layers
     variants = [(layer,) for layer in range(depth)]
     engine = sweep(model, tokenizer)
-    engine.generate_many(variants, prompts[:2], 2)
+    engine.generate(variants, prompts[:2], 2)
     size = best_batch(model, tokenizer, prompts)
 
     def together() -> Answers:
         engine.accepted = engine.written = 0
-        return engine.generate_many(variants, prompts, NEW_TOKENS)
+        return engine.generate(variants, prompts, NEW_TOKENS)
 
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
@@ -95,7 +96,7 @@ def measured(name: str, count: int, repeats: int, against: Sequence[str], mergek
 def selected(loaded: Loaded, engine: str, size: int, error: float) -> dict[str, Any]:
     """Four layers of the reference model by greedy rounds, from nothing stored."""
     with tempfile.TemporaryDirectory() as folder:
-        evaluator = Evaluator(loaded, Store(Path(folder)), engine, batch_size=size)
+        evaluator = Evaluator(loaded, Store(Path(folder)), AskOptions(engine, size))
         tasks = choose(["word_problems", "functions", "summaries"])
         text = calibration(loaded.tokenizer, 1)
         ranking = task_score(Context(evaluator, SELECTED, text, tasks, ITEMS), error=error)

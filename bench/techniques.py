@@ -85,7 +85,7 @@ def report(name: str, count: int, repeats: int, whole: bool) -> None:
     model, tokenizer, prompts = workload(name, count)
     variants = [(layer,) for layer in range(model.config.num_hidden_layers)]
     engine = sweep(model, tokenizer)
-    engine.generate_many(variants, prompts[:2], 2)
+    engine.generate(variants, prompts[:2], 2)
     none: list[Any] = [[] for _ in prompts]
     no_prefix = patch.object(_forks, "_pool", unshared)
     no_guess = patch.object(Lookup, "ahead", lambda self, tail, most: [])
@@ -108,7 +108,7 @@ def report(name: str, count: int, repeats: int, whole: bool) -> None:
         with ExitStack() as stack:
             for switch in switched:
                 stack.enter_context(switch)
-            job = partial(engine.generate_many, variants, prompts, NEW_TOKENS, drafts)
+            job = partial(engine.generate, variants, prompts, NEW_TOKENS, drafts=drafts)
             seconds = shortest(job, repeats)
             with counted(work):
                 job()

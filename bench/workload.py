@@ -95,7 +95,7 @@ def batched(engine: transformers, prompts: Sequence[list[int]], size: int) -> li
     found: dict[int, Response] = {}
     for start in range(0, len(order), size):
         chosen = order[start : start + size]
-        found |= zip(chosen, engine.generate([prompts[at] for at in chosen], NEW_TOKENS), strict=True)
+        found |= zip(chosen, engine.generate_batch([prompts[at] for at in chosen], NEW_TOKENS), strict=True)
     return [found[at] for at in range(len(prompts))]
 
 

@@ -6,12 +6,12 @@ python docs/methods_tables.py runs/methods
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from layerlimits.evaluation.artifacts import Artifacts, TaskRecord
 from layerlimits.evaluation.store import Store
-from layerlimits.results.stored_answers import Book
+from layerlimits.results.stored_answers import StoredAnswers
 from layerlimits.statistics import intervals
 
 COUNTS = (1, 2, 4, 6)
@@ -27,25 +27,25 @@ Pairs = list[tuple[Sequence[float], Sequence[float]]]
 class Results:
     """What each method's pruned models scored, item by item; random as the mean of its seeds."""
 
-    def __init__(self, book: Book) -> None:
-        self._book, self._whole = book, book.fingerprint(())
+    def __init__(self, answers: StoredAnswers) -> None:
+        self._answers, self._whole = answers, answers.fingerprint(())
         self.plans: dict[tuple[str, int], list[list[int]]] = {}
-        for plan in book.store.get("plans") or []:
+        for plan in Artifacts(answers.store).plans:
             name = RANDOM if plan["method"].startswith(RANDOM) else plan["method"]
             self.plans.setdefault((name, plan["layers"]), []).append(plan["removed"])
         self.methods = list(dict.fromkeys(name for name, _ in self.plans))
 
     def pairs(self, method: str, count: int, kind: str) -> tuple[Pairs, float]:
         """(unpruned values, pruned values) a task, and the chance of guessing."""
-        tasks = [task for task in self._book.tasks if task["kind"] == kind]
+        tasks = [task for task in self._answers.tasks if task["kind"] == kind]
         found = []
         for task in tasks:
             models = [self._values(removed, task) for removed in self.plans[method, count]]
             found.append((self._values((), task), np.mean(models, axis=0).tolist()))
         return found, max(task["chance"] for task in tasks)
 
-    def _values(self, removed: Sequence[int], task: dict[str, Any]) -> list[float]:
-        values = self._book.values(self._book.fingerprint(removed), task)
+    def _values(self, removed: Sequence[int], task: TaskRecord) -> list[float]:
+        values = self._answers.values(self._answers.fingerprint(removed), task)
         if values is None:
             raise SystemExit(f"the study has not finished: no answers to {task['name']} without {list(removed)}")
         return values
@@ -68,7 +68,7 @@ def ahead(method: Pairs, random: Pairs, chance: float) -> float:
 def cell(results: Results, method: str, count: int, kind: str) -> str:
     """Kept share with its interval; bold where it beats random, in brackets where random beats it."""
     pairs, chance = results.pairs(method, count, kind)
-    kept = intervals.shared(kind, pairs, chance)
+    kept = intervals.shared(pairs, chance)
     if kept is None:
         return "not measurable"
     text = f"{kept.estimate:.2f} ({kept.low:.2f} to {kept.high:.2f})"
@@ -81,7 +81,7 @@ def cell(results: Results, method: str, count: int, kind: str) -> str:
 def main() -> None:
     """Print both tables, and the orders."""
     with Store(Path(sys.argv[1])) as store:
-        results = Results(Book(store))
+        results = Results(StoredAnswers.of_study(store))
         for kind, title in KINDS.items():
             print(f"### {title}\n\n| method | " + " | ".join(f"{count} of 12" for count in COUNTS) + " |")
             print("|---" * (len(COUNTS) + 1) + "|")

@@ -38,7 +38,8 @@ def values(removed: tuple[int, ...], replacement: str, items: Items) -> Values:
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder)) as store:
         evaluator = Evaluator(shorter, store)
         return {
-            task.name: [verdict.value for verdict in evaluator.verdicts((), task, samples)] for task, samples in items
+            task.name: [verdict.value for verdict in evaluator.verdicts([()], task, samples)[0]]
+            for task, samples in items
         }
 
 
@@ -47,7 +48,7 @@ def cells(base: Values, other: Values, items: Items) -> Iterator[str]:
     for kind in ("generation", "choice"):
         tasks = [task for task, _ in items if task.kind == kind]
         pairs = [(base[task.name], other[task.name]) for task in tasks]
-        kept = intervals.shared(kind, pairs, max(task.chance for task in tasks))
+        kept = intervals.shared(pairs, max(task.chance for task in tasks))
         assert kept is not None
         yield f"{kept.estimate:.2f} ({kept.low:.2f} to {kept.high:.2f})"
 

@@ -8,18 +8,29 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
+from layerlimits.evaluation.prompts import encode
 from layerlimits.recovery.data import Example
-from layerlimits.recovery.finetune import Finetune
+from layerlimits.recovery.finetune import FinetuneConfig
 from layerlimits.recovery.rows import IGNORED
+from layerlimits.reference.tokenizer import build
 from layerlimits.types import Sample, Task, Verdict
 
 WORDS = ["red", "green", "blue", "pink", "gold", "grey"]
-EXAMPLES = [Example(f"colour {n}?", word, len(word)) for n, word in enumerate(WORDS)]
-QUICK = Finetune(kind="full", lr=5e-3, epochs=4, batch_size=2, warmup_steps=2)
+QUESTIONS = [f"colour {n}?" for n in range(len(WORDS))]
+
+
+def example(question: str, answer: str) -> Example:
+    """The answer to a question in the reference tokenizer's template."""
+    ids = encode(build(), Sample(question, "", "train")).ids
+    return Example(tuple(ids), answer, len(answer))
+
+
+EXAMPLES = [example(question, word) for question, word in zip(QUESTIONS, WORDS, strict=True)]
+QUICK = FinetuneConfig(kind="full", lr=5e-3, epochs=4, batch_size=2, warmup_steps=2)
 QUICK_LORA = replace(QUICK, kind="lora", lora_rank=4, lora_dropout=0.2)
 # Long enough to be killed in the middle.
 SLOW = replace(QUICK, epochs=40)
-LEARNING = Finetune(kind="full", lr=1e-2, epochs=60, batch_size=6, warmup_steps=5)
+LEARNING = FinetuneConfig(kind="full", lr=1e-2, epochs=60, batch_size=6, warmup_steps=5)
 
 
 def listed(name: str, train: list[Sample], evaluated: tuple[Sample, ...] = ()) -> Task:

@@ -10,6 +10,7 @@ import pytest
 from layerlimits.engines.scripted import scripted
 from layerlimits.errors import UserError
 from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.prompts import encode, room
 from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded, load
@@ -110,8 +111,8 @@ def test_more_examples_than_there_are_is_refused() -> None:
 def test_the_template_is_the_models_own_and_its_hash_is_kept(loaded: Loaded, tmp_path: Path) -> None:
     samples = facts.samples("evaluate", 3, None)
     for chat in (None, False):
-        evaluator = Evaluator(loaded, Store(tmp_path / str(chat)), chat=chat)
-        evaluator.verdicts((), facts, samples)
+        evaluator = Evaluator(loaded, Store(tmp_path / str(chat)), AskOptions(chat=chat))
+        evaluator.verdicts([()], facts, samples)
         for row in evaluator.store.export():
             kept = evaluator.store.prompt(row["prompt"])
             assert kept is not None
@@ -141,21 +142,20 @@ def test_a_prompt_that_does_not_fit_is_an_error_of_its_item_and_not_cut(loaded: 
     asked: list[tuple[int, int]] = []
 
     class Watched(scripted):
-        def generate(self, prompts: list[list[int]], max_new_tokens: int, *more: Any) -> list[Response]:
+        def generate_batch(self, prompts: list[list[int]], max_new_tokens: int, *more: Any) -> list[Response]:
             asked.extend((len(prompt), max_new_tokens) for prompt in prompts)
-            return super().generate(prompts, max_new_tokens, *more)
+            return super().generate_batch(prompts, max_new_tokens, *more)
 
-    evaluator = Evaluator(loaded, Store(tmp_path))
-    evaluator.engine = Watched(lambda ids: Response("red", (1,), "stop"))
+    evaluator = Evaluator(loaded, Store(tmp_path), engine=Watched(lambda ids: Response("red", (1,), "stop")))
     roomy = replace(facts, max_new_tokens=400)
-    found = evaluator.verdicts((), roomy, [long, *short, tight])
+    (found,) = evaluator.verdicts([()], roomy, [long, *short, tight])
     assert found[0].outcome == "error"
     assert f"tokens, and the model has {positions} positions" in found[0].why
     assert "error" not in [verdict.outcome for verdict in found[1:]]
     assert [most for length, most in asked if length < 100] == [400, 400]
     assert [most for length, most in asked if length > 100] == [128]
     # Nothing of it is asked again, and a report counts it.
-    again = evaluator.verdicts((), roomy, [long, *short, tight])
+    (again,) = evaluator.verdicts([()], roomy, [long, *short, tight])
     assert again == found
     assert len(asked) == 3
     assert summary(found, 4, [None] * 4)["refused"] == 1
@@ -177,8 +177,8 @@ def test_draws_are_seeded_differ_and_resume(loaded: Loaded, tmp_path: Path) -> N
     samples = facts.samples("evaluate", 12, None)
 
     def texts(folder: str, decoding: Decoding) -> dict[tuple[str, str], str]:
-        evaluator = Evaluator(loaded, Store(tmp_path / folder), batch_size=4, decoding=decoding)
-        evaluator.verdicts((), facts, samples)
+        evaluator = Evaluator(loaded, Store(tmp_path / folder), AskOptions(batch_size=4, decoding=decoding))
+        evaluator.verdicts([()], facts, samples)
         return {(row["sample"], row["decoding"]): row["text"] for row in evaluator.store.export()}
 
     def stop(done: int) -> None:
@@ -188,8 +188,9 @@ def test_draws_are_seeded_differ_and_resume(loaded: Loaded, tmp_path: Path) -> N
     first = texts("a", hot)
     assert len(first) == 36
     assert first == texts("b", hot)
+    killed = Evaluator(loaded, Store(tmp_path / "c"), AskOptions(batch_size=4, decoding=hot))
     with pytest.raises(KeyboardInterrupt):
-        Evaluator(loaded, Store(tmp_path / "c"), batch_size=4, decoding=hot).verdicts((), facts, samples, stop)
+        killed.verdicts([()], facts, samples, stop)
     assert len(list(Store(tmp_path / "c").export())) == 4
     assert first == texts("c", hot)
     assert first != texts("d", replace(hot, seed=2))
@@ -201,8 +202,8 @@ def test_drawing_leaves_the_random_state_alone(loaded: Loaded, tmp_path: Path) -
     import torch
 
     before = torch.random.get_rng_state()
-    evaluator = Evaluator(loaded, Store(tmp_path), decoding=Decoding(temperature=1.0))
-    evaluator.verdicts((), facts, facts.samples("evaluate", 2, None))
+    evaluator = Evaluator(loaded, Store(tmp_path), AskOptions(decoding=Decoding(temperature=1.0)))
+    evaluator.verdicts([()], facts, facts.samples("evaluate", 2, None))
     assert torch.equal(before, torch.random.get_rng_state())
 
 

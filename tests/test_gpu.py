@@ -28,7 +28,7 @@ def test_the_reference_model_answers_on_a_gpu_as_on_a_cpu(tmp_path: Path) -> Non
         with Store(tmp_path / device) as store:
             evaluator = Evaluator(load("reference", device=device, dtype="float32"), store)
             for task in choose(["facts", "facts_choice", "brackets"]):
-                verdicts = evaluator.verdicts((), task, task.samples("evaluate", 40, None))
+                (verdicts,) = evaluator.verdicts([()], task, task.samples("evaluate", 40, None))
                 scores[device, task.name] = sum(verdict.value for verdict in verdicts) / 40
     for name in ("facts", "facts_choice", "brackets"):
         assert scores["cuda", name] == pytest.approx(scores["cpu", name], abs=0.05)
@@ -50,11 +50,11 @@ def test_variants_answer_together_on_a_gpu_as_one_at_a_time(beside: bool) -> Non
     together, alone = sweep(loaded.model, loaded.tokenizer), transformers(loaded.model, loaded.tokenizer)
     together._bounds = replace(together._bounds, stretch=4, together=beside)
     variants = [(), (0,), (5,), (3, 7)]
-    found = together.generate_many(variants, prompts, 24)
+    found = together.generate(variants, prompts, 24)
     assert together.refusal is None
     for variant, answers in zip(variants, found, strict=True):
         with without_layers(loaded.model, variant):
-            stock = alone.generate(prompts, 24)
+            stock = alone.generate_batch(prompts, 24)
         same = sum(one.tokens == other.tokens for one, other in zip(answers, stock, strict=True))
         # Sums in another order flip a tie now and then.
         assert same >= len(prompts) - 1

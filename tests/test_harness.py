@@ -15,6 +15,7 @@ from tokenizers.processors import TemplateProcessing
 from layerlimits.engines.scripted import scripted
 from layerlimits.errors import UserError
 from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.prompts import encode
 from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded
@@ -67,8 +68,8 @@ def test_scores_are_the_harness_s_own(name: str, loaded: Loaded, tmp_path: Path)
     data = choice_folder(tmp_path / "data", name)
     task = find("tasks", name)
     samples = task.samples("evaluate", 100, data)
-    evaluator = Evaluator(loaded, Store(tmp_path / "run"), "hflm")
-    verdicts = evaluator.verdicts((2,), task, samples)
+    evaluator = Evaluator(loaded, Store(tmp_path / "run"), AskOptions("hflm"))
+    (verdicts,) = evaluator.verdicts([(2,)], task, samples)
     ours: dict[str, list[tuple[Sample, Verdict]]] = {}
     for sample, verdict in zip(samples, verdicts, strict=True):
         ours.setdefault(sample.meta.get("set", ""), []).append((sample, verdict))
@@ -118,10 +119,8 @@ def test_a_killed_evaluation_resumes(loaded: Loaded, tmp_path: Path) -> None:
     run = tmp_path / "run"
 
     def evaluator(weigh: Callable[[list[int], list[int]], float]) -> tuple[Evaluator, scripted]:
-        made = Evaluator(loaded, Store(run), batch_size=5)
         engine = scripted(lambda _: Response("", (), "stop"), weigh)
-        made.engine = engine
-        return made, engine
+        return Evaluator(loaded, Store(run), AskOptions(batch_size=5), engine), engine
 
     def dies(_: list[int], continuation: list[int]) -> float:
         if first.generated > 15:
@@ -130,15 +129,15 @@ def test_a_killed_evaluation_resumes(loaded: Loaded, tmp_path: Path) -> None:
 
     killed, first = evaluator(dies)
     with pytest.raises(KeyboardInterrupt):
-        killed.verdicts((), task, samples)
+        killed.verdicts([()], task, samples)
     killed.store.close()
     resumed, second = evaluator(lambda _, continuation: -float(sum(continuation)))
-    found = resumed.verdicts((), task, samples)
+    found = resumed.verdicts([()], task, samples)
     # 12 items of three options, of which the first batch of 5 was there.
     assert (first.generated, second.generated) == (30, 21)
-    fresh = Evaluator(loaded, Store(tmp_path / "other"), batch_size=5)
-    fresh.engine = scripted(lambda _: Response("", (), "stop"), lambda _, continuation: -float(sum(continuation)))
-    assert fresh.verdicts((), task, samples) == found
+    engine = scripted(lambda _: Response("", (), "stop"), lambda _, continuation: -float(sum(continuation)))
+    fresh = Evaluator(loaded, Store(tmp_path / "other"), AskOptions(batch_size=5), engine)
+    assert fresh.verdicts([()], task, samples) == found
     assert list(fresh.store.export()) == list(resumed.store.export())
 
 
@@ -179,13 +178,14 @@ def test_hflm_leaves_the_model_as_it_is_and_says_nothing(loaded: Loaded, capfd: 
     one, many = find("engines", "hflm"), find("engines", "hflm:batch_size=3")
     for removed in ((), (0, 4)):
         with without_layers(loaded.model, removed):
-            wanted = find("engines", "transformers")(loaded.model, loaded.tokenizer).loglikelihoods(kept)
+            wanted = find("engines", "transformers")(loaded.model, loaded.tokenizer).loglikelihood_batch(kept)
             for engine in (one, many):
-                found = engine(loaded.model, loaded.tokenizer).loglikelihoods(kept)
+                found = engine(loaded.model, loaded.tokenizer).loglikelihood_batch(kept)
                 assert [greedy for _, greedy in found] == [greedy for _, greedy in wanted]
                 assert [sum_ for sum_, _ in found] == pytest.approx([sum_ for sum_, _ in wanted], abs=1e-4, rel=0)
-        (together,) = one(loaded.model, loaded.tokenizer).loglikelihoods_many([removed], kept)
-        assert together == pytest.approx([sum_ for sum_, _ in wanted], abs=1e-4, rel=0)
+        (together,) = one(loaded.model, loaded.tokenizer).loglikelihoods([removed], kept)
+        assert [greedy for _, greedy in together] == [greedy for _, greedy in wanted]
+        assert [sum_ for sum_, _ in together] == pytest.approx([sum_ for sum_, _ in wanted], abs=1e-4, rel=0)
     after = {name: (weight.data_ptr(), weight.dtype) for name, weight in loaded.model.named_parameters()}
     assert after == before
     assert loaded.model.device == torch.device("cpu")
@@ -193,10 +193,10 @@ def test_hflm_leaves_the_model_as_it_is_and_says_nothing(loaded: Loaded, capfd: 
 
 
 def test_hflm_generates_as_transformers_does(loaded: Loaded) -> None:
-    answers = find("engines", "transformers")(loaded.model, loaded.tokenizer).generate([[1, 2, 3], [4, 5]], 6)
+    answers = find("engines", "transformers")(loaded.model, loaded.tokenizer).generate_batch([[1, 2, 3], [4, 5]], 6)
     engine = find("engines", "hflm")(loaded.model, loaded.tokenizer)
-    assert engine.generate([[1, 2, 3], [4, 5]], 6) == answers
-    assert engine.generate_many([()], [[1, 2, 3], [4, 5]], 6) == [answers]
+    assert engine.generate_batch([[1, 2, 3], [4, 5]], 6) == answers
+    assert engine.generate([()], [[1, 2, 3], [4, 5]], 6) == [answers]
 
 
 def test_a_template_without_a_system_role_goes_without_its_message(loaded: Loaded) -> None:

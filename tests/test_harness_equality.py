@@ -11,6 +11,7 @@ from harness_tasks import Row, command, logprobs, write_rows, write_yaml
 
 from layerlimits import reference
 from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.store import LOGPROB_DIGITS, Store
 from layerlimits.models.load import Loaded, load
 from layerlimits.plugins import find
@@ -53,10 +54,9 @@ def ours(loaded: Loaded, run: Path, data: Path, task: str, engine: str, removed:
     """Verdicts and log-probabilities of our evaluation."""
     found = find("tasks", task)
     samples = found.samples("evaluate", 10**6, data)
-    evaluator = Evaluator(loaded, Store(run / engine), engine)
-    verdicts = evaluator.verdicts(removed, found, samples)
-    responses = map(evaluator.store.response, evaluator.keys(loaded.ref.without(removed), found, samples))
-    return verdicts, [response.logprobs for response in responses if response]
+    evaluator = Evaluator(loaded, Store(run / engine), AskOptions(engine))
+    (verdicts,) = evaluator.verdicts([removed], found, samples)
+    return verdicts, [response.logprobs for response in evaluator.responses(removed, found, samples)]
 
 
 def assert_equal(answers: Answers, result: Row, log: list[Row]) -> None:

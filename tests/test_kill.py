@@ -14,6 +14,7 @@ import pytest
 import torch
 from small_models import saved, small_llama
 
+from layerlimits.api import open_run
 from layerlimits.evaluation.store import Store
 from layerlimits.reference.tokenizer import build
 
@@ -77,9 +78,7 @@ def _exported(folder: Path) -> str:
 
 def _results(folder: Path) -> dict[str, object]:
     """What the report shows, without times."""
-    with Store(folder) as store:
-        results = store.get("results")
-    assert results is not None
+    results = open_run(folder).to_json()
     for entry in results["methods"] + results["recovery"]:
         entry.pop("seconds")
     return {key: results[key] for key in results if key not in ("created", "command", "stages", "speed")}

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded
 from layerlimits.tasks import choose
@@ -18,11 +19,12 @@ VARIANTS = [(), (1,), (4,), (2, 3), (0, 5)]
 
 
 def exported(evaluator: Evaluator) -> list[dict[str, Any]]:
-    """What is stored, log-probabilities to four digits: batches of other shapes round otherwise."""
+    """What is stored but for the engine's name, log-probabilities to four digits: other batches round otherwise."""
     import json
 
     rows = list(evaluator.store.export())
     for row in rows:
+        del row["engine"]
         row["logprobs"] = [round(value, 3) for value in json.loads(row["logprobs"])]
     return rows
 
@@ -30,18 +32,19 @@ def exported(evaluator: Evaluator) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("task", [facts, facts_choice], ids=lambda task: task.name)
 def test_together_is_as_alone(loaded: Loaded, tmp_path: Path, task: Task) -> None:
     samples = task.samples("evaluate", 20, None)
-    together, alone = (Evaluator(loaded, Store(tmp_path / name), batch_size=8) for name in ("together", "alone"))
-    alone.engine = Evaluator(loaded, Store(tmp_path / "x"), "transformers").engine
+    together, alone = (
+        Evaluator(loaded, Store(tmp_path / engine), AskOptions(engine, 8)) for engine in ("sweep", "transformers")
+    )
     ticks: list[int] = []
-    found = together.many(VARIANTS, task, samples, ticks.append)
-    assert found == [alone.verdicts(variant, task, samples) for variant in VARIANTS]
+    found = together.verdicts(VARIANTS, task, samples, ticks.append)
+    assert found == [alone.verdicts([variant], task, samples)[0] for variant in VARIANTS]
     assert exported(together) == exported(alone)
     assert sum(ticks) == together.computed == len(VARIANTS) * 20
     # Nothing is asked again, alone or together, and only what is missing is asked.
-    assert together.many(VARIANTS, task, samples) == found
-    assert together.verdicts((1,), task, samples) == found[1]
+    assert together.verdicts(VARIANTS, task, samples) == found
+    assert together.verdicts([(1,)], task, samples) == [found[1]]
     assert together.computed == len(VARIANTS) * 20
-    together.many([(1,), (2,), (2,)], task, samples)
+    together.verdicts([(1,), (2,), (2,)], task, samples)
     assert together.computed == len(VARIANTS) * 20 + 20
 
 
@@ -51,13 +54,13 @@ def test_a_killed_run_resumes_at_the_batch(loaded: Loaded, tmp_path: Path) -> No
     def stop(done: int) -> None:
         raise KeyboardInterrupt
 
-    whole = Evaluator(loaded, Store(tmp_path / "whole"), batch_size=8)
-    whole.many(VARIANTS, facts, samples)
+    whole = Evaluator(loaded, Store(tmp_path / "whole"), AskOptions(batch_size=8))
+    whole.verdicts(VARIANTS, facts, samples)
     with pytest.raises(KeyboardInterrupt):
-        Evaluator(loaded, Store(tmp_path / "run"), batch_size=8).many(VARIANTS, facts, samples, stop)
+        Evaluator(loaded, Store(tmp_path / "run"), AskOptions(batch_size=8)).verdicts(VARIANTS, facts, samples, stop)
     assert len(list(Store(tmp_path / "run").export())) == len(VARIANTS) * 8
-    resumed = Evaluator(loaded, Store(tmp_path / "run"), batch_size=8)
-    resumed.many(VARIANTS, facts, samples)
+    resumed = Evaluator(loaded, Store(tmp_path / "run"), AskOptions(batch_size=8))
+    resumed.verdicts(VARIANTS, facts, samples)
     assert resumed.computed == len(VARIANTS) * 12
     assert list(resumed.store.export()) == list(whole.store.export())
 
@@ -65,10 +68,10 @@ def test_a_killed_run_resumes_at_the_batch(loaded: Loaded, tmp_path: Path) -> No
 def test_an_older_scorers_verdicts_are_renewed_without_asking(loaded: Loaded, tmp_path: Path) -> None:
     samples = facts.samples("evaluate", 6, None)
     evaluator = Evaluator(loaded, Store(tmp_path))
-    evaluator.many(VARIANTS, facts, samples)
+    evaluator.verdicts(VARIANTS, facts, samples)
     before = evaluator.computed
     mended = replace(facts, scorer=facts.scorer + 1, score=lambda sample, response: Verdict("wrong", 0.25))
-    found = evaluator.many(VARIANTS, mended, samples)
+    found = evaluator.verdicts(VARIANTS, mended, samples)
     assert [[verdict.value for verdict in verdicts] for verdicts in found] == [[0.25] * 6] * len(VARIANTS)
     assert evaluator.computed == before
 
@@ -76,8 +79,8 @@ def test_an_older_scorers_verdicts_are_renewed_without_asking(loaded: Loaded, tm
 def test_draws_at_random_are_asked_one_variant_at_a_time(loaded: Loaded, tmp_path: Path) -> None:
     samples = facts.samples("evaluate", 6, None)
     hot = Decoding(temperature=0.8, samples=2)
-    evaluator = Evaluator(loaded, Store(tmp_path), decoding=hot)
-    found = evaluator.many([(1,), (2,)], facts, samples)
+    evaluator = Evaluator(loaded, Store(tmp_path), AskOptions(decoding=hot))
+    found = evaluator.verdicts([(1,), (2,)], facts, samples)
     assert [len(verdicts) for verdicts in found] == [12, 12]
 
 
@@ -88,15 +91,15 @@ def test_layers_whose_removal_changes_nothing_stop_it(loaded: Loaded, tmp_path: 
     for weight in (layer.self_attn.o_proj.weight, layer.mlp.down_proj.weight):
         weight.data.zero_()
     with pytest.raises(UserError, match="removing layers 2"):
-        Evaluator(loaded, Store(tmp_path)).many([(1,), (2,)], facts, facts.samples("evaluate", 2, None))
+        Evaluator(loaded, Store(tmp_path)).verdicts([(1,), (2,)], facts, facts.samples("evaluate", 2, None))
 
 
 def test_few_rows_at_a_time_answer_the_same(loaded: Loaded, tmp_path: Path) -> None:
     samples = facts.samples("evaluate", 12, None)
     whole = Evaluator(loaded, Store(tmp_path / "whole"))
     # Fewer rows than variants: not even they fit in at once.
-    few = Evaluator(loaded, Store(tmp_path / "few"), max_rows=3)
-    assert few.many(VARIANTS, facts, samples) == whole.many(VARIANTS, facts, samples)
+    few = Evaluator(loaded, Store(tmp_path / "few"), AskOptions(max_rows=3))
+    assert few.verdicts(VARIANTS, facts, samples) == whole.verdicts(VARIANTS, facts, samples)
     assert few.engine._bounds.rows == 3  # type: ignore[attr-defined]  # of this engine only
 
 
@@ -104,27 +107,28 @@ def test_small_tasks_share_a_batch_and_stored_answers_are_drafts(
     loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = [(task, task.samples("evaluate", 5, None)) for task in choose(["facts", "brackets"])]
-    together, alone = (Evaluator(loaded, Store(tmp_path / name), batch_size=16) for name in ("together", "alone"))
+    options = AskOptions(batch_size=16)
+    together, alone = (Evaluator(loaded, Store(tmp_path / name), options) for name in ("together", "alone"))
     calls: list[tuple[int, set[int], bool]] = []
     engine: Any = together.engine
-    real = engine.generate_many
+    real = engine.generate
 
-    def watched(variants: Any, prompts: Any, most: Any, drafts: Any = None) -> Any:
-        calls.append((len(prompts), set(most), drafts is not None))
-        return real(variants, prompts, most, drafts)
+    def watched(variants: Any, prompts: Any, limits: Any, *more: Any, drafts: Any = None) -> Any:
+        calls.append((len(prompts), set(limits), drafts is not None))
+        return real(variants, prompts, limits, *more, drafts=drafts)
 
-    monkeypatch.setattr(engine, "generate_many", watched)
+    monkeypatch.setattr(engine, "generate", watched)
     limits = {task.max_new_tokens for task, _ in asked}
     assert len(limits) == 2
     ticks: list[int] = []
-    together.answer([(1, 4), (2, 4)], asked, ticks.append)
-    together.answer([(4,)], asked)
-    together.answer([(3, 4), (4, 5)], asked)
+    together.ask([(1, 4), (2, 4)], asked, ticks.append)
+    together.ask([(4,)], asked)
+    together.ask([(3, 4), (4, 5)], asked)
     # The prompts of both tasks at once; the model without layer 4 is what the last two have in common.
     assert [call[:2] for call in calls] == [(10, limits)] * 3
     assert [call[2] for call in calls] == [False, False, True]
     assert sum(ticks) == 20
     for task, samples in asked:
         for variant in [(1, 4), (2, 4), (4,), (3, 4), (4, 5)]:
-            assert together.verdicts(variant, task, samples) == alone.verdicts(variant, task, samples)
+            assert together.verdicts([variant], task, samples) == alone.verdicts([variant], task, samples)
     assert together.computed == 50

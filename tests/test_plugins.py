@@ -8,17 +8,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from layerlimits.diagnostics import Answered, Diagnostic
+from layerlimits.engines import Engine
+from layerlimits.engines.scripted import scripted
 from layerlimits.errors import UserError
 from layerlimits.evaluation.calibration import calibration
+from layerlimits.evaluation.ledger import engine_names
 from layerlimits.methods import Context
 from layerlimits.models.load import Loaded
 from layerlimits.models.remove import remove
 from layerlimits.plugins import described, find, names, options_of
 from layerlimits.replacements import Filling
 from layerlimits.tasks import SUITES, choose
-from layerlimits.types import Ranking, Response, Task, Verdict
+from layerlimits.types import Decoding, Ranking, Response, Task, Variant, Verdict
 
 
 @pytest.fixture
@@ -26,15 +31,14 @@ def ready(context: Context) -> Context:
     """All a method may ask for: a choice task, and a generation task whose every answer is right."""
     facts, brackets = choose(["facts_choice", "brackets"])
     easy = replace(brackets, max_new_tokens=4, score=lambda *_: Verdict("correct", 1.0))
-    text = calibration(context.evaluator.loaded.tokenizer, 8)
+    text = calibration(context.tokenizer, 8)
     return replace(context, layers=2, calibration=text, tasks=(facts, easy), items=6, protected=(1,))
 
 
 @pytest.mark.parametrize("name", names("methods"))
 def test_methods_rank_the_unprotected_layers_they_were_asked_for(name: str, ready: Context) -> None:
     method = find("methods", name)
-    shares: list[float] = []
-    ranking = method(replace(ready, tick=shares.append))
+    ranking = method(ready)
     assert isinstance(ranking, Ranking)
     assert ranking.method == name
     assert len(ranking.scores) == 6
@@ -45,7 +49,6 @@ def test_methods_rank_the_unprotected_layers_they_were_asked_for(name: str, read
     assert set(ranking.order) <= set(range(6))
     assert ranking.plan(2) == ranking.order[:2]
     assert method(ready) == ranking
-    assert sum(shares) <= 1.001
     assert json.loads(json.dumps(ranking.detail)) == ranking.detail
 
 
@@ -60,17 +63,39 @@ def test_they_say_where_they_come_from_and_what_they_cost(folder: str, name: str
 
 
 @pytest.mark.parametrize("name", names("replacements"))
-def test_replacements_change_weights_and_never_the_form(name: str, loaded: Loaded) -> None:
-    text = calibration(loaded.tokenizer, 4)
-    shapes = {key: weight.shape for key, weight in loaded.model.state_dict().items()}
+def test_replacements_change_weights_of_kept_layers_and_never_the_form(name: str, loaded: Loaded) -> None:
+    model, text = loaded.model, calibration(loaded.tokenizer, 4)
+    before = {key: weight.clone() for key, weight in model.state_dict().items()}
     shares: list[float] = []
-    told = find("replacements", name)(Filling(loaded.model, (2, 3), text.ids, tick=shares.append))
-    assert {key: weight.shape for key, weight in loaded.model.state_dict().items()} == shapes
-    assert json.loads(json.dumps(told)) == told
-    assert sum(shares) <= 1.001
-    remove(loaded.model, (2, 3))
+    detail = find("replacements", name)(Filling(model, (2, 3), text.ids, tick=shares.append))
+    after = model.state_dict()
+    assert {key: weight.shape for key, weight in after.items()} == {key: weight.shape for key, weight in before.items()}
+    changed = {key for key, weight in after.items() if not torch.equal(weight, before[key])}
+    # The layer before the gap, or those after it; never the embeddings, the head, or what is removed.
+    assert {key.split(".")[2] for key in changed} <= {"1", "4", "5"}
+    assert all(key.startswith("model.layers.") for key in changed)
+    assert bool(changed) == (name != "none")
+    assert json.loads(json.dumps(detail)) == detail
+    assert sum(shares) == pytest.approx(1, abs=1e-6)
+    remove(model, (2, 3))
+    filled = _logits(model)
+    model.load_state_dict({key: before[_old_key(key)] for key in model.state_dict()})
+    assert filled.isfinite().all()
+    assert torch.allclose(filled, _logits(model), atol=1e-3) == (name == "none")
+
+
+def _logits(model: PreTrainedModel) -> Tensor:
     with torch.no_grad():
-        assert loaded.model(torch.arange(5, 20)[None]).logits.isfinite().all()
+        logits: Tensor = model(torch.arange(5, 20)[None]).logits
+    return logits
+
+
+def _old_key(key: str) -> str:
+    """The name that a weight had before layers 2 and 3 were removed."""
+    parts = key.split(".")
+    if parts[:2] == ["model", "layers"] and int(parts[2]) >= 2:
+        parts[2] = str(int(parts[2]) + 2)
+    return ".".join(parts)
 
 
 @pytest.mark.parametrize("name", names("tasks"))
@@ -109,6 +134,48 @@ def test_diagnostics_keep_their_contract(name: str) -> None:
                 assert all(isinstance(value, float) for value in found.values())
                 measured |= set(found)
     assert measured
+
+
+@pytest.mark.parametrize("name", names("engines"))
+def test_engines_answer_for_every_variant(name: str, loaded: Loaded) -> None:
+    if name == "scripted":
+        engine: Engine = scripted(lambda ids: Response("red", tuple(ids), "stop"))
+    else:
+        engine = find("engines", name)(loaded.model, loaded.tokenizer)
+    assert isinstance(engine.joins_batches, bool)
+    variants: list[Variant] = [(), (1,), (2, 4)]
+    prompts, rows = [[5, 6, 7], [8, 9], [10, 11, 12, 13]], [([5, 6], [7]), ([8], [9, 10, 11])]
+    before = [layer.forward for layer in loaded.model.model.layers]  # type: ignore[attr-defined]  # a Llama
+    answers = engine.generate(variants, prompts, [2, 3, 2])
+    weighed = engine.loglikelihoods(variants, rows)
+    drawn = engine.generate(variants, prompts, 3, Decoding(temperature=1.5), 7)
+    # [variant][prompt], each as of the variant alone, with each prompt's own limit; drafts change nothing.
+    for variant, row, sums in zip(variants, answers, weighed, strict=True):
+        assert [len(answer.tokens) <= most for answer, most in zip(row, (2, 3, 2), strict=True)] == [True] * 3
+        assert engine.generate([variant], prompts, [2, 3, 2], drafts=[[1], [2, 3], []]) == [row]
+        assert [len(column) for column in engine.generate([variant], prompts, 1)] == [3]
+        (alone,) = engine.loglikelihoods([variant], rows)
+        assert [greedy for _, greedy in sums] == [greedy for _, greedy in alone]
+        assert [logprob for logprob, _ in sums] == pytest.approx([logprob for logprob, _ in alone], abs=1e-4)
+        assert all(isinstance(greedy, bool) and logprob < 0 for logprob, greedy in sums)
+    # The seed alone decides what is sampled.
+    assert drawn == engine.generate(variants, prompts, 3, Decoding(temperature=1.5), 7)
+    assert len(loaded.model.model.layers) == 6  # type: ignore[attr-defined]
+    assert [layer.forward for layer in loaded.model.model.layers] == before  # type: ignore[attr-defined]
+
+
+def test_keys_name_the_engine_class_that_computes(tmp_path: Path, loaded: Loaded) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from layerlimits.engines.transformers import transformers\n"
+        "class mine(transformers):\n"
+        "    computed_by = {'choice': 'transformers'}\n"
+    )
+    by_class = {name: engine_names(find("engines", name)(loaded.model, loaded.tokenizer)) for name in ("sweep", "hflm")}
+    assert by_class["sweep"] == {"generation": "sweep", "choice": "sweep"}
+    assert by_class["hflm"] == {"generation": "sweep", "choice": "hflm"}
+    own = engine_names(find("engines", str(file))(loaded.model, loaded.tokenizer))
+    assert own == {"generation": "mine", "choice": "transformers"}
 
 
 @pytest.mark.parametrize("folder", ["methods", "replacements", "tasks", "diagnostics", "engines"])

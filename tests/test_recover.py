@@ -6,25 +6,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recovery_models import EXAMPLES, LEARNING, QUICK, listed, prompts, weights
+from recovery_models import EXAMPLES, LEARNING, QUESTIONS, QUICK, listed, prompts, weights
 
 from layerlimits.engines.transformers import transformers as engine
 from layerlimits.errors import UserError
 from layerlimits.evaluation.prompts import encode
 from layerlimits.models.load import Loaded, load
 from layerlimits.models.save import RECIPE, read_recipe
-from layerlimits.recovery.recover import check_pair, recover
+from layerlimits.recovery.recover import RecoverConfig, check_pair, recover
 from layerlimits.reference.tokenizer import build
 from layerlimits.types import Sample
 
 pytest_plugins = ["recovery_fixtures"]
 
-COLOURS = listed("colours", prompts(*(example.prompt for example in EXAMPLES)), (Sample("else", "", "evaluate"),))
+COLOURS = listed("colours", prompts(*QUESTIONS), (Sample("else", "", "evaluate"),))
 
 
 def run_recover(pruned: Path, parent: Loaded, out: Path, **changes: Any) -> dict[str, Any]:
-    arguments = {"tasks": [COLOURS], "limit": 6, "settings": QUICK, "max_new_tokens": 5, "device": "cpu", **changes}
-    return recover(str(pruned), str(parent.folder), out, **arguments)
+    tasks, settings = changes.pop("tasks", [COLOURS]), changes.pop("settings", QUICK)
+    on_progress = changes.pop("on_progress", None)
+    config = RecoverConfig(**{"items": 6, "max_new_tokens": 5, "device": "cpu", **changes})
+    return recover(str(pruned), str(parent.folder), out, tasks, settings, config, on_progress)
 
 
 @pytest.mark.usefixtures("save_each_step")
@@ -37,12 +39,12 @@ def test_recover_resumes_and_leaves_only_the_model(pruned: Path, taught: Loaded,
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_recover(pruned, taught, tmp_path / "out", progress=interrupt)
+        run_recover(pruned, taught, tmp_path / "out", on_progress=interrupt)
     assert [path.name for path in tmp_path.iterdir()] == [".out.run"]
     assert told[0] == ("answering", 6, 6)
     again: list[tuple[str, int, int]] = []
     result = run_recover(
-        pruned, taught, tmp_path / "out", progress=lambda *at: again.append(at), command="layerlimits recover"
+        pruned, taught, tmp_path / "out", on_progress=lambda *at: again.append(at), command="layerlimits recover"
     )
     assert again[0] == ("finetuning", 4, 10)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
@@ -65,11 +67,11 @@ def test_recover_resumes_and_leaves_only_the_model(pruned: Path, taught: Loaded,
 
 
 def test_recover_brings_answers_back(pruned: Path, taught: Loaded, tmp_path: Path) -> None:
-    samples = prompts(*(example.prompt for example in EXAMPLES))
+    samples = prompts(*QUESTIONS)
 
     def right(loaded: Loaded) -> int:
         ids = [encode(loaded.tokenizer, sample).ids for sample in samples]
-        written = engine(loaded.model, loaded.tokenizer).generate(ids, 8)
+        written = engine(loaded.model, loaded.tokenizer).generate_batch(ids, 8)
         return sum(response.text == example.answer for response, example in zip(written, EXAMPLES, strict=True))
 
     run_recover(pruned, taught, tmp_path / "out", settings=replace(LEARNING, epochs=30), max_new_tokens=8)
@@ -105,7 +107,7 @@ def test_recover_refuses_what_cannot_work(pruned: Path, taught: Loaded, base: Lo
     refused("has 4: nothing was pruned", pruned=taught.folder)
     refused(f"was pruned from {taught.folder} ({taught.ref.base_fingerprint[:12]}), not from", parent=base)
     leaking = listed("leaking", prompts("a", "b"), (Sample("b", "", "evaluate"),))
-    refused("1 of 2 training prompts are among the 1 evaluated ones", tasks=[leaking])
+    refused("1 of 2 training prompts hold items that are evaluated, such as 'b'", tasks=[leaking])
     other = tmp_path / "other"
     shutil.copytree(pruned, other)
     (other / RECIPE).unlink()

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recovery_models import EXAMPLES, listed, prompts
+from recovery_models import EXAMPLES, QUESTIONS, WORDS, example, listed, prompts
 
 from layerlimits.errors import UserError
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.prompts import encode
 from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded
-from layerlimits.recovery.data import Example, answer, check_disjoint, self_generated, training_prompts
+from layerlimits.recovery.data import Example, answer_limit, generate_answers, self_generated, training_prompts
 from layerlimits.recovery.rows import IGNORED, end_of_turn, to_rows, training_order
 from layerlimits.reference.tokenizer import build
 from layerlimits.types import Response, Sample
@@ -41,11 +41,18 @@ def test_training_prompts_refuses_nothing() -> None:
         training_prompts([listed("one", prompts("a"))], 0, None)
 
 
-def test_check_disjoint_sees_the_prompt_behind_other_choices() -> None:
-    training = prompts("a", "b", "c")
-    check_disjoint(training, prompts("d"))
-    with pytest.raises(UserError, match="1 of 3 training prompts are among the 2 evaluated ones, such as 'b'"):
-        check_disjoint(training, [Sample("b", "x", "evaluate", choices=("x", "y")), *prompts("d")])
+def test_an_item_without_a_question_or_an_example_without_a_prompt_is_refused() -> None:
+    with pytest.raises(UserError, match="a training item of blank has no question"):
+        training_prompts([listed("blank", prompts("a", " \n"))], 5, None)
+    with pytest.raises(UserError, match="a training prompt has 0 tokens"):
+        Example((), "answer", 1)
+
+
+def test_the_length_of_answers_comes_from_tasks_that_are_answered_freely() -> None:
+    generation, choice = listed("generation", []), replace(listed("choice", []), kind="choice", max_new_tokens=0)
+    one_token = replace(generation, protocol="one_token", max_new_tokens=1)
+    assert answer_limit([choice, replace(generation, max_new_tokens=500), generation]) == 500
+    assert answer_limit([choice]) == answer_limit([one_token]) == answer_limit([choice, one_token]) == 256
 
 
 def test_self_generated_judges_the_end_only() -> None:
@@ -66,32 +73,33 @@ def test_self_generated_judges_the_end_only() -> None:
 
 
 def test_answer_keeps_what_is_finished_and_asks_once(taught: Loaded, tmp_path: Path) -> None:
-    samples = prompts(*(example.prompt for example in EXAMPLES))
+    samples = prompts(*QUESTIONS)
     with Store(tmp_path) as store:
         evaluator = Evaluator(taught, store)
-        kept, dropped = answer(evaluator, samples, 8, None)
+        kept, dropped = generate_answers(evaluator, samples, 8, None)
         assert (kept, dropped) == (EXAMPLES, 0)
-        assert answer(evaluator, samples, 8, None) == (EXAMPLES, 0)
+        assert generate_answers(evaluator, samples, 8, None) == (EXAMPLES, 0)
         assert evaluator.computed == len(samples)
         # "green" takes five tokens and the end: cut at five it is not finished, the four-letter words are.
-        kept, dropped = answer(evaluator, samples, 5, None)
+        kept, dropped = generate_answers(evaluator, samples, 5, None)
         assert [example.answer for example in kept] == ["red", "blue", "pink", "gold", "grey"]
         assert dropped == 1
         with pytest.raises(UserError, match="none of 6 answers is finished: 6 are cut at 2 tokens"):
-            answer(evaluator, samples, 2, None)
+            generate_answers(evaluator, samples, 2, None)
 
 
 def test_rows_are_what_the_evaluator_feeds_and_end_the_turn(base: Loaded) -> None:
     tokenizer = base.tokenizer
     end = end_of_turn(base.model, tokenizer)
-    for example, row in zip(EXAMPLES, to_rows(tokenizer, end, EXAMPLES, 128), strict=True):
-        prompt = encode(tokenizer, Sample(example.prompt, "", "evaluate")).ids
+    rows = to_rows(tokenizer, end, EXAMPLES, 128)
+    for question, answer, row in zip(QUESTIONS, WORDS, rows, strict=True):
+        prompt = encode(tokenizer, Sample(question, "", "evaluate")).ids
         assert row["input_ids"][: len(prompt)] == prompt
         assert row["labels"][: len(prompt)] == [IGNORED] * len(prompt)
         assert row["labels"][len(prompt) :] == row["input_ids"][len(prompt) :]
-        whole = f"<|bos|><|user|>{example.prompt}<|assistant|>{example.answer}<|end|>"
+        whole = f"<|bos|><|user|>{question}<|assistant|>{answer}<|end|>"
         assert tokenizer.decode(row["input_ids"]) == whole
-        turns = [*Sample(example.prompt, "", "train").messages, {"role": "assistant", "content": example.answer}]
+        turns = [*Sample(question, "", "train").messages, {"role": "assistant", "content": answer}]
         assert row["input_ids"] == tokenizer.apply_chat_template(turns, return_dict=True)["input_ids"]
 
 
@@ -99,17 +107,10 @@ def test_rows_keep_the_prompt_where_a_template_rewrites_it() -> None:
     tokenizer = build()
     # A finished turn is written without the marker that an open one ends with, as templates of reasoning models do.
     tokenizer.chat_template += "{%- if add_generation_prompt %}{{- 'think: ' }}{%- endif %}"
-    (row,) = to_rows(tokenizer, tokenizer.eos_token_id, [Example("2+2", "4", 1)], 128)
+    prompt = tuple(encode(tokenizer, Sample("2+2", "", "evaluate")).ids)
+    (row,) = to_rows(tokenizer, tokenizer.eos_token_id, [Example(prompt, "4", 1)], 128)
     assert tokenizer.decode(row["input_ids"]) == "<|bos|><|user|>2+2<|assistant|>think: 4<|end|>"
     assert [label for label in row["labels"] if label != IGNORED] == tokenizer("4<|end|>")["input_ids"]
-
-
-def test_rows_without_a_template_are_plain_text() -> None:
-    tokenizer = build()
-    tokenizer.chat_template = None
-    (row,) = to_rows(tokenizer, tokenizer.eos_token_id, [Example("2+2", "4", 1)], 128)
-    assert tokenizer.decode(row["input_ids"]) == "2+2\n4<|end|>"
-    assert row["input_ids"][:4] == encode(tokenizer, Sample("2+2", "", "evaluate")).ids
 
 
 def test_end_of_turn_is_the_templates_among_those_generation_stops_at(base: Loaded, monkeypatch: Any) -> None:
@@ -127,10 +128,10 @@ def test_end_of_turn_is_the_templates_among_those_generation_stops_at(base: Load
 
 def test_long_rows_are_left_out() -> None:
     tokenizer = build()
-    rows = to_rows(tokenizer, 4, [Example("short", "a", 1), Example("q" * 50, "a", 1)], 20)
+    rows = to_rows(tokenizer, 4, [example("short", "a"), example("q" * 50, "a")], 20)
     assert len(rows) == 1
     with pytest.raises(UserError, match="none of 1 examples fits in 5 tokens"):
-        to_rows(tokenizer, 4, [Example("short", "a", 1)], 5)
+        to_rows(tokenizer, 4, [example("short", "a")], 5)
 
 
 @pytest.mark.parametrize(("count", "batch", "epochs"), [(1000, 8, 2), (7, 3, 5), (3, 8, 4), (8, 8, 3)])

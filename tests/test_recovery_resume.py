@@ -13,7 +13,7 @@ from recovery_models import EXAMPLES, QUICK, QUICK_LORA, SLOW, stop_at, weights
 
 from layerlimits.errors import UserError
 from layerlimits.models.load import Loaded
-from layerlimits.recovery.finetune import Finetune, finetune
+from layerlimits.recovery.finetune import FinetuneConfig, finetune
 from layerlimits.recovery.trainer import is_whole, latest_checkpoint
 
 pytest_plugins = ["recovery_fixtures"]
@@ -28,7 +28,7 @@ def test_a_finished_model_is_not_trained_again(base: Loaded, tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("save_each_step")
 @pytest.mark.parametrize("settings", [QUICK, QUICK_LORA], ids=["full", "lora"])
-def test_killed_and_resumed_gives_the_same_bytes(settings: Finetune, base: Loaded, tmp_path: Path) -> None:
+def test_killed_and_resumed_gives_the_same_bytes(settings: FinetuneConfig, base: Loaded, tmp_path: Path) -> None:
     whole = finetune(base, (1,), EXAMPLES, settings, tmp_path / "a", tmp_path / "whole", {})
     again = finetune(base, (1,), EXAMPLES, settings, tmp_path / "a", tmp_path / "again", {})
     work = tmp_path / "work"

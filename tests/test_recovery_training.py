@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from recovery_models import EXAMPLES, QUICK, QUICK_LORA, answer_loss, weights
+from recovery_models import EXAMPLES, QUESTIONS, QUICK, QUICK_LORA, answer_loss, example, weights
 from transformers import AutoModelForCausalLM
 
 import layerlimits.recovery.trainer as trainer_module
@@ -17,8 +17,7 @@ from layerlimits.evaluation.prompts import encode
 from layerlimits.models.load import Loaded, load
 from layerlimits.models.remove import without_layers
 from layerlimits.models.save import read_recipe, save_pruned
-from layerlimits.recovery.data import Example
-from layerlimits.recovery.finetune import Finetune, finetune
+from layerlimits.recovery.finetune import FinetuneConfig, finetune
 from layerlimits.recovery.rows import IGNORED, end_of_turn, to_rows, training_order
 from layerlimits.types import PrunePlan, Sample
 
@@ -32,10 +31,10 @@ def test_full_finetuning_learns_by_heart(base: Loaded, taught: Loaded) -> None:
 
     assert loss(base) > 5
     assert loss(taught) < 0.05
-    ids = [encode(taught.tokenizer, Sample(example.prompt, "", "train")).ids for example in EXAMPLES]
-    for example, prompt in zip(EXAMPLES, ids, strict=True):
-        (response,) = engine(taught.model, taught.tokenizer).generate([prompt], 10)
-        assert (response.text, response.finish) == (example.answer, "stop")
+    ids = [encode(taught.tokenizer, Sample(question, "", "train")).ids for question in QUESTIONS]
+    for known, prompt in zip(EXAMPLES, ids, strict=True):
+        (response,) = engine(taught.model, taught.tokenizer).generate_batch([prompt], 10)
+        assert (response.text, response.finish) == (known.answer, "stop")
 
 
 def test_the_loss_is_the_answers_alone(base: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,7 +48,7 @@ def test_the_loss_is_the_answers_alone(base: Loaded, tmp_path: Path, monkeypatch
         return loss
 
     monkeypatch.setattr(trainer_module.SFTTrainer, "compute_loss", spy)
-    two = [Example("a long question?", "yes", 3), Example("b", "no", 2)]
+    two = [example("a long question?", "yes"), example("b", "no")]
     finetune(base, (1,), two, replace(QUICK, epochs=1), tmp_path / "work", tmp_path / "out", {})
     ((labels, loss),) = seen
     end = base.tokenizer.eos_token_id
@@ -174,13 +173,17 @@ def test_training_is_silent_and_calls_nobody(
 )
 def test_settings_out_of_range(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError) as caught:
-        Finetune(**settings)
+        FinetuneConfig(**settings)
     assert words in str(caught.value)
 
 
 def test_learning_rate_and_schedule_follow_the_kind() -> None:
-    assert (Finetune(kind="full").schedule, Finetune(kind="lora").schedule) == ("linear", "constant")
-    assert (Finetune(kind="full").lr, Finetune(kind="lora").lr, Finetune(kind="lora", lr=1.0).lr) == (5e-4, 2e-4, 1.0)
+    assert (FinetuneConfig(kind="full").schedule, FinetuneConfig(kind="lora").schedule) == ("linear", "constant")
+    assert (FinetuneConfig(kind="full").lr, FinetuneConfig(kind="lora").lr, FinetuneConfig(kind="lora", lr=1.0).lr) == (
+        5e-4,
+        2e-4,
+        1.0,
+    )
 
 
 @pytest.mark.parametrize("schedule", ["linear", "constant"])
@@ -195,8 +198,8 @@ def test_the_learning_rate_moves_as_the_schedule_says(
         return original(self, *args, **kwargs)
 
     monkeypatch.setattr(trainer_module.SFTTrainer, "compute_loss", spy)
-    settings = Finetune(kind="full", lr=1e-3, schedule=schedule, batch_size=1, epochs=4, warmup_steps=0)
-    two = [Example("a", "yes", 3), Example("b", "no", 2)]
+    settings = FinetuneConfig(kind="full", lr=1e-3, schedule=schedule, batch_size=1, epochs=4, warmup_steps=0)
+    two = [example("a", "yes"), example("b", "no")]
     finetune(base, (1,), two, settings, tmp_path / "work", tmp_path / "out", {})
     falling = [1e-3 * (1 - step / 8) for step in range(8)]
     assert rates == pytest.approx(falling if schedule == "linear" else [1e-3] * 8)

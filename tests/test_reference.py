@@ -81,7 +81,7 @@ def test_it_can_do_its_tasks(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         evaluator = Evaluator(load("reference", device="cpu"), store)
         for task in choose(["reference"]):
-            verdicts = evaluator.verdicts((), task, task.samples("evaluate", 40, None))
+            (verdicts,) = evaluator.verdicts([()], task, task.samples("evaluate", 40, None))
             assert sum(verdict.value for verdict in verdicts) / 40 >= floors[task.name], task.name
 
 

@@ -9,7 +9,7 @@ from layerlimits.statistics.significance import cannot_tell, holm, items_needed,
 
 
 def test_rates_have_wilsons_interval() -> None:
-    found = mean("rate", [1.0] * 7 + [0.0] * 3)
+    found = mean([1.0] * 7 + [0.0] * 3)
     z, p, n = norm.ppf(0.975), 0.7, 10
     middle, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     assert found.low == pytest.approx((middle - half) / (1 + z * z / n))
@@ -19,7 +19,7 @@ def test_rates_have_wilsons_interval() -> None:
 
 def test_other_values_have_the_bootstraps() -> None:
     values = np.random.default_rng(1).random(400)
-    found = mean("score", values.tolist())
+    found = mean(values.tolist())
     error = 1.96 * values.std() / np.sqrt(len(values))
     assert found.low == pytest.approx(values.mean() - error, abs=0.2 * error)
     assert found.high == pytest.approx(values.mean() + error, abs=0.2 * error)
@@ -27,7 +27,7 @@ def test_other_values_have_the_bootstraps() -> None:
 
 def test_retention_is_a_paired_ratio_with_chance_taken_off() -> None:
     base, other = [1.0] * 8 + [0.0] * 2, [1.0] * 4 + [0.0] * 6
-    raw, above = retention("kept", base, other), retention("kept", base, other, 0.25)
+    raw, above = retention(base, other), retention(base, other, 0.25)
     assert raw is not None
     assert above is not None
     assert raw.estimate == pytest.approx(0.5)
@@ -40,14 +40,14 @@ def test_pairing_narrows_the_interval() -> None:
     base = (rng.random(300) < 0.5).astype(float)
     same, shuffled = base.copy(), rng.permutation(base)
     same[:10] = 0
-    paired, apart = retention("kept", base.tolist(), same.tolist()), retention("kept", base.tolist(), shuffled.tolist())
+    paired, apart = retention(base.tolist(), same.tolist()), retention(base.tolist(), shuffled.tolist())
     assert paired is not None
     assert apart is not None
     assert paired.high - paired.low < 0.4 * (apart.high - apart.low)
 
 
 def test_a_model_that_gets_nothing_right_is_still_uncertain() -> None:
-    found = retention("kept", [1.0] * 20, [0.0] * 20)
+    found = retention([1.0] * 20, [0.0] * 20)
     assert found is not None
     assert found.estimate == found.low == 0
     # Between the exact one-sided and two-sided upper bounds on 0 of 20.
@@ -55,13 +55,13 @@ def test_a_model_that_gets_nothing_right_is_still_uncertain() -> None:
 
 
 def test_nothing_can_be_retained_of_a_base_at_chance() -> None:
-    assert retention("kept", [0.0] * 5, [1.0] * 5) is None
-    assert retention("kept", [1.0, 0.0, 0.0, 0.0], [1.0] * 4, 0.25) is None
+    assert retention([0.0] * 5, [1.0] * 5) is None
+    assert retention([1.0, 0.0, 0.0, 0.0], [1.0] * 4, 0.25) is None
 
 
 def test_tasks_count_equally_and_those_at_chance_not_at_all() -> None:
     pairs = [([1.0] * 10, [1.0] * 10), ([1.0] * 90, [0.0] * 90), ([0.0] * 10, [0.0] * 10)]
-    found = shared("kept", pairs)
+    found = shared(pairs)
     assert found is not None
     assert found.estimate == pytest.approx(0.5)
     assert found.n == 100
@@ -69,11 +69,11 @@ def test_tasks_count_equally_and_those_at_chance_not_at_all() -> None:
 
 def test_the_share_of_a_loss_that_came_back() -> None:
     base, pruned, again = [1.0] * 40, [1.0] * 10 + [0.0] * 30, [1.0] * 25 + [0.0] * 15
-    found = regained("back", base, pruned, again)
+    found = regained(base, pruned, again)
     assert found is not None
     assert found.estimate == pytest.approx(0.5)
     assert found.low < 0.5 < found.high
-    assert regained("back", base, base, again) is None
+    assert regained(base, base, again) is None
 
 
 def test_where_much_varies_the_interval_of_retention_is_the_usual_one_of_the_log_ratio() -> None:
@@ -81,7 +81,7 @@ def test_where_much_varies_the_interval_of_retention_is_the_usual_one_of_the_log
     both, lost, won, neither = 300, 250, 60, 390
     base = [1.0] * (both + lost) + [0.0] * (won + neither)
     other = [1.0] * both + [0.0] * lost + [1.0] * won + [0.0] * neither
-    found = retention("kept", base, other)
+    found = retention(base, other)
     assert found is not None
     error = 1.96 * np.sqrt((lost + won) / ((both + won) * (both + lost)))
     assert np.log(found.low) == pytest.approx(np.log(found.estimate) - error, abs=0.06 * error)
@@ -89,7 +89,7 @@ def test_where_much_varies_the_interval_of_retention_is_the_usual_one_of_the_log
 
 
 def test_a_model_that_loses_nothing_may_still_lose_something() -> None:
-    found = retention("kept", [1.0] * 40 + [0.0] * 10, [1.0] * 40 + [0.0] * 10)
+    found = retention([1.0] * 40 + [0.0] * 10, [1.0] * 40 + [0.0] * 10)
     assert found is not None
     assert found.low < found.estimate == 1 < found.high
     # Half a pseudo-item lost among 41 that either model gets right.
@@ -100,15 +100,15 @@ def test_the_same_values_have_the_same_interval_in_any_order_and_graded_ones_alw
     rng = np.random.default_rng(3)
     base, other = (rng.random((2, 200)) < [[0.7], [0.5]]).astype(float)
     order = rng.permutation(200)
-    assert retention("kept", base.tolist(), other.tolist()) == retention("kept", base[order], other[order])
+    assert retention(base.tolist(), other.tolist()) == retention(base[order], other[order])
     graded = (base * 0.9).tolist(), (other * 0.7).tolist()
-    assert retention("kept", *graded) == retention("kept", *graded)
+    assert retention(*graded) == retention(*graded)
 
 
 def test_retention_of_graded_values_scales_with_them() -> None:
     rng = np.random.default_rng(4)
     base, other = rng.random((2, 300)) * [[1.0], [0.5]]
-    found, halved = (retention("kept", base * scale, other * scale) for scale in (1, 0.5))
+    found, halved = (retention(base * scale, other * scale) for scale in (1, 0.5))
     assert found is not None
     assert halved is not None
     assert (found.low, found.high) == pytest.approx((halved.low, halved.high), rel=1e-4)
@@ -117,25 +117,25 @@ def test_retention_of_graded_values_scales_with_them() -> None:
 def test_a_base_not_surely_above_chance_has_nothing_to_retain() -> None:
     other = [1.0] * 30 + [0.0] * 70
     # 30 of 100 may be guessing at a chance of .25, 40 of 100 are not.
-    assert retention("kept", other, other, 0.25) is None
-    found = retention("kept", [1.0] * 40 + [0.0] * 60, other, 0.25)
+    assert retention(other, other, 0.25) is None
+    found = retention([1.0] * 40 + [0.0] * 60, other, 0.25)
     assert found is not None
     assert found.estimate == pytest.approx(1 / 3)
 
 
 def test_retention_needs_as_many_values_of_either_model() -> None:
     with pytest.raises(ValueError, match="shape"):
-        retention("kept", [1.0] * 5, [1.0] * 4)
+        retention([1.0] * 5, [1.0] * 4)
 
 
 def test_one_task_shares_what_it_retains() -> None:
     base, other = [1.0] * 30 + [0.0] * 10, [1.0] * 20 + [0.0] * 20
-    assert shared("kept", [(base, other)]) == retention("kept", base, other)
+    assert shared([(base, other)]) == retention(base, other)
 
 
 def test_tasks_are_independent_however_their_items_are_sorted() -> None:
     pair = [0.9] * 60 + [0.0] * 40, [0.8] * 40 + [0.0] * 60
-    one, four = shared("kept", [pair]), shared("kept", [pair] * 4)
+    one, four = shared([pair]), shared([pair] * 4)
     assert one is not None
     assert four is not None
     assert four.high - four.low == pytest.approx((one.high - one.low) / 2, rel=0.1)
@@ -143,21 +143,21 @@ def test_tasks_are_independent_however_their_items_are_sorted() -> None:
 
 def test_one_sample_an_item_is_a_plain_mean() -> None:
     values = [1.0] * 7 + [0.0] * 13
-    assert sampled_mean("rate", [[value] for value in values]) == mean("rate", values)
+    assert sampled_mean([[value] for value in values]) == mean(values)
 
 
 def test_samples_that_only_repeat_the_item_add_nothing_and_independent_ones_all() -> None:
-    same = sampled_mean("rate", [[1.0] * 5] * 50 + [[0.0] * 5] * 50)
-    plain = mean("rate", [1.0] * 50 + [0.0] * 50)
+    same = sampled_mean([[1.0] * 5] * 50 + [[0.0] * 5] * 50)
+    plain = mean([1.0] * 50 + [0.0] * 50)
     assert (same.low, same.high, same.n) == pytest.approx((plain.low, plain.high, 100), abs=0.001)
-    free = sampled_mean("rate", (np.random.default_rng(5).random((400, 5)) < 0.5).astype(float).tolist())
+    free = sampled_mean((np.random.default_rng(5).random((400, 5)) < 0.5).astype(float).tolist())
     assert free.high - free.low == pytest.approx(2 * 1.96 * 0.5 / np.sqrt(2000), rel=0.1)
 
 
 def test_samples_are_items_by_answers() -> None:
     for values in ([], [1.0, 0.0], [[1.0], [1.0, 0.0]]):
         with pytest.raises(ValueError):
-            sampled_mean("rate", values)  # type: ignore[arg-type]  # wrong on purpose
+            sampled_mean(values)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_mcnemar_is_the_exact_two_sided_binomial_test() -> None:

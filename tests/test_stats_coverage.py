@@ -13,7 +13,7 @@ from scipy.stats import beta, multivariate_normal, norm
 
 from layerlimits.statistics.intervals import mean, regained, retention, sampled_mean, shared
 from layerlimits.statistics.significance import holm, items_needed, mcnemar
-from layerlimits.types import Finding
+from layerlimits.types import Estimate
 
 Values = NDArray[np.float64]
 KEPT = (0.02, 0.5, 0.9, 0.98)
@@ -34,7 +34,7 @@ def answers(counts: Values) -> tuple[list[float], list[float]]:
     return np.repeat([1.0, 1.0, 0.0, 0.0], counts).tolist(), np.repeat([1.0, 0.0, 1.0, 0.0], counts).tolist()
 
 
-def held(found: Finding | None, truth: float) -> bool | None:
+def held(found: Estimate | None, truth: float) -> bool | None:
     """Whether an interval holds the truth; None where nothing was measurable."""
     return None if found is None else found.low <= truth <= found.high
 
@@ -50,7 +50,7 @@ def coverage(n: int, accuracy: float, kept: float, hard: float, studies: int, ch
     draws = np.random.default_rng(1).multinomial(n, table(accuracy, kept, hard), studies)
     truth = (accuracy * kept - chance) / (accuracy - chance)
     cells, times = np.unique(draws, axis=0, return_counts=True)
-    found = [held(retention("kept", *answers(cell), chance), truth) for cell in cells]
+    found = [held(retention(*answers(cell), chance), truth) for cell in cells]
     return rate(one for one, count in zip(found, times, strict=True) for _ in range(count))
 
 
@@ -97,7 +97,7 @@ def test_so_does_the_chance_corrected_one(accuracy: float, kept: float) -> None:
 def test_guessing_is_seldom_called_measurable() -> None:
     draw = np.random.default_rng(2)
     values = [(draw.random((2, 200)) < 0.25).astype(float) for _ in range(1000)]
-    found = [retention("kept", *both.tolist(), 0.25) for both in values]
+    found = [retention(*both.tolist(), 0.25) for both in values]
     assert sum(one is not None for one in found) / 1000 <= 0.025 + allowed(0.025, 1000)
 
 
@@ -118,7 +118,7 @@ def graded(draw: np.random.Generator, kind: str, n: int, kept: float, hard: floa
 def graded_coverage(kind: str, n: int, kept: float, hard: float, studies: int) -> float:
     draw = np.random.default_rng(3)
     pairs = (graded(draw, kind, n, kept, hard) for _ in range(studies))
-    return rate(held(retention("kept", one.tolist(), other.tolist()), kept) for one, other in pairs)
+    return rate(held(retention(one.tolist(), other.tolist()), kept) for one, other in pairs)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def shared_coverage(n: int, kept: tuple[float, ...], studies: int) -> float:
     draw = np.random.default_rng(4)
     tables = [draw.multinomial(n, table(0.6, one, 0.7), studies) for one in kept]
     found = ([answers(cells[study]) for cells in tables] for study in range(studies))
-    return rate(held(shared("kept", pairs), float(np.mean(kept))) for pairs in found)
+    return rate(held(shared(pairs), float(np.mean(kept))) for pairs in found)
 
 
 @pytest.mark.parametrize("kept", [(0.02, 0.02, 0.02), (0.98, 0.9, 0.5), (0.98, 0.98, 0.98)])
@@ -149,7 +149,7 @@ def regained_coverage(n: int, lost: float, back: float, studies: int) -> float:
     normal = np.sqrt(0.7) * draw.standard_normal((studies, 1, n)) + np.sqrt(0.3) * normal
     right = [0.7, 0.7 - lost, 0.7 - lost + back * lost]
     values = (normal < norm.ppf(right)[:, None]).astype(float)
-    return rate(held(regained("back", *study.tolist()), back) for study in values)
+    return rate(held(regained(*study.tolist()), back) for study in values)
 
 
 @pytest.mark.parametrize(("n", "lost", "back"), [(200, 0.5, 0.5), (200, 0.5, 0.98), (200, 0.3, 0.02), (50, 0.5, 0.5)])
@@ -163,7 +163,7 @@ def sampled_coverage(n: int, k: int, share: float, between: float, studies: int)
     size = 1 / between - 1
     chances = draw.beta(share * size, (1 - share) * size, (studies, n, 1))
     values = (draw.random((studies, n, k)) < chances).astype(float)
-    return rate(held(sampled_mean("rate", study.tolist()), share) for study in values)
+    return rate(held(sampled_mean(study.tolist()), share) for study in values)
 
 
 @pytest.mark.parametrize(("share", "between"), [(0.5, 0.05), (0.5, 0.6), (0.05, 0.3), (0.95, 0.3)])
@@ -175,7 +175,7 @@ def test_answers_counted_as_if_of_unlike_items_would_not_be() -> None:
     draw = np.random.default_rng(6)
     chances = draw.beta(0.5 / 1.5, 0.5 / 1.5, (500, 100, 1))
     values = (draw.random((500, 100, 4)) < chances).astype(float)
-    assert rate(held(mean("rate", study.ravel().tolist()), 0.5) for study in values) < 0.85
+    assert rate(held(mean(study.ravel().tolist()), 0.5) for study in values) < 0.85
 
 
 def false_alarms(n: int, accuracy: float, hard: float, studies: int) -> float:

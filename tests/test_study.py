@@ -2,17 +2,19 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from layerlimits.evaluation.store import Store
+from layerlimits.api import open_run
 from layerlimits.report import figures as charts
 from layerlimits.report.html import render
-from layerlimits.results.document import findings
-from layerlimits.results.headline import answer, limit
+from layerlimits.results.document import StudyResults
+from layerlimits.results.headline import headline
+from layerlimits.results.rows import AnsweredItem, ModelAnswer
 from layerlimits.study.config import PRESETS, study_config
 from layerlimits.study.pipeline import study
 
@@ -32,25 +34,31 @@ def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def results(run: Path) -> dict[str, Any]:
-    with Store(run) as store:
-        return findings(store)
+def results(run: Path) -> StudyResults:
+    return open_run(run)
 
 
-def test_a_study_measures_every_layer_task_method_and_ratio(results: dict[str, Any]) -> None:
-    assert {(row["layer"], row["task"]) for row in results["sweep"]} == {(n, task) for n in range(6) for task in TASKS}
-    assert {row["method"] for row in results["methods"]} == set(METHODS)
-    counts = {row["layers"] for row in results["pruned"]}
+@pytest.fixture(scope="module")
+def printed(results: StudyResults) -> dict[str, Any]:
+    """The results as `--json` prints them."""
+    content: dict[str, Any] = json.loads(json.dumps(results.to_json()))
+    return content
+
+
+def test_a_study_measures_every_layer_task_method_and_ratio(printed: dict[str, Any]) -> None:
+    assert {(row["layer"], row["task"]) for row in printed["sweep"]} == {(n, task) for n in range(6) for task in TASKS}
+    assert {row["method"] for row in printed["methods"]} == set(METHODS)
+    counts = {row["layers"] for row in printed["pruned"]}
     assert counts == {1, 2}
-    planned = [(row["method"], row["layers"], row["task"]) for row in results["pruned"]]
+    planned = [(row["method"], row["layers"], row["task"]) for row in printed["pruned"]]
     # Two of the three ratios mean one layer of six.
     assert sorted(planned) == sorted((method, count, task) for method in METHODS for count in counts for task in TASKS)
-    assert results["speed"][0]["removed"] == []
-    assert all(row["tokens_per_s"]["estimate"] > 0 and row["peak_bytes"] > 0 for row in results["speed"])
-    assert {stage["stage"] for stage in results["stages"]} == {"base", "sweep", "rank", "prune", "recover", "speed"}
+    assert printed["speed"][0]["removed"] == []
+    assert all(row["tokens_per_s"]["estimate"] > 0 and row["peak_bytes"] > 0 for row in printed["speed"])
+    assert {stage["stage"] for stage in printed["stages"]} == {"base", "sweep", "rank", "prune", "recover", "speed"}
 
 
-def test_every_figure_has_an_interval_and_n(results: dict[str, Any]) -> None:
+def test_every_figure_has_an_interval_and_n(printed: dict[str, Any]) -> None:
     def figures(value: Any) -> Any:
         if isinstance(value, dict):
             if "estimate" in value:
@@ -61,78 +69,87 @@ def test_every_figure_has_an_interval_and_n(results: dict[str, Any]) -> None:
             for inner in value:
                 yield from figures(inner)
 
-    found = list(figures(results))
-    assert len(found) > 100
-    assert all(one["low"] <= one["estimate"] <= one["high"] and one["n"] >= 1 for one in found)
+    estimates = list(figures(printed))
+    assert len(estimates) > 100
+    assert all(row["low"] <= row["estimate"] <= row["high"] and row["n"] >= 1 for row in estimates)
 
 
-def test_the_speed_chart_has_a_point_for_every_timed_removal(results: dict[str, Any]) -> None:
+def test_the_speed_chart_has_a_point_for_every_timed_removal(results: StudyResults) -> None:
     chart = charts.speed(results)
     assert chart is not None
-    timed = [row["removed"] for row in results["speed"] if row["removed"]]
-    assert all(removed == sorted(removed) for removed in timed)
+    timed = [row.removed for row in results.speed if row.removed]
+    assert all(list(removed) == sorted(removed) for removed in timed)
     assert {len(line.x) for line in chart.data} == {len(timed)}
 
 
-def test_choice_retention_is_given_with_and_without_chance(results: dict[str, Any]) -> None:
-    for row in results["pruned"]:
-        assert (row["corrected"] is not None) <= (row["task"] == "facts_choice")
+def test_choice_retention_is_corrected_for_chance_and_generation_is_not(printed: dict[str, Any]) -> None:
+    chances = {task["name"]: task["chance"] for task in printed["tasks"]}
+    assert {name: chance > 0 for name, chance in chances.items()} == {
+        "facts": False,
+        "facts_choice": True,
+        "word_problems": False,
+    }
+    base = {task["name"]: task["score"] for task in printed["tasks"]}
+    for row in [*printed["pruned"], *printed["sweep"]]:
+        chance, whole = chances[row["task"]], base[row["task"]]
+        assert row["chance"] == chance
+        # What is not significantly above nothing, or above chance, cannot be kept.
+        assert (row["retention"] is None) == (whole["low"] <= 0)
+        assert (row["corrected"] is None) == (not chance or whole["low"] <= chance)
+        if row["retention"]:
+            assert row["retention"]["estimate"] == pytest.approx(row["score"]["estimate"] / whole["estimate"])
 
 
-def test_the_report_is_one_file_with_everything_in_it(run: Path, results: dict[str, Any]) -> None:
+def test_the_answer_of_a_model_that_knows_nothing(results: StudyResults) -> None:
+    nothing = "In {} the unpruned model gets nothing right beyond chance, so it has nothing to lose there."
+    assert results.answer.startswith(f"{nothing.format('choice')} {nothing.format('generation')}")
+    assert results.answer == headline(results)
+    assert "\n" not in results.answer
+
+
+def test_the_report_is_one_file_with_everything_in_it(run: Path, results: StudyResults) -> None:
     page = (run / "report.html").read_text()
-    for name in (*TASKS, *METHODS, "layerlimits study it", results["model"]["fingerprint"]):
+    for name in (*TASKS, *METHODS, "layerlimits study it", results.model.fingerprint):
         assert name in page
-    (differ, few, idle) = results["warnings"]
+    (differ, few, idle) = results.warnings
     assert "differ in protocol" in differ
     assert few.startswith("12 items cannot tell 5 points apart")
     assert "not above chance" in idle
     assert few in page
 
-    found: list[str] = []
+    links: list[str] = []
 
     class Links(HTMLParser):
         def handle_starttag(self, tag: str, attributes: Any) -> None:
-            found.extend(value for name, value in attributes if name in ("src", "href") and not value.startswith("#"))
+            links.extend(value for name, value in attributes if name in ("src", "href") and not value.startswith("#"))
 
     Links().feed(page)
-    assert found == []
+    assert links == []
     style = page[page.index("<style>") : page.index("</style>")]
     assert "url(" not in style
     assert "@import" not in style
 
 
-def test_a_report_escapes_what_models_and_users_write(results: dict[str, Any]) -> None:
+def test_a_report_escapes_what_models_and_users_write(results: StudyResults) -> None:
     evil = "</script><script>alert(1)</script>"
-    spoiled = json.loads(json.dumps(results))
-    spoiled["model"]["name"] = spoiled["command"] = spoiled["answer"] = evil
-    spoiled["tasks"][0]["name"] = spoiled["sweep"][0]["task"] = evil
-    spoiled["samples"] = [
-        {
-            "task": evil,
-            "prompt": evil,
-            "target": evil,
-            "answers": [{"model": evil, "text": evil, "outcome": "wrong", "value": 0.0}],
-        }
-    ]
+    spoiled = replace(
+        results,
+        model=replace(results.model, name=evil),
+        command=evil,
+        answer=evil,
+        tasks=(replace(results.tasks[0], name=evil), *results.tasks[1:]),
+        sweep=(replace(results.sweep[0], task=evil), *results.sweep[1:]),
+        samples=(AnsweredItem(evil, evil, evil, (ModelAnswer(evil, evil, "wrong", 0.0),)),),
+    )
     page = render(spoiled)
     assert evil not in page
     assert "&lt;/script&gt;&lt;script&gt;alert(1)" in page
     assert page.count("</script>") == page.count("<script>")
 
 
-def test_a_report_of_an_unfinished_study_says_what_is_missing(results: dict[str, Any]) -> None:
-    part = {
-        **results,
-        "sweep": [],
-        "classes": [],
-        "pruned": [],
-        "recovery": [],
-        "speed": [],
-        "diagnostics": [],
-        "samples": [],
-    }
-    page = render({**part, "answer": answer(part)})
+def test_a_report_of_an_unfinished_study_says_what_is_missing(results: StudyResults) -> None:
+    part = replace(results, sweep=(), classes=(), pruned=(), recovery=(), speed=(), diagnostics=(), samples=())
+    page = render(replace(part, answer=headline(part)))
     assert page.count("Not there yet") == 6
 
 
@@ -141,94 +158,13 @@ def test_report_reads_only_the_run_folder(run: Path, tmp_path: Path, says: Calla
 
     alone = Path(shutil.copytree(run, tmp_path / "alone"))
     (alone / "report.html").unlink()
-    told = says("report", alone, "--out", tmp_path / "new.html")
-    assert told["answer"]
+    printed = says("report", alone, "--out", tmp_path / "new.html")
+    assert printed["answer"]
     assert (tmp_path / "new.html").stat().st_size > 1e6
     assert {path.name for path in alone.iterdir()} <= {"run.sqlite", "manifest.json"} | {
         "run.sqlite-wal",
         "run.sqlite-shm",
     }
-
-
-def _classes(kept: dict[tuple[str, int], float]) -> list[dict[str, Any]]:
-    return [
-        {"kind": "generation", "method": method, "layers": layers, "retention": {"estimate": share}, "chance": 0.0}
-        for (method, layers), share in kept.items()
-    ]
-
-
-def test_the_limit_is_the_last_count_before_the_first_that_loses_too_much() -> None:
-    kept = {("a", 1): 0.95, ("b", 1): 0.5, ("a", 2): 0.91, ("b", 2): 0.97, ("a", 3): 0.8, ("b", 4): 0.99}
-    assert limit({"classes": _classes(kept)}, "generation") == (2, "b")
-    assert limit({"classes": _classes({("a", 1): 0.2})}, "generation") == (0, "")
-    assert limit({"classes": []}, "generation") is None
-
-
-def test_the_answer_is_a_paragraph_with_the_numbers(results: dict[str, Any]) -> None:
-    told = answer(results)
-    # An untaught model has nothing to lose.
-    assert told.count("gets nothing right beyond chance") == 2
-    assert "\n" not in told
-
-
-def _recovery(*scores: tuple[str, float, float, float]) -> dict[str, Any]:
-    names = ("base", "pruned", "recovered")
-    tasks = [
-        {"kind": kind} | {name: {"estimate": score} for name, score in zip(names, three, strict=True)}
-        for kind, *three in scores
-    ]
-    entry = {"name": "full", "examples": 9, "layers": 2, "method": "a", "tasks": tasks}
-    return _pruned() | {"recovery": [entry]}
-
-
-def test_what_came_back_is_told_of_classes_that_lost_something() -> None:
-    lost = ("generation", 0.9, 0.5, 0.7)
-    assert answer(_recovery(lost)).endswith("brings back 20 of the 40 points lost in generation.")
-    both = answer(_recovery(lost, ("choice", 0.8, 0.795, 0.8)))
-    assert both.endswith("20 of the 40 points lost in generation; choice lost less than a point.")
-    assert "had nothing to bring back" in answer(_recovery(("choice", 0.8, 0.8, 0.7)))
-
-
-def test_the_limit_is_told_with_its_figure() -> None:
-    row = {"kind": "generation", "method": "a", "layers": 2, "chance": 0.0}
-    row |= {"retention": {"estimate": 0.94, "low": 0.91, "high": 0.96, "n": 80}}
-    told = answer(_pruned() | {"classes": [row]})
-    kept = "m keeps 90% of generation with up to 2 of 8 layers removed: 94% (91% to 96%, n = 80) by a."
-    assert told == kept
-    # Where guessing is as good, retention of the raw score is no measure of what is kept.
-    guessed = row | {"kind": "choice", "chance": 0.25, "corrected": None}
-    told = answer(_pruned() | {"classes": [row, guessed]})
-    assert told.startswith(kept)
-    assert told.endswith(
-        "In choice the unpruned model gets nothing right beyond chance, so it has nothing to lose there."
-    )
-
-
-def _pruned(*rows: tuple[str, int, str, float, float]) -> dict[str, Any]:
-    pruned = [
-        {"method": method, "layers": layers, "task": task, "chance": 0.0}
-        | {"retention": {"estimate": share, "low": share - 0.1, "high": high, "n": 50}}
-        for method, layers, task, share, high in rows
-    ]
-    return {"model": {"name": "m", "layers": 8}, "classes": [], "pruned": pruned, "sweep": [], "recovery": []}
-
-
-def test_what_breaks_first_is_the_first_loss_beyond_doubt_by_the_gentlest_method() -> None:
-    one = [
-        ("good", 1, "a", 1.0, 1.1),
-        ("good", 1, "b", 0.85, 1.05),
-        ("bad", 1, "a", 0.1, 0.2),
-        ("bad", 1, "b", 0.1, 0.2),
-    ]
-    two = [
-        ("good", 2, "a", 0.6, 0.7),
-        ("good", 2, "b", 0.5, 1.05),
-        ("bad", 2, "a", 0.0, 0.1),
-        ("bad", 2, "b", 0.0, 0.1),
-    ]
-    told = answer(_pruned(*one, *two))
-    assert "What breaks first is a: without 2 layers it keeps 60% (50% to 70%, n = 50) by good" in told
-    assert "Nothing has broken yet: without 1 layer by good" in answer(_pruned(*one))
 
 
 def test_evaluate_prints_scores_with_intervals(says: Callable[..., Any], tiny: Path) -> None:
@@ -256,9 +192,7 @@ def test_rank_and_prune_agree(says: Callable[..., Any], tiny: Path, tmp_path: Pa
     assert (listed["removed"], listed["kept"]) == ([1, 2, 4], [0, 3, 5])
 
 
-def test_plan_counts_and_runs_nothing(
-    says: Callable[..., Any], tiny: Path, tmp_path: Path, results: dict[str, Any]
-) -> None:
+def test_plan_counts_and_runs_nothing(says: Callable[..., Any], tiny: Path, tmp_path: Path) -> None:
     told = says("study", tiny, "--plan", "--out", tmp_path / "run")
     assert not (tmp_path / "run").exists()
     by_stage = {row["stage"]: row for row in told["stages"]}

@@ -85,13 +85,13 @@ def check(
     most: int,
     beside: bool = False,
 ) -> Compared:
-    found = asked(model, tokenizer, beside=beside).generate_many(variants, prompts, most)
+    found = asked(model, tokenizer, beside=beside).generate(variants, prompts, most)
     seen = Compared()
     for variant, answers in zip(variants, found, strict=True):
         alone = pruned(model, variant)
         engine = transformers(alone, tokenizer)
         for prompt, ours in zip(prompts, answers, strict=True):
-            compare(alone, engine._ends, prompt, engine.generate([prompt], most)[0], ours, seen)
+            compare(alone, engine._ends, prompt, engine.generate_batch([prompt], most)[0], ours, seen)
     assert len(seen.flipped) <= seen.tokens / 1000
     return seen
 
@@ -111,11 +111,13 @@ def test_every_architecture_weighs_as_the_pruned_model(name: str) -> None:
     model = tiny_model(name)
     contexts, endings = prompts_of((3, 21, 37, 12)), prompts_of((4, 1, 7, 2), seed=1)
     rows = list(zip(contexts, endings, strict=True))
-    found = sweep(model, Ids()).loglikelihoods_many(VARIANTS, rows)
+    found = sweep(model, Ids()).loglikelihoods(VARIANTS, rows)
     for variant, sums in zip(VARIANTS, found, strict=True):
         engine = transformers(pruned(model, variant), Ids())
         for row, weighed in zip(rows, sums, strict=True):
-            assert weighed == pytest.approx(engine.loglikelihoods([row])[0][0], abs=1e-4, rel=0)
+            ((logprob, greedy),) = engine.loglikelihood_batch([row])
+            assert weighed[0] == pytest.approx(logprob, abs=1e-4, rel=0)
+            assert weighed[1] == greedy
 
 
 @pytest.mark.parametrize("name", sorted(ONE_AT_A_TIME))
@@ -123,14 +125,14 @@ def test_what_cannot_share_rows_is_asked_one_variant_at_a_time(name: str, capsys
     model = tiny_model(name)
     engine = sweep(model, Ids())
     prompts = prompts_of((9, 4))
-    found = engine.generate_many([(), (1,), (2, 3)], prompts, 5)
+    found = engine.generate([(), (1,), (2, 3)], prompts, 5)
     said = capsys.readouterr().err
     assert said.startswith("note: one variant at a time, since ")
     assert engine.refusal is not None
     for variant, answers in zip([(), (1,), (2, 3)], found, strict=True):
         alone = transformers(pruned(model, variant), Ids())
-        assert [one.tokens for one in answers] == [one.tokens for one in alone.generate(prompts, 5)]
-    engine.generate_many([(1,)], prompts, 2)
+        assert [one.tokens for one in answers] == [one.tokens for one in alone.generate_batch(prompts, 5)]
+    engine.generate([(1,)], prompts, 2)
     assert capsys.readouterr().err == ""
 
 
@@ -138,7 +140,7 @@ def test_the_model_is_as_it_was_afterwards() -> None:
     model = small_llama(6)
     ids = torch.arange(5, 30)[None]
     before, forwards = model(ids).logits, [layer.forward for layer in model.model.layers]
-    sweep(model, Ids()).generate_many([(1,), (1, 2)], prompts_of((5, 9)), 4)
+    sweep(model, Ids()).generate([(1,), (1, 2)], prompts_of((5, 9)), 4)
     assert torch.equal(model(ids).logits, before)
     assert [layer.forward for layer in model.model.layers] == forwards
     assert len(model.model.layers) == model.config.num_hidden_layers == 6
@@ -149,10 +151,10 @@ def test_the_model_is_as_it_was_afterwards() -> None:
 def test_rows_come_and_go_within_a_bound(rows: int, beside: bool) -> None:
     model = tiny_model("llama")
     prompts = prompts_of((30, 2, 17, 5, 9, 24, 3))
-    whole = sweep(model, Ids()).generate_many(VARIANTS, prompts, 9)
+    whole = sweep(model, Ids()).generate(VARIANTS, prompts, 9)
     engine = asked(model, Ids(), beside=beside)
     engine._bounds = replace(engine._bounds, rows=rows)
-    few = engine.generate_many(VARIANTS, prompts, 9)
+    few = engine.generate(VARIANTS, prompts, 9)
     assert [[one.tokens for one in answers] for answers in few] == [
         [one.tokens for one in answers] for answers in whole
     ]
@@ -169,9 +171,9 @@ def test_drafts_change_nothing_but_the_work() -> None:
     model = tiny_model("llama")
     prompts = prompts_of((13, 5, 22))
     engine = sweep(model, Ids())
-    plain = engine.generate_many(VARIANTS, prompts, 10)
+    plain = engine.generate(VARIANTS, prompts, 10)
     for drafts in ([[], [], []], prompts_of((10, 4, 7), seed=5), [list(one.tokens) for one in plain[1]]):
-        again = engine.generate_many(VARIANTS, prompts, 10, drafts)
+        again = engine.generate(VARIANTS, prompts, 10, drafts=drafts)
         assert [[one.tokens for one in answers] for answers in again] == [[one.tokens for one in row] for row in plain]
 
 
@@ -207,7 +209,7 @@ def test_where_memory_is_short_fewer_rows_go_on(
 
     model = tiny_model("llama")
     prompts = prompts_of((30, 2, 17))
-    whole = sweep(model, Ids()).generate_many(VARIANTS, prompts, 6)
+    whole = sweep(model, Ids()).generate(VARIANTS, prompts, 6)
     engine, real, left = sweep(model, Ids(), max_rows=64), module.begun, [refused]
 
     def short(*arguments: Any) -> Any:
@@ -216,9 +218,9 @@ def test_where_memory_is_short_fewer_rows_go_on(
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return real(*arguments)
 
-    engine.generate_many([()], prompts, 1)
+    engine.generate([()], prompts, 1)
     monkeypatch.setattr(module, "begun", short)
-    again = engine.generate_many(VARIANTS, prompts, 6)
+    again = engine.generate(VARIANTS, prompts, 6)
     assert [[one.tokens for one in row] for row in again] == [[one.tokens for one in row] for row in whole]
     assert engine._bounds.rows == 64 // 2**refused
     assert capsys.readouterr().err.count("memory is short") == refused
@@ -229,37 +231,37 @@ def test_no_memory_for_one_row_is_an_error(monkeypatch: pytest.MonkeyPatch) -> N
     from layerlimits.errors import UserError
 
     engine = sweep(tiny_model("llama"), Ids(), max_rows=4)
-    engine.generate_many([()], [[5, 6]], 1)
+    engine.generate([()], [[5, 6]], 1)
 
     def never(*arguments: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(module, "begun", never)
     with pytest.raises(UserError, match="does not suffice for one answer"):
-        engine.generate_many(VARIANTS, [[5, 6, 7]], 4)
+        engine.generate(VARIANTS, [[5, 6, 7]], 4)
 
 
 def test_other_errors_are_not_taken_for_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     from layerlimits.engines import _answers as module
 
     engine = sweep(tiny_model("llama"), Ids())
-    engine.generate_many([()], [[5, 6]], 1)
+    engine.generate([()], [[5, 6]], 1)
 
     def wrong(*arguments: Any) -> Any:
         raise RuntimeError("size mismatch")
 
     monkeypatch.setattr(module, "begun", wrong)
     with pytest.raises(RuntimeError, match="size mismatch"):
-        engine.generate_many(VARIANTS, [[5, 6, 7]], 4)
+        engine.generate(VARIANTS, [[5, 6, 7]], 4)
 
 
 def test_a_long_text_that_is_finished_by_its_draft_leaves_short_ones_going_on() -> None:
     model = tiny_model("llama")
     short, long = prompts_of((4, 60))
     engine = sweep(model, Ids())
-    whole = engine.generate_many([(2,)], [short, long], 6)[0]
+    whole = engine.generate([(2,)], [short, long], 6)[0]
     # The drafts: the long one's own answer, and nothing for the short one.
-    again = engine.generate_many([(2,)], [short, long], 6, [[], list(whole[1].tokens)])[0]
+    again = engine.generate([(2,)], [short, long], 6, drafts=[[], list(whole[1].tokens)])[0]
     assert [one.tokens for one in again] == [one.tokens for one in whole]
 
 
@@ -267,8 +269,8 @@ def test_a_long_text_that_is_finished_by_its_draft_leaves_short_ones_going_on() 
 def test_every_prompt_has_its_own_limit(name: str) -> None:
     model = tiny_model(name)
     prompts, limits, variants = prompts_of((9, 4, 17)), [5, 1, 3], [(), (1,), (2, 3)]
-    found = sweep(model, Ids()).generate_many(variants, prompts, limits)
+    found = sweep(model, Ids()).generate(variants, prompts, limits)
     for variant, answers in zip(variants, found, strict=True):
         alone = transformers(pruned(model, variant), Ids())
         for prompt, limit, answer in zip(prompts, limits, answers, strict=True):
-            assert answer.tokens == alone.generate([prompt], limit)[0].tokens
+            assert answer.tokens == alone.generate_batch([prompt], limit)[0].tokens

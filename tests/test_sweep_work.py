@@ -25,7 +25,7 @@ def test_a_prompt_passes_the_layers_before_the_forks_once() -> None:
     assert engine.refusal is None
     found = computed(model)
     depth = len(model.model.layers)
-    engine.generate_many([(layer,) for layer in range(depth)], [prompt], 1)
+    engine.generate([(layer,) for layer in range(depth)], [prompt], 1)
     # The base itself, and each variant's layers after the one it lacks, each in one call for all of them.
     assert sum(found) == 20 * (depth + sum(depth - 1 - layer for layer in range(depth)))
     assert len(found) == depth
@@ -37,14 +37,14 @@ def test_all_variants_share_a_pass_and_a_draft_saves_passes() -> None:
     assert engine.refusal is None
     found = computed(model)
     most = 12
-    own = engine.generate_many([(2,)], prompts, most)[0]
+    own = engine.generate([(2,)], prompts, most)[0]
     alone = len(found)
     found.clear()
-    engine.generate_many([(1,), (2,), (3, 4)], prompts, most)
+    engine.generate([(1,), (2,), (3, 4)], prompts, most)
     assert len(found) < 2 * alone
     found.clear()
     engine.accepted = engine.written = 0
-    engine.generate_many([(2,)], prompts, most, [list(one.tokens) for one in own])
+    engine.generate([(2,)], prompts, most, drafts=[list(one.tokens) for one in own])
     assert len(found) < alone / 2
     assert engine.accepted >= len(prompts) * (most - 1)
 
@@ -55,7 +55,7 @@ def test_log_likelihoods_share_the_layers_before_the_forks() -> None:
     assert engine.refusal is None
     found = computed(model)
     depth = len(model.model.layers)
-    engine.loglikelihoods_many([(layer,) for layer in range(depth)], [(context, continuation)])
+    engine.loglikelihoods([(layer,) for layer in range(depth)], [(context, continuation)])
     # Nobody asked for the base: it goes no further than the last fork.
     assert sum(found) == 20 * (depth - 1 + sum(depth - 1 - layer for layer in range(depth)))
 
@@ -64,8 +64,13 @@ def test_evaluate_and_sweep_ask_by_the_engine(
     tiny: Path, says: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
-    real = sweep.generate_many
-    monkeypatch.setattr(sweep, "generate_many", lambda self, *told: calls.append(len(told[0])) or real(self, *told))
+    real = sweep.generate
+
+    def watched(self: sweep, variants: Any, *told: Any, **more: Any) -> Any:
+        calls.append(len(variants))
+        return real(self, variants, *told, **more)
+
+    monkeypatch.setattr(sweep, "generate", watched)
     says("evaluate", tiny, "--tasks", "facts", "--limit", 3)
     assert calls == [1]
     says("sweep", tiny, "--tasks", "facts", "--limit", 3)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from layerlimits.commands.score import score
+from layerlimits.api import score
 from layerlimits.plugins import find
 from layerlimits.tasks._data import split_of
 from layerlimits.types import Response, Sample, Task
@@ -213,7 +213,7 @@ def test_score_counts_the_lines_given(small: Path, tmp_path: Path, says: Says) -
     assert results["verdicts"] == {"correct": 2, "no_answer": 1, "truncated": 1}
     assert [item["index"] for item in results["items"]] == [0, 1, 2, 3]
     assert results["items"][1]["answer"] == "1202"
-    assert results == json.loads(json.dumps(score("gsm8k", answers, small)))
+    assert results == json.loads(json.dumps(score("gsm8k", answers, small).to_json()))
 
 
 @pytest.mark.parametrize(

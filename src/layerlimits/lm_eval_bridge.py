@@ -21,7 +21,7 @@ from lm_eval.tasks._yaml_loader import load_yaml
 from transformers import PreTrainedTokenizerBase
 
 from layerlimits.errors import UserError
-from layerlimits.types import Continuation
+from layerlimits.types import Continuation, Variant
 
 Pair = tuple[str, str]
 
@@ -65,7 +65,9 @@ def task_of(file: str, rows: Sequence[Mapping[str, Any]]) -> Any:
 class Weighs(Interface):
     """What is needed of an engine here."""
 
-    def loglikelihoods(self, rows: Sequence[Continuation]) -> list[tuple[float, bool]]:
+    def loglikelihoods(
+        self, variants: Sequence[Variant], rows: Sequence[Continuation]
+    ) -> list[list[tuple[float, bool]]]:
         """As `Engine.loglikelihoods`."""
 
 
@@ -107,7 +109,8 @@ class EngineLM(TemplateLM):  # type: ignore[misc]  # lm_eval ships no types
         found: dict[int, tuple[float, bool]] = {}
         for start in range(0, len(order), self._batch_size):
             batch = order[start : start + self._batch_size]
-            found |= zip(batch, self._engine.loglikelihoods([rows[at] for at in batch]), strict=True)
+            (weighed,) = self._engine.loglikelihoods([()], [rows[at] for at in batch])
+            found |= zip(batch, weighed, strict=True)
         return [found[at] for at in range(len(rows))]
 
     def _check(self, rows: Sequence[Continuation]) -> None:
@@ -142,9 +145,11 @@ class _Rows:
     def __init__(self) -> None:
         self.rows: list[Continuation] = []
 
-    def loglikelihoods(self, rows: Sequence[Continuation]) -> list[tuple[float, bool]]:
+    def loglikelihoods(
+        self, variants: Sequence[Variant], rows: Sequence[Continuation]
+    ) -> list[list[tuple[float, bool]]]:
         self.rows += rows
-        return [(0.0, False)] * len(rows)
+        return [[(0.0, False)] * len(rows) for _ in variants]
 
 
 def encode_pair(tokenizer: PreTrainedTokenizerBase, context: str, continuation: str) -> Continuation:

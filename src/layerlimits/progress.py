@@ -20,7 +20,7 @@ class Bar:
     """
 
     def __init__(self, total: float, on_stage: Callable[[str, float], None] | None = None) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), "{task.percentage:>3.0f}%", "elapsed")
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), "{task.percentage:>3.0f}%", "elapsed")
         console = Console(stderr=True)
         self._progress = Progress(
             *columns,
@@ -62,6 +62,9 @@ class Bar:
         """Names the work inside the block, and reports how long it took."""
         self.name(name)
         began = time.perf_counter()
-        yield
-        if self._on_stage:
-            self._on_stage(name, time.perf_counter() - began)
+        try:
+            yield
+        finally:
+            # Of an interrupted stage, too: a resumed command adds its part.
+            if self._on_stage:
+                self._on_stage(name, time.perf_counter() - began)

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, runtime_checkable
-from typing import Protocol as Interface
+from typing import Any, Literal
+
+from layerlimits.sampling import GREEDY as GREEDY
+from layerlimits.sampling import Decoding as Decoding
 
 Split = Literal["train", "select", "calibrate", "evaluate"]
 Kind = Literal["generation", "choice"]
@@ -15,6 +17,8 @@ FinishReason = Literal["stop", "length", "likelihood", "context"]
 Protocol = Literal["likelihood", "one_token", "free"]
 Continuation = tuple[list[int], list[int]]
 Drafts = Sequence[Sequence[int]] | None
+# The layers that a variant of a model lacks, in the base model's numbering.
+Variant = tuple[int, ...]
 Limits = int | Sequence[int]
 
 
@@ -57,7 +61,8 @@ class Sample:
         target: the right answer, as the scorer reads it.
         split: what the item may be used for.
         choices: the options of a choice task.
-        meta: what a scorer or a report wants to know beside; `set` names the part of the benchmark it belongs to.
+        meta: what a scorer or a report wants to know beside; `set` names the part of the benchmark it belongs to, and
+            `question` is the question alone where the prompt says more, such as how to answer.
         shown: the answer as an example shows it to a model; the target if empty.
         shots: examples asked before it, as (prompt, answer).
         pairs: (context, continuation) of each choice where the benchmark says how its likelihood is asked; a context is
@@ -82,8 +87,8 @@ class Sample:
 
     @property
     def question(self) -> str:
-        """What must not appear in two splits, whatever options or examples it is asked with."""
-        return self.origin.question if self.origin else self.prompt
+        """What must not appear in two splits, whatever options, instructions or examples it is asked with."""
+        return self.origin.question if self.origin else str(self.meta.get("question") or self.prompt)
 
     @property
     def messages(self) -> list[dict[str, str]]:
@@ -133,32 +138,6 @@ class Verdict:
     why: str = ""
     strict: float | None = None
     measures: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """How responses are drawn: greedily at temperature 0, else `samples` seeded draws of each.
-
-    `top_k` 0 and `top_p` 1 leave the distribution whole. `max_new_tokens` stands instead of the task's, if not None.
-    """
-
-    temperature: float = 0.0
-    top_p: float = 1.0
-    top_k: int = 0
-    seed: int = 0
-    samples: int = 1
-    max_new_tokens: int | None = None
-
-    def name(self, draw: int) -> str:
-        """What a response's key says of its decoding."""
-        most = "" if self.max_new_tokens is None else f" max={self.max_new_tokens}"
-        if not self.temperature:
-            return f"greedy{most}"
-        told = f"t={self.temperature:g} p={self.top_p:g} k={self.top_k} seed={self.seed}"
-        return f"{told}{most} #{draw}"
-
-
-GREEDY = Decoding()
 
 
 @dataclass(frozen=True)
@@ -258,43 +237,10 @@ class PrunePlan:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One figure with its uncertainty: a 95% interval, n, and the ids of the items it rests on."""
+class Estimate:
+    """A figure with its 95% interval, and the number of items it rests on."""
 
-    what: str
     estimate: float
     low: float
     high: float
     n: int
-    ids: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Without the ids, for JSON."""
-        return {key: value for key, value in asdict(self).items() if key != "ids"}
-
-
-class Engine(Interface):
-    """Answers prompts, given as token ids, with one model."""
-
-    def generate(
-        self, prompts: list[list[int]], max_new_tokens: int, decoding: Decoding = GREEDY, seed: int = 0
-    ) -> list[Response]:
-        """One response a prompt; the prompts form one batch. `seed` alone decides what is drawn from them."""
-
-    def loglikelihoods(self, rows: Sequence[Continuation]) -> list[tuple[float, bool]]:
-        """Of each (context, continuation): its log-probability in nats, and whether greedy decoding would write it."""
-
-
-@runtime_checkable
-class ManyVariants(Interface):
-    """An engine that answers for several variants of its model together; a variant is the layers it lacks."""
-
-    def generate_many(
-        self, variants: Sequence[tuple[int, ...]], prompts: Sequence[list[int]], most: Limits, drafts: Drafts = None
-    ) -> list[list[Response]]:
-        """One greedy response of `most` tokens at most, [variant][prompt]; drafts resemble a prompt's responses."""
-
-    def loglikelihoods_many(
-        self, variants: Sequence[tuple[int, ...]], rows: Sequence[Continuation]
-    ) -> list[list[float]]:
-        """Log-probability of every continuation after its context, in nats, [variant][row]."""

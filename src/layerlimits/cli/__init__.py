@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from layerlimits.cli import choosing, measuring, reference, studying
+from layerlimits.cli import evaluate, methods, prune, rank, recover, reference, report, score, study, sweep
 from layerlimits.errors import UserError
 
 app = typer.Typer(
@@ -15,15 +15,15 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for command in (
-    studying.study,
-    measuring.sweep,
-    measuring.evaluate,
-    measuring.score,
-    choosing.rank,
-    choosing.prune,
-    choosing.methods,
-    studying.recover,
-    studying.report,
+    study.study,
+    sweep.sweep,
+    evaluate.evaluate,
+    score.score,
+    rank.rank,
+    prune.prune,
+    methods.methods,
+    recover.recover,
+    report.report,
 ):
     app.command()(command)
 app.add_typer(reference.app, name="reference")

@@ -1,9 +1,8 @@
-"""Options that several commands share, and what they print."""
+"""Options that several commands share."""
 
-import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -51,7 +50,7 @@ Chat = Annotated[
     ),
 ]
 Samples = Annotated[int, typer.Option(help="Answers drawn of each generated item; needs a temperature.", min=1)]
-Temperature = Annotated[float, typer.Option(help="Of the draws; 0 is greedy.", min=0)]
+Temperature = Annotated[float, typer.Option(help="Of the draws, 0.001 to 1000; 0 is greedy.")]
 TopP = Annotated[float, typer.Option(help="Draw from the likeliest tokens that make up this share.")]
 TopK = Annotated[int, typer.Option(help="Draw from so many likeliest tokens; 0: from all.", min=0)]
 MaxNewTokens = Annotated[int | None, typer.Option(help="Longest answer; each task's own limit if not given.", min=1)]
@@ -66,8 +65,3 @@ UnsafeCode = Annotated[
 def command() -> str:
     """What the user typed, for recipes and reports."""
     return " ".join(["layerlimits", *sys.argv[1:]])
-
-
-def tell(content: dict[str, Any]) -> None:
-    """JSON on stdout."""
-    print(json.dumps(content, indent=1))

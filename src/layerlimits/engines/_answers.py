@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from layerlimits.engines._forks import Variant
 from layerlimits.engines._lookup import Lookup
 from layerlimits.engines._pool import Pool
 from layerlimits.engines._rows import Rows
 from layerlimits.engines._trunk import Row, Trunk, begun
+from layerlimits.types import Variant
 
 # Logits are the largest thing a pass makes: at most this many floats, half a gigabyte.
 _PASS_LOGITS = 1 << 27

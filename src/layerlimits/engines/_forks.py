@@ -7,8 +7,7 @@ from torch import Tensor
 
 from layerlimits.engines._pool import Pool
 from layerlimits.engines._rows import Rows
-
-Variant = tuple[int, ...]
+from layerlimits.types import Variant
 
 
 def read(

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from layerlimits.engines._forks import Variant, read
+from layerlimits.engines._forks import read
 from layerlimits.engines._pool import Pool
 from layerlimits.engines._rows import Rows
 from layerlimits.models.remove import without_layers
 from layerlimits.models.stack import find_stack
+from layerlimits.types import Variant
 
 # Logits may differ by rounding: this share of their range.
 _ROUNDING = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from layerlimits.engines._forks import Variant, read
+from layerlimits.engines._forks import read
 from layerlimits.engines._lookup import Lookup
 from layerlimits.engines._pool import Pool
 from layerlimits.engines._rows import Rows
-from layerlimits.types import FinishReason
+from layerlimits.types import FinishReason, Variant
 
 # Where at most this share of the rows differs, the next stretch is twice as long.
 _FEW = 0.05

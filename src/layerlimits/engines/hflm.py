@@ -1,12 +1,12 @@
 """Log-likelihoods by lm-evaluation-harness's own HFLM, on the model in memory."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from layerlimits.engines._forks import Variant
 from layerlimits.engines.sweep import sweep
-from layerlimits.types import Continuation
+from layerlimits.types import Continuation, Kind, Variant
 
 
 class hflm(sweep):  # noqa: N801  # a plug-in is named like its file
@@ -17,6 +17,9 @@ class hflm(sweep):  # noqa: N801  # a plug-in is named like its file
             depend on what is asked beside it; more is quicker on a GPU.
         max_rows: answers under way at a time.
     """
+
+    # Generation is inherited: its answers are those of `sweep`, and one run folder shares them.
+    computed_by: ClassVar[dict[Kind, str]] = {"generation": sweep.__name__}
 
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, batch_size: int = 1, max_rows: int = 2048
@@ -29,15 +32,17 @@ class hflm(sweep):  # noqa: N801  # a plug-in is named like its file
         with quiet():
             self._harness = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
 
-    def loglikelihoods(self, rows: Sequence[Continuation]) -> list[tuple[float, bool]]:
+    def loglikelihood_batch(self, rows: Sequence[Continuation]) -> list[tuple[float, bool]]:
         """Of each (context, continuation): sum of the log-probabilities of the continuation's tokens, in nats, and
         whether each of them is the likeliest.
         """
         # HFLM wants the texts too, for a cache that is not in use.
         requests = [(None, context, continuation) for context, continuation in rows]
-        found: list[tuple[float, bool]] = self._harness._loglikelihood_tokens(requests, disable_tqdm=True)
-        return found
+        weighed: list[tuple[float, bool]] = self._harness._loglikelihood_tokens(requests, disable_tqdm=True)
+        return weighed
 
-    def loglikelihoods_many(self, variants: Sequence[Variant], rows: Sequence[Continuation]) -> list[list[float]]:
-        """Log-probability of every continuation after its context, in nats, [variant][row]: one variant at a time."""
-        return [self._alone(variant, lambda: [sums for sums, _ in self.loglikelihoods(rows)]) for variant in variants]
+    def loglikelihoods(
+        self, variants: Sequence[Variant], rows: Sequence[Continuation]
+    ) -> list[list[tuple[float, bool]]]:
+        """As `Engine.loglikelihoods`, one variant at a time."""
+        return self._one_by_one(variants, rows)

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
+from layerlimits.engines import SingleModelEngine
 from layerlimits.types import GREEDY, Continuation, Decoding, Response
 
 
-class scripted:  # noqa: N801  # a plug-in is named like its file
+class scripted(SingleModelEngine):  # noqa: N801  # a plug-in is named like its file
     """Answers each prompt by a function of its token ids, and counts the prompts and rows."""
 
     def __init__(
@@ -13,10 +14,11 @@ class scripted:  # noqa: N801  # a plug-in is named like its file
         answer: Callable[[list[int]], Response],
         weigh: Callable[[list[int], list[int]], float] | None = None,
     ) -> None:
+        super().__init__()
         self._answer, self._weigh = answer, weigh
         self.generated = 0
 
-    def generate(
+    def generate_batch(
         self, prompts: list[list[int]], max_new_tokens: int, decoding: Decoding = GREEDY, seed: int = 0
     ) -> list[Response]:
         """The scripted responses, cut at `max_new_tokens`."""
@@ -24,12 +26,12 @@ class scripted:  # noqa: N801  # a plug-in is named like its file
         return [self._cut(self._answer(prompt), max_new_tokens) for prompt in prompts]
 
     @staticmethod
-    def _cut(response: Response, most: int) -> Response:
-        if len(response.tokens) <= most:
+    def _cut(response: Response, max_new_tokens: int) -> Response:
+        if len(response.tokens) <= max_new_tokens:
             return response
-        return Response(response.text[:most], response.tokens[:most], "length")
+        return Response(response.text[:max_new_tokens], response.tokens[:max_new_tokens], "length")
 
-    def loglikelihoods(self, rows: Sequence[Continuation]) -> list[tuple[float, bool]]:
+    def loglikelihood_batch(self, rows: Sequence[Continuation]) -> list[tuple[float, bool]]:
         """The scripted log-probabilities; shorter continuations are likelier where there is no script."""
         weigh = self._weigh or (lambda _, continuation: -float(len(continuation)))
         self.generated += len(rows)

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from layerlimits.engines._allocator import keep_freed_memory
 from layerlimits.engines._answers import Answering, Bounds, passes
-from layerlimits.engines._forks import Variant, read
+from layerlimits.engines._forks import read
 from layerlimits.engines._rows import Rows
 from layerlimits.engines._trial import Trial, tried
 from layerlimits.engines._trunk import Row
@@ -19,7 +19,7 @@ from layerlimits.engines.transformers import transformers
 from layerlimits.errors import UserError
 from layerlimits.models.remove import without_layers
 from layerlimits.models.stack import find_stack
-from layerlimits.types import Continuation, Drafts, Limits, Response
+from layerlimits.types import GREEDY, Continuation, Decoding, Drafts, Limits, Response, Variant
 
 Answer = TypeVar("Answer")
 
@@ -62,6 +62,9 @@ class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
         max_rows: answers under way at a time.
     """
 
+    # A row's answer does not depend on the rows beside it, but for rounding.
+    joins_batches = True
+
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, max_rows: int = 2048) -> None:
         super().__init__(model, tokenizer)
         if model.device.type == "cpu":
@@ -72,18 +75,23 @@ class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
         self._trial: Trial | None = None
         self._told = False
 
-    def generate_many(
-        self, variants: Sequence[Variant], prompts: Sequence[list[int]], most: Limits, drafts: Drafts = None
+    def generate(
+        self,
+        variants: Sequence[Variant],
+        prompts: Sequence[list[int]],
+        max_new_tokens: Limits,
+        decoding: Decoding = GREEDY,
+        seed: int = 0,
+        drafts: Drafts = None,
     ) -> list[list[Response]]:
-        """One greedy response a variant and prompt, [variant][prompt], as each variant alone would give it; of `most`
-        tokens at most, all or each prompt's.
+        """As `Engine.generate`: each variant's greedy responses as it alone would give them.
 
         What all variants lack is taken out first. The answers of the model without it are the drafts of all variants,
         which are verified up to the first difference; it answers first or beside them, unless they are given.
         """
-        limits = [most] * len(prompts) if isinstance(most, int) else most
-        if self._one_at_a_time(variants):
-            return [self._alone(variant, lambda: self._one_limit_at_a_time(prompts, limits)) for variant in variants]
+        if decoding.temperature or self._one_at_a_time(variants):
+            return super().generate(variants, prompts, max_new_tokens, decoding, seed)
+        limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else max_new_tokens
         return self._within_memory(lambda: self._generated(variants, prompts, limits, drafts))
 
     def _generated(
@@ -105,18 +113,21 @@ class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
                 self.written += answering.written
         return [[self._made(row) for row in answers] for answers in found]
 
-    def loglikelihoods_many(self, variants: Sequence[Variant], rows: Sequence[Continuation]) -> list[list[float]]:
-        """Log-probability of every continuation after its context, in nats, [variant][row]."""
+    def loglikelihoods(
+        self, variants: Sequence[Variant], rows: Sequence[Continuation]
+    ) -> list[list[tuple[float, bool]]]:
+        """As `Engine.loglikelihoods`."""
         if self._one_at_a_time(variants):
-            return [
-                self._alone(variant, lambda: [weight for weight, _ in self.loglikelihoods(rows)])
-                for variant in variants
-            ]
+            return self._one_by_one(variants, rows)
         return self._within_memory(lambda: self._weighed(variants, rows))
 
-    def _weighed(self, variants: Sequence[Variant], rows: Sequence[Continuation]) -> list[list[float]]:
+    def _one_by_one(self, variants: Sequence[Variant], rows: Sequence[Continuation]) -> list[list[tuple[float, bool]]]:
+        """The log-likelihoods of one variant after another."""
+        return super().loglikelihoods(variants, rows)
+
+    def _weighed(self, variants: Sequence[Variant], rows: Sequence[Continuation]) -> list[list[tuple[float, bool]]]:
         with self._opened(variants) as (opened, inner):
-            return [sums for some in self._bounds.some(inner) for sums in self._weigh(opened, some, rows)]
+            return [weighed for some in self._bounds.some(inner) for weighed in self._weigh(opened, some, rows)]
 
     def _within_memory(self, ask: Callable[[], Answer]) -> Answer:
         """What `ask` returns, asked again with half the rows where memory does not suffice.
@@ -138,17 +149,6 @@ class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
             print(f"note: memory is short: {self._bounds.rows} rows at a time from here on", file=sys.stderr)
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-
-    def _one_limit_at_a_time(self, prompts: Sequence[list[int]], limits: Sequence[int]) -> list[Response]:
-        found: dict[int, Response] = {}
-        for limit in set(limits):
-            mine = [at for at in range(len(prompts)) if limits[at] == limit]
-            found |= zip(mine, self.generate([prompts[at] for at in mine], limit), strict=True)
-        return [found[at] for at in range(len(prompts))]
-
-    def _alone(self, variant: Variant, ask: Callable[[], Answer]) -> Answer:
-        with without_layers(self._model, variant):
-            return ask()
 
     @contextmanager
     def _opened(self, variants: Sequence[Variant]) -> Iterator[tuple[Rows, list[Variant]]]:
@@ -188,18 +188,27 @@ class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
     def _made(self, row: Row) -> Response:
         return self._response(row.tokens, stopped=row.finish == "stop")
 
-    def _weigh(self, opened: Rows, variants: Sequence[Variant], rows: Sequence[Continuation]) -> list[list[float]]:
-        found = [[0.0] * len(rows) for _ in variants]
+    def _weigh(
+        self, opened: Rows, variants: Sequence[Variant], rows: Sequence[Continuation]
+    ) -> list[list[tuple[float, bool]]]:
+        weighed = [[(0.0, False)] * len(rows) for _ in variants]
         texts = [(context + continuation)[:-1] for context, continuation in rows]
         lengths, asked = [len(text) for text in texts], [len(continuation) for _, continuation in rows]
         for group in passes(lengths, asked, 1 + len(variants), self._bounds):
             spans = [range(len(rows[at][0]) - 1, len(texts[at])) for at in group]
             wanted = [(v, t, p) for v in range(len(variants)) for t, span in enumerate(spans) for p in span]
             logits, _ = read(opened, [texts[at] for at in group], variants, wanted)
-            targets = torch.tensor([token for at in group for token in rows[at][1]] * len(variants))
-            each = logits.float().log_softmax(-1).gather(1, targets.to(logits.device)[:, None])[:, 0]
-            sums = iter(part.sum().item() for part in each.split([len(rows[at][1]) for at in group] * len(variants)))
+            tokens = torch.tensor([token for at in group for token in rows[at][1]] * len(variants))
+            targets = tokens.to(logits.device)
+            logprobs = logits.float().log_softmax(-1)
+            sizes = [len(rows[at][1]) for at in group] * len(variants)
+            each = zip(
+                logprobs.gather(1, targets[:, None])[:, 0].split(sizes),
+                (logprobs.argmax(-1) == targets).split(sizes),
+                strict=True,
+            )
             for variant in range(len(variants)):
                 for at in group:
-                    found[variant][at] = next(sums)
-        return found
+                    values, likeliest = next(each)
+                    weighed[variant][at] = (values.sum().item(), bool(likeliest.all()))
+        return weighed

@@ -7,14 +7,15 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from layerlimits.engines import SingleModelEngine
 from layerlimits.types import GREEDY, Continuation, Decoding, Response
 
 
-class transformers:  # noqa: N801  # a plug-in is named like its file
+class transformers(SingleModelEngine):  # noqa: N801  # a plug-in is named like its file
     """Runs the model as it is at the time of the call: layers skipped by a view stay skipped here."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._model: Any = model
+        super().__init__(model)
         self._tokenizer = tokenizer
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         ends = model.generation_config.eos_token_id
@@ -23,7 +24,7 @@ class transformers:  # noqa: N801  # a plug-in is named like its file
         self._ends = [ends] if isinstance(ends, int) else list(ends or [])
 
     @torch.no_grad()
-    def generate(
+    def generate_batch(
         self, prompts: list[list[int]], max_new_tokens: int, decoding: Decoding = GREEDY, seed: int = 0
     ) -> list[Response]:
         """One response a prompt; the end token is not part of `tokens`. Drawing leaves torch's own state alone."""
@@ -68,7 +69,7 @@ class transformers:  # noqa: N801  # a plug-in is named like its file
         return Response(str(text), tuple(tokens), "stop" if stopped else "length")
 
     @torch.no_grad()
-    def loglikelihoods(self, rows: Sequence[Continuation]) -> list[tuple[float, bool]]:
+    def loglikelihood_batch(self, rows: Sequence[Continuation]) -> list[tuple[float, bool]]:
         """Of each (context, continuation): sum of the log-probabilities of the continuation's tokens, in nats, and
         whether each of them is the likeliest.
         """

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from layerlimits import jsonl
 from layerlimits.errors import UserError
+from layerlimits.paths import given_path
 from layerlimits.tasks import choose
 from layerlimits.types import Text, content_hash
 
@@ -19,7 +20,7 @@ _FILES = (".jsonl", ".txt", ".md")
 
 @dataclass(frozen=True)
 class Calibration:
-    """Texts as token ids, the content hash of each, and where they come from.
+    """Texts as token ids, the content hash of each, where they come from, and the texts as they were written.
 
     `starts` gives the first token of each text that a model is to predict, where that is not the second: in a
     conversation the question is given, and a model that never learned to ask finds it arbitrarily unlikely.
@@ -29,6 +30,7 @@ class Calibration:
     hashes: tuple[str, ...]
     source: str
     starts: tuple[int, ...] = ()
+    written: tuple[str, ...] = ()
 
     @property
     def texts(self) -> tuple[Text, ...]:
@@ -50,19 +52,34 @@ def calibration(
         UserError: the file or data set is missing, empty or of another form.
     """
     pairs = _pairs(items, source)
+    written = tuple(map(_written, pairs))
     encoded = [_encode(tokenizer, prompt, answer) for prompt, answer in pairs]
     return Calibration(
         tuple(ids[:max_tokens] for ids, _ in encoded),
         tuple(content_hash(prompt) for prompt, _ in pairs),
         str(source) if source else WORLD,
         tuple(start for _, start in encoded),
+        written,
     )
+
+
+def written_texts(items: int, source: str | Path | None = None) -> tuple[str, ...]:
+    """The texts that `calibration` would encode, a question and its answer on lines of their own.
+
+    Raises:
+        UserError: as `calibration`.
+    """
+    return tuple(map(_written, _pairs(items, source)))
+
+
+def _written(pair: tuple[str, str]) -> str:
+    return "\n".join(part for part in pair if part)
 
 
 def _pairs(items: int, source: str | Path | None) -> list[tuple[str, str]]:
     if source is None:
         return _from_world(items)
-    file = Path(source)
+    file = given_path(source, "--calibration")
     if file.is_file() or file.suffix in _FILES:
         return _from_file(file)[:items]
     return _from_dataset(str(source), items)
@@ -132,7 +149,16 @@ def _from_dataset(source: str, items: int) -> list[tuple[str, str]]:
 
 
 def _pair(item: Any) -> tuple[str, str]:
-    return (item["text"], "") if "text" in item else (item["prompt"], item["response"])
+    """The two parts of an item.
+
+    Raises:
+        KeyError, TypeError: it has not the keys, or something else than texts there.
+    """
+    pair = (item["text"], "") if "text" in item else (item["prompt"], item["response"])
+    for part in pair:
+        if not isinstance(part, str):
+            raise TypeError(f"an item holds {type(part).__name__}, not a text")
+    return pair
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) -> tuple[tuple[int, ...], int]:

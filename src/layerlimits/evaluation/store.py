@@ -5,43 +5,59 @@ SQLite in WAL mode: a batch of responses is one transaction, so after `kill -9` 
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from layerlimits.errors import UserError
 from layerlimits.types import FinishReason, ModelRef, Outcome, Response, Sample, Task, Verdict
 
-_SCHEMA = """
+
+class Key(NamedTuple):
+    """All that decides a response: model fingerprint (with removed layers and number type), task and version, item,
+    hash of the prompt's tokens, decoding, and the engine class that computes it.
+    """
+
+    model: str
+    task: str
+    version: int
+    sample: str
+    prompt: str
+    decoding: str
+    engine: str
+
+
+_KEY = ", ".join(Key._fields)
+_KEY_COLUMNS = "model TEXT, task TEXT, version INTEGER, sample TEXT, prompt TEXT, decoding TEXT, engine TEXT"
+_SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS samples (task TEXT, version INTEGER, id TEXT, content TEXT,
     PRIMARY KEY (task, version, id));
-CREATE TABLE IF NOT EXISTS responses (model TEXT, task TEXT, version INTEGER, sample TEXT, prompt TEXT,
-    decoding TEXT, text TEXT, tokens TEXT, finish TEXT, logprobs TEXT,
-    PRIMARY KEY (model, task, version, sample, prompt, decoding));
-CREATE TABLE IF NOT EXISTS verdicts (model TEXT, task TEXT, version INTEGER, sample TEXT, prompt TEXT,
-    decoding TEXT, outcome TEXT, value REAL, answer TEXT, why TEXT, strict REAL, measures TEXT, scorer INTEGER,
-    PRIMARY KEY (model, task, version, sample, prompt, decoding));
+CREATE TABLE IF NOT EXISTS responses ({_KEY_COLUMNS}, text TEXT, tokens TEXT, finish TEXT, logprobs TEXT,
+    PRIMARY KEY ({_KEY}));
+CREATE TABLE IF NOT EXISTS verdicts ({_KEY_COLUMNS}, outcome TEXT, value REAL, answer TEXT, why TEXT, strict REAL,
+    measures TEXT, scorer INTEGER, PRIMARY KEY ({_KEY}));
 CREATE TABLE IF NOT EXISTS prompts (hash TEXT PRIMARY KEY, content TEXT);
 CREATE TABLE IF NOT EXISTS models (fingerprint TEXT PRIMARY KEY, content TEXT);
 CREATE TABLE IF NOT EXISTS artifacts (name TEXT PRIMARY KEY, content TEXT);
-CREATE TABLE IF NOT EXISTS times (task TEXT, seconds REAL, items INTEGER, tokens INTEGER);
 """
 
 # Counted up with the tables: an older run folder is refused, not misread.
-_VERSION = 2
+_VERSION = 3
 
 # Of a nat. Finer differences are rounding, and would show in an export.
 LOGPROB_DIGITS = 5
 
-Key = tuple[str, str, int, str, str, str]
-
+# Many keys are one query: they are bound as one JSON value, so no limit on variables is met. More go in chunks, which
+# keeps the value small.
+_CHUNK = 5000
+_WANTED = (
+    "(SELECT key AS place, "
+    + ", ".join(f"json_extract(value, '$[{place}]') AS {name}" for place, name in enumerate(Key._fields))
+    + " FROM json_each(?)) w"
+)
+_RESPONSE = "r.text, r.tokens, r.finish, r.logprobs"
 _VERDICT = "v.outcome, v.value, v.answer, v.why, v.strict, v.measures"
-
-
-def response_key(model: ModelRef, task: Task, sample: Sample, prompt: str, decoding: str) -> Key:
-    """All that decides a response: model, task version, sample, the prompt's token hash, decoding."""
-    return (model.fingerprint, task.name, task.version, sample.id, prompt, decoding)
 
 
 class Store:
@@ -78,11 +94,14 @@ class Store:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def add_model(self, ref: ModelRef, about: dict[str, Any]) -> None:
-        """Remember which model a fingerprint is."""
-        content = json.dumps({"path": ref.path, "removed": list(ref.removed), "dtype": ref.dtype, **about})
+    def add_models(self, refs: Iterable[ModelRef], about: dict[str, Any]) -> None:
+        """Remember which models fingerprints are."""
+        rows = [
+            (ref.fingerprint, json.dumps({"path": ref.path, "removed": list(ref.removed), "dtype": ref.dtype, **about}))
+            for ref in refs
+        ]
         with self._db:
-            self._db.execute("INSERT OR REPLACE INTO models VALUES (?, ?)", (ref.fingerprint, content))
+            self._db.executemany("INSERT OR REPLACE INTO models VALUES (?, ?)", rows)
 
     def add_samples(self, task: Task, samples: Iterable[Sample]) -> None:
         """Remember the items, so that a report needs nothing but the run folder."""
@@ -109,27 +128,39 @@ class Store:
             for key, response, verdict in answered:
                 logprobs = json.dumps([round(value, LOGPROB_DIGITS) for value in response.logprobs])
                 row = (*key, response.text, json.dumps(response.tokens), response.finish, logprobs)
-                self._db.execute(f"INSERT OR IGNORE INTO responses VALUES ({_marks(10)})", row)
+                self._db.execute(f"INSERT OR IGNORE INTO responses VALUES ({_marks(11)})", row)
                 found = (verdict.outcome, verdict.value, verdict.answer, verdict.why, verdict.strict)
                 judged = (*key, *found, json.dumps(dict(verdict.measures)), scorer)
-                self._db.execute(f"INSERT OR REPLACE INTO verdicts VALUES ({_marks(13)})", judged)
+                self._db.execute(f"INSERT OR REPLACE INTO verdicts VALUES ({_marks(14)})", judged)
 
-    def verdict(self, key: Key, scorer: int = 1) -> Verdict | None:
-        """The verdict of this scorer on a stored response, None where there is none yet."""
-        where = "model=? AND task=? AND version=? AND sample=? AND prompt=? AND decoding=? AND scorer=?"
-        row = self._db.execute(f"SELECT {_VERDICT} FROM verdicts v WHERE {where}", (*key, scorer)).fetchone()
-        return _verdict(*row) if row else None
+    def missing(self, keys: Sequence[Key], scorer: int | None = None) -> list[Key]:
+        """Those of `keys` without a stored response, in order; with `scorer`, without a verdict of this scorer."""
+        if scorer is None:
+            return [key for key, _ in self._look_up(keys, "", "LEFT JOIN responses r", "WHERE r.model IS NULL")]
+        unjudged = self._look_up(keys, "", "LEFT JOIN verdicts r", "WHERE r.scorer IS NOT ?", scorer)
+        return [key for key, _ in unjudged]
 
-    def response(self, key: Key) -> Response | None:
-        """A stored response."""
-        where = "model=? AND task=? AND version=? AND sample=? AND prompt=? AND decoding=?"
-        row = self._db.execute(f"SELECT text, tokens, finish, logprobs FROM responses WHERE {where}", key).fetchone()
-        return _response(*row) if row else None
+    def verdicts(self, keys: Sequence[Key], scorer: int = 1) -> dict[Key, Verdict]:
+        """The verdicts of this scorer on stored responses; keys that have none are left out."""
+        rows = self._look_up(keys, f", {_VERDICT}", "CROSS JOIN verdicts v", "WHERE v.scorer = ?", scorer)
+        return {key: _verdict(*row) for key, row in rows}
 
-    def add_time(self, task: str, seconds: float, items: int, tokens: int) -> None:
-        """Remember what a batch took: times are no results and are not exported."""
-        with self._db:
-            self._db.execute("INSERT INTO times VALUES (?, ?, ?, ?)", (task, seconds, items, tokens))
+    def responses(self, keys: Sequence[Key]) -> dict[Key, Response]:
+        """The stored responses; keys that have none are left out."""
+        rows = self._look_up(keys, f", {_RESPONSE}", "CROSS JOIN responses r", "")
+        return {key: _response(*row) for key, row in rows}
+
+    def _look_up(
+        self, keys: Sequence[Key], columns: str, join: str, where: str, *values: object
+    ) -> Iterator[tuple[Key, tuple[Any, ...]]]:
+        """The rows of a table under these keys, one query a chunk of them."""
+        table = join.rpartition(" ")[2]
+        same = " AND ".join(f"{table}.{name} = w.{name}" for name in Key._fields)
+        query = f"SELECT w.place{columns} FROM {_WANTED} {join} ON {same} {where} ORDER BY w.place"
+        for start in range(0, len(keys), _CHUNK):
+            chunk = keys[start : start + _CHUNK]
+            for place, *row in self._db.execute(query, (json.dumps(chunk), *values)):
+                yield chunk[place], tuple(row)
 
     def put(self, name: str, content: Any) -> None:
         """Keep a JSON value under a name: rankings, timings, plans."""
@@ -143,23 +174,28 @@ class Store:
 
     def export(self) -> Iterator[dict[str, Any]]:
         """Every response with its verdict, ordered by key: equal for two runs that gave the same results."""
-        query = (
-            f"SELECT r.*, {_VERDICT} FROM responses r JOIN verdicts v "
-            "USING (model, task, version, sample, prompt, decoding) ORDER BY 1, 2, 3, 4, 5, 6"
-        )
+        query = f"SELECT r.*, {_VERDICT} FROM responses r JOIN verdicts v USING ({_KEY}) ORDER BY {_KEY}"
         with closing(self._db.execute(query)) as rows:
             names = [column[0] for column in rows.description]
             for row in rows:
                 yield dict(zip(names, row, strict=True))
 
-    def answers(self, model: str, task: str, version: int, decoding: str) -> dict[str, tuple[Response, Verdict]]:
-        """What a model (by fingerprint) answered to a task, with the verdicts, by sample id."""
+    def answers(self, model: str, task: Mapping[str, Any], decoding: str) -> dict[str, tuple[Response, Verdict]]:
+        """What a model answered to a task as it was asked, with the verdicts, by sample id; answers to other prompts
+        of the same items, or by another engine, are not read.
+
+        Args:
+            model: its fingerprint.
+            task: the record of `Evaluator.described`; its "prompts" name the hash of each sample's prompt.
+            decoding: one of its "decodings".
+        """
         query = (
-            f"SELECT r.sample, r.text, r.tokens, r.finish, r.logprobs, {_VERDICT} "
-            "FROM responses r JOIN verdicts v USING (model, task, version, sample, prompt, decoding) "
-            "WHERE model=? AND task=? AND version=? AND decoding=?"
+            f"SELECT r.sample, {_RESPONSE}, {_VERDICT} FROM json_each(?) w "
+            f"CROSS JOIN responses r ON r.sample = w.key AND r.prompt = w.value JOIN verdicts v USING ({_KEY}) "
+            "WHERE r.model=? AND r.task=? AND r.version=? AND r.decoding=? AND r.engine=?"
         )
-        rows = self._db.execute(query, (model, task, version, decoding))
+        asked = (json.dumps(task["prompts"]), model, task["name"], task["version"], decoding, task["engine"])
+        rows = self._db.execute(query, asked)
         return {row[0]: (_response(*row[1:5]), _verdict(*row[5:])) for row in rows}
 
     def samples(self, task: str) -> dict[str, dict[str, Any]]:

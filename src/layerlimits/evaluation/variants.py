@@ -1,131 +1,170 @@
-"""Several variants asked together, on several tasks at once: each batch is committed for all variants."""
+"""Batches of prompts, asked for all variants that lack an answer at once: each batch is committed whole."""
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
+from layerlimits.engines import Engine
+from layerlimits.evaluation.ledger import Ledger
 from layerlimits.evaluation.prompts import Prompt, batches
 from layerlimits.evaluation.store import Key
-from layerlimits.types import Drafts, ManyVariants, Response, Sample, Task
+from layerlimits.types import GREEDY, Drafts, Response, Sample, Task, Variant, content_hash
 
-if TYPE_CHECKING:
-    from layerlimits.evaluation.evaluator import Evaluator
-
-Variant = tuple[int, ...]
 Asked = Sequence[tuple[Task, Sequence[Sample]]]
+Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """Prompts of one task, what their answers may take, and which variants lack one; keys by variant and sample."""
+    """Prompts of one task and draw, the tokens their answers may take, and the variants that lack one of them.
 
-    task: Task
-    prompts: Sequence[Prompt]
-    tokens: int
-    lacking: tuple[int, ...]
-    keys: Sequence[dict[str, Key]]
-
-
-class Together:
-    """Asks several variants of an evaluator's model.
-
-    Args:
-        evaluator: whose store and prompts are used.
-        engine: its engine.
-        variants: the layers each lacks, no two alike.
+    `keys` has one key a prompt for each of these variants; those in `missing` are not stored. A batch is asked whole
+    even where part of it is stored, since rounding depends on the batch.
     """
 
-    def __init__(self, evaluator: "Evaluator", engine: ManyVariants, variants: Sequence[Variant]) -> None:
-        self.evaluator, self.engine, self.variants = evaluator, engine, variants
-        self.refs = [evaluator.loaded.ref.without(variant) for variant in variants]
+    task: Task
+    draw: int
+    prompts: Sequence[Prompt]
+    max_new_tokens: int
+    keys: Mapping[Variant, Sequence[Key]]
+    missing: Mapping[Key, Sample]
 
-    def answer(self, asked: Asked, tick: Callable[[int], None] | None) -> None:
-        """Ask what is not stored; `tick` is called with the number of responses newly there."""
-        for group in self._groups([batch for task, samples in asked for batch in self._batches(task, samples)]):
-            began = time.perf_counter()
-            answers = self._ask(group)
-            spent = time.perf_counter() - began
-            for batch, responses, share in zip(group, answers, _shares(group, answers), strict=True):
-                self._keep(batch, responses, spent * share)
-                if tick:
-                    tick(len(batch.prompts) * len(batch.lacking))
+    @property
+    def variants(self) -> list[Variant]:
+        """Those that lack a response."""
+        return list(self.keys)
 
-    def _batches(self, task: Task, samples: Sequence[Sample]) -> list[_Batch]:
-        """The task's batches of which a variant lacks an answer."""
-        evaluator = self.evaluator
-        ids = [sample.id for sample in samples]
-        keys = [dict(zip(ids, evaluator.keys(ref, task, samples), strict=True)) for ref in self.refs]
-        prompts = [evaluator.prompt(task, sample) for sample in samples]
-        found = []
-        for tokens, batch in batches(prompts, evaluator.batch_size, evaluator.wanted(task), evaluator.positions):
-            lacking = tuple(at for at in range(len(keys)) if self._unasked(keys[at], batch))
-            found += [_Batch(task, batch, tokens, lacking, keys)] if lacking else []
-        for at in sorted({at for batch in found for at in batch.lacking}):
-            evaluator.register(self.refs[at], task, samples, prompts)
-        return found
+    @property
+    def responses(self) -> int:
+        """How many are computed."""
+        return len(self.prompts) * len(self.keys)
 
-    def _unasked(self, keys: dict[str, Key], batch: Sequence[Prompt]) -> bool:
-        return any(self.evaluator.store.response(keys[prompt.sample.id]) is None for prompt in batch)
 
-    def _groups(self, found: Sequence[_Batch]) -> Iterator[list[_Batch]]:
-        """Batches asked at once: generated ones of the same variants, as long as they are small."""
+class VariantBatcher:
+    """Asks variants of a ledger's model what its store lacks.
+
+    Args:
+        ledger: knows what is missing, and stores what is computed.
+        engine: computes responses.
+    """
+
+    def __init__(self, ledger: Ledger, engine: Engine) -> None:
+        self.ledger, self.engine = ledger, engine
+
+    def ask(
+        self,
+        variants: Sequence[Sequence[int]],
+        asked: Asked,
+        on_progress: Progress | None = None,
+        draws: int | None = None,
+    ) -> None:
+        """Compute and commit what is not stored, and judge again what an older scorer judged.
+
+        Args:
+            variants: the layers each lacks.
+            on_progress: called with the number of responses just committed.
+            draws: responses of each sample; the ledger's if None.
+        Raises:
+            UserError: removing a variant's layers changes nothing, or a program cannot be judged safely here.
+        """
+        distinct = list(dict.fromkeys(tuple(sorted(variant)) for variant in variants))
+        lacking = [batch for task, samples in asked for batch in self._batches(distinct, task, samples, draws)]
+        for group in self._groups(lacking):
+            for batch, responses in zip(group, self._compute(group), strict=True):
+                self._commit(batch, responses)
+                if on_progress:
+                    on_progress(batch.responses)
+
+    def _batches(
+        self, variants: Sequence[Variant], task: Task, samples: Sequence[Sample], draws: int | None
+    ) -> Iterator[_Batch]:
+        """The task's batches of which a variant lacks a response; what needs no engine is dealt with here."""
+        ledger = self.ledger
+        every_draw = range(ledger.draws(task) if draws is None else draws)
+        keys = {
+            (variant, draw): ledger.keys(variant, task, samples, draw) for variant in variants for draw in every_draw
+        }
+        sample_of = {key: sample for column in keys.values() for key, sample in zip(column, samples, strict=True)}
+        unjudged = ledger.store.missing(list(sample_of), task.scorer)
+        missing = {key: sample_of[key] for key in ledger.store.missing(unjudged)}
+        ledger.judge_again(task, {key: sample_of[key] for key in unjudged if key not in missing})
+        if not missing:
+            return
+        models = {key.model for key in missing}
+        ledger.register([one for one in variants if keys[one, 0][0].model in models], task, samples)
+        ledger.refuse(task, missing)
+        prompts = [ledger.prompt(task, sample) for sample in samples]
+        formed = list(batches(prompts, ledger.options.batch_size, ledger.limit(task), ledger.positions))
+        for draw in every_draw:
+            columns = {variant: {key.sample: key for key in keys[variant, draw]} for variant in variants}
+            for max_new_tokens, batch in formed:
+                own = {variant: [column[prompt.sample.id] for prompt in batch] for variant, column in columns.items()}
+                lacking = {variant: row for variant, row in own.items() if any(key in missing for key in row)}
+                if lacking:
+                    yield _Batch(task, draw, batch, max_new_tokens, lacking, missing)
+
+    def _groups(self, lacking: Sequence[_Batch]) -> Iterator[list[_Batch]]:
+        """Batches asked at once: small ones of the same variants, where answers do not depend on the batch."""
         group: list[_Batch] = []
-        for batch in found:
-            prompts = sum(len(one.prompts) for one in group) + len(batch.prompts)
-            alike = bool(group) and batch.lacking == group[0].lacking and batch.task.kind == group[0].task.kind
-            if group and not (alike and batch.task.kind == "generation" and prompts <= self.evaluator.batch_size):
+        for batch in lacking:
+            prompts = sum(len(member.prompts) for member in group) + len(batch.prompts)
+            joins = bool(group) and self._joins(group[0], batch) and prompts <= self.ledger.options.batch_size
+            if group and not joins:
                 yield group
                 group = []
             group.append(batch)
         if group:
             yield group
 
-    def _ask(self, group: Sequence[_Batch]) -> list[list[list[Response]]]:
-        """The responses to each batch, [batch][variant][prompt]."""
-        variants = [self.variants[at] for at in group[0].lacking]
-        prompts = [prompt for batch in group for prompt in batch.prompts]
-        if group[0].task.kind == "choice":
-            return [self._weighed(variants, prompts)]
-        most = [batch.tokens for batch in group for _ in batch.prompts]
-        drafts = self._drafts(variants, group)
-        found = self.engine.generate_many(variants, [prompt.ids for prompt in prompts], most, drafts)
-        starts = [sum(len(batch.prompts) for batch in group[:at]) for at in range(len(group) + 1)]
-        return [[responses[start:end] for responses in found] for start, end in pairwise(starts)]
+    def _joins(self, batch: _Batch, other: _Batch) -> bool:
+        greedy = not self.ledger.options.decoding.temperature
+        generated = batch.task.kind == other.task.kind == "generation"
+        return self.engine.joins_batches and greedy and generated and batch.variants == other.variants
 
-    def _weighed(self, variants: list[Variant], prompts: Sequence[Prompt]) -> list[list[Response]]:
-        found = []
-        for sums in self.engine.loglikelihoods_many(variants, [row for prompt in prompts for row in prompt.rows]):
-            each = iter(sums)
-            found.append([Response("", (), "likelihood", tuple(next(each) for _ in prompt.rows)) for prompt in prompts])
-        return found
+    def _compute(self, group: Sequence[_Batch]) -> list[list[list[Response]]]:
+        """The responses to each batch, [batch][variant][prompt]."""
+        first, variants = group[0], group[0].variants
+        prompts = [prompt for batch in group for prompt in batch.prompts]
+        if first.task.kind == "choice":
+            return [self._weigh(variants, prompts)]
+        ids = [prompt.ids for prompt in prompts]
+        decoding = self.ledger.decoding(first.task)
+        if decoding.temperature:
+            # What is sampled depends on the batch and the draw, not on the model.
+            drawn = [decoding.seed, first.draw, [prompt.hash for prompt in prompts]]
+            seed = int(content_hash(drawn, 15), 16)
+            return [self.engine.generate(variants, ids, first.max_new_tokens, decoding, seed)]
+        limits = [batch.max_new_tokens for batch in group for _ in batch.prompts]
+        responses = self.engine.generate(variants, ids, limits, GREEDY, drafts=self._drafts(variants, group))
+        starts = [sum(len(batch.prompts) for batch in group[:place]) for place in range(len(group) + 1)]
+        return [[column[start:end] for column in responses] for start, end in pairwise(starts)]
+
+    def _weigh(self, variants: Sequence[Variant], prompts: Sequence[Prompt]) -> list[list[Response]]:
+        """One log-probability per choice of each prompt."""
+        responses = []
+        for weighed in self.engine.loglikelihoods(variants, [row for prompt in prompts for row in prompt.rows]):
+            sums = iter(weighed)
+            responses.append(
+                [Response("", (), "likelihood", tuple(next(sums)[0] for _ in prompt.rows)) for prompt in prompts]
+            )
+        return responses
 
     def _drafts(self, variants: Sequence[Variant], group: Sequence[_Batch]) -> Drafts:
-        """What the model without that which all variants lack answered, if it was asked before."""
-        ref = self.evaluator.loaded.ref.without(tuple(sorted(set(variants[0]).intersection(*variants))))
-        found = []
-        for batch in group:
-            keys = self.evaluator.keys(ref, batch.task, [prompt.sample for prompt in batch.prompts])
-            found += [self.evaluator.store.response(key) for key in keys]
-        return [response.tokens for response in found if response] if all(found) else None
+        """What the model without the layers that all variants lack answered, if it was asked before."""
+        common = tuple(sorted(set(variants[0]).intersection(*variants)))
+        keys = [
+            key
+            for batch in group
+            for key in self.ledger.keys(common, batch.task, [prompt.sample for prompt in batch.prompts])
+        ]
+        stored = self.ledger.store.responses(keys)
+        return [stored[key].tokens for key in keys] if all(key in stored for key in keys) else None
 
-    def _keep(self, batch: _Batch, answers: Sequence[Sequence[Response]], spent: float) -> None:
-        asked = len(batch.prompts) * len(batch.lacking)
-        written = sum(len(response.tokens) for responses in answers for response in responses)
-        self.evaluator.computed += asked
-        self.evaluator.store.add_time(batch.task.name, spent, asked, written)
-        fresh = []
-        for at, responses in zip(batch.lacking, answers, strict=True):
-            fresh += self.evaluator.judged(batch.task, batch.prompts, batch.keys[at], responses)
-        self.evaluator.store.add(fresh, batch.task.scorer)
-
-
-def _shares(group: Sequence[_Batch], answers: Sequence[Sequence[Sequence[Response]]]) -> list[float]:
-    """What part of a group's time each batch took, by the tokens read and written."""
-    tokens = [
-        sum(prompt.tokens for prompt in batch.prompts) * len(batch.lacking)
-        + sum(len(response.tokens) for responses in mine for response in responses)
-        for batch, mine in zip(group, answers, strict=True)
-    ]
-    return [count / max(1, sum(tokens)) for count in tokens]
+    def _commit(self, batch: _Batch, responses: Sequence[Sequence[Response]]) -> None:
+        samples = [prompt.sample for prompt in batch.prompts]
+        answered = [
+            triple
+            for keys, column in zip(batch.keys.values(), responses, strict=True)
+            for triple in zip(keys, samples, column, strict=True)
+        ]
+        self.ledger.add_computed(batch.task, answered, batch.missing.keys())

@@ -8,6 +8,7 @@ from typing import Any
 from xxhash import xxh3_128
 
 from layerlimits.errors import UserError
+from layerlimits.paths import given_path
 from layerlimits.types import content_hash
 
 REFERENCE = "reference"
@@ -26,7 +27,7 @@ def locate(model: str, revision: str | None = None) -> Path:
         from layerlimits.reference import folder
 
         return folder()
-    path = Path(model).expanduser()
+    path = given_path(model, "the model", home=True)
     if path.is_dir():
         return path.resolve()
     if path.exists():

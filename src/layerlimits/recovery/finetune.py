@@ -17,7 +17,8 @@ from layerlimits.models.remove import without_layers
 from layerlimits.models.save import read_recipe, write_checkpoint
 from layerlimits.paths import check_writable
 from layerlimits.recovery.data import Example
-from layerlimits.recovery.rows import Row, Tick, end_of_turn, to_rows, trained_tokens, training_order
+from layerlimits.recovery.rows import Row, StepProgress, end_of_turn, to_rows, trained_tokens, training_order
+from layerlimits.sampling import MAX_EPOCHS, check_seed
 from layerlimits.types import content_hash
 
 # Learning rates and schedules by kind; those of LoRA are the paper's. A constant rate leaves a fully finetuned model
@@ -33,7 +34,7 @@ _MARK = "finetune.json"
 
 
 @dataclass(frozen=True)
-class Finetune:
+class FinetuneConfig:
     """How to finetune; the defaults are those of arXiv 2602.01997, without its quantization.
 
     The learning rate warms up linearly over `warmup_steps`, or a fifth of the steps if that is less; then it stays
@@ -65,6 +66,7 @@ class Finetune:
     def __post_init__(self) -> None:
         if self.kind not in _LR:
             raise unknown("kind of finetuning", self.kind, _LR)
+        check_seed(self.seed)
         if self.lr is None:
             object.__setattr__(self, "lr", _LR[self.kind])
         if self.schedule is None:
@@ -74,6 +76,8 @@ class Finetune:
         for name in ("lr", "epochs", "batch_size", "lora_rank", "lora_alpha", "max_length"):
             if not getattr(self, name) > 0:
                 raise UserError(f"{name} is {getattr(self, name):g}", f"set {name} above 0")
+        if self.epochs > MAX_EPOCHS:
+            raise UserError(f"epochs {self.epochs} is above {MAX_EPOCHS}", f"set epochs to 1 to {MAX_EPOCHS}")
         for name in ("warmup_steps", "weight_decay"):
             if not getattr(self, name) >= 0:
                 raise UserError(f"{name} is {getattr(self, name):g}", f"set {name} to 0 or more")
@@ -85,11 +89,11 @@ def finetune(
     loaded: Loaded,
     plan_removed: tuple[int, ...],
     examples: Sequence[Example],
-    settings: Finetune,
+    settings: FinetuneConfig,
     work: Path,
     out: Path,
     about: dict[str, Any],
-    tick: Tick | None = None,
+    on_progress: StepProgress | None = None,
 ) -> Path:
     """Finetune the model without these layers on the examples, the loss on the answers only, and save it to `out`.
 
@@ -101,7 +105,7 @@ def finetune(
         plan_removed: layers to remove first, in the numbering of `loaded`; none where it is pruned already.
         work: folder for checkpoints, emptied of them at the end; one folder a finetuning.
         about: recipe of the pruned model; what was trained is added under "finetune".
-        tick: called with the steps done and their total.
+        on_progress: called with the steps done and their total.
     Raises:
         UserError: no examples, none that fits, another model at `out`, or weights that are no longer finite.
     """
@@ -119,13 +123,15 @@ def finetune(
     from layerlimits.recovery.trainer import quiet
 
     with quiet():
-        model = _train(_copy(loaded, plan_removed, settings), loaded, rows, settings, work, tick)
+        model = _train(_copy(loaded, plan_removed, settings), loaded, rows, settings, work, on_progress)
         write_checkpoint(_cast(model, loaded.model.dtype), loaded.folder, out, {**about, "finetune": trained})
     _clean(work)
     return out
 
 
-def _about_training(loaded: Loaded, removed: tuple[int, ...], rows: list[Row], settings: Finetune) -> dict[str, Any]:
+def _about_training(
+    loaded: Loaded, removed: tuple[int, ...], rows: list[Row], settings: FinetuneConfig
+) -> dict[str, Any]:
     """What the recipe says of the training; `key` identifies model, layers, data and settings."""
     data = content_hash(rows, 32)
     return {
@@ -156,7 +162,7 @@ def _clean(work: Path) -> None:
         work.rmdir()
 
 
-def _copy(loaded: Loaded, removed: tuple[int, ...], settings: Finetune) -> PreTrainedModel:
+def _copy(loaded: Loaded, removed: tuple[int, ...], settings: FinetuneConfig) -> PreTrainedModel:
     """A pruned copy. Weights that train are float32, since small steps vanish in the rounding of shorter types; the
     adapters of LoRA are so of themselves, but float16 under them would lose small gradients.
     """
@@ -176,9 +182,9 @@ def _train(
     model: PreTrainedModel,
     loaded: Loaded,
     rows: list[Row],
-    settings: Finetune,
+    settings: FinetuneConfig,
     work: Path,
-    tick: Tick | None,
+    on_progress: StepProgress | None,
 ) -> PreTrainedModel:
     """The model after training.
 
@@ -193,7 +199,7 @@ def _train(
     # Training changes what a model says of itself (use_cache, the tokens it stops at); the saved one says what it said.
     said = [(about, dict(vars(about))) for about in (model.config, model.generation_config)]
     adapters = lora if settings.kind == "lora" else None
-    trained = train(model, loaded.tokenizer, rows, order, work, arguments, adapters, tick)
+    trained = train(model, loaded.tokenizer, rows, order, work, arguments, adapters, on_progress)
     for about, before in said:
         vars(about).clear()
         vars(about).update(before)
@@ -202,7 +208,7 @@ def _train(
     return trained
 
 
-def _arguments(settings: Finetune, dtype: str, steps: int) -> dict[str, Any]:
+def _arguments(settings: FinetuneConfig, dtype: str, steps: int) -> dict[str, Any]:
     """The settings in the words of transformers' TrainingArguments."""
     return {
         "learning_rate": settings.lr,

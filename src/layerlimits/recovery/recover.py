@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -10,51 +11,66 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from layerlimits.errors import UserError
 from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.leaks import check_leaks, items_to_compare
+from layerlimits.evaluation.options import AskOptions
+from layerlimits.evaluation.prompts import check_chat
 from layerlimits.evaluation.store import Store
-from layerlimits.models.load import Loaded, load
+from layerlimits.models.load import load
 from layerlimits.models.locate import check, fingerprint, layer_count, locate
 from layerlimits.models.save import read_recipe
-from layerlimits.paths import check_writable
-from layerlimits.recovery.data import Example, answer, check_disjoint, training_prompts
-from layerlimits.recovery.finetune import Finetune, finetune
+from layerlimits.paths import check_new_folder
+from layerlimits.recovery.data import Example, answer_limit, generate_answers, training_prompts
+from layerlimits.recovery.finetune import FinetuneConfig, finetune
 from layerlimits.types import Sample, Task
 from layerlimits.version import __version__
 
-# Evaluation items of each task that the training prompts are compared with; the splits are disjoint by construction,
-# so the first ones would tell a task whose are not.
-_COMPARED = 1000
-
 # Called with a stage ("answering" or "finetuning"), how much of it is done, and of how much.
 StageProgress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class RecoverConfig:
+    """How the unpruned model's answers are made, and where both models are loaded.
+
+    Args:
+        items: how many training prompts.
+        max_new_tokens: where an answer is cut; cut answers are not trained on. None: see `answer_limit`.
+        chat: whether prompts go through the chat template, as for `AskOptions`; give what will evaluate.
+        data_dir: folder of the tasks' benchmark files; the hub if None.
+        revision: of the parent, where it is a hub id.
+        dtype, device: of both models.
+        run: run folder that keeps the answers; if None, one beside `out` that is removed when all is done.
+        command: named in the checkpoint's recipe.
+    """
+
+    items: int = 1000
+    max_new_tokens: int | None = None
+    chat: bool | None = None
+    data_dir: Path | None = None
+    revision: str | None = None
+    dtype: str = "auto"
+    device: str = "auto"
+    run: Path | None = None
+    command: str = ""
 
 
 def recover(
     pruned: str,
     parent: str,
     out: Path,
-    *,
     tasks: Sequence[Task],
-    limit: int,
-    settings: Finetune,
-    max_new_tokens: int = 256,
-    data_dir: Path | None = None,
-    revision: str | None = None,
-    dtype: str = "auto",
-    device: str = "auto",
-    run: Path | None = None,
-    command: str = "",
-    progress: StageProgress | None = None,
+    settings: FinetuneConfig,
+    config: RecoverConfig,
+    on_progress: StageProgress | None = None,
 ) -> dict[str, Any]:
     """Finetune the pruned folder on the parent's own answers and save it to `out`.
 
     A killed call resumes when it is made again: answers are in the run folder, checkpoints of the training too.
 
     Args:
-        tasks: their training prompts are asked, evenly.
-        limit: how many prompts.
-        max_new_tokens: where an answer is cut; cut answers are not trained on.
-        revision: of the parent, where it is a hub id.
-        run: run folder, kept; by default one beside `out` that is removed when all is done.
+        tasks: their training prompts are asked, evenly, each as its task is asked.
+        settings: of the finetuning.
+        config: of the answers and of loading.
     Returns:
         "model", "parent", "pruned", "examples", "dropped", "trained_tokens" (answer tokens the loss was taken on, over
         all epochs) and "seconds".
@@ -63,28 +79,25 @@ def recover(
             evaluated too; or no answer is finished.
     """
     began = time.perf_counter()
+    check_new_folder(out)
     out = out.expanduser().resolve()
-    check_writable(out, empty=True)
-    about = check_pair(pruned, parent, revision)
-    prompts = training_prompts(tasks, limit, data_dir)
-    check_disjoint(prompts, [sample for task in tasks for sample in task.samples("evaluate", _COMPARED, data_dir)])
-    folder = run or out.with_name(f".{out.name}.run")
-
-    def load_parent() -> Loaded:
-        return load(parent, revision=revision, dtype=dtype, device=device)
-
-    examples, dropped = _answers(load_parent, prompts, max_new_tokens, folder, progress)
+    about = check_pair(pruned, parent, config.revision, config.chat)
+    prompts = training_prompts(tasks, config.items, config.data_dir)
+    check_leaks("training prompts", [prompt.question for prompt in prompts], items_to_compare(tasks, config.data_dir))
+    longest = answer_limit(tasks) if config.max_new_tokens is None else config.max_new_tokens
+    folder = config.run or out.with_name(f".{out.name}.run")
+    examples, dropped = _answers(parent, prompts, longest, folder, config, on_progress)
     finetune(
-        load(pruned, dtype=dtype, device=device),
+        load(pruned, dtype=config.dtype, device=config.device),
         (),
         examples,
         settings,
         folder / "finetune",
         out,
-        {**about, "answers_dropped": dropped, "max_new_tokens": max_new_tokens, "command": command},
-        (lambda done, total: progress("finetuning", done, total)) if progress else None,
+        {**about, "answers_dropped": dropped, "max_new_tokens": longest, "command": config.command},
+        (lambda done, total: on_progress("finetuning", done, total)) if on_progress else None,
     )
-    if run is None:
+    if config.run is None:
         rmtree(folder)
     trained = (read_recipe(out) or {})["finetune"]
     return {
@@ -99,33 +112,36 @@ def recover(
 
 
 def _answers(
-    load_parent: Callable[[], Loaded],
+    parent: str,
     prompts: list[Sample],
     max_new_tokens: int,
     folder: Path,
-    progress: StageProgress | None,
+    config: RecoverConfig,
+    on_progress: StageProgress | None,
 ) -> tuple[list[Example], int]:
     """The parent's finished answers and how many were dropped; the parent leaves memory before the pruned one loads."""
-    done = 0
+    answered = 0
 
-    def tick(count: int) -> None:
-        nonlocal done
-        done += count
-        if progress:
-            progress("answering", done, len(prompts))
+    def count(responses: int) -> None:
+        nonlocal answered
+        answered += responses
+        if on_progress:
+            on_progress("answering", answered, len(prompts))
 
     with Store(folder) as store:
-        return answer(Evaluator(load_parent(), store), prompts, max_new_tokens, tick)
+        loaded = load(parent, revision=config.revision, dtype=config.dtype, device=config.device)
+        evaluator = Evaluator(loaded, store, AskOptions(chat=config.chat))
+        return generate_answers(evaluator, prompts, max_new_tokens, count)
 
 
-def check_pair(pruned: str, parent: str, revision: str | None = None) -> dict[str, Any]:
-    """Whether one folder is the other with layers removed; before any weight loads.
+def check_pair(pruned: str, parent: str, revision: str | None = None, chat: bool | None = None) -> dict[str, Any]:
+    """Whether one folder is the other with layers removed, and can be asked so; before any weight loads.
 
     Returns:
         The start of the recovered model's recipe: the pruned one's, with the fingerprints of both.
     Raises:
-        UserError: either is no usable model, layer counts do not fit, the pruned one's recipe names another base, or
-            their tokenizers differ.
+        UserError: either is no usable model, layer counts do not fit, the pruned one's recipe names another base,
+            their tokenizers differ, or chat is asked for and they have no template.
     """
     small, large = locate(pruned), locate(parent, revision)
     check(small)
@@ -145,6 +161,7 @@ def check_pair(pruned: str, parent: str, revision: str | None = None) -> dict[st
             "give with --parent the model it was pruned from, unchanged",
         )
     _check_tokenizers(pruned, small, parent, large)
+    check_chat(_tokenizer(large), chat, parent)
     ours = {"made_by": f"layerlimits {__version__}", "parent": parent, "pruned": pruned}
     return {"base": parent, "base_fingerprint": base, "base_layers": depth, **recipe, **ours}
 

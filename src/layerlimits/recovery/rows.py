@@ -7,15 +7,13 @@ from typing import Any, TypedDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from layerlimits.errors import UserError
-from layerlimits.evaluation.prompts import encode
 from layerlimits.recovery.data import Example
-from layerlimits.types import Sample
 
 # What the loss leaves out, by the convention of torch's cross-entropy.
 IGNORED = -100
 
-# Told the steps done and their total.
-Tick = Callable[[int, int], None]
+# Called with the steps done and their total.
+StepProgress = Callable[[int, int], None]
 
 # Batches whose rows are sorted by length together: enough to waste little on padding, few enough to stay shuffled.
 _BATCHES_PER_WINDOW = 50
@@ -51,7 +49,7 @@ def end_of_turn(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> i
 
 
 def to_rows(tokenizer: PreTrainedTokenizerBase, end: int, examples: Sequence[Example], max_length: int) -> list[Row]:
-    """Prompt ids exactly as `evaluate.encode` makes them, then the answer's, then `end`.
+    """The prompt's ids as the evaluator feeds them, then the answer's, then `end`.
 
     TRL's own templating is not used: where a template writes a finished turn otherwise than an open one, it cuts the
     prompt where they part, and the model would train on prompts that it is never asked. Rows longer than `max_length`
@@ -62,7 +60,7 @@ def to_rows(tokenizer: PreTrainedTokenizerBase, end: int, examples: Sequence[Exa
     """
     rows: list[Row] = []
     for example in examples:
-        prompt = encode(tokenizer, Sample(example.prompt, "", "train")).ids
+        prompt = list(example.prompt_ids)
         completion = [*tokenizer(example.answer, add_special_tokens=False)["input_ids"], end]
         if len(prompt) + len(completion) <= max_length:
             rows.append(Row(input_ids=prompt + completion, labels=[IGNORED] * len(prompt) + completion))

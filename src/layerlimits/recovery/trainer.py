@@ -21,7 +21,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from layerlimits.errors import UserError
 from layerlimits.models.locate import weight_files
-from layerlimits.recovery.rows import Row, Tick
+from layerlimits.recovery.rows import Row, StepProgress
 
 # A kill loses at most this much training, more only where saving itself is slow: it takes at most a twentieth.
 SAVE_EVERY_S = 20.0
@@ -42,14 +42,14 @@ class Trainer(SFTTrainer):
 class Steps(TrainerCallback):
     """Tells how far training is, and asks for a checkpoint when one is due."""
 
-    def __init__(self, tick: Tick | None) -> None:
-        self._tick = tick
+    def __init__(self, on_progress: StepProgress | None) -> None:
+        self._on_progress = on_progress
         self._wait_s, self._since = SAVE_EVERY_S, time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Called by the trainer after each optimizer step."""
-        if self._tick:
-            self._tick(state.global_step, state.max_steps)
+        if self._on_progress:
+            self._on_progress(state.global_step, state.max_steps)
         now = time.monotonic()
         if now - self._since >= self._wait_s and state.global_step < state.max_steps:
             self._since, control.should_save = now, True
@@ -109,7 +109,7 @@ def train(
     work: Path,
     arguments: dict[str, Any],
     lora: dict[str, Any] | None,
-    tick: Tick | None,
+    on_progress: StepProgress | None,
 ) -> PreTrainedModel:
     """Train once over the rows in this order, from the newest whole checkpoint in `work` if there is one.
 
@@ -127,7 +127,7 @@ def train(
         train_dataset=Dataset.from_dict(columns).select(list(order)),
         processing_class=tokenizer,
         peft_config=LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear", **lora) if lora else None,
-        callbacks=[Steps(tick)],
+        callbacks=[Steps(on_progress)],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

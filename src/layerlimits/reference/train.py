@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from layerlimits.errors import UserError
-from layerlimits.paths import check_writable, read_toml
+from layerlimits.paths import check_outside_run, check_writable, read_toml
 from layerlimits.reference.mixture import TASKS, Mixture, Rows
 from layerlimits.reference.muon import Muon
 from layerlimits.reference.tokenizer import build
+from layerlimits.sampling import check_seed
 
 _SAVE_EVERY_S = 120
 _EVALUATE_EVERY = 250
@@ -224,12 +225,15 @@ def read_recipe(path: Path | None = None) -> dict[str, Any]:
     """The recipe, the bundled one by default.
 
     Raises:
-        UserError: the file is no TOML file, or a part of the recipe is missing.
+        UserError: the file is no TOML file, a part of the recipe is missing, or its seed is none.
     """
     recipe = read_toml(path or Path(__file__).parent / "recipe.toml")
     missing = [part for part in _PARTS if part not in recipe]
     if missing:
         raise UserError(f"recipe {path} lacks {', '.join(missing)}", "write it like the bundled recipe.toml")
+    if type(recipe["seed"]) is not int:
+        raise UserError(f"recipe {path} has the seed {recipe['seed']!r}, not a whole number", "write it as seed = 0")
+    check_seed(recipe["seed"])
     return recipe
 
 
@@ -254,6 +258,7 @@ def train(work: Path, out: Path, recipe: Path | None = None) -> None:
         UserError: the recipe is none, or a folder cannot be written.
     """
     for folder in (work, out):
+        check_outside_run(folder)
         check_writable(folder, empty=False)
     work.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(read_recipe(recipe), work)

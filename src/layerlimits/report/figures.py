@@ -6,6 +6,10 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from layerlimits.results.document import StudyResults
+from layerlimits.results.rows import ClassRetention, PlanComparison
+from layerlimits.types import Estimate
+
 # Okabe and Ito's palette: told apart by colour-blind readers.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 _MARKERS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "hexagon")
@@ -13,8 +17,6 @@ _MARKERS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", 
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _GRID = "#e6e8ec"
 _KIND_TITLES = {"generation": "generation", "choice": "choice, above chance"}
-
-Row = dict[str, Any]
 
 
 def _style(figure: go.Figure, height: int, y_title: str | None = None) -> go.Figure:
@@ -39,75 +41,77 @@ def _whole_numbers(most: int) -> dict[str, Any]:
     return {"dtick": 1} if most <= 32 else {}
 
 
-def _spread(figures: Sequence[Row]) -> dict[str, Any]:
+def _spread(figures: Sequence[Estimate]) -> dict[str, Any]:
     """Error bars of figures with low and high."""
     return {
         "type": "data",
         "symmetric": False,
-        "array": [max(0.0, one["high"] - one["estimate"]) for one in figures],
-        "arrayminus": [max(0.0, one["estimate"] - one["low"]) for one in figures],
+        "array": [max(0.0, value.high - value.estimate) for value in figures],
+        "arrayminus": [max(0.0, value.estimate - value.low) for value in figures],
         "thickness": 1,
         "width": 3,
     }
 
 
-def _hover(figures: Sequence[Row]) -> list[list[float]]:
-    return [[one["low"], one["high"], one["n"]] for one in figures]
+def _hover(figures: Sequence[Estimate]) -> list[list[float]]:
+    return [[value.low, value.high, value.n] for value in figures]
 
 
 _HOVER = "%{y:.2f} (%{customdata[0]:.2f} to %{customdata[1]:.2f}, n = %{customdata[2]})<extra>%{fullData.name}</extra>"
 
 
-def sweep(results: Row) -> go.Figure | None:
+def sweep(results: StudyResults) -> go.Figure | None:
     """Retention against the skipped layer, a line a task; choice tasks dashed."""
-    if not results["sweep"]:
+    if not results.sweep:
         return None
     figure = go.Figure()
-    for number, task in enumerate(results["tasks"]):
-        rows = [row for row in results["sweep"] if row["task"] == task["name"] and row["retention"]]
-        kept = [row["retention"] for row in rows]
+    for number, task in enumerate(results.tasks):
+        points = [(row.layer, row.retention) for row in results.sweep if row.task == task.name and row.retention]
+        figures = [value for _, value in points]
         figure.add_scatter(
-            x=[row["layer"] for row in rows],
-            y=[one["estimate"] for one in kept],
-            customdata=_hover(kept),
+            x=[layer for layer, _ in points],
+            y=[value.estimate for value in figures],
+            customdata=_hover(figures),
             hovertemplate="layer %{x}: " + _HOVER,
-            name=task["name"],
+            name=task.name,
             mode="lines+markers",
-            line={"color": _COLORS[number % 8], "dash": "dash" if task["kind"] == "choice" else "solid", "width": 2},
+            line={"color": _COLORS[number % 8], "dash": "dash" if task.kind == "choice" else "solid", "width": 2},
             marker={"symbol": _MARKERS[number % 8], "size": 7},
         )
     figure.add_hline(y=1, line={"color": "#9aa3b0", "width": 1})
-    figure.update_xaxes(title="layer skipped", **_whole_numbers(results["model"]["layers"]))
+    figure.update_xaxes(title="layer skipped", **_whole_numbers(results.model.layers))
     return _style(figure, 460, "retention (score / unpruned score)")
 
 
-def methods(results: Row) -> go.Figure | None:
+def methods(results: StudyResults) -> go.Figure | None:
     """Retention against removed layers, a line a method, a panel a class."""
-    kinds = [kind for kind in _KIND_TITLES if any(row["kind"] == kind for row in results["classes"])]
+    kinds = [kind for kind in _KIND_TITLES if any(row.kind == kind for row in results.classes)]
     if not kinds:
         return None
     titles = [_KIND_TITLES[kind] for kind in kinds]
     figure = make_subplots(cols=len(kinds), shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.04)
     for column, kind in enumerate(kinds, 1):
-        for number, method in enumerate(_methods(results["classes"])):
-            rows = [row for row in results["classes"] if (row["kind"], row["method"]) == (kind, method)]
-            figure.add_trace(_line(rows, method, number, legend=column == 1), row=1, col=column)
+        for number, method in enumerate(_methods(results.classes)):
+            rows = [row for row in results.classes if (row.kind, row.method) == (kind, method)]
+            points = [(row.layers, row.corrected or row.retention) for row in rows]
+            figure.add_trace(_line(points, method, number, legend=column == 1), row=1, col=column)
     figure.add_hline(y=1, line={"color": "#9aa3b0", "width": 1})
     figure.add_hline(y=0.9, line={"color": "#9aa3b0", "width": 1, "dash": "dot"})
-    figure.update_xaxes(title="layers removed", **_whole_numbers(max(row["layers"] for row in results["pruned"])))
+    figure.update_xaxes(title="layers removed", **_whole_numbers(max(row.layers for row in results.pruned)))
     return _style(figure, 440, "mean retention over tasks").update_layout(margin={"t": 40})
 
 
-def _methods(rows: Sequence[Row]) -> list[str]:
-    return list(dict.fromkeys(row["method"] for row in rows))
+def _methods(rows: Sequence[ClassRetention | PlanComparison]) -> list[str]:
+    return list(dict.fromkeys(row.method for row in rows))
 
 
-def _line(rows: Sequence[Row], method: str, number: int, *, legend: bool) -> go.Scatter:
-    kept = [(row["layers"], row.get("corrected") or row["retention"]) for row in rows]
-    figures = [one for _, one in kept if one]
+def _line(points: Sequence[tuple[int, Estimate | None]], method: str, number: int, *, legend: bool) -> go.Scatter:
+    """A method's retention over the layers removed, where there is one."""
+    shown = [(layers, value) for layers, value in points if value]
+    figures = [value for _, value in shown]
     return go.Scatter(
-        x=[layers for layers, one in kept if one],
-        y=[one["estimate"] for one in figures],
+        x=[layers for layers, _ in shown],
+        y=[value.estimate for value in figures],
         error_y=_spread(figures),
         customdata=_hover(figures),
         hovertemplate="%{x} layers: " + _HOVER,
@@ -120,41 +124,41 @@ def _line(rows: Sequence[Row], method: str, number: int, *, legend: bool) -> go.
     )
 
 
-def by_task(results: Row) -> go.Figure | None:
+def by_task(results: StudyResults) -> go.Figure | None:
     """Retention against removed layers for one task at a time, chosen from a menu."""
-    tasks = [task["name"] for task in results["tasks"] if any(row["task"] == task["name"] for row in results["pruned"])]
+    tasks = [task.name for task in results.tasks if any(row.task == task.name for row in results.pruned)]
     if not tasks:
         return None
-    names = _methods(results["pruned"])
+    names = _methods(results.pruned)
     figure = go.Figure()
-    for at, task in enumerate(tasks):
+    for task in tasks:
         for number, method in enumerate(names):
-            rows = [row for row in results["pruned"] if (row["task"], row["method"]) == (task, method)]
-            trace = _line([{**row, "corrected": None} for row in rows], method, number, legend=True)
-            figure.add_trace(trace.update(visible=at == 0))
+            rows = [row for row in results.pruned if (row.task, row.method) == (task, method)]
+            trace = _line([(row.layers, row.retention) for row in rows], method, number, legend=True)
+            figure.add_trace(trace.update(visible=task == tasks[0]))
     buttons = [
         {"label": task, "method": "update", "args": [{"visible": [name == task for name in tasks for _ in names]}]}
         for task in tasks
     ]
     figure.update_layout(updatemenus=[{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.03, "yanchor": "bottom"}])
     figure.add_hline(y=1, line={"color": "#9aa3b0", "width": 1})
-    figure.update_xaxes(title="layers removed", **_whole_numbers(max(row["layers"] for row in results["pruned"])))
+    figure.update_xaxes(title="layers removed", **_whole_numbers(max(row.layers for row in results.pruned)))
     return _style(figure, 440, "retention").update_layout(margin={"t": 64})
 
 
-def recovery(results: Row, removed: Sequence[int]) -> go.Figure:
+def recovery(results: StudyResults, removed: Sequence[int]) -> go.Figure:
     """Scores by task of the base, the pruned model and its finetuned ones."""
-    entries = [entry for entry in results["recovery"] if entry["removed"] == list(removed)]
-    tasks = [row["task"] for row in entries[0]["tasks"]]
-    bars = [("unpruned", "#9aa3b0", [row["base"] for row in entries[0]["tasks"]])]
-    bars.append((f"without {len(removed)} layers", _COLORS[1], [row["pruned"] for row in entries[0]["tasks"]]))
+    entries = [entry for entry in results.recovery if entry.removed == tuple(removed)]
+    tasks = [row.task for row in entries[0].tasks]
+    bars = [("unpruned", "#9aa3b0", [row.base for row in entries[0].tasks])]
+    bars.append((f"without {len(removed)} layers", _COLORS[1], [row.pruned for row in entries[0].tasks]))
     for entry, color in zip(entries, (_COLORS[0], _COLORS[2], _COLORS[3]), strict=False):
-        bars.append((f"finetuned ({entry['name']})", color, [row["recovered"] for row in entry["tasks"]]))
+        bars.append((f"finetuned ({entry.name})", color, [row.recovered for row in entry.tasks]))
     figure = go.Figure()
     for name, color, figures in bars:
         figure.add_bar(
             x=tasks,
-            y=[one["estimate"] for one in figures],
+            y=[value.estimate for value in figures],
             error_y=_spread(figures),
             customdata=_hover(figures),
             hovertemplate="%{x}: " + _HOVER,
@@ -176,18 +180,18 @@ _DRAWN = (
 )
 
 
-def diagnostics(results: Row) -> go.Figure | None:
+def diagnostics(results: StudyResults) -> go.Figure | None:
     """Diagnostic measures against the skipped layer."""
-    found = {(row["model"], row["task"], row["measure"]): row["value"] for row in results["diagnostics"]}
+    values = {(row.model, row.task, row.measure): row.value for row in results.diagnostics}
     figure = go.Figure()
     for number, (measure, task, name) in enumerate(_DRAWN):
-        layers = range(results["model"]["layers"])
-        points = [(layer, found.get((f"without {layer}", task, measure))) for layer in layers]
-        figures = [one for _, one in points if one]
+        layers = range(results.model.layers)
+        points = [(layer, values.get((f"without {layer}", task, measure))) for layer in layers]
+        figures = [value for _, value in points if value]
         if figures:
             figure.add_scatter(
-                x=[layer for layer, one in points if one],
-                y=[one["estimate"] for one in figures],
+                x=[layer for layer, value in points if value],
+                y=[value.estimate for value in figures],
                 customdata=_hover(figures),
                 hovertemplate="layer %{x}: " + _HOVER,
                 name=name,
@@ -197,28 +201,29 @@ def diagnostics(results: Row) -> go.Figure | None:
             )
     if not figure.data:
         return None
-    figure.update_xaxes(title="layer skipped", **_whole_numbers(results["model"]["layers"]))
+    figure.update_xaxes(title="layer skipped", **_whole_numbers(results.model.layers))
     return _style(figure, 440, "share")
 
 
-def speed(results: Row) -> go.Figure | None:
+def speed(results: StudyResults) -> go.Figure | None:
     """What is kept against what is gained: mean retention by class over the speed-up, for the timed models."""
-    gains = {tuple(row["removed"]): row["speedup"] for row in results["speed"] if row["speedup"]}
+    gains = {row.removed: row.speedup for row in results.speed if row.speedup}
     figure = go.Figure()
     for number, kind in enumerate(_KIND_TITLES):
-        rows = [row for row in results["classes"] if row["kind"] == kind and tuple(row["removed"]) in gains]
-        unique = list({tuple(row["removed"]): row for row in rows}.values())
-        kept = [(row, row["corrected"] or row["retention"], gains[tuple(row["removed"])]) for row in unique]
-        # Methods that agree on a plan come in any order: the line goes from slow to fast.
-        kept = sorted(((row, one, gain) for row, one, gain in kept if one), key=lambda point: point[2]["estimate"])
-        if kept:
+        # Methods that agree on a plan share one point; the line goes from slow to fast.
+        rows = {row.removed: row for row in results.classes if row.kind == kind and row.removed in gains}
+        points = [(row.layers, gains[removed], row.corrected or row.retention) for removed, row in rows.items()]
+        shown = [(layers, gain, value) for layers, gain, value in points if value]
+        shown.sort(key=lambda point: point[1].estimate)
+        figures = [value for _, _, value in shown]
+        if figures:
             figure.add_scatter(
-                x=[gain["estimate"] for *_, gain in kept],
-                y=[one["estimate"] for _, one, _ in kept],
-                error_y=_spread([one for _, one, _ in kept]),
-                text=[f"-{row['layers']}" for row, *_ in kept],
+                x=[gain.estimate for _, gain, _ in shown],
+                y=[value.estimate for value in figures],
+                error_y=_spread(figures),
+                text=[f"-{layers}" for layers, _, _ in shown],
                 textposition="top right",
-                customdata=_hover([one for _, one, _ in kept]),
+                customdata=_hover(figures),
                 hovertemplate="%{text} layers, %{x:.2f} times as fast: " + _HOVER,
                 name=_KIND_TITLES[kind],
                 mode="lines+markers+text",

@@ -1,6 +1,7 @@
 """Renders the report."""
 
 import json
+import os
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -10,10 +11,16 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from layerlimits.paths import check_writable
+from layerlimits.errors import UserError
+from layerlimits.paths import check_writable, holds_run
 from layerlimits.report import figures
+from layerlimits.results.document import StudyResults
+from layerlimits.results.rows import PairedTest, TaskScore
+from layerlimits.types import Estimate
 
-_LEVEL = 0.05
+# How a report is known again, within its first bytes.
+_MARK = b"<title>layerlimits: "
+_MARK_WITHIN = 1000
 
 # What each section draws; a section whose figure is None says that its stage did not run.
 _FIGURES = {
@@ -25,29 +32,67 @@ _FIGURES = {
 }
 
 
-def write(results: dict[str, Any], out: Path) -> Path:
+def check_report_file(out: Path) -> Path:
+    """The file that a report can be written to without losing anything: a new one, or an older report.
+
+    Returns:
+        Its path, links resolved.
+    Raises:
+        UserError: a folder, a file that is no report, a file of a run, or a path that cannot be.
+    """
+    fix = "choose another --out, such as report.html"
+    try:
+        page = out.resolve()
+        if page.is_dir():
+            raise UserError(f"{out} is a folder", fix)
+        if page.exists() and not _is_report(page):
+            raise UserError(f"{out} exists and is no report of layerlimits", fix)
+        # Files that a run may yet make, such as the database's journal, are its own as well.
+        if holds_run(page.parent) and page.suffix != ".html":
+            raise UserError(f"{out} would lie among the files of a run, and is not named .html", fix)
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{out} cannot be written: {error}", fix) from None
+    check_writable(page.parent, empty=False)
+    return page
+
+
+def _is_report(page: Path) -> bool:
+    """Whether a file is a report of ours; nothing but a regular file is read."""
+    if not page.is_file():
+        return False
+    with page.open("rb") as stream:
+        return _MARK in stream.read(_MARK_WITHIN)
+
+
+def write(results: StudyResults, out: Path) -> Path:
     """Write the page, whole or not at all.
 
     Raises:
-        UserError: the folder cannot be written.
+        UserError: see `check_report_file`, or the disk is full.
     """
-    check_writable(out.parent, empty=False)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    partial.write_text(render(results))
-    return partial.replace(out)
+    page = check_report_file(out)
+    content = render(results)
+    partial = page.with_name(f".layerlimits-{os.getpid()}.partial")
+    try:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(content)
+        return partial.replace(page)
+    except OSError as error:
+        raise UserError(f"{out} cannot be written: {error}", "choose another --out") from None
+    finally:
+        partial.unlink(missing_ok=True)
 
 
-def render(results: dict[str, Any]) -> str:
+def render(results: StudyResults) -> str:
     """One self-contained page: style, Plotly and data are inside; every text of a model or a user is escaped."""
     drawn = {name: figure for name, draw in _FIGURES.items() if (figure := draw(results)) is not None}
-    removals = list(dict.fromkeys(tuple(entry["removed"]) for entry in results["recovery"] if entry["tasks"]))
+    removals = list(dict.fromkeys(tuple(entry.removed) for entry in results.recovery if entry.tasks))
     recovered = {f"recovery_{number}": figures.recovery(results, removed) for number, removed in enumerate(removals)}
     charts = {name: _json(json.loads(figure.to_json())) for name, figure in (drawn | recovered).items()}
     page: str = _template().render(
         r=results,
         charts=charts,
-        strict=any(task["strict"] for task in results["tasks"]),
+        strict=any(task.strict for task in results.tasks),
         recovered=list(zip(recovered, removals, strict=True)),
         css=Markup(_read("report.css")),
         plotly=Markup(get_plotlyjs()),
@@ -72,22 +117,22 @@ def _template() -> Any:
     return environment.from_string(_read("report.html.j2"))
 
 
-def _fig(figure: dict[str, Any] | None) -> Markup:
+def _fig(figure: Estimate | None) -> Markup:
     """A figure with its interval, for a table cell."""
     if figure is None:
         return Markup('<span class="none">&ndash;</span>')
-    low, high = figure["low"], figure["high"]
-    return Markup('{:.3f} <span class="interval">{:.2f}&ndash;{:.2f}</span>').format(figure["estimate"], low, high)
+    shown = Markup('{:.3f} <span class="interval">{:.2f}&ndash;{:.2f}</span>')
+    return shown.format(figure.estimate, figure.low, figure.high)
 
 
-def _asked(task: dict[str, Any]) -> str:
+def _asked(task: TaskScore) -> str:
     """How a task is asked, in a few words."""
-    shots = f", {task['shots']}-shot" if task["shots"] else ""
-    return f"{task['protocol'].replace('_', ' ')}{shots}, {'chat' if task['template'] else 'plain text'}"
+    shots = f", {task.shots}-shot" if task.shots else ""
+    return f"{task.protocol.replace('_', ' ')}{shots}, {'chat' if task.template else 'plain text'}"
 
 
-def _star(test: dict[str, Any] | None) -> str:
-    return "*" if test and test["p_holm"] <= _LEVEL else ""
+def _star(test: PairedTest | None) -> str:
+    return "*" if test and test.significant else ""
 
 
 def _percent(value: float) -> str:

@@ -1,212 +1,242 @@
-"""From stored answers to figures: reads a run folder's database and nothing else."""
+"""The results of every command as typed documents. docs/results.md describes their JSON form, key by key.
 
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+Reports, tables, `--json` and Python code read these classes; `to_json` gives plain JSON values. An `Estimate` becomes
+`{"estimate", "low", "high", "n"}`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from layerlimits.errors import UserError
-from layerlimits.evaluation.store import Store
-from layerlimits.results.diagnose import diagnose
-from layerlimits.results.figures import Figure, compared, correct, figure, summary
-from layerlimits.results.headline import answer
-from layerlimits.results.notes import notes, protocols, warnings
-from layerlimits.results.stored_answers import Book
-from layerlimits.statistics import intervals
+from layerlimits.results.rows import (
+    AnsweredItem,
+    ClassRetention,
+    DiagnosticMean,
+    LayerComparison,
+    LayerScore,
+    MethodOrder,
+    ModelInfo,
+    PlanComparison,
+    ProtocolScores,
+    Recovery,
+    Speed,
+    Stage,
+    TaskScore,
+    plain,
+)
 
 
-def findings(store: Store) -> dict[str, Any]:
-    """Everything a report shows; see docs/results.md for its form.
+class Document:
+    """What a command returns: a dataclass whose JSON form `--json` prints."""
 
-    Raises:
-        UserError: the folder holds no study, or not even the unpruned model has been evaluated.
-    """
-    book = Book(store)
-    tasks = list(_tasks(book))
-    if not tasks:
-        raise UserError(
-            f"{store.folder} holds no finished task of the unpruned model", "resume it with `layerlimits study`"
-        )
-    sweep, pruned, classes = list(_sweep(book)), list(_pruned(book)), list(_classes(book))
-    # Each is a family of tests that are looked at together.
-    correct(row["test"] for row in sweep)
-    correct(row["test"] for row in pruned)
-    manifest = book.manifest
-    results: dict[str, Any] = {
-        "made_by": manifest["made_by"],
-        "created": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "command": manifest["command"],
-        "preset": manifest["config"]["preset"],
-        "seed": manifest["config"]["seed"],
-        "config": manifest["config"],
-        "calibration": (store.get("calibration") or {})["source"],
-        "model": store.get("base"),
-        "tasks": tasks,
-        "sweep": sweep,
-        "methods": list(_methods(store)),
-        "pruned": pruned,
-        "classes": classes,
-        "protocols": list(protocols(book)),
-        "recovery": list(_recovery(book)),
-        "diagnostics": list(diagnose(book)),
-        "speed": list(_speed(store)),
-        "samples": list(_samples(book)),
-        "stages": [{"stage": name, "seconds": spent} for name, spent in (store.get("stages") or {}).items()],
-        "notes": list(notes(book)),
-        "warnings": list(warnings(book, tasks)),
-    }
-    results["answer"] = answer(results)
-    return results
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        content: dict[str, Any] = plain(self)
+        return content
 
 
-def _tasks(book: Book) -> Iterator[dict[str, Any]]:
-    for task in book.tasks:
-        verdicts = book.verdicts(book.fingerprint(()), task)
-        if verdicts:
-            found = summary(verdicts, len(task["ids"]), [task["sets"].get(item) for item in task["ids"]])
-            yield {key: value for key, value in task.items() if key not in ("ids", "sets")} | found
+@dataclass(frozen=True)
+class EvaluateResults(Document):
+    """A model's scores on tasks, in the order asked for."""
 
+    model: str
+    fingerprint: str
+    decoding: str
+    scores: tuple[TaskScore, ...]
+    protocols: tuple[ProtocolScores, ...]
+    warnings: tuple[str, ...]
 
-def _compared(book: Book, model: str, task: dict[str, Any]) -> dict[str, Any] | None:
-    """Score and retention of a model on a task, chance-corrected too where there is a chance."""
-    base, values = book.values(book.fingerprint(()), task), book.values(model, task)
-    verdicts = book.verdicts(model, task)
-    if base is None or values is None or verdicts is None:
-        return None
-    name, n = task["name"], len(task["ids"])
-    corrected = intervals.retention(name, base, values, task["chance"]) if task["chance"] else None
-    found = summary(verdicts, n, [None] * n)
-    return {
-        "task": name,
-        "chance": task["chance"],
-        "score": found["score"],
-        "strict": found["strict"],
-        "retention": figure(intervals.retention(name, base, values)),
-        "corrected": figure(corrected),
-        "test": compared(base, values),
-    }
-
-
-def _sweep(book: Book) -> Iterator[dict[str, Any]]:
-    for layer in range((book.store.get("base") or {})["layers"]):
-        for task in book.tasks:
-            compared = _compared(book, book.fingerprint((layer,)), task)
-            if compared:
-                yield {"layer": layer, **compared}
-
-
-def _methods(store: Store) -> Iterator[dict[str, Any]]:
-    for name, ranking in (store.get("rankings") or {}).items():
-        shown = {key: ranking[key] for key in ("order", "scores", "source", "seconds")}
-        yield {"method": name, **shown, "items": len(ranking["used"])}
-
-
-def _pruned(book: Book) -> Iterator[dict[str, Any]]:
-    for plan in book.store.get("plans") or []:
-        for task in book.tasks:
-            compared = _compared(book, book.fingerprint(plan["removed"]), task)
-            if compared:
-                yield {**plan, **compared}
-
-
-def _classes(book: Book) -> Iterator[dict[str, Any]]:
-    """Mean retention over the tasks of a class."""
-    whole = book.fingerprint(())
-    for plan in book.store.get("plans") or []:
-        for kind in ("choice", "generation"):
-            tasks = [task for task in book.tasks if task["kind"] == kind]
-            model = book.fingerprint(plan["removed"])
-            found = [(book.values(whole, task), book.values(model, task)) for task in tasks]
-            pairs = [(base, other) for base, other in found if base is not None and other is not None]
-            if not tasks or len(pairs) < len(tasks):
-                continue
-            chances = [task["chance"] for task in tasks]
-            usable = [intervals.above(base, chance) for (base, _), chance in zip(pairs, chances, strict=True)]
-            yield {
-                **plan,
-                "kind": kind,
-                "chance": max(chances),
-                "retention": figure(intervals.shared(kind, pairs)),
-                "corrected": figure(intervals.shared(kind, pairs, chances)) if any(chances) else None,
-                "tasks": [task["name"] for task, counts in zip(tasks, usable, strict=True) if counts],
-                "left_out": [task["name"] for task, counts in zip(tasks, usable, strict=True) if not counts],
-            }
-
-
-def _recovery(book: Book) -> Iterator[dict[str, Any]]:
-    for entry in book.recovered():
-        tasks = [row for task in book.tasks if (row := _regained(book, entry, task))]
-        yield {**{key: value for key, value in entry.items() if key != "fingerprint"}, "tasks": tasks}
-
-
-def _regained(book: Book, entry: dict[str, Any], task: dict[str, Any]) -> dict[str, Any] | None:
-    models = (book.fingerprint(()), book.fingerprint(entry["removed"]), entry["fingerprint"])
-    base, pruned, recovered = (book.values(model, task) for model in models)
-    if base is None or pruned is None or recovered is None:
-        return None
-    name = task["name"]
-    return {
-        "task": name,
-        "kind": task["kind"],
-        "base": figure(intervals.mean(name, base)),
-        "pruned": figure(intervals.mean(name, pruned)),
-        "recovered": figure(intervals.mean(name, recovered)),
-        "regained": figure(intervals.regained(name, base, pruned, recovered)),
-    }
-
-
-def _speed(store: Store) -> Iterator[dict[str, Any]]:
-    measured = store.get("speed") or []
-    for timing in measured:
-        removed, rates = sorted(timing["removed"]), timing["tokens_per_s"]
-        ratios = [rate / base for rate, base in zip(rates, measured[0]["tokens_per_s"], strict=True)]
-        yield {
-            "model": f"without {len(removed)} layer{'s' * (len(removed) > 1)}" if removed else "base",
-            "removed": removed,
-            "parameters": timing["parameters"],
-            "weight_bytes": timing["weight_bytes"],
-            "peak_bytes": timing["memory_bytes"],
-            "tokens_per_s": _median(rates),
-            "speedup": _median(ratios) if removed else None,
+    def to_json(self) -> dict[str, Any]:
+        """Scores by task; of protocols those that tell what is recognized only."""
+        return {
+            "model": self.model,
+            "fingerprint": self.fingerprint,
+            "decoding": self.decoding,
+            "scores": {score.name: score.printed() for score in self.scores},
+            "protocols": {
+                row.task: {way: score.estimate for way, score in row.scores.items()}
+                | {"recognition_only": plain(row.recognition_only)}
+                for row in self.protocols
+                if row.recognition_only
+            },
+            "warnings": list(self.warnings),
         }
 
 
-def _median(values: Sequence[float]) -> Figure:
-    """Median with the range: too few repeats for an interval, so the extremes stand in for it."""
-    ordered = sorted(values)
-    return {"estimate": ordered[len(ordered) // 2], "low": ordered[0], "high": ordered[-1], "n": len(ordered)}
+@dataclass(frozen=True)
+class SweepResults(Document):
+    """The scores of the unpruned model, and of the model without each of its layers: a row a layer and task."""
+
+    model: str
+    layers: int
+    base: tuple[TaskScore, ...]
+    sweep: tuple[LayerScore, ...]
+    warnings: tuple[str, ...]
+
+    def by_layer(self) -> dict[int, list[LayerScore]]:
+        """The rows of each layer, in the order of the tasks."""
+        rows: dict[int, list[LayerScore]] = {}
+        for row in self.sweep:
+            rows.setdefault(row.comparison.layer, []).append(row)
+        return rows
+
+    def to_json(self) -> dict[str, Any]:
+        """The base's scores by task, and a row a layer with its scores by task."""
+        return {
+            "model": self.model,
+            "layers": self.layers,
+            "base": {score.name: score.printed() for score in self.base},
+            "sweep": [
+                {"layer": layer, "scores": {row.score.name: row.printed() for row in rows}}
+                for layer, rows in self.by_layer().items()
+            ],
+            "warnings": list(self.warnings),
+        }
 
 
-def _samples(book: Book) -> Iterator[dict[str, Any]]:
-    """Items the unpruned model gets right, first those that the pruned one lost, with each model's answer."""
-    entries = book.recovered()
-    if not entries:
-        return
-    widest = max(entries, key=lambda entry: entry["layers"])
-    label = f"without {widest['layers']} layers ({widest['method']})"
-    models = {"base": book.fingerprint(()), label: book.fingerprint(widest["removed"])}
-    models |= {
-        f"recovered ({entry['name']})": entry["fingerprint"]
-        for entry in entries
-        if entry["removed"] == widest["removed"]
-    }
-    for task in book.tasks:
-        if task["kind"] == "generation":
-            yield from _task_samples(book, task, models)
+@dataclass(frozen=True)
+class MethodRanking:
+    """A method's ranking; `scores` has one entry a layer, `order` is first to remove first, `items` counts `used`."""
+
+    method: str
+    scores: tuple[float | None, ...]
+    order: tuple[int, ...]
+    largest_first: bool
+    layers: int
+    protected: tuple[int, ...]
+    items: int
+    used: tuple[str, ...]
+    source: str
 
 
-def _task_samples(book: Book, task: dict[str, Any], models: dict[str, str], most: int = 3) -> Iterator[dict[str, Any]]:
-    columns = {label: book.answers(model, task) for label, model in models.items()}
-    complete = {label: column for label, column in columns.items() if column}
-    if len(complete) < len(models):
-        return
-    base, pruned = list(complete.values())[:2]
-    right = [at for at in range(len(base)) if base[at][1].outcome == "correct"]
-    lost_first = sorted(right, key=lambda at: pruned[at][1].outcome == "correct")
-    contents = book.contents(task["name"])
-    for at in lost_first[:most]:
-        content = contents[task["ids"][at]]
-        answers = [
-            {"model": label, "text": column[at][0].text, "outcome": column[at][1].outcome, "value": column[at][1].value}
-            for label, column in complete.items()
-        ]
-        yield {"task": task["name"], "prompt": content["prompt"], "target": content["target"], "answers": answers}
+@dataclass(frozen=True)
+class RankResults(Document):
+    """The ranking of a model's layers by one method."""
+
+    model: str
+    ranking: MethodRanking
+
+    def to_json(self) -> dict[str, Any]:
+        """The ranking with the model's name."""
+        return {"model": self.model, **plain(self.ranking)}
+
+
+@dataclass(frozen=True)
+class RankingsComparison(Document):
+    """Several methods' rankings and how far they agree on the first `n` layers; `failed` holds reasons by method."""
+
+    model: str
+    layers: int
+    n: int
+    rankings: Mapping[str, MethodRanking]
+    failed: Mapping[str, str]
+    kendall_tau: Mapping[str, Mapping[str, float | None]]
+    overlap: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class PruneResults(Document):
+    """A written checkpoint: its folder, where it comes from, and which layers it lacks."""
+
+    model: str
+    base: str
+    method: str
+    replacement: str
+    removed: tuple[int, ...]
+    kept: tuple[int, ...]
+    layers: int
+
+
+@dataclass(frozen=True)
+class RecoverResults(Document):
+    """A finetuned checkpoint; `trained_tokens` counts answer tokens over all epochs."""
+
+    model: str
+    parent: str
+    pruned: str
+    examples: int
+    dropped: int
+    trained_tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ScoreResults(Document):
+    """The score of a file of responses to `n` of a benchmark's `of` items; `items` holds each one's verdict."""
+
+    task: str
+    version: int
+    metric: str
+    score: float
+    strict: float | None
+    n: int
+    of: int
+    verdicts: Mapping[str, int]
+    items: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """What a stage of a study would do: how many models answer, how often, and about how long that takes."""
+
+    stage: str
+    models: int
+    responses: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class PlanResults(Document):
+    """What a study would do."""
+
+    model: str
+    preset: str
+    stages: tuple[StagePlan, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CatalogueEntry:
+    """A method or replacement: what it does, its options with their defaults, its source and its cost."""
+
+    name: str
+    summary: str
+    options: Mapping[str, Any]
+    source: str
+    cost: str
+
+
+@dataclass(frozen=True)
+class Catalogue(Document):
+    """What can choose layers and what can fill the gap."""
+
+    methods: tuple[CatalogueEntry, ...]
+    replacements: tuple[CatalogueEntry, ...]
+
+
+@dataclass(frozen=True)
+class StudyResults(Document):
+    """Everything that a report shows of a study, finished or not."""
+
+    made_by: str
+    created: str
+    command: str
+    preset: str
+    seed: int
+    config: Mapping[str, Any]
+    calibration: str
+    model: ModelInfo
+    tasks: tuple[TaskScore, ...]
+    sweep: tuple[LayerComparison, ...]
+    methods: tuple[MethodOrder, ...]
+    pruned: tuple[PlanComparison, ...]
+    classes: tuple[ClassRetention, ...]
+    protocols: tuple[ProtocolScores, ...]
+    recovery: tuple[Recovery, ...]
+    diagnostics: tuple[DiagnosticMean, ...]
+    speed: tuple[Speed, ...]
+    samples: tuple[AnsweredItem, ...]
+    stages: tuple[Stage, ...]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    answer: str = ""

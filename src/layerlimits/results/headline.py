@@ -1,121 +1,118 @@
 """The one paragraph at the top of a report, made from its figures."""
 
 import math
-from typing import Any
+from collections.abc import Sequence
+
+from layerlimits.results.document import StudyResults
+from layerlimits.results.rows import ClassRetention, PlanComparison, Recovery, Regained
+from layerlimits.types import Estimate, Kind
 
 _KEPT = 0.9
-_CLASS_WORDS = {"choice": "multiple choice (corrected for chance)", "generation": "generation"}
+_CLASS_WORDS: dict[Kind, str] = {"choice": "multiple choice (corrected for chance)", "generation": "generation"}
 
 
-def answer(results: dict[str, Any]) -> str:
+def headline(results: StudyResults) -> str:
     """How many layers can go, what breaks first, and what finetuning brings back, in plain English."""
-    model = results["model"]
-    parts = [_limits(results, model["name"], model["layers"]), _first_to_break(results), _single(results)]
-    parts += [_recovered(results)]
+    parts = [_limits(results), _first_to_break(results), _single(results), _recovered(results)]
     return " ".join(part for part in parts if part)
 
 
-def _kept(row: dict[str, Any]) -> dict[str, Any] | None:
-    """What counts as kept: retention above chance where something can be guessed; None where nothing can be kept."""
-    found: dict[str, Any] | None = row["corrected"] if row["chance"] else row["retention"]
-    return found
-
-
-def limit(results: dict[str, Any], kind: str) -> tuple[int, str] | None:
+def limit(results: StudyResults, kind: Kind) -> tuple[int, ClassRetention | None] | None:
     """The largest number of removed layers with which some method keeps 90% of a class, at it and at every smaller one.
 
     Returns:
-        (layers, method); (0, "") if even the smallest number loses more; None where nothing was measured.
+        That number and the method's row; (0, None) if even the smallest number loses more; None where nothing was
+        measured.
     """
-    rows = [row for row in results["classes"] if row["kind"] == kind and _kept(row)]
+    rows = [row for row in results.classes if row.kind == kind and row.kept]
     if not rows:
         return None
-    best = (0, "")
-    for count in sorted({row["layers"] for row in rows}):
-        there = [row for row in rows if row["layers"] == count]
-        top = max(there, key=lambda row: (_kept(row) or {})["estimate"])
-        if (_kept(top) or {})["estimate"] < _KEPT:
+    best: tuple[int, ClassRetention | None] = (0, None)
+    for count in sorted({row.layers for row in rows}):
+        row = max((row for row in rows if row.layers == count), key=_estimate)
+        if _estimate(row) < _KEPT:
             break
-        best = (count, top["method"])
+        best = (count, row)
     return best
 
 
-def _limits(results: dict[str, Any], name: str, depth: int) -> str:
-    parts = []
+def _estimate(row: ClassRetention | PlanComparison) -> float:
+    return row.kept.estimate if row.kept else 0.0
+
+
+def _limits(results: StudyResults) -> str:
+    parts, depth = [], results.model.layers
     for kind, words in _CLASS_WORDS.items():
-        found = limit(results, kind)
-        if found is None:
+        best = limit(results, kind)
+        if best is None:
             continue
-        layers, method = found
-        if layers:
-            row = next(
-                row for row in results["classes"] if (row["kind"], row["layers"], row["method"]) == (kind, *found)
-            )
-            there = f"{_with_interval(_kept(row) or {})} by {method}"
-            parts.append(f"{_KEPT:.0%} of {words} with up to {layers} of {depth} layers removed: {there}")
+        layers, row = best
+        if row and row.kept:
+            figures = f"{_with_interval(row.kept)} by {row.method}"
+            parts.append(f"{_KEPT:.0%} of {words} with up to {layers} of {depth} layers removed: {figures}")
         else:
-            fewest = min(row["layers"] for row in results["classes"] if row["kind"] == kind)
+            fewest = min(row.layers for row in results.classes if row.kind == kind)
             parts.append(f"less than {_KEPT:.0%} of {words} with {fewest} of {depth} layers removed, by any method")
-    said = [f"{name} keeps " + ", and ".join(parts) + "."] if parts else []
-    return " ".join(said + [_at_chance(kind) for kind in _CLASS_WORDS if _unmeasurable(results, kind)])
+    sentences = [f"{results.model.name} keeps " + ", and ".join(parts) + "."] if parts else []
+    return " ".join(sentences + [_at_chance(kind) for kind in _CLASS_WORDS if _unmeasurable(results, kind)])
 
 
-def _unmeasurable(results: dict[str, Any], kind: str) -> bool:
+def _unmeasurable(results: StudyResults, kind: Kind) -> bool:
     """Whether a class was asked, and the unpruned model is no better than chance in all of it."""
-    rows = [row for row in results["classes"] if row["kind"] == kind]
-    return bool(rows) and not any(_kept(row) for row in rows)
+    rows = [row for row in results.classes if row.kind == kind]
+    return bool(rows) and not any(row.kept for row in rows)
 
 
 def _at_chance(kind: str) -> str:
     return f"In {kind} the unpruned model gets nothing right beyond chance, so it has nothing to lose there."
 
 
-def _with_interval(share: dict[str, Any]) -> str:
-    return f"{share['estimate']:.0%} ({share['low']:.0%} to {share['high']:.0%}, n = {share['n']})"
+def _with_interval(share: Estimate) -> str:
+    return f"{share.estimate:.0%} ({share.low:.0%} to {share.high:.0%}, n = {share.n})"
 
 
-def _first_to_break(results: dict[str, Any]) -> str:
+def _first_to_break(results: StudyResults) -> str:
     """The worst-hit task at the smallest removal that surely costs one over a tenth, by the gentlest method there."""
-    rows = [row for row in results["pruned"] if _kept(row)]
+    rows = [row for row in results.pruned if row.kept]
     if not rows:
         return ""
-    counts = sorted({row["layers"] for row in rows})
-    found = [_gentlest([row for row in rows if row["layers"] == count]) for count in counts]
-    worst = next((row for row in found if _lost(row) and (_kept(row) or {})["estimate"] < _KEPT), None)
-    share = _kept(worst or found[-1]) or {}
-    figures = _with_interval(share)
+    counts = sorted({row.layers for row in rows})
+    gentlest = [_gentlest([row for row in rows if row.layers == count]) for count in counts]
+    worst = next((row for row in gentlest if _lost(row) and _estimate(row) < _KEPT), None)
+    row = worst or gentlest[-1]
+    assert row.kept is not None
+    figures = _with_interval(row.kept)
     if worst is None:
-        last = found[-1]
         return (
-            f"Nothing has broken yet: without {_layers(last['layers'])} by {last['method']}, the worst-hit task, "
-            f"{last['task']}, keeps {figures}; larger ratios would show where it ends."
+            f"Nothing has broken yet: without {_layers(row.layers)} by {row.method}, the worst-hit task, "
+            f"{row.task}, keeps {figures}; larger ratios would show where it ends."
         )
     return (
-        f"What breaks first is {worst['task']}: without {_layers(worst['layers'])} it keeps {figures} "
-        f"by {worst['method']}, the gentlest method there."
+        f"What breaks first is {row.task}: without {_layers(row.layers)} it keeps {figures} "
+        f"by {row.method}, the gentlest method there."
     )
 
 
-def _gentlest(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _gentlest(rows: Sequence[PlanComparison]) -> PlanComparison:
     """Of the method that keeps most over all tasks, the task that keeps least, doubtful losses last."""
-    by_method: dict[str, list[dict[str, Any]]] = {}
+    by_method: dict[str, list[PlanComparison]] = {}
     for row in rows:
-        by_method.setdefault(row["method"], []).append(row)
-    best = max(by_method.values(), key=lambda there: sum((_kept(row) or {})["estimate"] for row in there) / len(there))
-    return min(best, key=lambda row: (not _lost(row), (_kept(row) or {})["estimate"]))
+        by_method.setdefault(row.method, []).append(row)
+    best = max(by_method.values(), key=lambda mine: sum(map(_estimate, mine)) / len(mine))
+    return min(best, key=lambda row: (not _lost(row), _estimate(row)))
 
 
-def _lost(row: dict[str, Any]) -> bool:
+def _lost(row: PlanComparison) -> bool:
     """Whether the interval excludes that nothing was lost."""
-    return bool((_kept(row) or {})["high"] < 1)
+    return row.kept is not None and row.kept.high < 1
 
 
-def _single(results: dict[str, Any]) -> str:
+def _single(results: StudyResults) -> str:
     """The layer that costs most and the one that costs least, over all tasks."""
     by_layer: dict[int, list[float]] = {}
-    for row in results["sweep"]:
-        if share := _kept(row):
-            by_layer.setdefault(row["layer"], []).append(share["estimate"])
+    for row in results.sweep:
+        if row.kept:
+            by_layer.setdefault(row.layer, []).append(row.kept.estimate)
     if not by_layer:
         return ""
     means = {layer: sum(values) / len(values) for layer, values in by_layer.items()}
@@ -126,37 +123,37 @@ def _single(results: dict[str, Any]) -> str:
     )
 
 
-def _recovered(results: dict[str, Any]) -> str:
+def _recovered(results: StudyResults) -> str:
     """Lost and regained points of each class, for the finetuned model that came back furthest."""
-    if not results["recovery"]:
+    if not results.recovery:
         return ""
-    entry = max(results["recovery"], key=lambda entry: (entry["layers"], _gain(entry)))
+    entry = max(results.recovery, key=lambda entry: (entry.layers, _gain(entry)))
     regained, unhurt = [], []
     for kind in _CLASS_WORDS:
-        rows = [row for row in entry["tasks"] if row["kind"] == kind]
+        rows = [row for row in entry.tasks if row.kind == kind]
         lost, back = _points(rows) if rows else (0.0, 0.0)
         # Where nothing noteworthy was lost, a share of it means nothing.
         if lost >= 1:
             regained.append(f"{back:.0f} of the {lost:.0f} points lost in {kind}")
         elif rows:
             unhurt.append(kind)
-    model = f"the model without {_layers(entry['layers'])} ({entry['method']})"
-    how = f"Finetuning ({entry['name']}, {entry['examples']} answers of the unpruned model)"
+    model = f"the model without {_layers(entry.layers)} ({entry.method})"
+    how = f"Finetuning ({entry.name}, {entry.examples} answers of the unpruned model)"
     if not regained:
         return f"{how} had nothing to bring back: {model} lost less than a point."
     kept = f"; {' and '.join(unhurt)} lost less than a point" if unhurt else ""
     return f"{how} of {model} brings back {' and '.join(regained)}{kept}."
 
 
-def _points(rows: list[dict[str, Any]]) -> tuple[float, float]:
+def _points(rows: Sequence[Regained]) -> tuple[float, float]:
     """Mean points (of 100) lost by pruning and regained by finetuning."""
-    lost = sum(row["base"]["estimate"] - row["pruned"]["estimate"] for row in rows) / len(rows)
-    back = sum(row["recovered"]["estimate"] - row["pruned"]["estimate"] for row in rows) / len(rows)
+    lost = sum(row.base.estimate - row.pruned.estimate for row in rows) / len(rows)
+    back = sum(row.recovered.estimate - row.pruned.estimate for row in rows) / len(rows)
     return 100 * lost, 100 * back
 
 
-def _gain(entry: dict[str, Any]) -> float:
-    return math.fsum(row["recovered"]["estimate"] - row["pruned"]["estimate"] for row in entry["tasks"])
+def _gain(entry: Recovery) -> float:
+    return math.fsum(row.recovered.estimate - row.pruned.estimate for row in entry.tasks)
 
 
 def _layers(count: int) -> str:

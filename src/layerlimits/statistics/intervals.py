@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from layerlimits.types import Finding
+from layerlimits.types import Estimate
 
 Values = NDArray[np.float64]
 
@@ -21,15 +21,15 @@ _MANY = 4000
 _FEW = 5.0
 
 
-def mean(what: str, values: Sequence[float], ids: Sequence[str] = ()) -> Finding:
+def mean(values: Sequence[float]) -> Estimate:
     """A mean with its 95% interval: Wilson's for right-or-wrong values, the weighted bootstrap for others."""
     scores = _array(values)
     estimate = float(scores.mean())
     bounds = _wilson(estimate, len(scores)) if _binary(scores) else _bounds(_means(scores[:, None])[:, 0], estimate)
-    return Finding(what, estimate, *bounds, len(scores), tuple(ids))
+    return Estimate(estimate, *bounds, len(scores))
 
 
-def sampled_mean(what: str, values: Sequence[Sequence[float]], ids: Sequence[str] = ()) -> Finding:
+def sampled_mean(values: Sequence[Sequence[float]]) -> Estimate:
     """The mean of k sampled answers to every item, with a 95% interval over both items and samples.
 
     The spread of the items' own means holds both: var = between / n + within / (n k). For right-or-wrong values it
@@ -37,9 +37,7 @@ def sampled_mean(what: str, values: Sequence[Sequence[float]], ids: Sequence[str
     others the item means are the values of `mean`.
 
     Args:
-        what: what is measured.
         values: (n, k), the same k for every item.
-        ids: the n items.
     Returns:
         n counts items, not answers.
     Raises:
@@ -51,16 +49,16 @@ def sampled_mean(what: str, values: Sequence[Sequence[float]], ids: Sequence[str
     n, k = scores.shape
     items = scores.mean(1)
     if not _binary(scores):
-        return mean(what, items.tolist(), ids)
+        return mean(items.tolist())
     estimate = float(items.mean())
     spread = float(items.var(ddof=1)) if n > 1 else 0.0
     # No spread means that all answers agree: then they may be worth no more than one an item. The second factor is
     # (z / t)^2, with t of n - 1 degrees of freedom: few items leave the spread itself uncertain.
     worth = estimate * (1 - estimate) * n / spread / (1 + (_Z**2 + 1) / (4 * (n - 1))) ** 2 if spread else n
-    return Finding(what, estimate, *_wilson(estimate, min(max(worth, n), n * k)), n, tuple(ids))
+    return Estimate(estimate, *_wilson(estimate, min(max(worth, n), n * k)), n)
 
 
-def retention(what: str, base: Sequence[float], other: Sequence[float], chance: float = 0.0) -> Finding | None:
+def retention(base: Sequence[float], other: Sequence[float], chance: float = 0.0) -> Estimate | None:
     """The share of the base model's score that the other model keeps, on the same items in the same order.
 
     (mean(other) - chance) / (mean(base) - chance), for values in 0..1, with the 95% interval of the ratio's
@@ -71,19 +69,17 @@ def retention(what: str, base: Sequence[float], other: Sequence[float], chance: 
     Raises:
         ValueError: unlike numbers of values.
     """
-    return shared(what, [(base, other)], chance)
+    return shared([(base, other)], chance)
 
 
 def above(base: Sequence[float], chance: float = 0.0) -> bool:
     """Whether a base model's score is significantly above chance, so that something can be retained of it."""
-    return mean("base", base).low > chance
+    return mean(base).low > chance
 
 
 def shared(
-    what: str,
-    pairs: Sequence[tuple[Sequence[float], Sequence[float]]],
-    chance: float | Sequence[float] = 0.0,
-) -> Finding | None:
+    pairs: Sequence[tuple[Sequence[float], Sequence[float]]], chance: float | Sequence[float] = 0.0
+) -> Estimate | None:
     """The mean retention over tasks, each given as (base values, other values); see `retention`.
 
     n counts the items of the tasks that count. Those whose base is not above chance do not; None where none is left.
@@ -91,7 +87,7 @@ def shared(
     """
     chances = [chance] * len(pairs) if isinstance(chance, (int, float)) else chance
     kept = [
-        (np.stack([_array(base), _array(other)], axis=1), mean(what, base).low - floor, floor)
+        (np.stack([_array(base), _array(other)], axis=1), mean(base).low - floor, floor)
         for (base, other), floor in zip(pairs, chances, strict=True)
         if above(base, floor)
     ]
@@ -105,10 +101,10 @@ def shared(
         # other items than each other: a shuffle of its own for each keeps their draws independent.
         ratios = means[:, 1] / np.maximum(means[:, 0], lowest)
         spread += np.random.default_rng((_SEED, task)).permutation(ratios) / len(kept)
-    return Finding(what, estimate, *_bounds(spread, estimate), sum(len(values) for values, _, _ in kept))
+    return Estimate(estimate, *_bounds(spread, estimate), sum(len(values) for values, _, _ in kept))
 
 
-def regained(what: str, base: Sequence[float], pruned: Sequence[float], recovered: Sequence[float]) -> Finding | None:
+def regained(base: Sequence[float], pruned: Sequence[float], recovered: Sequence[float]) -> Estimate | None:
     """The share of the lost score that came back: (recovered - pruned) / (base - pruned), paired as `retention` is.
 
     Returns:
@@ -123,7 +119,7 @@ def regained(what: str, base: Sequence[float], pruned: Sequence[float], recovere
         return None
     estimate = float((again - less) / (whole - less))
     spread = (means[:, 2] - means[:, 1]) / np.maximum(lost, lowest)
-    return Finding(what, estimate, *_bounds(spread, estimate), len(values))
+    return Estimate(estimate, *_bounds(spread, estimate), len(values))
 
 
 def kendall_tau(one: Sequence[float], other: Sequence[float]) -> float | None:

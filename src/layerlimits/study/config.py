@@ -8,13 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from layerlimits.errors import UserError, unknown
 from layerlimits.paths import read_toml
 from layerlimits.plugins import find
-from layerlimits.tasks import choose
-from layerlimits.types import Decoding, Protocol, Task
+from layerlimits.study.fields import Count, Epochs, Flag, Items, Real, Repeats, Seed, Temperature, TopP, Whole
+from layerlimits.types import Decoding, Protocol
 
 # The paper's models lose about a quarter of their layers.
 _USUAL_RATIO = 0.25
-
-Count = Annotated[int, Field(ge=1)]
 
 
 class RecoverySettings(BaseModel):
@@ -29,9 +27,9 @@ class RecoverySettings(BaseModel):
 
     kinds: tuple[Literal["full", "lora"], ...] = ("full",)
     method: str | None = None
-    ratios: tuple[float, ...] | None = None
-    items: Count = 1000
-    epochs: Count = 1
+    ratios: tuple[Real, ...] | None = None
+    items: Items = 1000
+    epochs: Epochs = 1
 
 
 class StudyConfig(BaseModel):
@@ -50,32 +48,32 @@ class StudyConfig(BaseModel):
     revision: str | None = None
     dtype: str = "auto"
     device: str = "auto"
-    seed: int = 0
+    seed: Seed = 0
     preset: str = "quick"
     tasks: tuple[str, ...] = ("reference",)
-    limit: Count = 48
+    limit: Items = 48
     data_dir: Path | None = None
     protocols: tuple[Protocol, ...] = ()
-    shots: Annotated[int, Field(ge=0)] | None = None
-    chat: bool | None = None
-    temperature: Annotated[float, Field(ge=0)] = 0.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    top_k: Annotated[int, Field(ge=0)] = 0
+    shots: Annotated[Whole, Field(ge=0)] | None = None
+    chat: Flag | None = None
+    temperature: Temperature = 0.0
+    top_p: TopP = 1.0
+    top_k: Annotated[Whole, Field(ge=0)] = 0
     samples: Count = 1
     max_new_tokens: Count | None = None
-    difference: Annotated[float, Field(gt=0, le=0.5)] = 0.05
-    unsafe_code: bool = False
+    difference: Annotated[Real, Field(gt=0, le=0.5)] = 0.05
+    unsafe_code: Flag = False
     methods: tuple[str, ...] = ("reverse", "block_influence", "task_score", "random")
-    ratios: tuple[float, ...] = (0.1, 0.25, 0.4)
-    protect: tuple[int, ...] | None = None
+    ratios: tuple[Real, ...] = (0.1, 0.25, 0.4)
+    protect: tuple[Whole, ...] | None = None
     select_tasks: tuple[str, ...] = ("word_problems", "functions", "summaries")
-    select_items: Count = 16
+    select_items: Items = 16
     calibration: str | None = None
-    calibration_items: Count = 64
+    calibration_items: Items = 64
     recovery: RecoverySettings = RecoverySettings()
     batch_size: Count = 64
     max_rows: Count | None = None
-    speed_repeats: Annotated[int, Field(ge=3)] = 5
+    speed_repeats: Repeats = 5
 
     @field_validator("ratios")
     @classmethod
@@ -99,31 +97,17 @@ class StudyConfig(BaseModel):
         return methods
 
     @model_validator(mode="after")
-    def _draws_differ(self) -> "StudyConfig":
-        if self.samples > 1 and not self.temperature:
-            raise ValueError(f"{self.samples} samples at temperature 0 are all the same; set temperature, such as 0.7")
+    def _can_be_sampled(self) -> "StudyConfig":
+        try:
+            _ = self.decoding
+        except UserError as error:
+            raise ValueError(f"{error.problem}; {error.fix}") from None
         return self
 
     @property
     def decoding(self) -> Decoding:
         """How answers are drawn."""
         return Decoding(self.temperature, self.top_p, self.top_k, self.seed, self.samples, self.max_new_tokens)
-
-    def evaluated(self) -> list[Task]:
-        """The tasks to evaluate, asked as told.
-
-        Raises:
-            UserError: see `tasks.choose`.
-        """
-        return choose(self.tasks, self.protocols, self.shots, self.chat)
-
-    def selecting(self) -> list[Task]:
-        """The tasks whose select items choose layers.
-
-        Raises:
-            UserError: see `tasks.choose`.
-        """
-        return choose(self.select_tasks, chat=self.chat)
 
     @model_validator(mode="after")
     def _recovered_is_studied(self) -> "StudyConfig":
@@ -133,6 +117,15 @@ class StudyConfig(BaseModel):
         if self.recovery_method not in self.methods:
             raise ValueError(f"recovery.method {self.recovery_method} is not among methods {self.methods}")
         return self
+
+    @property
+    def asks_for_recovery(self) -> bool:
+        """Whether recovery is set otherwise than the preset does by itself."""
+        usual = RecoverySettings(**PRESETS.get(self.preset, {}).get("recovery", {}))
+        set_here = any(
+            getattr(self.recovery, name) != getattr(usual, name) for name in ("kinds", "method", "items", "epochs")
+        )
+        return set_here or self.recovery.ratios not in (None, usual.ratios)
 
     @property
     def recovery_method(self) -> str:

@@ -1,91 +1,77 @@
 """A run folder with a loaded model: what every stage of a study works on."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
-from typing import Any
 
-from transformers import PreTrainedTokenizerBase
-
-from layerlimits.errors import UserError
-from layerlimits.evaluation.calibration import Calibration, calibration
+from layerlimits.evaluation.artifacts import Artifacts
 from layerlimits.evaluation.evaluator import Evaluator
-from layerlimits.evaluation.prompts import encode
+from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded, load, parameter_count, weight_bytes
-from layerlimits.paths import check_writable
 from layerlimits.progress import Bar
 from layerlimits.study.config import StudyConfig
-from layerlimits.study.estimate import Cost, Shape
-from layerlimits.types import Sample, Task, Verdict, content_hash
-from layerlimits.version import __version__
-
-MANIFEST = "manifest"
-RUN_FILE = "run.sqlite"
-
-# What all answers of a run have in common, for them to be compared; and its name in the manifest.
-_FIXED = {
-    "model": "base_fingerprint",
-    "dtype": "dtype",
-    "batch size": "batch_size",
-    "chat setting": "chat",
-    "decoding": "decoding",
-}
+from layerlimits.study.estimate import Cost, Shape, cost_of
+from layerlimits.study.manifest import claim
+from layerlimits.study.resolved import ResolvedStudy
+from layerlimits.study.resuming import recorded_settings
+from layerlimits.types import Task
 
 
 @dataclass
 class Run:
     """A study's state: everything that must survive is in `store`."""
 
-    config: StudyConfig
+    study: ResolvedStudy
     folder: Path
     store: Store
-    loaded: Loaded
     evaluator: Evaluator
-    tasks: list[Task]
-    items: dict[str, list[Sample]]
-    calibration: Calibration
     cost: Cost
     bar: Bar
 
-    def verdicts(self, removed: Sequence[int], task: Task, evaluator: Evaluator | None = None) -> list[Verdict]:
-        """Verdicts on the task's evaluation items, of the base model without these layers or of another model."""
-        who = evaluator or self.evaluator
-        samples = self.items[task.name]
-        each = self.cost.response(task, who.loaded.depth - len(removed), len(samples))
+    @property
+    def config(self) -> StudyConfig:
+        """The study's settings."""
+        return self.study.config
+
+    @property
+    def loaded(self) -> Loaded:
+        """The unpruned model."""
+        return self.evaluator.loaded
+
+    @property
+    def artifacts(self) -> Artifacts:
+        """What the run folder keeps beside answers."""
+        return Artifacts(self.store)
+
+    def ask(self, variants: Sequence[Sequence[int]], task: Task, evaluator: Evaluator | None = None) -> None:
+        """Ask variants of the base model, or of another one, the task's evaluation items; the bar moves along.
+
+        Args:
+            variants: the layers each lacks, equally many.
+            evaluator: of the other model.
+        """
+        evaluator = evaluator or self.evaluator
+        samples = self.study.items[task.name]
+        each = self.cost.response(task, evaluator.loaded.depth - len(variants[0]), len(samples))
         done = 0
 
-        def tick(count: int) -> None:
+        def on_progress(count: int) -> None:
             nonlocal done
             done += count
             self.bar.advance(count * each)
 
-        found = who.verdicts(removed, task, samples, tick)
-        self.bar.advance((len(samples) * who.draws(task) - done) * each)
-        return found
+        evaluator.ask(variants, [(task, samples)], on_progress)
+        self.bar.advance((len(variants) * len(samples) * evaluator.draws(task) - done) * each)
 
-    def many(self, variants: Sequence[Sequence[int]], task: Task) -> None:
-        """Ask the base model without each of these sets of layers the task's evaluation items, all together."""
-        samples = self.items[task.name]
-        kept = self.evaluator.loaded.depth - len(variants[0])
-        each = self.cost.response(task, kept, len(samples))
-        done = 0
-
-        def tick(count: int) -> None:
-            nonlocal done
-            done += count
-            self.bar.advance(count * each)
-
-        self.evaluator.many(variants, task, samples, tick)
-        self.bar.advance((len(variants) * len(samples) * self.evaluator.draws(task) - done) * each)
+    def skip(self, what: str, why: str) -> None:
+        """Record that part of the study was given up, for the warnings of its results."""
+        self.artifacts.skipped = self.artifacts.skipped | {what: why}
 
     def add_stage_time(self, stage: str, seconds: float) -> None:
         """Add to how long a stage took; resumed runs add up."""
-        spent = self.store.get("stages") or {}
-        spent[stage] = spent.get(stage, 0.0) + seconds
-        self.store.put("stages", spent)
+        spent = self.artifacts.stages
+        self.artifacts.stages = spent | {stage: spent.get(stage, 0.0) + seconds}
 
     def like(self, loaded: Loaded) -> Evaluator:
         """An evaluator that asks another model the same way."""
@@ -93,140 +79,38 @@ class Run:
 
 
 def _evaluator(config: StudyConfig, loaded: Loaded, store: Store) -> Evaluator:
-    return Evaluator(
-        loaded,
-        store,
+    options = AskOptions(
         batch_size=config.batch_size,
         max_rows=config.max_rows,
         chat=config.chat,
         decoding=config.decoding,
         unsafe=config.unsafe_code,
     )
+    return Evaluator(loaded, store, options)
 
 
-def items_of(config: StudyConfig, tasks: Sequence[Task]) -> dict[str, list[Sample]]:
-    """The evaluation items of each task."""
-    return {task.name: task.samples("evaluate", config.limit, config.data_dir) for task in tasks}
-
-
-def cost_of(
-    config: StudyConfig, shape: Shape, tokenizer: PreTrainedTokenizerBase, items: dict[str, list[Sample]]
-) -> Cost:
-    """Estimated prices, from the real prompts' lengths."""
-    lengths = {
-        name: fmean(encode(tokenizer, sample, config.chat).tokens for sample in samples[:20])
-        for name, samples in items.items()
-    }
-    return Cost(shape, config.batch_size, lengths, config.max_new_tokens)
-
-
-def open_run(config: StudyConfig, out: Path, command: str) -> Run:
-    """Load the model and open the run folder, new or to be resumed; nothing stored is touched.
+def open_run(study: ResolvedStudy, out: Path, command: str) -> Run:
+    """Load the model and open the run folder, new or to be resumed; of what is stored only the study's description,
+    its plan of this time, is written anew.
 
     Raises:
-        UserError: the folder holds something else or another model's run, or items would leak between splits.
+        UserError: the folder is another model's run.
     """
-    check_run_folder(out)
-    tasks = config.evaluated()
-    items = items_of(config, tasks)
+    config = study.config
     loaded = load(config.model, revision=config.revision, dtype=config.dtype, device=config.device)
-    text = calibration(loaded.tokenizer, config.calibration_items, config.calibration)
-    check_splits(config, items, text)
     store = Store(out)
     evaluator = _evaluator(config, loaded, store)
-    asked = {"chat": config.chat, "decoding": config.decoding.name(0)}
-    claim(store, loaded, config.batch_size, **asked, command=command, config=json.loads(config.model_dump_json()))
-    _describe(evaluator, config, tasks, items, text)
-    shape = Shape(loaded.depth, parameter_count(loaded.model))
-    cost = cost_of(config, shape, loaded.tokenizer, with_select(config, items))
-    return Run(config, out, store, loaded, evaluator, tasks, items, text, cost, Bar(0.0))
+    claim(store, loaded, config.batch_size, command=command, **recorded_settings(study))
+    _describe(evaluator, study)
+    cost = cost_of(study, Shape(loaded.depth, parameter_count(loaded.model)))
+    return Run(study, out, store, evaluator, cost, Bar(0.0))
 
 
-def with_select(config: StudyConfig, items: dict[str, list[Sample]]) -> dict[str, list[Sample]]:
-    """The evaluation items, and some of the tasks that only choose layers."""
-    chosen = {task.name: task.samples("select", 20, config.data_dir) for task in config.selecting()}
-    return chosen | items
-
-
-def check_run_folder(out: Path) -> None:
-    """Refuse a folder that cannot be written to, or holds files but no run.
-
-    Raises:
-        UserError: with what is there.
-    """
-    check_writable(out, empty=not (out / RUN_FILE).exists())
-
-
-def check_splits(config: StudyConfig, items: dict[str, list[Sample]], text: Calibration) -> None:
-    """Refuse to evaluate an item that selects layers or calibrates, whatever choices it is asked with.
-
-    Raises:
-        UserError: with the numbers.
-    """
-    evaluated = {content_hash(sample.question) for samples in items.values() for sample in samples}
-    selecting = {
-        content_hash(sample.question)
-        for task in config.selecting()
-        for sample in task.samples("select", config.select_items, config.data_dir)
-    }
-    for what, ids in (("selection", selecting), ("calibration", set(text.hashes))):
-        shared = len(evaluated & ids)
-        if shared:
-            raise UserError(
-                f"{shared} of {len(ids)} {what} items would be evaluated too", f"give other {what} items: these decide"
-            )
-
-
-def claim(store: Store, loaded: Loaded, batch_size: int, **more: object) -> None:
-    """Make the folder the run of this model, or find that it is; `more` is kept beside.
-
-    Raises:
-        UserError: it is the run of another model, number type or batch size.
-    """
-    ref = loaded.ref
-    now: dict[str, object] = {
-        "made_by": f"layerlimits {__version__}",
-        "model": ref.path,
-        "base_fingerprint": ref.base_fingerprint,
-        "revision": ref.revision,
-        "dtype": ref.dtype,
-        "batch_size": batch_size,
-    }
-    before = store.get(MANIFEST)
-    if before:
-        refuse_other_run(store.folder, before, now)
-    manifest = (before or {}) | now | more
-    store.put(MANIFEST, manifest)
-    (store.folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
-
-
-def refuse_other_run(folder: Path, before: dict[str, object], now: dict[str, object]) -> None:
-    """Refuse to continue a run whose results could not be compared with what comes.
-
-    Raises:
-        UserError: another model, number type or batch size.
-    """
-    for what, name in _FIXED.items():
-        # Commands that only evaluate fix less than a study does.
-        if name in before and name in now and before[name] != now[name]:
-            was, new = (before["model"], now["model"]) if name == "base_fingerprint" else (before[name], now[name])
-            raise UserError(
-                f"{folder} is the run of another {what}: {was} ({before[name]}), not {new} ({now[name]})",
-                "choose another --out; nothing in this folder was changed",
-            )
-
-
-def _describe(
-    evaluator: Evaluator,
-    config: StudyConfig,
-    tasks: Sequence[Task],
-    items: dict[str, list[Sample]],
-    text: Calibration,
-) -> None:
+def _describe(evaluator: Evaluator, study: ResolvedStudy) -> None:
     """What a report needs to know of the model and the tasks."""
-    loaded, store = evaluator.loaded, evaluator.store
-    about = {
-        "name": config.model,
+    loaded, artifacts = evaluator.loaded, Artifacts(evaluator.store)
+    artifacts.base = {
+        "name": study.config.model,
         "fingerprint": loaded.ref.base_fingerprint,
         "layers": loaded.depth,
         "parameters": parameter_count(loaded.model),
@@ -234,24 +118,8 @@ def _describe(
         "dtype": loaded.ref.dtype,
         "device": str(loaded.model.device),
     }
-    store.put("base", about)
-    store.put("calibration", {"source": text.source, "hashes": text.hashes})
-    store.put("tasks", [described(evaluator, task, items[task.name]) for task in tasks])
-
-
-def described(evaluator: Evaluator, task: Task, samples: Sequence[Sample]) -> dict[str, Any]:
-    """A task as results name it: what it is, how it is asked, and the ids of the items."""
-    return {
-        "name": task.name,
-        "version": task.version,
-        "kind": task.kind,
-        "metric": task.metric,
-        "chance": task.chance,
-        "summary": task.summary,
-        "protocol": task.asked,
-        "shots": task.shots,
-        "template": evaluator.prompt(task, samples[0]).template if samples else None,
-        "decodings": evaluator.decodings(task),
-        "sets": {sample.id: sample.meta["set"] for sample in samples if "set" in sample.meta},
-        "ids": [sample.id for sample in samples],
-    }
+    artifacts.calibration = {"source": study.calibration.source, "hashes": list(study.calibration.hashes)}
+    artifacts.tasks = [evaluator.described(task, study.items[task.name]) for task in study.tasks]
+    artifacts.study_notes = list(study.notes)
+    # Whatever was given up before is tried again.
+    artifacts.skipped = {}

@@ -15,7 +15,7 @@ def _sample(row: Row, file: str) -> Sample:
         raise ValueError(f"its reference solution defines no function {name}")
     # Tests call helpers of the prompt, and HumanEval/33 the reference itself; `candidate` is the program.
     test = f"{target}\n{row['test']}\ncheck(candidate)\n"
-    meta = {"test": test, "entry_point": name, "prompt": prompt}
+    meta = {"test": test, "entry_point": name, "prompt": prompt, "question": prompt.strip()}
     return Sample(_ASK.format(prompt.rstrip()), target, "evaluate", meta=meta, shown=fenced(target))
 
 

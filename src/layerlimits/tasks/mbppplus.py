@@ -20,8 +20,10 @@ def _sample(row: Row, file: str) -> Sample:
     # Some tests rely on the imports of the reference solution.
     imports = _texts("test_imports", row.get("test_imports") or [])
     test = "\n".join([*imports, code, f"{name} = candidate", row["test"]])
-    prompt = _ASK.format(row["prompt"].strip(), "\n".join(shown))
-    return Sample(prompt, code, "evaluate", meta={"test": test, "entry_point": name}, shown=fenced(code))
+    question = row["prompt"].strip()
+    prompt = _ASK.format(question, "\n".join(shown))
+    meta = {"test": test, "entry_point": name, "question": question}
+    return Sample(prompt, code, "evaluate", meta=meta, shown=fenced(code))
 
 
 def _texts(column: str, value: Any) -> list[str]:

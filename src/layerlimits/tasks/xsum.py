@@ -12,7 +12,8 @@ def _sample(row: Row, file: str) -> Sample:
     document, summary = row["document"].strip(), row["summary"].strip()
     if not document or not summary:
         raise ValueError(f"it has no {'summary' if document else 'document'}")
-    return Sample(_PROMPT.format(document=document), summary, "evaluate", shown=summary)
+    meta = {"question": document}
+    return Sample(_PROMPT.format(document=document), summary, "evaluate", meta=meta, shown=summary)
 
 
 xsum = Task(

@@ -1,28 +1,30 @@
-"""`study` with its `report`, and `recover`."""
+"""`study`: the whole experiment, and what it would take."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.panel import Panel
+from rich.text import Text
 
 from layerlimits.cli.options import (
     Calibration,
     Chat,
     DataDir,
-    Device,
-    Dtype,
     Json,
     MaxRows,
     Protect,
     Protocols,
     Revision,
-    Seed,
     Shots,
-    Tasks,
     UnsafeCode,
     command,
-    tell,
 )
+from layerlimits.cli.parse import layers, shares, words
+from layerlimits.cli.printing import show, show_json, table
+
+if TYPE_CHECKING:
+    from layerlimits.results.document import PlanResults, StudyResults
 
 
 def study(
@@ -55,51 +57,41 @@ def study(
     as_json: Json = False,
 ) -> None:
     """The whole experiment: sweep, rank, prune, diagnose, recover, report."""
-    from layerlimits.commands import flags, run_study
+    from layerlimits import api
 
-    given = flags.study(tasks=tasks, protocols=protocol, methods=methods, ratios=ratios, protect=protect)
+    given: dict[str, Any] = {
+        "tasks": None if tasks is None else words(tasks),
+        "protocols": None if protocol is None else words(protocol),
+        "methods": None if methods is None else words(methods),
+        "ratios": None if ratios is None else shares(ratios),
+        "protect": None if protect is None else layers(protect),
+    }
     given |= {"shots": shots, "chat": chat, "samples": samples, "temperature": temperature, "difference": difference}
     # Left out, the preset or the file decides.
     given |= {"unsafe_code": unsafe_code or None}
     given |= {"model": model, "limit": limit, "data_dir": data_dir, "calibration": calibration}
     given |= {"revision": revision, "dtype": dtype, "device": device, "seed": seed, "max_rows": max_rows}
-    results = run_study.run(preset, config, out, given, command(), only_plan=plan, quiet=as_json)
-    if as_json:
-        tell(results)
+    settings = api.study_config(preset, config, **given)
+    folder = out or api.default_folder(settings)
+    if plan:
+        planned = api.plan(settings, folder)
+        show_json(planned) if as_json else show_plan(planned, folder)
+        return
+    results = api.run_study(settings, folder, command())
+    show_json(results) if as_json else show_answer(results, api.report_file(folder))
 
 
-def recover(
-    pruned: Annotated[str, typer.Argument(help="The pruned model's folder.")],
-    parent: Annotated[str, typer.Option(help="The unpruned model: a folder, a hub id, or `reference`.")],
-    out: Annotated[Path, typer.Option(help="Folder of the finetuned checkpoint; must not exist or be empty.")],
-    kind: Annotated[str, typer.Option(help="full or lora.")] = "full",
-    tasks: Tasks = "reference",
-    items: Annotated[int, typer.Option(help="Training prompts that the unpruned model answers.", min=1)] = 1000,
-    epochs: Annotated[int, typer.Option(help="How often the answers are read.", min=1)] = 1,
-    data_dir: DataDir = None,
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the parent's hub id.")] = None,
-    seed: Seed = 0,
-    dtype: Dtype = "auto",
-    device: Device = "auto",
-    as_json: Json = False,
-) -> None:
-    """Finetune a pruned model on the unpruned model's own answers."""
-    from layerlimits.commands import run_recover
-
-    results = run_recover.run(
-        pruned, parent, out, kind, tasks, items, epochs, data_dir, revision, seed, dtype, device, command()
-    )
-    tell(results) if as_json else run_recover.show(results)
+def show_answer(results: "StudyResults", report: Path) -> None:
+    """The headline, and where the report lies."""
+    show(Panel(Text(results.answer), title="layerlimits"))
+    print(f"report: {report}")
 
 
-def report(
-    run: Annotated[Path, typer.Argument(help="Run folder of a study.")],
-    out: Annotated[Path | None, typer.Option(help="HTML file; report.html in the run folder if not given.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Write the report of a study from its run folder alone, finished or not."""
-    from layerlimits.commands import run_study
-
-    results = run_study.report(run, out, quiet=as_json)
-    if as_json:
-        tell(results)
+def show_plan(results: "PlanResults", folder: Path) -> None:
+    """A line a stage."""
+    columns = ("stage", "models", "responses", "estimated minutes")
+    stages = table(f"{results.model}, preset {results.preset}, into {folder}", columns, left=("stage",))
+    for row in results.stages:
+        stages.add_row(row.stage, str(row.models), f"{row.responses:,}", f"{row.seconds / 60:.1f}")
+    show(stages)
+    print(f"about {results.seconds / 60:.0f} minutes; nothing was run")

@@ -4,11 +4,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
-from rich.console import Console
-from rich.table import Table
-
 from layerlimits import jsonl
 from layerlimits.errors import UserError
+from layerlimits.paths import given_path
+from layerlimits.results.document import ScoreResults
 from layerlimits.tasks import choose, judged
 from layerlimits.types import FinishReason, Outcome, Response, Sample
 
@@ -18,7 +17,7 @@ _ABOUT = ("set", "subject", "level", "entry_point")
 _FINISHES = ("stop", "length")
 
 
-def score(task: str, responses: Path, data_dir: Path | None, *, unsafe: bool = False) -> dict[str, Any]:
+def score(task: str, responses: Path, data_dir: Path | None, *, unsafe: bool = False) -> ScoreResults:
     """The score of a file of responses to a task's whole test set, in the order of its lines.
 
     Only the lines given count: n is their number, and an item without a line is neither asked nor scored. An empty
@@ -29,13 +28,12 @@ def score(task: str, responses: Path, data_dir: Path | None, *, unsafe: bool = F
         responses: JSON lines of {"index", "response"}, and "finish": "length" where the text was cut.
         data_dir: folder of the benchmark's files; the hub if None.
         unsafe: run programs in the responses without a sandbox.
-    Returns:
-        {"task", "version", "metric", "score", "strict", "n", "of", "verdicts": {outcome: count}, "items": [...]};
-        "strict" is None where the task has only one way to score, "of" the number of items there are.
     Raises:
         UserError: a broken line, an index that is unknown or comes twice, an empty file, a task without test files or
             without answers in words, or no sandbox is possible for the programs in the responses.
     """
+    if data_dir:
+        given_path(data_dir, "--data-dir")
     chosen = choose([task])
     if len(chosen) == 1 and chosen[0].kind == "choice":
         raise UserError(f"{task} is asked by likelihood, so no text answers it", "name a benchmark, such as gsm8k")
@@ -44,23 +42,23 @@ def score(task: str, responses: Path, data_dir: Path | None, *, unsafe: bool = F
     samples: list[Sample] = chosen[0].samples.whole(data_dir)
     read = _read(responses, len(samples))
     verdicts = judged(chosen[0], [(samples[index], response) for index, response in read], unsafe)
-    items = []
+    items: list[dict[str, Any]] = []
     for (index, _), verdict in zip(read, verdicts, strict=True):
         about = {key: value for key, value in samples[index].meta.items() if key in _ABOUT}
         items.append({"index": index, "id": samples[index].id, **about, **asdict(verdict)})
-    strict = [item["strict"] for item in items if item["strict"] is not None]
-    outcomes = [item["outcome"] for item in items]
-    return {
-        "task": chosen[0].name,
-        "version": chosen[0].version,
-        "metric": chosen[0].metric,
-        "score": sum(item["value"] for item in items) / len(items),
-        "strict": sum(strict) / len(items) if strict else None,
-        "n": len(items),
-        "of": len(samples),
-        "verdicts": {outcome: outcomes.count(outcome) for outcome in get_args(Outcome) if outcome in outcomes},
-        "items": items,
-    }
+    strict = [verdict.strict for verdict in verdicts if verdict.strict is not None]
+    outcomes = [verdict.outcome for verdict in verdicts]
+    return ScoreResults(
+        task=chosen[0].name,
+        version=chosen[0].version,
+        metric=chosen[0].metric,
+        score=sum(verdict.value for verdict in verdicts) / len(verdicts),
+        strict=sum(strict) / len(verdicts) if strict else None,
+        n=len(verdicts),
+        of=len(samples),
+        verdicts={outcome: outcomes.count(outcome) for outcome in get_args(Outcome) if outcome in outcomes},
+        items=tuple(items),
+    )
 
 
 def _read(path: Path, count: int) -> list[tuple[int, Response]]:
@@ -87,15 +85,3 @@ def _line(path: Path, number: int, row: jsonl.Row) -> tuple[int, Response]:
             f"{path}, line {number}: finish is {finish!r}", f"use {' or '.join(_FINISHES)}, or leave it out"
         )
     return row["index"], Response(row["response"], (), finish)
-
-
-def show(results: dict[str, Any]) -> None:
-    """A line for people."""
-    table = Table(title=f"{results['task']}, version {results['version']}")
-    for column in ("score", "strict", "n", "of", "metric", "outcomes"):
-        table.add_column(column, justify="left" if column in ("metric", "outcomes") else "right")
-    strict = "-" if results["strict"] is None else f"{results['strict']:.3f}"
-    outcomes = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in results["verdicts"].items())
-    counts = (str(results["n"]), str(results["of"]))
-    table.add_row(f"{results['score']:.3f}", strict, *counts, results["metric"], outcomes)
-    Console().print(table)

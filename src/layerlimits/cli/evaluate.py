@@ -1,0 +1,107 @@
+"""`evaluate`: scores of a model."""
+
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from layerlimits.cli.options import (
+    BatchSize,
+    Chat,
+    DataDir,
+    Device,
+    Difference,
+    Dtype,
+    Json,
+    Limit,
+    MaxNewTokens,
+    Model,
+    Protocols,
+    Revision,
+    RunOut,
+    Samples,
+    Seed,
+    Shots,
+    Tasks,
+    Temperature,
+    TopK,
+    TopP,
+    UnsafeCode,
+)
+from layerlimits.cli.parse import words
+from layerlimits.cli.printing import counted, interval, show, show_json, show_warnings, table
+
+if TYPE_CHECKING:
+    from layerlimits.results.document import EvaluateResults
+
+
+def evaluate(
+    model: Model,
+    tasks: Tasks = "reference",
+    limit: Limit = 100,
+    data_dir: DataDir = None,
+    protocol: Protocols = None,
+    shots: Shots = None,
+    chat: Chat = None,
+    samples: Samples = 1,
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
+    top_k: TopK = 0,
+    max_new_tokens: MaxNewTokens = None,
+    difference: Difference = 0.05,
+    unsafe_code: UnsafeCode = False,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="The whole test set, as published, also items that may choose layers.")
+    ] = False,
+    seed: Seed = 0,
+    out: RunOut = None,
+    batch_size: BatchSize = 64,
+    revision: Revision = None,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Scores of a model on tasks, with 95% intervals."""
+    from layerlimits import api
+
+    decoding = api.Decoding(temperature, top_p, top_k, seed, samples, max_new_tokens)
+    options = api.EvalOptions(
+        tasks=words(tasks),
+        limit=limit,
+        data_dir=data_dir,
+        protocols=cast(tuple[Any, ...], words(protocol or "")),
+        shots=shots,
+        chat=chat,
+        decoding=decoding,
+        unsafe=unsafe_code,
+        difference=difference,
+        whole=whole,
+    )
+    source = api.ModelOptions(model, revision, dtype, device, out, batch_size, seed)
+    results = api.evaluate(source, options)
+    show_json(results) if as_json else show_scores(results)
+
+
+def show_scores(results: "EvaluateResults") -> None:
+    """A table for people."""
+    columns = ("task", "score", "interval", "strict", "n", "metric", "outcomes")
+    scores = table(
+        f"{results.model}: scores with 95% intervals",
+        columns,
+        left=("task", "metric", "outcomes"),
+        whole=("task", "score", "n"),
+    )
+    for row in results.scores:
+        score, strict = row.score, f"{row.strict.estimate:.3f}" if row.strict else "-"
+        metric = row.metric + "".join(f", {name} {value.estimate:.3f}" for name, value in row.measures.items())
+        cells = (f"{score.estimate:.3f}", interval(score), strict, str(score.n), metric, counted(row.outcomes))
+        scores.add_row(row.name, *cells)
+        for part, value in row.sets.items():
+            scores.add_row(f"  {part}", f"{value.estimate:.3f}", interval(value), "", str(value.n))
+    show(scores)
+    for ways in results.protocols:
+        if only := ways.recognition_only:
+            print(
+                f"{ways.task}: {only.estimate:.1%} ({only.low:.1%} to {only.high:.1%}) of {only.n} items are right "
+                "by likelihood and wrong when written"
+            )
+    show_warnings(results.warnings)

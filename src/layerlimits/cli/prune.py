@@ -1,0 +1,81 @@
+"""`prune`: a checkpoint without some layers."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from layerlimits.cli.options import (
+    BatchSize,
+    Calibration,
+    DataDir,
+    Device,
+    Dtype,
+    Json,
+    MaxRows,
+    Model,
+    Protect,
+    Revision,
+    Seed,
+    Tasks,
+    command,
+)
+from layerlimits.cli.parse import layers as layer_numbers
+from layerlimits.cli.parse import words
+from layerlimits.cli.printing import show_json
+
+if TYPE_CHECKING:
+    from layerlimits.results.document import PruneResults
+
+
+def prune(
+    model: Model,
+    out: Annotated[Path, typer.Option(help="Folder of the pruned checkpoint; must not exist or be empty.")],
+    method: Annotated[str | None, typer.Option(help="Method that chooses the layers, or the path of its file.")] = None,
+    layers: Annotated[int | None, typer.Option(help="How many layers to remove.")] = None,
+    ratio: Annotated[float | None, typer.Option(help="Which share of the layers to remove.")] = None,
+    remove: Annotated[str | None, typer.Option(help="The very layers to remove, such as 4,5,11-12.")] = None,
+    replacement: Annotated[
+        str | None, typer.Option(help="What fills the gap: none, laco, linear, streamline or compensate.")
+    ] = None,
+    protect: Protect = None,
+    tasks: Tasks = "word_problems,functions,summaries",
+    items: Annotated[int, typer.Option(help="Select items a task, or calibration texts.", min=1)] = 32,
+    data_dir: DataDir = None,
+    calibration: Calibration = None,
+    seed: Seed = 0,
+    batch_size: BatchSize = 64,
+    max_rows: MaxRows = None,
+    revision: Revision = None,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Write a checkpoint without some layers that stock transformers loads."""
+    from layerlimits import api
+
+    options = api.PruneOptions(
+        method=method,
+        layers=layers,
+        ratio=ratio,
+        remove=None if remove is None else layer_numbers(remove),
+        replacement=replacement,
+    )
+    choice = api.RankOptions(
+        protect=None if protect is None else layer_numbers(protect),
+        tasks=words(tasks),
+        items=items,
+        calibration=calibration,
+        seed=seed,
+        data_dir=data_dir,
+    )
+    source = api.ModelOptions(model, revision, dtype, device, None, batch_size, seed, max_rows)
+    results = api.prune(source, out, options, choice, command())
+    show_json(results) if as_json else show_checkpoint(results)
+
+
+def show_checkpoint(results: "PruneResults") -> None:
+    """One line for people."""
+    removed = ", ".join(map(str, results.removed))
+    filled = "" if results.replacement == "none" else f", gap filled by {results.replacement}"
+    print(f"{results.model}: {results.layers} layers, without {removed} of {results.base} ({results.method}{filled})")

@@ -1,0 +1,111 @@
+"""`rank`: the order in which methods would remove layers."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from layerlimits.cli.options import (
+    BatchSize,
+    Calibration,
+    DataDir,
+    Device,
+    Dtype,
+    Json,
+    MaxRows,
+    Model,
+    Protect,
+    Revision,
+    RunOut,
+    Seed,
+    Tasks,
+)
+from layerlimits.cli.parse import layers as layer_numbers
+from layerlimits.cli.parse import words
+from layerlimits.cli.printing import show, show_json, table
+from layerlimits.results.document import RankingsComparison, RankResults
+
+
+def rank(
+    model: Model,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="A method, several separated by commas, or all; with options as magnitude:p=2; or a method's file.",
+            show_default=False,
+        ),
+    ],
+    layers: Annotated[
+        int | None, typer.Option(help="Layers to go: greedy methods choose a quarter if not given, angular needs it.")
+    ] = None,
+    protect: Protect = None,
+    tasks: Tasks = "word_problems,functions,summaries",
+    items: Annotated[int, typer.Option(help="Select items a task, or calibration texts.", min=1)] = 32,
+    data_dir: DataDir = None,
+    calibration: Calibration = None,
+    seed: Seed = 0,
+    out: RunOut = None,
+    batch_size: BatchSize = 64,
+    max_rows: MaxRows = None,
+    revision: Revision = None,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """The order in which a method would remove layers."""
+    from layerlimits import api
+
+    options = api.RankOptions(
+        methods=words(method),
+        layers=layers,
+        protect=None if protect is None else layer_numbers(protect),
+        tasks=words(tasks),
+        items=items,
+        calibration=calibration,
+        seed=seed,
+        data_dir=data_dir,
+    )
+    source = api.ModelOptions(model, revision, dtype, device, out, batch_size, seed, max_rows)
+    results = api.rank(source, options)
+    if as_json:
+        show_json(results)
+    elif isinstance(results, RankResults):
+        show_ranking(results)
+    else:
+        show_rankings(results)
+
+
+def show_ranking(results: RankResults) -> None:
+    """A table for people: a line a layer, first to remove first."""
+    ranking = results.ranking
+    order = table(f"{results.model}: removal order by {ranking.method}", ("place", "layer", "score"))
+    for place, layer in enumerate(ranking.order, 1):
+        score = ranking.scores[layer]
+        order.add_row(str(place), str(layer), "-" if score is None else f"{score:.4g}")
+    show(order)
+
+
+def show_rankings(results: RankingsComparison) -> None:
+    """Tables for people: the orders, and how far they agree."""
+    title = f"{results.model}: {results.n} of {results.layers} layers to remove, first to remove first"
+    orders = table(title, ("method", "order", "layers the others remove too"), left=("method", "order"))
+    for method, ranking in results.rankings.items():
+        shared = results.overlap[method].values()
+        mean = f"{sum(shared) / len(shared):.0%}" if shared else "-"
+        orders.add_row(method, ", ".join(map(str, ranking.order)), mean)
+    show(orders)
+    show(_square(results.kendall_tau, "Kendall's tau of the scores", "{:.2f}"))
+    show(_square(results.overlap, f"Overlap of the first {results.n} layers", "{:.0%}"))
+    for method, reason in results.failed.items():
+        show(f"{method} cannot rank this model: {reason}")
+
+
+def _square(values: Mapping[str, Mapping[str, float | None]], title: str, form: str) -> Table:
+    """Methods against methods; columns are numbered, since names would not fit beside each other."""
+    numbers = [str(number) for number in range(1, len(values) + 1)]
+    square = table(title, ("", *numbers), left=("",))
+    for number, (method, row) in zip(numbers, values.items(), strict=True):
+        cells = [row.get(other) for other in values]
+        square.add_row(f"{number} {method}", *("" if value is None else form.format(value) for value in cells))
+    return square

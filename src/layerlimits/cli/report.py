@@ -1,0 +1,26 @@
+"""`report`: the HTML page of a run folder."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from layerlimits.cli.options import (
+    Json,
+)
+from layerlimits.cli.printing import show_json
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Run folder of a study.")],
+    out: Annotated[Path | None, typer.Option(help="HTML file; report.html in the run folder if not given.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the report of a study from its run folder alone, finished or not."""
+    from layerlimits import api
+
+    results = api.write_report(run, out)
+    print(f"report: {out or api.report_file(run)}", file=sys.stderr if as_json else sys.stdout)
+    if as_json:
+        show_json(results)

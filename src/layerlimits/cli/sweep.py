@@ -1,0 +1,95 @@
+"""`sweep`: scores without one layer at a time."""
+
+from typing import TYPE_CHECKING, Any, cast
+
+from layerlimits.cli.options import (
+    BatchSize,
+    Chat,
+    DataDir,
+    Device,
+    Difference,
+    Dtype,
+    Json,
+    Limit,
+    MaxNewTokens,
+    MaxRows,
+    Model,
+    Protocols,
+    Revision,
+    RunOut,
+    Samples,
+    Seed,
+    Shots,
+    Tasks,
+    Temperature,
+    TopK,
+    TopP,
+    UnsafeCode,
+)
+from layerlimits.cli.parse import words
+from layerlimits.cli.printing import show, show_json, show_warnings, table
+
+if TYPE_CHECKING:
+    from layerlimits.results.document import SweepResults
+    from layerlimits.results.rows import LayerComparison
+
+
+def sweep(
+    model: Model,
+    tasks: Tasks = "reference",
+    limit: Limit = 100,
+    data_dir: DataDir = None,
+    protocol: Protocols = None,
+    shots: Shots = None,
+    chat: Chat = None,
+    samples: Samples = 1,
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
+    top_k: TopK = 0,
+    max_new_tokens: MaxNewTokens = None,
+    difference: Difference = 0.05,
+    unsafe_code: UnsafeCode = False,
+    seed: Seed = 0,
+    out: RunOut = None,
+    batch_size: BatchSize = 64,
+    max_rows: MaxRows = None,
+    revision: Revision = None,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Skip one layer at a time and measure every task."""
+    from layerlimits import api
+
+    decoding = api.Decoding(temperature, top_p, top_k, seed, samples, max_new_tokens)
+    options = api.EvalOptions(
+        tasks=words(tasks),
+        limit=limit,
+        data_dir=data_dir,
+        protocols=cast(tuple[Any, ...], words(protocol or "")),
+        shots=shots,
+        chat=chat,
+        decoding=decoding,
+        unsafe=unsafe_code,
+        difference=difference,
+    )
+    source = api.ModelOptions(model, revision, dtype, device, out, batch_size, seed, max_rows)
+    results = api.sweep(source, options)
+    show_json(results) if as_json else show_sweep(results)
+
+
+def show_sweep(results: "SweepResults") -> None:
+    """A table for people: retention by layer and task."""
+    title = f"{results.model}: retention without one layer (score / unpruned score)"
+    retention = table(title, ("layer", *(score.name for score in results.base)))
+    for layer, rows in results.by_layer().items():
+        retention.add_row(str(layer), *(_cell(row.comparison) for row in rows))
+    show(retention)
+    print("* differs from the unpruned model at the 5% level by McNemar's exact test, Holm-corrected over the table")
+    show_warnings(results.warnings)
+
+
+def _cell(row: "LayerComparison") -> str:
+    if row.retention is None:
+        return "-"
+    return f"{row.retention.estimate:.2f}{'*' if row.test and row.test.significant else ''}"

@@ -1,0 +1,226 @@
+"""The JSON values that a run folder keeps beside its answers, each with its name and type in one place."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NotRequired, TypedDict
+
+from layerlimits.evaluation.store import Store
+from layerlimits.types import Kind, Protocol
+
+
+class Manifest(TypedDict):
+    """Which model a run evaluates and how it was started; a study also names its command and settings.
+
+    `selection` and `training` are hashes of the select items and of the training prompts.
+    """
+
+    made_by: str
+    model: str
+    base_fingerprint: str
+    revision: str | None
+    dtype: str
+    batch_size: int
+    chat: NotRequired[bool | None]
+    decoding: NotRequired[str]
+    command: NotRequired[str]
+    config: NotRequired[dict[str, Any]]
+    selection: NotRequired[str]
+    training: NotRequired[str]
+
+
+class ModelRecord(TypedDict):
+    """The unpruned model; `weight_bytes` counts its parameters in memory, in its number type."""
+
+    name: str
+    fingerprint: str
+    layers: int
+    parameters: int
+    weight_bytes: int
+    dtype: str
+    device: str
+
+
+class TaskRecord(TypedDict):
+    """How a task is asked, and which items of it are evaluated.
+
+    `template` is the hash of the chat template, None in plain text. `decodings` names one draw each, as the keys of
+    responses do. `sets` gives the part of the benchmark of each item that belongs to one. `prompts` holds the hash of
+    the prompt that each item was asked with, by item id; `engine` the class that computed the answers.
+    """
+
+    name: str
+    version: int
+    kind: Kind
+    metric: str
+    chance: float
+    summary: str
+    protocol: Protocol
+    shots: int
+    template: str | None
+    decodings: list[str]
+    sets: dict[str, str]
+    ids: list[str]
+    prompts: dict[str, str]
+    engine: str
+
+
+class CalibrationRecord(TypedDict):
+    """Where the calibration text comes from, and a hash of each of its items."""
+
+    source: str
+    hashes: list[str]
+
+
+class RankingRecord(TypedDict):
+    """A method's order of removal; `used` holds the ids of the items it looked at."""
+
+    scores: list[float | None]
+    order: list[int]
+    used: list[str]
+    largest_first: bool
+    detail: dict[str, Any]
+    source: str
+    seconds: float
+
+
+class Plan(TypedDict):
+    """The layers that a method removes at a ratio."""
+
+    method: str
+    ratio: float
+    layers: int
+    removed: list[int]
+
+
+class RecoveredRecord(Plan):
+    """A pruned model that was finetuned: how, on how much, and its fingerprint."""
+
+    name: str
+    fingerprint: str
+    settings: dict[str, Any]
+    examples: int
+    dropped: int
+    trained_tokens: int
+    seconds: float
+
+
+class TimingRecord(TypedDict):
+    """Decoding speed of a model without some layers, one rate a repeat; see `study.speed`."""
+
+    removed: list[int]
+    parameters: int
+    weight_bytes: int
+    memory_bytes: int
+    tokens_per_s: list[float]
+
+
+class Artifacts:
+    """The kept values of a run folder; each is None or empty until a command sets it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """Which model the run evaluates."""
+        return self._store.get("manifest")
+
+    @manifest.setter
+    def manifest(self, manifest: Manifest) -> None:
+        self._store.put("manifest", manifest)
+
+    @property
+    def base(self) -> ModelRecord | None:
+        """The unpruned model of a study."""
+        return self._store.get("base")
+
+    @base.setter
+    def base(self, base: ModelRecord) -> None:
+        self._store.put("base", base)
+
+    @property
+    def tasks(self) -> list[TaskRecord] | None:
+        """The tasks of a study."""
+        return self._store.get("tasks")
+
+    @tasks.setter
+    def tasks(self, tasks: list[TaskRecord]) -> None:
+        self._store.put("tasks", tasks)
+
+    @property
+    def calibration(self) -> CalibrationRecord | None:
+        """The calibration text of a study."""
+        return self._store.get("calibration")
+
+    @calibration.setter
+    def calibration(self, calibration: CalibrationRecord) -> None:
+        self._store.put("calibration", calibration)
+
+    @property
+    def rankings(self) -> dict[str, RankingRecord]:
+        """The rankings by method."""
+        return self._store.get("rankings") or {}
+
+    @rankings.setter
+    def rankings(self, rankings: Mapping[str, RankingRecord]) -> None:
+        self._store.put("rankings", rankings)
+
+    @property
+    def plans(self) -> list[Plan]:
+        """The layers that each method removes at each ratio."""
+        return self._store.get("plans") or []
+
+    @plans.setter
+    def plans(self, plans: list[Plan]) -> None:
+        self._store.put("plans", plans)
+
+    @property
+    def recovered(self) -> dict[str, RecoveredRecord]:
+        """The finetuned models by name."""
+        return self._store.get("recovered") or {}
+
+    @recovered.setter
+    def recovered(self, recovered: Mapping[str, RecoveredRecord]) -> None:
+        self._store.put("recovered", recovered)
+
+    @property
+    def speed(self) -> list[TimingRecord]:
+        """The timed models, the unpruned one first."""
+        return self._store.get("speed") or []
+
+    @speed.setter
+    def speed(self, timings: list[TimingRecord]) -> None:
+        self._store.put("speed", timings)
+
+    @property
+    def stages(self) -> dict[str, float]:
+        """Seconds by stage, over all resumed parts of a study."""
+        return self._store.get("stages") or {}
+
+    @stages.setter
+    def stages(self, seconds: Mapping[str, float]) -> None:
+        self._store.put("stages", seconds)
+
+    @property
+    def study_notes(self) -> list[str]:
+        """What a study decided at its start, in sentences."""
+        return self._store.get("study_notes") or []
+
+    @study_notes.setter
+    def study_notes(self, notes: list[str]) -> None:
+        self._store.put("study_notes", notes)
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """The parts of a study that were given up, with the reason."""
+        return self._store.get("skipped") or {}
+
+    @skipped.setter
+    def skipped(self, reasons: Mapping[str, str]) -> None:
+        self._store.put("skipped", dict(reasons))
+
+    def cached(self, key: str, compute: Callable[[], Any]) -> Any:
+        """A JSON value that is computed once a run folder, under a key that names all it depends on."""
+        name = f"once {key}"
+        if self._store.get(name) is None:
+            self._store.put(name, compute())
+        return self._store.get(name)

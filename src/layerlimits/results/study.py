@@ -1,0 +1,238 @@
+"""The results of a study, from its run folder's database and nothing else."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from layerlimits.errors import UserError
+from layerlimits.evaluation.artifacts import Artifacts, Plan, RecoveredRecord, TaskRecord, TimingRecord
+from layerlimits.evaluation.store import Store
+from layerlimits.results.comparisons import comparison, layer_scores, protocol_scores, task_score
+from layerlimits.results.diagnose import diagnose
+from layerlimits.results.document import StudyResults
+from layerlimits.results.figures import corrected
+from layerlimits.results.headline import headline
+from layerlimits.results.notes import notes
+from layerlimits.results.rows import (
+    AnsweredItem,
+    ClassRetention,
+    MethodOrder,
+    ModelAnswer,
+    ModelInfo,
+    PlanComparison,
+    ProtocolScores,
+    Recovery,
+    Regained,
+    Speed,
+    Stage,
+    TaskScore,
+)
+from layerlimits.results.stored_answers import StoredAnswers
+from layerlimits.results.warnings import at_chance, skipped, warnings
+from layerlimits.statistics import intervals
+from layerlimits.types import Estimate, Kind
+
+_KINDS: tuple[Kind, ...] = ("choice", "generation")
+_SHOWN_ITEMS = 3
+
+
+def study_results(store: Store) -> StudyResults:
+    """Everything that a report shows, of a study that may not be finished.
+
+    Raises:
+        UserError: the folder holds no study, or not even the unpruned model has been evaluated.
+    """
+    answers, artifacts = StoredAnswers.of_study(store), Artifacts(store)
+    tasks = _tasks(answers)
+    manifest, base, calibration = artifacts.manifest, artifacts.base, artifacts.calibration
+    if not tasks or manifest is None or base is None or calibration is None:
+        raise UserError(
+            f"{store.folder} holds no finished task of the unpruned model", "resume it with `layerlimits study`"
+        )
+    config, recovered = manifest["config"], list(artifacts.recovered.values())
+    results = StudyResults(
+        made_by=manifest["made_by"],
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        command=manifest["command"],
+        preset=config["preset"],
+        seed=config["seed"],
+        config=config,
+        calibration=calibration["source"],
+        model=ModelInfo(**base),
+        tasks=tuple(tasks),
+        sweep=tuple(row.comparison for row in layer_scores(answers, base["layers"])),
+        methods=tuple(_methods(artifacts)),
+        pruned=tuple(corrected(list(_pruned(answers, artifacts.plans)))),
+        classes=tuple(_classes(answers, artifacts.plans)),
+        protocols=tuple(_protocols(answers, artifacts.plans)),
+        recovery=tuple(_recovery(answers, recovered)),
+        diagnostics=tuple(diagnose(answers, _models(answers, base["layers"], artifacts))),
+        speed=tuple(_speed(artifacts.speed)),
+        samples=tuple(_samples(answers, recovered)),
+        stages=tuple(Stage(name, seconds) for name, seconds in artifacts.stages.items()),
+        notes=(*notes(calibration, config), *artifacts.study_notes),
+        warnings=(*warnings(tasks, config["difference"]), *at_chance(tasks), *skipped(artifacts.skipped)),
+    )
+    return replace(results, answer=headline(results))
+
+
+def _tasks(answers: StoredAnswers) -> list[TaskScore]:
+    scores = [task_score(answers, answers.fingerprint(()), task) for task in answers.tasks]
+    return [score for score in scores if score is not None]
+
+
+def _methods(artifacts: Artifacts) -> Iterator[MethodOrder]:
+    for name, ranking in artifacts.rankings.items():
+        order, scores = tuple(ranking["order"]), tuple(ranking["scores"])
+        yield MethodOrder(name, order, scores, ranking["source"], ranking["seconds"], len(ranking["used"]))
+
+
+def _pruned(answers: StoredAnswers, plans: Sequence[Plan]) -> Iterator[PlanComparison]:
+    for plan in plans:
+        for task in answers.tasks:
+            if compared := comparison(answers, answers.fingerprint(plan["removed"]), task):
+                yield PlanComparison(
+                    **vars(compared[1]),
+                    method=plan["method"],
+                    ratio=plan["ratio"],
+                    layers=plan["layers"],
+                    removed=tuple(plan["removed"]),
+                )
+
+
+def _classes(answers: StoredAnswers, plans: Sequence[Plan]) -> Iterator[ClassRetention]:
+    """Mean retention over the tasks of a class."""
+    for plan in plans:
+        for kind in _KINDS:
+            if row := _class(answers, plan, kind):
+                yield row
+
+
+def _class(answers: StoredAnswers, plan: Plan, kind: Kind) -> ClassRetention | None:
+    """None where a task of the class is not answered yet, or there is none."""
+    whole, model = answers.fingerprint(()), answers.fingerprint(plan["removed"])
+    tasks = [task for task in answers.tasks if task["kind"] == kind]
+    values = [(answers.values(whole, task), answers.values(model, task)) for task in tasks]
+    pairs = [(base, other) for base, other in values if base is not None and other is not None]
+    if not tasks or len(pairs) < len(tasks):
+        return None
+    chances = [task["chance"] for task in tasks]
+    counts = {task["name"]: intervals.above(base, task["chance"]) for task, (base, _) in zip(tasks, pairs, strict=True)}
+    return ClassRetention(
+        method=plan["method"],
+        ratio=plan["ratio"],
+        layers=plan["layers"],
+        removed=tuple(plan["removed"]),
+        kind=kind,
+        chance=max(chances),
+        retention=intervals.shared(pairs),
+        corrected=intervals.shared(pairs, chances) if any(chances) else None,
+        tasks=tuple(name for name, usable in counts.items() if usable),
+        left_out=tuple(name for name, usable in counts.items() if not usable),
+    )
+
+
+def _protocols(answers: StoredAnswers, plans: Sequence[Plan]) -> Iterator[ProtocolScores]:
+    """Task by task, of the base and every pruned model."""
+    rows = list(protocol_scores(answers, "base", ()))
+    rows += [row for plan in plans for row in protocol_scores(answers, plan["method"], plan["removed"])]
+    for name in dict.fromkeys(row.task for row in rows):
+        yield from (row for row in rows if row.task == name)
+
+
+def _recovery(answers: StoredAnswers, recovered: Sequence[RecoveredRecord]) -> Iterator[Recovery]:
+    for record in recovered:
+        yield Recovery(
+            name=record["name"],
+            method=record["method"],
+            ratio=record["ratio"],
+            layers=record["layers"],
+            removed=tuple(record["removed"]),
+            settings=record["settings"],
+            examples=record["examples"],
+            dropped=record["dropped"],
+            trained_tokens=record["trained_tokens"],
+            seconds=record["seconds"],
+            tasks=tuple(row for task in answers.tasks if (row := _regained(answers, record, task))),
+        )
+
+
+def _regained(answers: StoredAnswers, record: RecoveredRecord, task: TaskRecord) -> Regained | None:
+    models = (answers.fingerprint(()), answers.fingerprint(record["removed"]), record["fingerprint"])
+    base, pruned, recovered = (answers.values(model, task) for model in models)
+    if base is None or pruned is None or recovered is None:
+        return None
+    return Regained(
+        task=task["name"],
+        kind=task["kind"],
+        base=intervals.mean(base),
+        pruned=intervals.mean(pruned),
+        recovered=intervals.mean(recovered),
+        regained=intervals.regained(base, pruned, recovered),
+    )
+
+
+def _models(answers: StoredAnswers, depth: int, artifacts: Artifacts) -> dict[str, str]:
+    """Fingerprints by label: the base, each skipped layer, each plan, each finetuned model."""
+    models = {"base": answers.fingerprint(())}
+    models |= {f"without {layer}": answers.fingerprint((layer,)) for layer in range(depth)}
+    models |= {f"{plan['method']} {plan['layers']}": answers.fingerprint(plan["removed"]) for plan in artifacts.plans}
+    for record in artifacts.recovered.values():
+        models[f"{record['method']} {record['layers']}, recovered ({record['name']})"] = record["fingerprint"]
+    return models
+
+
+def _speed(timings: Sequence[TimingRecord]) -> Iterator[Speed]:
+    for timing in timings:
+        removed, rates = sorted(timing["removed"]), timing["tokens_per_s"]
+        ratios = [rate / base for rate, base in zip(rates, timings[0]["tokens_per_s"], strict=True)]
+        yield Speed(
+            model=f"without {len(removed)} layer{'s' * (len(removed) > 1)}" if removed else "base",
+            removed=tuple(removed),
+            parameters=timing["parameters"],
+            weight_bytes=timing["weight_bytes"],
+            peak_bytes=timing["memory_bytes"],
+            tokens_per_s=_median(rates),
+            speedup=_median(ratios) if removed else None,
+        )
+
+
+def _median(values: Sequence[float]) -> Estimate:
+    """Median with the range: too few repeats for an interval, so the extremes stand in for it."""
+    ordered = sorted(values)
+    return Estimate(ordered[len(ordered) // 2], ordered[0], ordered[-1], len(ordered))
+
+
+def _samples(answers: StoredAnswers, recovered: Sequence[RecoveredRecord]) -> Iterator[AnsweredItem]:
+    """Items the unpruned model gets right, first those that the pruned one lost, with each model's answer."""
+    if not recovered:
+        return
+    widest = max(recovered, key=lambda record: record["layers"])
+    label = f"without {widest['layers']} layers ({widest['method']})"
+    models = {"base": answers.fingerprint(()), label: answers.fingerprint(widest["removed"])}
+    models |= {
+        f"recovered ({record['name']})": record["fingerprint"]
+        for record in recovered
+        if record["removed"] == widest["removed"]
+    }
+    for task in answers.tasks:
+        if task["kind"] == "generation":
+            yield from _task_samples(answers, task, models)
+
+
+def _task_samples(answers: StoredAnswers, task: TaskRecord, models: dict[str, str]) -> Iterator[AnsweredItem]:
+    columns = {label: answers.answers(model, task) for label, model in models.items()}
+    complete = {label: column for label, column in columns.items() if column}
+    if len(complete) < len(models):
+        return
+    base, pruned = list(complete.values())[:2]
+    right = [position for position, (_, verdict) in enumerate(base) if verdict.outcome == "correct"]
+    lost_first = sorted(right, key=lambda position: pruned[position][1].outcome == "correct")
+    contents = answers.contents(task["name"])
+    for position in lost_first[:_SHOWN_ITEMS]:
+        content = contents[task["ids"][position]]
+        shown = []
+        for label, column in complete.items():
+            response, verdict = column[position]
+            shown.append(ModelAnswer(label, response.text, verdict.outcome, verdict.value))
+        yield AnsweredItem(task["name"], content["prompt"], content["target"], tuple(shown))

@@ -1,0 +1,167 @@
+"""The paragraph at the top of a report: how many layers can go, what breaks first, what finetuning brings back."""
+
+from dataclasses import replace
+
+import pytest
+
+from layerlimits.results.document import StudyResults
+from layerlimits.results.headline import headline, limit
+from layerlimits.results.rows import (
+    ClassRetention,
+    LayerComparison,
+    ModelInfo,
+    PlanComparison,
+    Recovery,
+    Regained,
+)
+from layerlimits.types import Estimate, Kind
+
+NOTHING = StudyResults(
+    made_by="layerlimits",
+    created="",
+    command="",
+    preset="quick",
+    seed=0,
+    config={},
+    calibration="",
+    model=ModelInfo("m", "", 8, 1, 4, "float32", "cpu"),
+    tasks=(),
+    sweep=(),
+    methods=(),
+    pruned=(),
+    classes=(),
+    protocols=(),
+    recovery=(),
+    diagnostics=(),
+    speed=(),
+    samples=(),
+    stages=(),
+    notes=(),
+    warnings=(),
+)
+
+
+def estimate(value: float, low: float | None = None, high: float | None = None, n: int = 50) -> Estimate:
+    return Estimate(value, value if low is None else low, value if high is None else high, n)
+
+
+def class_row(method: str, layers: int, kept: Estimate | None, kind: Kind = "generation") -> ClassRetention:
+    chance = 0.25 if kind == "choice" else 0.0
+    # Where something can be guessed, the raw retention is not what counts.
+    raw, corrected = (estimate(0.99), kept) if chance else (kept, None)
+    return ClassRetention(method, layers / 8, layers, tuple(range(layers)), kind, chance, raw, corrected, ("a",), ())
+
+
+def plan_row(method: str, layers: int, task: str, kept: Estimate) -> PlanComparison:
+    return PlanComparison(
+        task=task,
+        chance=0.0,
+        score=kept,
+        strict=None,
+        retention=kept,
+        corrected=None,
+        test=None,
+        method=method,
+        ratio=layers / 8,
+        layers=layers,
+        removed=tuple(range(layers)),
+    )
+
+
+def layer_row(layer: int, task: str, kept: float | None) -> LayerComparison:
+    retention = None if kept is None else estimate(kept)
+    return LayerComparison(task, 0.0, estimate(kept or 0.0), None, retention, None, None, layer)
+
+
+def test_nothing_measured_says_nothing() -> None:
+    assert headline(NOTHING) == ""
+    assert limit(NOTHING, "generation") is None
+
+
+def test_the_limit_is_the_last_count_before_the_first_that_loses_too_much() -> None:
+    kept = {("a", 1): 0.95, ("b", 1): 0.5, ("a", 2): 0.91, ("b", 2): 0.97, ("a", 3): 0.8, ("b", 4): 0.99}
+    rows = tuple(class_row(method, layers, estimate(share)) for (method, layers), share in kept.items())
+    assert limit(replace(NOTHING, classes=rows), "generation") == (2, rows[3])
+    assert limit(replace(NOTHING, classes=(class_row("a", 1, estimate(0.2)),)), "generation") == (0, None)
+
+
+def test_the_limit_is_named_with_its_figure() -> None:
+    row = class_row("a", 2, Estimate(0.94, 0.91, 0.96, 80))
+    sentence = "m keeps 90% of generation with up to 2 of 8 layers removed: 94% (91% to 96%, n = 80) by a."
+    assert headline(replace(NOTHING, classes=(row,))) == sentence
+    # Where guessing is as good, retention of the raw score is no measure of what is kept.
+    both = headline(replace(NOTHING, classes=(row, class_row("a", 2, None, "choice"))))
+    assert both == (
+        f"{sentence} In choice the unpruned model gets nothing right beyond chance, so it has nothing to lose there."
+    )
+
+
+def test_a_class_that_loses_at_once_is_named_with_the_fewest_layers() -> None:
+    rows = (class_row("a", 1, estimate(0.2)), class_row("a", 2, Estimate(0.95, 0.9, 1.0, 40), "choice"))
+    assert headline(replace(NOTHING, classes=rows)) == (
+        "m keeps 90% of multiple choice (corrected for chance) with up to 2 of 8 layers removed: "
+        "95% (90% to 100%, n = 40) by a, and less than 90% of generation with 1 of 8 layers removed, by any method."
+    )
+
+
+def test_what_breaks_first_is_the_first_loss_beyond_doubt_by_the_gentlest_method() -> None:
+    first = (
+        plan_row("good", 1, "a", estimate(1.0, 0.9, 1.1)),
+        plan_row("good", 1, "b", estimate(0.85, 0.75, 1.05)),
+        plan_row("bad", 1, "a", estimate(0.1, 0.0, 0.2)),
+        plan_row("bad", 1, "b", estimate(0.1, 0.0, 0.2)),
+    )
+    second = (
+        plan_row("good", 2, "a", estimate(0.6, 0.5, 0.7)),
+        plan_row("good", 2, "b", estimate(0.5, 0.4, 1.05)),
+        plan_row("bad", 2, "a", estimate(0.0, 0.0, 0.1)),
+        plan_row("bad", 2, "b", estimate(0.0, 0.0, 0.1)),
+    )
+    assert headline(replace(NOTHING, pruned=first + second)) == (
+        "What breaks first is a: without 2 layers it keeps 60% (50% to 70%, n = 50) by good, the gentlest method there."
+    )
+    assert headline(replace(NOTHING, pruned=first)) == (
+        "Nothing has broken yet: without 1 layer by good, the worst-hit task, b, keeps 85% (75% to 105%, n = 50); "
+        "larger ratios would show where it ends."
+    )
+
+
+def test_the_dearest_and_the_cheapest_layer_are_means_over_tasks() -> None:
+    rows = (layer_row(0, "a", 0.2), layer_row(0, "b", 0.4), layer_row(1, "a", 0.9), layer_row(1, "b", 0.5))
+    assert headline(replace(NOTHING, sweep=(*rows, layer_row(2, "a", None)))) == (
+        "Of single layers, layer 0 costs most (mean retention over tasks 30%) and layer 1 least (70%)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("scores", "ending"),
+    [
+        ([("generation", 0.9, 0.5, 0.7)], "brings back 20 of the 40 points lost in generation."),
+        (
+            [("generation", 0.9, 0.5, 0.7), ("choice", 0.8, 0.795, 0.8)],
+            "brings back 20 of the 40 points lost in generation; choice lost less than a point.",
+        ),
+        (
+            [("generation", 0.9, 0.5, 0.7), ("choice", 0.8, 0.5, 0.4)],
+            "brings back -10 of the 30 points lost in choice and 20 of the 40 points lost in generation.",
+        ),
+    ],
+)
+def test_what_came_back_is_given_for_classes_that_lost_something(
+    scores: list[tuple[Kind, float, float, float]], ending: str
+) -> None:
+    said = headline(replace(NOTHING, recovery=(recovery(scores),)))
+    assert said == f"Finetuning (full, 9 answers of the unpruned model) of the model without 2 layers (a) {ending}"
+
+
+def test_nothing_lost_brings_nothing_back() -> None:
+    said = headline(replace(NOTHING, recovery=(recovery([("choice", 0.8, 0.8, 0.7)]),)))
+    assert said.endswith("had nothing to bring back: the model without 2 layers (a) lost less than a point.")
+
+
+def recovery(scores: list[tuple[Kind, float, float, float]]) -> Recovery:
+    tasks = tuple(
+        Regained("t", kind, estimate(base), estimate(pruned), estimate(again), None)
+        for kind, base, pruned, again in scores
+    )
+    return Recovery("full", "a", 0.25, 2, (0, 1), {}, 9, 0, 90, 1.0, tasks)

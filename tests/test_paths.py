@@ -1,0 +1,135 @@
+"""Paths that cannot be: each ends in one error, wherever it is given, and nothing is written."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from layerlimits.errors import UserError
+from layerlimits.paths import check_writable, given_path, read_toml
+
+Refused = Callable[..., str]
+LONG = "n" * 300
+NO_HOME = "~nosuchuser"
+
+# Commands that write, without their --out.
+WRITING: dict[str, tuple[object, ...]] = {
+    "study": ("study",),
+    "evaluate": ("evaluate", "--tasks", "facts", "--limit", 2),
+    "prune": ("prune", "--remove", 1),
+    "rank": ("rank", "--method", "reverse"),
+}
+
+
+def _typed(command: str, model: object) -> list[object]:
+    name, *options = WRITING[command]
+    return [name, model, *options]
+
+
+@pytest.mark.parametrize("command", WRITING)
+@pytest.mark.parametrize("kind", ["long", "long inside", "dangling", "under dangling", "loop"])
+def test_an_output_that_cannot_be_made(kind: str, command: str, refused: Refused, tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    places = {
+        "long": LONG,
+        "long inside": f"{LONG}/out",
+        "dangling": "link",
+        "under dangling": "link/out",
+        "loop": "loop",
+    }
+    said = refused(*_typed(command, tiny), "--out", tmp_path / places[kind])
+    assert "--out" in said
+    assert ("cannot be used: File name too long" if "long" in kind else "is a link that leads nowhere") in said
+    assert {path.name for path in tmp_path.iterdir()} == {"link", "loop"}
+
+
+@pytest.mark.parametrize("out", [".", ""])
+def test_the_current_folder_is_no_place_for_a_checkpoint(
+    out: str, refused: Refused, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "is the current folder" in refused("prune", tiny, "--remove", 1, "--out", out)
+    assert "is the current folder" in refused("recover", tiny, "--parent", tiny, "--out", out)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("out", [".", ""])
+def test_the_current_folder_may_become_a_run_folder(
+    out: str, says: Callable[..., object], tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    says("evaluate", tiny, "--tasks", "facts_choice", "--limit", 2, "--out", out)
+    assert (tmp_path / "run.sqlite").exists()
+
+
+@pytest.mark.parametrize("model", [NO_HOME, f"{NO_HOME}/model", LONG, f"./{LONG}"])
+@pytest.mark.parametrize("command", WRITING)
+def test_a_model_that_can_be_no_folder(command: str, model: str, refused: Refused, tmp_path: Path) -> None:
+    said = refused(*_typed(command, model), "--out", tmp_path / "out")
+    assert "the model " in said
+    assert "cannot be used" in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("study", "MODEL", "--tasks", "arithmetic", "--data-dir"),
+        ("evaluate", "MODEL", "--tasks", "arithmetic", "--data-dir"),
+        ("sweep", "MODEL", "--tasks", "arithmetic", "--data-dir"),
+        ("rank", "MODEL", "--method", "task_score", "--tasks", "gsm8k", "--data-dir"),
+        ("recover", "MODEL", "--parent", "MODEL", "--out", "OUT", "--data-dir"),
+        ("score", "gsm8k", "RESPONSES", "--data-dir"),
+        ("study", "MODEL", "--calibration"),
+        ("rank", "MODEL", "--method", "block_influence", "--calibration"),
+        ("report",),
+    ],
+)
+def test_a_folder_or_file_whose_name_is_too_long(
+    command: tuple[str, ...], refused: Refused, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    places = {"MODEL": tiny, "OUT": tmp_path / "out", "RESPONSES": tmp_path / "responses.jsonl"}
+    assert "File name too long" in refused(*(places.get(word, word) for word in command), LONG)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["a\0b", LONG, f"{LONG}/b", f"./{LONG}"])
+def test_what_the_file_system_refuses_is_one_error(path: str) -> None:
+    with pytest.raises(UserError, match=r"--data-dir .* cannot be used"):
+        given_path(path, "--data-dir")
+    with pytest.raises(UserError, match=r"--out .* cannot be used"):
+        check_writable(Path(path), empty=True)
+
+
+def test_a_path_that_is_not_there_yet_is_fine(tmp_path: Path) -> None:
+    assert given_path(tmp_path / "new", "--out") == tmp_path / "new"
+    check_writable(tmp_path / "new" / "deeper", empty=True)
+
+
+def test_settings_that_are_no_toml_file(tmp_path: Path) -> None:
+    import os
+
+    (tmp_path / "deep.toml").write_text("a = " + "[" * 100_000)
+    (tmp_path / "digits.toml").write_text("seed = " + "1" * 5_000)
+    (tmp_path / "large.toml").write_text("# " + "x" * 1_000_000)
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
+    os.mkfifo(tmp_path / "pipe")
+    words = {
+        "deep.toml": "nested too deeply",
+        "digits.toml": "is not valid TOML",
+        "large.toml": "settings take 1,000,000 at most",
+        "bytes.toml": "is not valid TOML",
+        "pipe": "is not a regular file",
+        "gone.toml": "no such file",
+        ".": "is a folder",
+        LONG: "File name too long",
+        "gone/x": "no such file",
+        "a\0b": "not valid TOML",
+    }
+    for name, said in words.items():
+        with pytest.raises(UserError, match=said):
+            read_toml(tmp_path / name)
+    with pytest.raises(UserError, match="is not a regular file"):
+        read_toml(Path("/dev/zero"))
