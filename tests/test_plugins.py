@@ -10,15 +10,18 @@ import pytest
 import torch
 
 from layerlimits.diagnostics import Answered, Diagnostic
+from layerlimits.engines import Engine
+from layerlimits.engines.scripted import scripted
 from layerlimits.errors import UserError
 from layerlimits.evaluation.calibration import calibration
+from layerlimits.evaluation.ledger import engine_names
 from layerlimits.methods import Context
 from layerlimits.models.load import Loaded
 from layerlimits.models.remove import remove
 from layerlimits.plugins import described, find, names, options_of
 from layerlimits.replacements import Filling
 from layerlimits.tasks import SUITES, choose
-from layerlimits.types import Ranking, Response, Task, Verdict
+from layerlimits.types import Decoding, Ranking, Response, Task, Variant, Verdict
 
 
 @pytest.fixture
@@ -109,6 +112,48 @@ def test_diagnostics_keep_their_contract(name: str) -> None:
                 assert all(isinstance(value, float) for value in found.values())
                 measured |= set(found)
     assert measured
+
+
+@pytest.mark.parametrize("name", names("engines"))
+def test_engines_answer_for_every_variant(name: str, loaded: Loaded) -> None:
+    if name == "scripted":
+        engine: Engine = scripted(lambda ids: Response("red", tuple(ids), "stop"))
+    else:
+        engine = find("engines", name)(loaded.model, loaded.tokenizer)
+    assert isinstance(engine.joins_batches, bool)
+    variants: list[Variant] = [(), (1,), (2, 4)]
+    prompts, rows = [[5, 6, 7], [8, 9], [10, 11, 12, 13]], [([5, 6], [7]), ([8], [9, 10, 11])]
+    before = [layer.forward for layer in loaded.model.model.layers]  # type: ignore[attr-defined]  # a Llama
+    answers = engine.generate(variants, prompts, [2, 3, 2])
+    weighed = engine.loglikelihoods(variants, rows)
+    drawn = engine.generate(variants, prompts, 3, Decoding(temperature=1.5), 7)
+    # [variant][prompt], each as of the variant alone, with each prompt's own limit; drafts change nothing.
+    for variant, row, sums in zip(variants, answers, weighed, strict=True):
+        assert [len(answer.tokens) <= most for answer, most in zip(row, (2, 3, 2), strict=True)] == [True] * 3
+        assert engine.generate([variant], prompts, [2, 3, 2], drafts=[[1], [2, 3], []]) == [row]
+        assert [len(column) for column in engine.generate([variant], prompts, 1)] == [3]
+        (alone,) = engine.loglikelihoods([variant], rows)
+        assert [greedy for _, greedy in sums] == [greedy for _, greedy in alone]
+        assert [logprob for logprob, _ in sums] == pytest.approx([logprob for logprob, _ in alone], abs=1e-4)
+        assert all(isinstance(greedy, bool) and logprob < 0 for logprob, greedy in sums)
+    # The seed alone decides what is sampled.
+    assert drawn == engine.generate(variants, prompts, 3, Decoding(temperature=1.5), 7)
+    assert len(loaded.model.model.layers) == 6  # type: ignore[attr-defined]
+    assert [layer.forward for layer in loaded.model.model.layers] == before  # type: ignore[attr-defined]
+
+
+def test_keys_name_the_engine_class_that_computes(tmp_path: Path, loaded: Loaded) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from layerlimits.engines.transformers import transformers\n"
+        "class mine(transformers):\n"
+        "    computed_by = {'choice': 'transformers'}\n"
+    )
+    by_class = {name: engine_names(find("engines", name)(loaded.model, loaded.tokenizer)) for name in ("sweep", "hflm")}
+    assert by_class["sweep"] == {"generation": "sweep", "choice": "sweep"}
+    assert by_class["hflm"] == {"generation": "sweep", "choice": "hflm"}
+    own = engine_names(find("engines", str(file))(loaded.model, loaded.tokenizer))
+    assert own == {"generation": "mine", "choice": "transformers"}
 
 
 @pytest.mark.parametrize("folder", ["methods", "replacements", "tasks", "diagnostics", "engines"])

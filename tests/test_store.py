@@ -1,6 +1,7 @@
 """What is asked is stored, and what is stored is not asked again."""
 
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,6 +99,19 @@ def test_a_run_folder_of_another_version_is_refused(tmp_path: Path) -> None:
         database.execute("CREATE TABLE responses (model TEXT)")
     with pytest.raises(UserError, match="another version"):
         Store(tmp_path)
+
+
+def test_a_run_folder_without_engines_in_its_keys_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "run.sqlite")) as database:
+        database.execute("CREATE TABLE responses (model TEXT, text TEXT)")
+        database.execute("INSERT INTO responses VALUES ('m', 'red')")
+        database.execute("PRAGMA user_version=2")
+        database.commit()
+    with pytest.raises(UserError, match=r"another version of layerlimits \(2, not 3\)"):
+        Store(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "run.sqlite")) as database:
+        assert database.execute("SELECT * FROM responses").fetchall() == [("m", "red")]
+        assert database.execute("PRAGMA user_version").fetchone() == (2,)
 
 
 def test_logprobs_are_kept_to_five_digits(loaded: Loaded, tmp_path: Path) -> None:

@@ -57,10 +57,10 @@ def check_new_folder(out: Path) -> None:
     Raises:
         UserError: see `check_writable`.
     """
-    if given_path(out, "--out").resolve() == Path.cwd():
+    check_writable(out, empty=True)
+    if out.resolve() == Path.cwd():
         # The finished folder replaces an empty one, and whoever works in that one would be left outside.
         raise UserError(f"{str(out)!r} is the current folder", "give --out the name of a folder to be made in it")
-    check_writable(out, empty=True)
 
 
 def check_writable(out: Path, *, empty: bool) -> None:

@@ -62,6 +62,9 @@ class Bar:
         """Names the work inside the block, and reports how long it took."""
         self.name(name)
         began = time.perf_counter()
-        yield
-        if self._on_stage:
-            self._on_stage(name, time.perf_counter() - began)
+        try:
+            yield
+        finally:
+            # Of an interrupted stage, too: a resumed command adds its part.
+            if self._on_stage:
+                self._on_stage(name, time.perf_counter() - began)

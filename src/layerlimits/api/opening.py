@@ -16,7 +16,7 @@ from layerlimits.evaluation.store import Store
 from layerlimits.models.load import load
 from layerlimits.models.locate import check, layer_count, locate
 from layerlimits.models.remove import check_count, check_protected
-from layerlimits.study.session import check_run_folder, claim
+from layerlimits.study.manifest import check_run_folder, claim
 from layerlimits.tasks import check_sandbox, choose
 from layerlimits.types import Sample, Task
 

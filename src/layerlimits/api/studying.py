@@ -9,7 +9,8 @@ from layerlimits.report.html import check_report_file, write
 from layerlimits.results.document import PlanResults, StagePlan, StudyResults
 from layerlimits.results.study import study_results
 from layerlimits.study.config import StudyConfig
-from layerlimits.study.pipeline import REPORT, study
+from layerlimits.study.pipeline import REPORT
+from layerlimits.study.pipeline import study as run_pipeline
 from layerlimits.study.preflight import check_study, estimate
 
 
@@ -32,7 +33,7 @@ def run_study(config: StudyConfig, out: Path | None = None, command: str = "") -
     Raises:
         UserError: settings or a model that cannot work, or a folder that is not this study's.
     """
-    return study(config, out or default_folder(config), command)
+    return run_pipeline(config, out or default_folder(config), command)
 
 
 def plan(config: StudyConfig, out: Path | None = None) -> PlanResults:
@@ -41,8 +42,8 @@ def plan(config: StudyConfig, out: Path | None = None) -> PlanResults:
     Raises:
         UserError: as `run_study`.
     """
-    check_study(config, out or default_folder(config))
-    stages = tuple(StagePlan(**row) for row in estimate(config))
+    study = check_study(config, out or default_folder(config))
+    stages = tuple(StagePlan(**row) for row in estimate(study))
     return PlanResults(config.model, config.preset, stages, sum(stage.seconds for stage in stages))
 
 

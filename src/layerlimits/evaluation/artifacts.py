@@ -8,7 +8,10 @@ from layerlimits.types import Kind, Protocol
 
 
 class Manifest(TypedDict):
-    """Which model a run evaluates and how it was started; a study also names its command and settings."""
+    """Which model a run evaluates and how it was started; a study also names its command and settings.
+
+    `selection` and `training` are hashes of the select items and of the training prompts.
+    """
 
     made_by: str
     model: str
@@ -20,6 +23,8 @@ class Manifest(TypedDict):
     decoding: NotRequired[str]
     command: NotRequired[str]
     config: NotRequired[dict[str, Any]]
+    selection: NotRequired[str]
+    training: NotRequired[str]
 
 
 class ModelRecord(TypedDict):
@@ -194,6 +199,24 @@ class Artifacts:
     @stages.setter
     def stages(self, seconds: Mapping[str, float]) -> None:
         self._store.put("stages", seconds)
+
+    @property
+    def study_notes(self) -> list[str]:
+        """What a study decided at its start, in sentences."""
+        return self._store.get("study_notes") or []
+
+    @study_notes.setter
+    def study_notes(self, notes: list[str]) -> None:
+        self._store.put("study_notes", notes)
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """The parts of a study that were given up, with the reason."""
+        return self._store.get("skipped") or {}
+
+    @skipped.setter
+    def skipped(self, reasons: Mapping[str, str]) -> None:
+        self._store.put("skipped", dict(reasons))
 
     def cached(self, key: str, compute: Callable[[], Any]) -> Any:
         """A JSON value that is computed once a run folder, under a key that names all it depends on."""

@@ -3,7 +3,8 @@
 A method is `def name(context: Context, *, option=default, ...) -> Ranking`. Its docstring gives the formula and ends
 with a line `Source:` and a line `Cost:`. Everything is in the base model's numbering. A file may also export
 `passes(depth, rounds) -> float`, about how many forward passes over the calibration text it takes, and
-`evaluations(depth, rounds) -> float`, of how many models it asks the select items: for estimates of the time.
+`evaluations(depth, rounds) -> float`, of how many models it asks the select items: for estimates of the time. With
+`NEEDED_KIND` it names the kind of task ("generation" or "choice") that it cannot rank without.
 """
 
 import inspect
@@ -19,7 +20,7 @@ from layerlimits.evaluation.calibration import Calibration
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.models.remove import check_count
 from layerlimits.plugins import find, label
-from layerlimits.types import Ranking, Task, content_hash
+from layerlimits.types import Kind, Ranking, Task, content_hash
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,12 @@ def effort(spec: str, what: Literal["passes", "evaluations"], depth: int, rounds
     """How many passes or evaluations a method takes; 0 where its file does not say."""
     count = inspect.unwrap(find("methods", spec)).__globals__.get(what)
     return float(count(depth, rounds)) if count else 0.0
+
+
+def needed_kind(spec: str) -> Kind | None:
+    """The kind of task that a method cannot rank without; None where it needs none, or its file does not say."""
+    kind: Kind | None = inspect.unwrap(find("methods", spec)).__globals__.get("NEEDED_KIND")
+    return kind
 
 
 def by_score(

@@ -5,6 +5,9 @@ from layerlimits.methods import Context, by_score
 from layerlimits.models.losses import losses_without
 from layerlimits.types import Ranking, Text, content_hash
 
+# The kind of task whose answers can be worked out in words.
+NEEDED_KIND = "generation"
+
 
 def chain_loss(context: Context) -> Ranking:
     """Rise in loss on the model's own correct worked answers when a layer is skipped; the smallest rise goes first.

@@ -28,7 +28,7 @@ from layerlimits.results.rows import (
     TaskScore,
 )
 from layerlimits.results.stored_answers import StoredAnswers
-from layerlimits.results.warnings import at_chance, warnings
+from layerlimits.results.warnings import at_chance, skipped, warnings
 from layerlimits.statistics import intervals
 from layerlimits.types import Estimate, Kind
 
@@ -70,8 +70,8 @@ def study_results(store: Store) -> StudyResults:
         speed=tuple(_speed(artifacts.speed)),
         samples=tuple(_samples(answers, recovered)),
         stages=tuple(Stage(name, seconds) for name, seconds in artifacts.stages.items()),
-        notes=tuple(notes(calibration, config)),
-        warnings=(*warnings(tasks, config["difference"]), *at_chance(tasks)),
+        notes=(*notes(calibration, config), *artifacts.study_notes),
+        warnings=(*warnings(tasks, config["difference"]), *at_chance(tasks), *skipped(artifacts.skipped)),
     )
     return replace(results, answer=headline(results))
 

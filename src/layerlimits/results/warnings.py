@@ -1,6 +1,6 @@
 """What a reader of scores must know: settings that differ between them, and items too few to tell them apart."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from layerlimits.results.rows import TaskScore
 from layerlimits.statistics.significance import cannot_tell
@@ -88,3 +88,12 @@ def at_chance(tasks: Sequence[TaskScore]) -> list[str]:
         f"The unpruned model is not above chance on {', '.join(names)}: nothing can be kept of that, and the means "
         "over tasks leave it out."
     ]
+
+
+def skipped(reasons: Mapping[str, str]) -> list[str]:
+    """One sentence for each part of a study that was given up.
+
+    Args:
+        reasons: why, by the name of the part.
+    """
+    return [f"Skipped: {what}, since {why}." for what, why in reasons.items()]

@@ -9,8 +9,7 @@ from layerlimits.errors import UserError, unknown
 from layerlimits.paths import read_toml
 from layerlimits.plugins import find
 from layerlimits.study.fields import Count, Epochs, Flag, Items, Real, Repeats, Seed, Temperature, TopP, Whole
-from layerlimits.tasks import choose
-from layerlimits.types import Decoding, Protocol, Task
+from layerlimits.types import Decoding, Protocol
 
 # The paper's models lose about a quarter of their layers.
 _USUAL_RATIO = 0.25
@@ -110,22 +109,6 @@ class StudyConfig(BaseModel):
         """How answers are drawn."""
         return Decoding(self.temperature, self.top_p, self.top_k, self.seed, self.samples, self.max_new_tokens)
 
-    def evaluated(self) -> list[Task]:
-        """The tasks to evaluate, asked as told.
-
-        Raises:
-            UserError: see `tasks.choose`.
-        """
-        return choose(self.tasks, self.protocols, self.shots, self.chat)
-
-    def selecting(self) -> list[Task]:
-        """The tasks whose select items choose layers.
-
-        Raises:
-            UserError: see `tasks.choose`.
-        """
-        return choose(self.select_tasks, chat=self.chat)
-
     @model_validator(mode="after")
     def _recovered_is_studied(self) -> "StudyConfig":
         absent = [ratio for ratio in self.recovery_ratios if ratio not in self.ratios]
@@ -134,6 +117,15 @@ class StudyConfig(BaseModel):
         if self.recovery_method not in self.methods:
             raise ValueError(f"recovery.method {self.recovery_method} is not among methods {self.methods}")
         return self
+
+    @property
+    def asks_for_recovery(self) -> bool:
+        """Whether recovery is set otherwise than the preset does by itself."""
+        usual = RecoverySettings(**PRESETS.get(self.preset, {}).get("recovery", {}))
+        set_here = any(
+            getattr(self.recovery, name) != getattr(usual, name) for name in ("kinds", "method", "items", "epochs")
+        )
+        return set_here or self.recovery.ratios not in (None, usual.ratios)
 
     @property
     def recovery_method(self) -> str:

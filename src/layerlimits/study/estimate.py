@@ -2,18 +2,18 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 
 import torch
 
+from layerlimits.evaluation.prompts import encode
 from layerlimits.methods import effort
-from layerlimits.models.locate import layer_count, locate, weight_files
-from layerlimits.models.remove import check_count, layers_for_ratio
-from layerlimits.recovery.data import answer_limit
-from layerlimits.study.config import StudyConfig
-from layerlimits.types import Sample, Task
+from layerlimits.models.locate import layer_count, weight_files
+from layerlimits.study.resolved import PlannedRecovery, ResolvedStudy
+from layerlimits.types import Task
 
 # Seconds that one decoder layer of stock transformers takes for one decoding step beside its arithmetic (measured on
 # two cores: LOG.md, "cost model"), and what a training token costs in forward passes.
@@ -21,6 +21,8 @@ _LAYER_STEP_S = 0.45e-3
 _TRAINING_FACTOR = 4.0
 # Share of the measured matrix product rate that a whole forward pass reaches.
 _EFFICIENCY = 0.25
+# Prompts of each task whose tokens are counted.
+_MEASURED_PROMPTS = 20
 
 
 @dataclass(frozen=True)
@@ -92,13 +94,12 @@ def product_rate() -> float:
     return rounds * 2 * 512**3 / spent
 
 
-def shape_of(config: StudyConfig) -> Shape:
+def shape_of(folder: Path) -> Shape:
     """Layers and parameters, read from the configuration and the checkpoint's headers.
 
     Raises:
         UserError: see `models.locate.layer_count`.
     """
-    folder = locate(config.model, config.revision)
     layers, parameters = layer_count(folder), 0
     for file in weight_files(folder):
         with file.open("rb") as stream:
@@ -116,65 +117,70 @@ def _product(shape: list[int]) -> int:
     return total
 
 
-def counts(config: StudyConfig, depth: int) -> dict[float, int]:
-    """How many layers each ratio removes.
+def cost_of(study: ResolvedStudy, shape: Shape) -> Cost:
+    """Estimated prices, from the real prompts' lengths."""
+    config = study.config
+    lengths = {
+        name: fmean(encode(study.tokenizer, sample, config.chat).tokens for sample in samples[:_MEASURED_PROMPTS])
+        for name, samples in {**study.select_items, **study.items}.items()
+        if samples
+    }
+    return Cost(shape, config.batch_size, lengths, config.max_new_tokens)
 
-    Raises:
-        UserError: more layers than may go.
-    """
-    found = {ratio: layers_for_ratio(ratio, depth) for ratio in config.ratios}
-    check_count(max(found.values()), depth, config.protect or ())
-    return found
 
-
-def works(config: StudyConfig, depth: int, items: dict[str, list[Sample]]) -> Iterator[Work]:
+def works(study: ResolvedStudy) -> Iterator[Work]:
     """All evaluations of a study, stage by stage; as if no two plans were equal and nothing were stored."""
-    tasks = config.evaluated()
-    removals = counts(config, depth)
-    sized = [(task, len(items[task.name]) * draws(config, task)) for task in tasks]
+    config, depth = study.config, study.depth
+    sized = [(task, len(study.items[task.name]) * study.draws(task)) for task in study.tasks]
     for task, n in sized:
         yield Work("base", 1, depth, task, n)
     for task, n in sized:
         yield Work("sweep", depth, depth - 1, task, n)
     for method in config.methods:
-        asked = round(effort(method, "evaluations", depth, max(removals.values())))
-        for task in config.selecting() if asked else ():
+        asked = round(effort(method, "evaluations", depth, study.most_removed))
+        for task in study.select_tasks if asked else ():
             yield Work("rank", asked, depth - 1, task, config.select_items)
-    for count in sorted(set(removals.values())):
+    for count in study.ratios:
         for task, n in sized:
             yield Work("prune", len(config.methods), depth - count, task, n)
-    for ratio in config.recovery_ratios if config.recovery.kinds else ():
+    for count in study.recovery.counts if study.recovery else ():
         for task, n in sized:
-            yield Work("recover", len(config.recovery.kinds), depth - layers_for_ratio(ratio, depth), task, n)
+            yield Work("recover", len(config.recovery.kinds), depth - count, task, n)
 
 
-def draws(config: StudyConfig, task: Task) -> int:
-    """How many responses every item gets."""
-    return config.samples if task.kind == "generation" and config.temperature else 1
+def method_cost(study: ResolvedStudy, method: str, cost: Cost) -> float:
+    """Estimated seconds of one method."""
+    depth, rounds, n = study.depth, study.most_removed, study.config.select_items
+    each = sum(cost.response(task, depth, n) for task in study.select_tasks if study.select_items[task.name])
+    asked = effort(method, "evaluations", depth, rounds) * n * each
+    return asked + effort(method, "passes", depth, rounds) * cost.forward(study.calibration_tokens)
 
 
-def method_cost(config: StudyConfig, method: str, depth: int, cost: Cost, tokens: int) -> float:
-    """Estimated seconds of one method, over `tokens` tokens of calibration text."""
-    rounds = max(counts(config, depth).values())
-    tasks, n = config.selecting(), config.select_items
-    asked = effort(method, "evaluations", depth, rounds) * n * sum(cost.response(task, depth, n) for task in tasks)
-    return asked + effort(method, "passes", depth, rounds) * cost.forward(tokens)
-
-
-def row_tokens(tasks: Sequence[Task], cost: Cost) -> float:
+def row_tokens(study: ResolvedStudy, cost: Cost) -> float:
     """About how long a training row is: a prompt with its answer, which seldom takes half of what it may."""
-    return fmean(cost.prompt_tokens[task.name] + task.max_new_tokens / 2 for task in tasks)
+    return fmean(cost.prompt_tokens[task.name] + task.max_new_tokens / 2 for task in study.tasks)
 
 
-def training_cost(config: StudyConfig, depth: int, cost: Cost, tasks: Sequence[Task]) -> float:
+def training_answer_cost(study: ResolvedStudy, recovery: PlannedRecovery, cost: Cost) -> float:
+    """Estimated seconds of the unpruned model's answer to one training prompt."""
+    items = study.config.recovery.items
+    return fmean(cost.response(task, study.depth, items, recovery.max_new_tokens) for task in study.tasks)
+
+
+def training_cost(study: ResolvedStudy, cost: Cost) -> float:
     """Estimated seconds of all finetuning, the unpruned model's answers included."""
-    settings = config.recovery
-    if not settings.kinds:
+    recovery, settings = study.recovery, study.config.recovery
+    if recovery is None:
         return 0.0
-    removals = counts(config, depth)
-    longest = answer_limit(tasks)
-    total = sum(cost.response(task, depth, settings.items, longest) for task in tasks) / len(tasks) * settings.items
-    for ratio in config.recovery_ratios:
-        tokens = settings.items * settings.epochs * row_tokens(tasks, cost)
-        total += len(settings.kinds) * cost.training(tokens, depth - removals[ratio])
+    total = training_answer_cost(study, recovery, cost) * settings.items
+    tokens = settings.items * settings.epochs * row_tokens(study, cost)
+    for count in recovery.counts:
+        total += len(recovery.kinds) * cost.training(tokens, study.depth - count)
     return total
+
+
+def total_cost(study: ResolvedStudy, cost: Cost) -> float:
+    """Estimated seconds of all work; what methods ask of tasks is counted with their passes."""
+    asked = sum(cost.work(work) for work in works(study) if work.stage != "rank")
+    ranked = sum(method_cost(study, method, cost) for method in study.config.methods)
+    return asked + ranked + training_cost(study, cost)

@@ -3,63 +3,67 @@
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
-
-from layerlimits.evaluation.calibration import calibration
-from layerlimits.models.locate import check, configuration, layer_count, locate
-from layerlimits.models.remove import check_protected
+from layerlimits.evaluation.calibration import written_texts
+from layerlimits.evaluation.leaks import check_leaks
+from layerlimits.models.locate import configuration
 from layerlimits.models.sound import check_sound
-from layerlimits.plugins import find
 from layerlimits.study.config import StudyConfig
-from layerlimits.study.estimate import counts, method_cost, shape_of, training_cost, works
-from layerlimits.study.session import check_run_folder, check_splits, cost_of, items_of, with_select
+from layerlimits.study.estimate import cost_of, method_cost, shape_of, training_cost, works
+from layerlimits.study.manifest import check_run_folder
+from layerlimits.study.resolved import ResolvedStudy, resolve
+from layerlimits.study.resuming import check_resumable
 from layerlimits.tasks import check_sandbox
 
 
-def check_study(config: StudyConfig, out: Path) -> None:
-    """Refuse what cannot work.
+def check_study(config: StudyConfig, out: Path) -> ResolvedStudy:
+    """The study, worked out; refuses what cannot work.
 
     Raises:
-        UserError: an architecture that can lose no layer; a model, folder, task, method, ratio or protected layer that
-            cannot be; training items that are evaluated too.
+        UserError: see `resolve` and `check_resumable`; an architecture that can lose no layer; a folder that cannot be
+            written to; items that would be both trained on, selected or calibrated by, and evaluated.
     """
     check_run_folder(out)
-    folder = locate(config.model, config.revision)
-    check(folder)
-    depth = layer_count(folder)
+    study = resolve(config)
     # Each plan is checked when it is saved; an architecture that can lose no layer is known now.
-    check_sound(configuration(folder), (depth // 2,))
-    tasks = config.evaluated()
-    check_sandbox([*tasks, *config.selecting()], config.unsafe_code)
-    for method in config.methods:
-        find("methods", method)
-    check_splits(config, items_of(config, tasks))
-    check_protected(config.protect or (), depth)
-    counts(config, depth)
+    check_sound(configuration(study.folder), (study.depth // 2,))
+    check_sandbox([*study.tasks, *study.select_tasks], config.unsafe_code)
+    check_splits(study)
+    check_resumable(study, out)
+    return study
 
 
-def estimate(config: StudyConfig) -> list[dict[str, Any]]:
+def check_splits(study: ResolvedStudy) -> None:
+    """Refuse to evaluate an item that selects layers, calibrates, trains or serves as an example, however it is asked.
+
+    Raises:
+        UserError: see `check_leaks`.
+    """
+    config = study.config
+    evaluated = [sample for samples in study.items.values() for sample in samples]
+    selecting = [sample for samples in study.select_items.values() for sample in samples]
+    examples = {question for sample in [*evaluated, *selecting] for question, _ in sample.shots}
+    check_leaks("selection items", [sample.question for sample in selecting], evaluated)
+    check_leaks("examples", sorted(examples), evaluated)
+    check_leaks("calibration texts", written_texts(config.calibration_items, config.calibration), evaluated)
+    if study.recovery:
+        check_leaks("training prompts", [prompt.question for prompt in study.recovery.prompts], evaluated)
+
+
+def estimate(study: ResolvedStudy) -> list[dict[str, Any]]:
     """A row a stage: how many models answer how many items, and about how many seconds that takes."""
-    folder = locate(config.model, config.revision)
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    tasks = config.evaluated()
-    items = items_of(config, tasks)
-    shape = shape_of(config)
-    cost = cost_of(config, shape, tokenizer, with_select(config, items))
-    text = calibration(tokenizer, config.calibration_items, config.calibration)
-    tokens = sum(map(len, text.ids))
+    cost = cost_of(study, shape_of(study.folder))
     rows: dict[str, dict[str, Any]] = {}
-    for work in works(config, shape.layers, items):
+    for work in works(study):
         row = rows.setdefault(work.stage, {"stage": work.stage, "models": 0, "responses": 0, "seconds": 0.0})
         # Every task of a stage is answered by the same models.
-        first = config.selecting()[0].name if work.stage == "rank" else tasks[0].name
-        row["models"] += work.models if work.task.name == first else 0
+        first = study.select_tasks[0] if work.stage == "rank" else study.tasks[0]
+        row["models"] += work.models if work.task.name == first.name else 0
         row["responses"] += work.responses
         row["seconds"] += cost.work(work)
     # Methods that ask no task have no row yet, and methods' passes over the calibration text are no responses.
     ranking = rows.setdefault("rank", {"stage": "rank", "models": 0, "responses": 0})
-    ranking["seconds"] = sum(method_cost(config, method, shape.layers, cost, tokens) for method in config.methods)
-    if config.recovery.kinds:
-        rows["recover"]["seconds"] += training_cost(config, shape.layers, cost, tasks)
+    ranking["seconds"] = sum(method_cost(study, method, cost) for method in study.config.methods)
+    if study.recovery:
+        rows["recover"]["seconds"] += training_cost(study, cost)
     order = ("base", "sweep", "rank", "prune", "recover")
     return sorted(rows.values(), key=lambda row: order.index(row["stage"]))

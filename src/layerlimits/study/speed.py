@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from layerlimits.errors import UserError
 from layerlimits.models.load import parameter_count, weight_bytes
 from layerlimits.models.remove import without_layers
 
@@ -30,16 +31,32 @@ class Timing:
 def timings(model: PreTrainedModel, variants: Sequence[tuple[int, ...]], repeats: int) -> list[Timing]:
     """Decoding speed of each variant (removed layers) on the same prompts, greedy, without stopping early.
 
-    Every repeat times all variants one after the other. 16 prompts of 64 tokens, 48 new tokens each.
+    Every repeat times all variants one after the other. 16 prompts of 64 tokens, 48 new tokens each; shorter prompts
+    where the model has no positions for so many tokens.
+
+    Raises:
+        UserError: the model has no positions for the new tokens alone.
     """
-    probe = torch.arange(_PROMPTS * _PROMPT_TOKENS, device=model.device) % (model.config.vocab_size - 5) + 5
-    prompts = probe.view(_PROMPTS, _PROMPT_TOKENS)
+    width = _prompt_tokens(model)
+    probe = torch.arange(_PROMPTS * width, device=model.device) % (model.config.vocab_size - 5) + 5
+    prompts = probe.view(_PROMPTS, width)
     facts = [_facts(model, removed, prompts) for removed in variants]
     rates = [[_rate(model, removed, prompts) for removed in variants] for _ in range(repeats)]
     return [
         Timing(removed, *facts[number], tuple(repeat[number] for repeat in rates))
         for number, removed in enumerate(variants)
     ]
+
+
+def _prompt_tokens(model: PreTrainedModel) -> int:
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    width = _PROMPT_TOKENS if positions is None else min(_PROMPT_TOKENS, positions - _NEW_TOKENS)
+    if width < 1:
+        raise UserError(
+            f"timing takes {_NEW_TOKENS + 1} tokens or more, and the model has {positions} positions",
+            "time another model",
+        )
+    return width
 
 
 def _generate(model: Any, prompts: torch.Tensor) -> Any:

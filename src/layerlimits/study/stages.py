@@ -1,75 +1,77 @@
 """The stages of a study. Each asks for what it needs; what the run folder already holds costs nothing."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from typing import Any, Literal
+from collections.abc import Callable
 
 from layerlimits import methods
-from layerlimits.evaluation.artifacts import Artifacts, Plan, RecoveredRecord
+from layerlimits.errors import UserError
+from layerlimits.evaluation.artifacts import Plan
 from layerlimits.methods import Context
-from layerlimits.models.load import load
 from layerlimits.models.remove import check_layers
-from layerlimits.models.save import read_recipe
 from layerlimits.plugins import described, find, label
-from layerlimits.study.estimate import counts, method_cost, row_tokens
+from layerlimits.study.estimate import method_cost
 from layerlimits.study.session import Run
 from layerlimits.study.speed import timings
 from layerlimits.types import Ranking
 
+# By the method's label.
 Rankings = dict[str, Ranking]
 
 
 def base(run: Run) -> None:
     """The unpruned model on every task."""
-    for task in run.tasks:
-        run.verdicts((), task)
+    for task in run.study.tasks:
+        run.ask([()], task)
 
 
 def sweep(run: Run) -> None:
     """One layer skipped at a time, on every task."""
-    for task in run.tasks:
-        run.many([(layer,) for layer in range(run.loaded.depth)], task)
+    for task in run.study.tasks:
+        run.ask([(layer,) for layer in range(run.study.depth)], task)
 
 
 def rank(run: Run) -> Rankings:
-    """Every method's order of removal, as far as the largest ratio needs."""
-    config = run.config
-    most = max(counts(config, run.loaded.depth).values())
-    tasks = tuple(config.selecting())
-    tokens = sum(map(len, run.calibration.ids))
-    artifacts = Artifacts(run.store)
-    records = artifacts.rankings
+    """Every method's order of removal, as far as the largest ratio needs; a method that cannot rank is skipped."""
     rankings: Rankings = {}
-    for name in config.methods:
-        began = time.perf_counter()
-        share = method_cost(config, name, run.loaded.depth, run.cost, tokens)
-        context = Context(
-            evaluator=run.evaluator,
-            layers=most,
-            calibration=run.calibration,
-            tasks=tasks,
-            items=config.select_items,
-            protected=config.protect,
-            seed=config.seed,
-            data_dir=config.data_dir,
-            tick=_advancing(run, share),
-        )
-        ranking = methods.rank(name, context)
+    for name in run.config.methods:
+        try:
+            ranking = _rank_one(run, name)
+        except UserError as error:
+            run.skip(f"method {label(name)}", error.problem)
+            continue
         rankings[ranking.method] = ranking
-        before = records[ranking.method]["seconds"] if ranking.method in records else 0.0
-        records[ranking.method] = {
-            "scores": list(ranking.scores),
-            "order": list(ranking.order),
-            "used": list(ranking.used),
-            "largest_first": ranking.largest_first,
-            "detail": dict(ranking.detail),
-            "source": described(find("methods", name), "Source"),
-            # A resumed run finds the answers stored: the first full time is the true one.
-            "seconds": max(time.perf_counter() - began, before),
-        }
-        artifacts.rankings = records
     return rankings
+
+
+def _rank_one(run: Run, name: str) -> Ranking:
+    study, config = run.study, run.config
+    began = time.perf_counter()
+    context = Context(
+        evaluator=run.evaluator,
+        layers=study.most_removed,
+        calibration=study.calibration,
+        tasks=study.select_tasks,
+        items=config.select_items,
+        protected=config.protect,
+        seed=config.seed,
+        data_dir=config.data_dir,
+        tick=_advancing(run, method_cost(study, name, run.cost)),
+    )
+    ranking = methods.rank(name, context)
+    records = run.artifacts.rankings
+    before = records[ranking.method]["seconds"] if ranking.method in records else 0.0
+    records[ranking.method] = {
+        "scores": list(ranking.scores),
+        "order": list(ranking.order),
+        "used": list(ranking.used),
+        "largest_first": ranking.largest_first,
+        "detail": dict(ranking.detail),
+        "source": described(find("methods", name), "Source"),
+        # A resumed run finds the answers stored: the first full time is the true one.
+        "seconds": max(time.perf_counter() - began, before),
+    }
+    run.artifacts.rankings = records
+    return ranking
 
 
 def _advancing(run: Run, seconds: float) -> Callable[[float], None]:
@@ -77,106 +79,46 @@ def _advancing(run: Run, seconds: float) -> Callable[[float], None]:
     return lambda share: run.bar.advance(share * seconds)
 
 
-def plans(run: Run, rankings: Rankings) -> list[Plan]:
-    """Which layers each method removes at each ratio; of ratios that mean as many layers, the smallest stands."""
-    removals: dict[int, float] = {}
-    for ratio, count in counts(run.config, run.loaded.depth).items():
-        removals.setdefault(count, ratio)
-    return [
-        {
-            "method": method,
-            "ratio": ratio,
-            "layers": count,
-            "removed": list(check_layers(ranking.plan(count), run.loaded.depth)),
-        }
-        for method, ranking in rankings.items()
-        for count, ratio in removals.items()
-    ]
-
-
 def prune(run: Run, rankings: Rankings) -> None:
     """Every method at every ratio, on every task."""
-    planned = plans(run, rankings)
-    Artifacts(run.store).plans = planned
+    planned = _plans(run, rankings)
+    run.artifacts.plans = planned
     by_count: dict[int, list[list[int]]] = {}
     for plan in planned:
         by_count.setdefault(plan["layers"], []).append(plan["removed"])
-    for task in run.tasks:
+    for task in run.study.tasks:
         for variants in by_count.values():
-            run.many(variants, task)
+            run.ask(variants, task)
 
 
-def recover(run: Run, rankings: Rankings) -> None:
-    """Pruned models finetuned on the unpruned model's answers, and measured again."""
-    from layerlimits.recovery.data import answer_limit, generate_answers, training_prompts
-
-    settings, config = run.config.recovery, run.config
-    if not settings.kinds:
-        return
-    prompts = training_prompts(run.tasks, settings.items, config.data_dir)
-    longest = answer_limit(run.tasks)
-    each = sum(run.cost.response(task, run.loaded.depth, settings.items, longest) for task in run.tasks) / len(
-        run.tasks
-    )
-    examples, dropped = generate_answers(run.evaluator, prompts, longest, lambda done: run.bar.advance(done * each))
-    removals = counts(config, run.loaded.depth)
-    wanted = {(label(config.recovery_method), removals[ratio]) for ratio in config.recovery_ratios}
-    for plan in plans(run, rankings):
-        if (plan["method"], plan["layers"]) in wanted:
-            for kind in settings.kinds:
-                _recover_one(run, plan, kind, examples, dropped)
-
-
-def _recover_one(run: Run, plan: Plan, kind: Literal["full", "lora"], examples: Sequence[Any], dropped: int) -> None:
-    from layerlimits.recovery.finetune import FinetuneConfig, finetune
-
-    name = f"{plan['method']}-{plan['layers']}-{kind}"
-    out, work = run.folder / "models" / name, run.folder / "work" / name
-    settings = FinetuneConfig(kind=kind, epochs=run.config.recovery.epochs, seed=run.config.seed)
-    share = run.cost.training(
-        len(examples) * settings.epochs * row_tokens(run.tasks, run.cost), run.loaded.depth - plan["layers"]
-    )
-    done = 0
-
-    def tick(step: int, steps: int) -> None:
-        nonlocal done
-        run.bar.advance((step - done) / steps * share)
-        done = step
-
-    about = {"base": run.loaded.ref.path, "base_fingerprint": run.loaded.ref.base_fingerprint, **plan}
-    began = time.perf_counter()
-    finetune(run.loaded, tuple(plan["removed"]), examples, settings, work, out, about, tick)
-    # A resumed training took longer than its last part.
-    artifacts = Artifacts(run.store)
-    before = artifacts.recovered[name]["seconds"] if name in artifacts.recovered else 0.0
-    spent = max(time.perf_counter() - began, before)
-    recovered = load(str(out), dtype=run.loaded.ref.dtype, device=str(run.loaded.model.device))
-    evaluator = run.like(recovered)
-    for task in run.tasks:
-        run.verdicts((), task, evaluator)
-    trained = (read_recipe(out) or {})["finetune"]
-    record: RecoveredRecord = {
-        **plan,
-        "name": kind,
-        "fingerprint": recovered.ref.fingerprint,
-        "settings": asdict(settings),
-        "examples": trained["examples"],
-        "dropped": dropped,
-        "trained_tokens": trained["trained_tokens"],
-        "seconds": spent,
-    }
-    artifacts.recovered = artifacts.recovered | {name: record}
+def _plans(run: Run, rankings: Rankings) -> list[Plan]:
+    """Which layers each method removes at each ratio; where it has no such plan, that is skipped."""
+    planned: list[Plan] = []
+    for method, ranking in rankings.items():
+        for count, ratio in run.study.ratios.items():
+            removed = ranking.plan(count)
+            if len(removed) < count:
+                run.skip(f"{count} layers by {method}", f"it finds {len(removed)} layers to remove")
+                continue
+            layers = list(check_layers(removed, run.study.depth))
+            planned.append({"method": method, "ratio": ratio, "layers": count, "removed": layers})
+    return planned
 
 
 def speed(run: Run, rankings: Rankings) -> None:
-    """Base and pruned models timed against each other; layers taken by the recovery method."""
-    artifacts = Artifacts(run.store)
-    if artifacts.speed:
+    """Base and pruned models timed against each other; layers taken by the recovery method if it ranked, else by the
+    first method that did.
+    """
+    if not rankings:
+        run.skip("stage speed", "no method has ranked the layers")
         return
-    ranking = rankings[label(run.config.recovery_method)]
-    variants = [(), *(ranking.plan(count) for count in sorted(set(counts(run.config, run.loaded.depth).values())))]
+    ranking = rankings.get(label(run.config.recovery_method)) or next(iter(rankings.values()))
+    variants = [(), *(removed for count in run.study.ratios if len(removed := ranking.plan(count)) == count)]
+    timed = run.artifacts.speed
+    if timed and [tuple(record["removed"]) for record in timed] == variants:
+        return
     measured = timings(run.loaded.model, variants, run.config.speed_repeats)
-    artifacts.speed = [
+    run.artifacts.speed = [
         {
             "removed": list(timing.removed),
             "parameters": timing.parameters,

@@ -1,0 +1,80 @@
+"""The stage that finetunes pruned models on the unpruned model's answers, and measures them again."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Literal
+
+from layerlimits.errors import UserError
+from layerlimits.evaluation.artifacts import Plan, RecoveredRecord
+from layerlimits.models.load import load
+from layerlimits.models.save import read_recipe
+from layerlimits.recovery.data import Example, generate_answers
+from layerlimits.study.estimate import row_tokens, training_answer_cost
+from layerlimits.study.session import Run
+
+
+def recover(run: Run) -> None:
+    """Finetune the pruned models that the study names; one that cannot be is skipped."""
+    recovery = run.study.recovery
+    if recovery is None:
+        return
+    wanted = [
+        plan for plan in run.artifacts.plans if plan["method"] == recovery.method and plan["layers"] in recovery.counts
+    ]
+    if not wanted:
+        run.skip("stage recover", f"{recovery.method} has no plan to recover")
+        return
+    each = training_answer_cost(run.study, recovery, run.cost)
+    examples, dropped = generate_answers(
+        run.evaluator, recovery.prompts, recovery.max_new_tokens, lambda done: run.bar.advance(done * each)
+    )
+    for plan in wanted:
+        for kind in recovery.kinds:
+            try:
+                _recover_one(run, plan, kind, examples, dropped)
+            except UserError as error:
+                run.skip(f"recovery ({kind}) of {plan['method']} without {plan['layers']} layers", error.problem)
+
+
+def _recover_one(
+    run: Run, plan: Plan, kind: Literal["full", "lora"], examples: Sequence[Example], dropped: int
+) -> None:
+    # Imported here: it takes seconds, and only this stage needs it.
+    from layerlimits.recovery.finetune import FinetuneConfig, finetune
+
+    name = f"{plan['method']}-{plan['layers']}-{kind}"
+    out, work = run.folder / "models" / name, run.folder / "work" / name
+    settings = FinetuneConfig(kind=kind, epochs=run.config.recovery.epochs, seed=run.config.seed)
+    tokens = len(examples) * settings.epochs * row_tokens(run.study, run.cost)
+    share = run.cost.training(tokens, run.study.depth - plan["layers"])
+    done = 0
+
+    def on_step(step: int, steps: int) -> None:
+        nonlocal done
+        run.bar.advance((step - done) / steps * share)
+        done = step
+
+    about = {"base": run.loaded.ref.path, "base_fingerprint": run.loaded.ref.base_fingerprint, **plan}
+    began = time.perf_counter()
+    finetune(run.loaded, tuple(plan["removed"]), examples, settings, work, out, about, on_step)
+    # A resumed training took longer than its last part.
+    records = run.artifacts.recovered
+    before = records[name]["seconds"] if name in records else 0.0
+    spent = max(time.perf_counter() - began, before)
+    recovered = load(str(out), dtype=run.loaded.ref.dtype, device=str(run.loaded.model.device))
+    evaluator = run.like(recovered)
+    for task in run.study.tasks:
+        run.ask([()], task, evaluator)
+    trained = (read_recipe(out) or {})["finetune"]
+    record: RecoveredRecord = {
+        **plan,
+        "name": kind,
+        "fingerprint": recovered.ref.fingerprint,
+        "settings": asdict(settings),
+        "examples": trained["examples"],
+        "dropped": dropped,
+        "trained_tokens": trained["trained_tokens"],
+        "seconds": spent,
+    }
+    run.artifacts.recovered = records | {name: record}

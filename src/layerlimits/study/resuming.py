@@ -1,0 +1,98 @@
+"""Which settings of a study may change when its run folder is used again.
+
+Answers are stored by all that changes them, so most settings may change: the study then shows what the new ones ask
+for, and answers that are stored already cost nothing.
+
+- Free: tasks, protocols and shots (where nothing is recovered yet), limit, samples, methods, ratios, which models are
+  recovered (recovery.kinds, recovery.method, recovery.ratios), difference, speed_repeats, preset, revision, device,
+  data_dir, max_rows, unsafe_code, and the command.
+- Fixed from the start, since all answers must be comparable: the model's files, number type, batch_size, chat,
+  temperature, top_p, top_k, max_new_tokens.
+- Fixed once a method has ranked, since rankings stand beside each other: seed, protect, select_tasks, select_items and
+  the items they mean, calibration, calibration_items.
+- Fixed once a model is recovered: recovery.items, recovery.epochs, and whatever changes the training prompts.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from layerlimits.errors import UserError
+from layerlimits.evaluation.artifacts import Artifacts
+from layerlimits.evaluation.store import Store
+from layerlimits.paths import holds_run
+from layerlimits.study.manifest import refuse_other_run
+from layerlimits.study.resolved import ResolvedStudy
+
+_FIXED_BY_RANKINGS = ("seed", "protect", "select_tasks", "select_items", "calibration_items")
+_FIXED_BY_RECOVERY = ("items", "epochs")
+
+
+def check_resumable(study: ResolvedStudy, out: Path) -> None:
+    """Refuse settings that contradict what the folder's study has found, before anything loads or is written.
+
+    Raises:
+        UserError: with every such setting, its value in the folder and the one given.
+    """
+    if not holds_run(out):
+        return
+    with Store(out) as store:
+        artifacts = Artifacts(store)
+        manifest = artifacts.manifest
+        if manifest is None:
+            return
+        refuse_other_run(out, manifest, {"batch_size": study.config.batch_size, **_asking(study)})
+        changes = _changes(study, artifacts, manifest)
+    if changes:
+        raise UserError(
+            f"{out} holds results by other settings: {'; '.join(changes)}",
+            "choose another --out, or keep these settings; nothing in this folder was changed",
+        )
+
+
+def recorded_settings(study: ResolvedStudy) -> dict[str, Any]:
+    """What a manifest says of a study, for `check_resumable` of a later one."""
+    recorded = {"config": settings(study), "selection": study.selection_hash, **_asking(study)}
+    return recorded | ({"training": study.recovery.data_hash} if study.recovery else {})
+
+
+def _asking(study: ResolvedStudy) -> dict[str, Any]:
+    """How all tasks of a study are asked, as its manifest says it."""
+    return {"chat": study.config.chat, "decoding": study.config.decoding.name(0)}
+
+
+def settings(study: ResolvedStudy) -> dict[str, Any]:
+    """The configuration as JSON values."""
+    values: dict[str, Any] = json.loads(study.config.model_dump_json())
+    return values
+
+
+def _changes(study: ResolvedStudy, artifacts: Artifacts, manifest: Mapping[str, Any]) -> list[str]:
+    before, now = manifest.get("config"), settings(study)
+    if before is None:
+        # Only `evaluate` and the like have used the folder.
+        return []
+    changes: list[str] = []
+    if artifacts.rankings:
+        changes += [
+            _change(name, before[name], now[name])
+            for name in _FIXED_BY_RANKINGS
+            if name in before and before[name] != now[name]
+        ]
+        text = artifacts.calibration
+        if text and list(text["hashes"]) != list(study.calibration.hashes) and not changes:
+            changes.append(f"calibration text of {text['source']}, not of {study.calibration.source}")
+        if manifest.get("selection", study.selection_hash) != study.selection_hash and not changes:
+            changes.append("other select items")
+    if artifacts.recovered and study.recovery:
+        trained, wanted = before["recovery"], now["recovery"]
+        changed = [name for name in _FIXED_BY_RECOVERY if trained[name] != wanted[name]]
+        changes += [_change(f"recovery.{name}", trained[name], wanted[name]) for name in changed]
+        if manifest.get("training", study.recovery.data_hash) != study.recovery.data_hash and not changed:
+            changes.append("other training prompts, by tasks, protocols, shots or data_dir")
+    return changes
+
+
+def _change(name: str, before: Any, now: Any) -> str:
+    return f"{name} {json.dumps(before)}, not {json.dumps(now)}"
