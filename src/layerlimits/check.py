@@ -7,7 +7,7 @@ from transformers import AutoTokenizer
 
 from layerlimits.calibration import calibration
 from layerlimits.config import StudyConfig
-from layerlimits.models.locate import check, configuration, layer_count, locate
+from layerlimits.models.locate import check_complete, configuration, layer_count, locate
 from layerlimits.models.remove import check_protected
 from layerlimits.models.sound import check_sound
 from layerlimits.plan import counts, method_cost, shape_of, training_cost, works
@@ -26,7 +26,7 @@ def check_study(config: StudyConfig, out: Path) -> None:
     """
     check_run_folder(out)
     folder = locate(config.model, config.revision)
-    check(folder)
+    check_complete(folder)
     depth = layer_count(folder)
     # Each plan is checked when it is saved; an architecture that can lose no layer is known now.
     check_sound(configuration(folder), (depth // 2,))

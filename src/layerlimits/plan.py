@@ -1,6 +1,5 @@
 """What a study will do, and about how long it takes: counted before anything runs."""
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from layerlimits.config import StudyConfig
 from layerlimits.methods import effort
 from layerlimits.models.locate import layer_count, locate, weight_files
 from layerlimits.models.remove import check_count, layers_for_ratio
+from layerlimits.models.safetensors_header import read_headers
 from layerlimits.types import Sample, Task
 
 # Seconds that one decoder layer of stock transformers takes for one decoding step beside its arithmetic (measured on
@@ -98,21 +98,9 @@ def shape_of(config: StudyConfig) -> Shape:
         UserError: see `models.locate.layer_count`.
     """
     folder = locate(config.model, config.revision)
-    layers, parameters = layer_count(folder), 0
-    for file in weight_files(folder):
-        with file.open("rb") as stream:
-            header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-        for name, entry in header.items():
-            if name != "__metadata__":
-                parameters += _product(entry["shape"])
-    return Shape(layers, parameters)
-
-
-def _product(shape: list[int]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total
+    headers = read_headers(weight_files(folder))
+    parameters = sum(tensor.elements for header in headers for tensor in header.tensors)
+    return Shape(layer_count(folder), parameters)
 
 
 def counts(config: StudyConfig, depth: int) -> dict[float, int]:

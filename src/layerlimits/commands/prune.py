@@ -13,7 +13,7 @@ from layerlimits.commands.opened import Opened
 from layerlimits.errors import UserError
 from layerlimits.evaluate import Evaluator
 from layerlimits.models.load import Loaded
-from layerlimits.models.locate import check, configuration, fingerprint, layer_count, locate, weight_files
+from layerlimits.models.locate import check_complete, configuration, fingerprint, layer_count, locate, weight_files
 from layerlimits.models.remove import check_layers, layers_for_ratio, remove
 from layerlimits.models.save import recipe, save_pruned, write_checkpoint
 from layerlimits.models.sound import check_sound
@@ -73,7 +73,7 @@ def prune(opened: Opened, removal: Removal, choice: Choice, out: Path, command: 
     removal.check()
     check_writable(out, empty=True)
     folder = locate(opened.model, opened.revision)
-    check(folder)
+    check_complete(folder)
     plan = _listed(folder, removal, choice)
     choice = choice if plan else replace(choice, layers=removal.count(layer_count(folder)))
     choice.check(layer_count(folder))

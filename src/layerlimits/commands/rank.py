@@ -12,7 +12,7 @@ from layerlimits.commands.flags import words
 from layerlimits.commands.opened import Opened
 from layerlimits.errors import UserError
 from layerlimits.evaluate import Evaluator
-from layerlimits.models.locate import check, layer_count, locate
+from layerlimits.models.locate import check_complete, layer_count, locate
 from layerlimits.plugins import described, find, label, names
 from layerlimits.progress import Bar
 from layerlimits.types import Ranking
@@ -42,7 +42,7 @@ def rank(opened: Opened, choice: Choice) -> dict[str, Any]:
 
 def _checked(opened: Opened) -> Any:
     folder = locate(opened.model, opened.revision)
-    check(folder)
+    check_complete(folder)
     return folder
 
 

@@ -12,7 +12,7 @@ from layerlimits import __version__
 from layerlimits.errors import UserError
 from layerlimits.evaluate import Evaluator
 from layerlimits.models.load import Loaded, load
-from layerlimits.models.locate import check, fingerprint, layer_count, locate
+from layerlimits.models.locate import check_complete, fingerprint, layer_count, locate
 from layerlimits.models.save import read_recipe
 from layerlimits.paths import check_writable
 from layerlimits.recovery.data import Example, answer, check_disjoint, training_prompts
@@ -128,8 +128,8 @@ def check_pair(pruned: str, parent: str, revision: str | None = None) -> dict[st
             their tokenizers differ.
     """
     small, large = locate(pruned), locate(parent, revision)
-    check(small)
-    check(large)
+    check_complete(small)
+    check_complete(large)
     kept, depth = layer_count(small), layer_count(large)
     if kept >= depth:
         raise UserError(
