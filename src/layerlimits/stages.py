@@ -57,7 +57,7 @@ def rank(run: Run) -> Rankings:
         rankings[ranking.method] = ranking
         before = kept.get(ranking.method, {})
         kept[ranking.method] = {
-            "scores": ranking.scores,
+            "scores": [methods.finite(score) for score in ranking.scores],
             "order": ranking.order,
             "used": ranking.used,
             "largest_first": ranking.largest_first,

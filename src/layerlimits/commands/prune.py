@@ -12,6 +12,7 @@ from layerlimits.commands.choice import Choice
 from layerlimits.commands.opened import Opened
 from layerlimits.errors import UserError
 from layerlimits.evaluate import Evaluator
+from layerlimits.methods import finite
 from layerlimits.models.load import Loaded
 from layerlimits.models.locate import check_complete, configuration, fingerprint, layer_count, locate, weight_files
 from layerlimits.models.remove import check_layers, layers_for_ratio, remove
@@ -116,7 +117,7 @@ def _chosen(evaluator: Evaluator, choice: Choice, text: Calibration) -> PrunePla
         check_layers(ranking.plan(choice.layers), depth),
         depth,
         ranking.method,
-        ranking.scores,
+        tuple(finite(score) for score in ranking.scores),
         ranking.protected,
         ranking.used,
         tuple((into, tuple(absorbed)) for into, absorbed in ranking.detail.get("merges", ())),

@@ -1,5 +1,6 @@
 """`rank`: the order in which one method, several or all would remove layers, and how far they agree."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from layerlimits.commands.flags import words
 from layerlimits.commands.opened import Opened
 from layerlimits.errors import UserError
 from layerlimits.evaluate import Evaluator
+from layerlimits.methods import finite
 from layerlimits.models.locate import check_complete, layer_count, locate
 from layerlimits.plugins import described, find, label, names
 from layerlimits.progress import Bar
@@ -24,7 +26,8 @@ def rank(opened: Opened, choice: Choice) -> dict[str, Any]:
     """One method's ranking, or several side by side.
 
     Returns:
-        Of one method {"model", "method", "scores": [one a layer], "order": [layers, first to remove first], ...};
+        Of one method {"model", "method", "scores": [one a layer, None where it has none or an infinite one],
+        "infinite": [layers], "order": [layers, first to remove first], ...};
         of several {"model", "layers", "n", "rankings": {method: ...}, "failed": {method: why}, "kendall_tau",
         "overlap": {method: {other: figure}}}.
     Raises:
@@ -57,7 +60,9 @@ def _one(opened: Opened, choice: Choice) -> dict[str, Any]:
 def _told(ranking: Ranking, spec: str, evaluator: Evaluator) -> dict[str, Any]:
     return {
         "method": ranking.method,
-        "scores": list(ranking.scores),
+        "scores": [finite(score) for score in ranking.scores],
+        # JSON has no infinity: these have no score above, and go last.
+        "infinite": [layer for layer, score in enumerate(ranking.scores) if score is not None and math.isinf(score)],
         "order": list(ranking.order),
         "largest_first": ranking.largest_first,
         "layers": evaluator.loaded.depth,
@@ -137,7 +142,8 @@ def _show_one(results: dict[str, Any]) -> None:
         table.add_column(column, justify="right")
     for place, layer in enumerate(results["order"], 1):
         score = results["scores"][layer]
-        table.add_row(str(place), str(layer), "-" if score is None else f"{score:.4g}")
+        missing = "inf" if layer in results["infinite"] else "-"
+        table.add_row(str(place), str(layer), missing if score is None else f"{score:.4g}")
     Console().print(table)
 
 

@@ -2,6 +2,7 @@
 
 from layerlimits.errors import UserError
 from layerlimits.methods import Context, by_score
+from layerlimits.methods._losses import restored, stored
 from layerlimits.models.losses import losses_without
 from layerlimits.types import Ranking, Text, content_hash
 
@@ -24,16 +25,20 @@ def chain_loss(context: Context) -> Ranking:
     free = [layer for layer in range(context.depth) if layer not in protected]
     name = f"chain losses without each of {free} on {content_hash([text.ids for text in texts])}"
     whole, found = context.once(name, lambda: _measure(context, texts, free))
-    without = dict(zip(free, found, strict=True))
+    if whole is None:
+        raise UserError(
+            "chain_loss has no loss to compare with: the unpruned model's is infinite", "use float32, or other tasks"
+        )
+    without = dict(zip(free, restored(found), strict=True))
     scores = [without[layer] - whole if layer in without else None for layer in range(context.depth)]
     return by_score("chain_loss", scores, protected, used, {"answers": len(texts), "loss": whole})
 
 
-def _measure(context: Context, texts: list[Text], free: list[int]) -> tuple[float, list[float]]:
+def _measure(context: Context, texts: list[Text], free: list[int]) -> tuple[float | None, list[float | None]]:
     # Generating took the first half of the bar.
     model = context.evaluator.loaded.model
     whole, found = losses_without(model, texts, free, lambda share: context.tick(share / 2))
-    return whole, list(found.values())
+    return stored([whole])[0], stored(found.values())
 
 
 def _worked_answers(context: Context) -> tuple[list[Text], list[str]]:

@@ -1,8 +1,11 @@
 """Greedy removal by single and pairwise losses: what two layers cost together, measured once."""
 
+import math
 from typing import Any
 
-from layerlimits.methods import Context, by_rounds
+from layerlimits.errors import UserError
+from layerlimits.methods import Context, by_rounds, finite
+from layerlimits.methods._losses import restored, stored
 from layerlimits.models.losses import pair_losses
 from layerlimits.types import Ranking
 
@@ -23,17 +26,30 @@ def interaction(context: Context) -> Ranking:
     protected = context.protected or ()
     free = [layer for layer in range(context.depth) if layer not in protected]
     found = context.once(f"losses without pairs of {free}", lambda: _measure(context, free))
-    whole, alone = found["whole"], dict(zip(free, found["alone"], strict=True))
+    whole, alone = found["whole"], dict(zip(free, restored(found["alone"]), strict=True))
+    if whole is None:
+        raise UserError(
+            "interaction has no loss to compare with: the unpruned model's is infinite",
+            "use float32, or other calibration text",
+        )
     own = {layer: loss - whole for layer, loss in alone.items()}
-    together = {(i, j): loss - alone[i] - alone[j] + whole for i, j, loss in found["both"]}
+    both = restored([loss for _, _, loss in found["both"]])
+    together = {
+        (i, j): _pair_cost(loss, alone[i], alone[j], whole) for (i, j, _), loss in zip(found["both"], both, strict=True)
+    }
 
     def score(removed: tuple[int, ...], left: list[int]) -> dict[int, float]:
         return {
             layer: own[layer] + sum(together[min(layer, gone), max(layer, gone)] for gone in removed) for layer in left
         }
 
-    detail = {"pairs": [[i, j, cost] for (i, j), cost in together.items()]}
+    detail = {"pairs": [[i, j, finite(cost)] for (i, j), cost in together.items()]}
     return by_rounds("interaction", context, protected, score, context.calibration.hashes, detail)
+
+
+def _pair_cost(both: float, first: float, second: float, whole: float) -> float:
+    """D_ij - D_i - D_j + D_0; 0 where a layer's own loss is infinite, as its own cost is then, too."""
+    return 0.0 if math.isinf(first) or math.isinf(second) else both - first - second + whole
 
 
 def passes(depth: int, rounds: int) -> float:
@@ -43,4 +59,9 @@ def passes(depth: int, rounds: int) -> float:
 
 def _measure(context: Context, free: list[int]) -> dict[str, Any]:
     whole, alone, both = pair_losses(context.evaluator.loaded.model, context.calibration.texts, free, context.tick)
-    return {"whole": whole, "alone": list(alone.values()), "both": [[i, j, loss] for (i, j), loss in both.items()]}
+    losses = stored(both.values())
+    return {
+        "whole": stored([whole])[0],
+        "alone": stored(alone.values()),
+        "both": [[i, j, loss] for (i, j), loss in zip(both, losses, strict=True)],
+    }

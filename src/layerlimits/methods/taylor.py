@@ -8,6 +8,7 @@ from transformers import PreTrainedModel
 
 from layerlimits.errors import UserError
 from layerlimits.methods import Context, by_score
+from layerlimits.methods._losses import restored, stored
 from layerlimits.methods._weights import layer_weights, plus_rule
 from layerlimits.models.losses import summed_loss
 from layerlimits.models.stream import batches
@@ -31,7 +32,7 @@ def taylor(context: Context, *, norms: bool = False, plus: bool = False) -> Rank
     Cost: one forward and one backward pass over the calibration text; memory for a gradient of every layer
     """
     _check_gradients(context.evaluator.loaded.model)
-    scores = context.once(f"taylor scores, norms {norms}", lambda: _measure(context, norms))
+    scores = restored(context.once(f"taylor scores, norms {norms}", lambda: stored(_measure(context, norms))))
     return by_score("taylor", scores, plus_rule(context, plus=plus), context.calibration.hashes)
 
 
