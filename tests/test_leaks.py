@@ -87,7 +87,6 @@ def test_a_longer_list_or_expression_is_another_question() -> None:
 
 def test_what_carries_the_meaning_of_arithmetic_is_kept() -> None:
     different = [
-    sentence = "To boil water, put 1 + 2 = 3 litres on it. Which of these is true? 5 of them, by the dresser."
         "a > b", "f(x)", "f'(x)", "x - y", "x + y", "xy", "7 % 3", "7 3", "3:1", "31",
     ]  # fmt: skip
     assert len({question_hash(question) for question in different}) == len(different)
@@ -254,7 +253,8 @@ def test_calibration_texts_are_read_as_they_are_written(tmp_path: Path) -> None:
     file = tmp_path / "text.jsonl"
     file.write_text('\ufeff{"text": "a\u2028b"}\n{"prompt": "q", "response": "r"}\n', encoding="utf-8")
     assert written_texts(5, file) == ("a\u2028b", "q\nr")
-    for line in ('{"text": 123}', '{"prompt": "q", "response": null}', "[" * 100_000, '{"text": ' + "9" * 5000 + "}"):
+    # What is no JSON object is refused by the reader of JSON lines: tests/test_jsonl.py.
+    for line in ('{"text": 123}', '{"prompt": "q", "response": null}', '{"other": "q"}'):
         file.write_text(f'{{"text": "a"}}\n{line}\n')
         with pytest.raises(UserError, match="line 2: no calibration item"):
             written_texts(5, file)

@@ -15,7 +15,7 @@ from layerlimits.evaluation.leaks import check_leaks, is_bundled, items_to_compa
 from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.store import Store
 from layerlimits.models.load import load
-from layerlimits.models.locate import check, layer_count, locate
+from layerlimits.models.locate import check_complete, layer_count, locate
 from layerlimits.models.remove import check_count, check_protected
 from layerlimits.study.manifest import check_run_folder, claim
 from layerlimits.tasks import check_sandbox, choose
@@ -85,7 +85,7 @@ def checked_folder(options: ModelOptions) -> Path:
         UserError: see `models.locate`.
     """
     folder = locate(options.model, options.revision)
-    check(folder)
+    check_complete(folder)
     return folder
 
 

@@ -10,6 +10,7 @@ from layerlimits.api.options import ModelOptions, PruneOptions, RankOptions
 from layerlimits.api.ranking import ranking
 from layerlimits.evaluation.calibration import Calibration
 from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.methods import finite
 from layerlimits.models.load import Loaded
 from layerlimits.models.locate import configuration, fingerprint, layer_count, weight_files
 from layerlimits.models.remove import check_layers, layers_for_ratio, remove
@@ -116,7 +117,7 @@ def _chosen(evaluator: Evaluator, method: str, choice: RankOptions, text: Calibr
         check_layers(result.plan(choice.layers), depth),
         depth,
         result.method,
-        result.scores,
+        tuple(finite(score) for score in result.scores),
         result.protected,
         result.used,
         tuple((into, tuple(absorbed)) for into, absorbed in result.detail.get("merges", ())),

@@ -1,5 +1,6 @@
 """`rank`: the order in which one method, several or all would remove layers, and how far they agree."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
@@ -10,7 +11,7 @@ from layerlimits.api.options import ModelOptions, RankOptions
 from layerlimits.errors import UserError
 from layerlimits.evaluation.calibration import Calibration
 from layerlimits.evaluation.evaluator import Evaluator
-from layerlimits.methods import Context
+from layerlimits.methods import Context, finite
 from layerlimits.models.locate import layer_count
 from layerlimits.plugins import described, find, label, names
 from layerlimits.progress import Bar
@@ -75,7 +76,8 @@ def _one(model: ModelOptions, options: RankOptions, method: str) -> RankResults:
 def _row(result: Ranking, spec: str, depth: int) -> MethodRanking:
     return MethodRanking(
         method=result.method,
-        scores=tuple(result.scores),
+        scores=tuple(finite(score) for score in result.scores),
+        infinite=tuple(layer for layer, score in enumerate(result.scores) if score is not None and math.isinf(score)),
         order=tuple(result.order),
         largest_first=result.largest_first,
         layers=depth,

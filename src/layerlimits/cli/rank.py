@@ -82,7 +82,8 @@ def show_ranking(results: RankResults) -> None:
     order = table(f"{results.model}: removal order by {ranking.method}", ("place", "layer", "score"))
     for place, layer in enumerate(ranking.order, 1):
         score = ranking.scores[layer]
-        order.add_row(str(place), str(layer), "-" if score is None else f"{score:.4g}")
+        missing = "inf" if layer in ranking.infinite else "-"
+        order.add_row(str(place), str(layer), missing if score is None else f"{score:.4g}")
     show(order)
 
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from layerlimits.engines._finite import naming
 from layerlimits.engines._lookup import Lookup
 from layerlimits.engines._pool import Pool
 from layerlimits.engines._rows import Rows
 from layerlimits.engines._trunk import Row, Trunk, begun
+from layerlimits.models.finite import likeliest
 from layerlimits.types import Variant
 
 # Logits are the largest thing a pass makes: at most this many floats, half a gigabyte.
@@ -114,7 +116,10 @@ class Answering:
         self._asked: list[Asked] = [
             (
                 variant,
-                [lead if self._own and not variant else Row(lead.prompt, lead.start, lead.most) for lead in self.leads],
+                [
+                    lead if self._own and not variant else Row(lead.prompt, lead.start, lead.most, variant)
+                    for lead in self.leads
+                ],
             )
             for variant in variants
         ]
@@ -202,7 +207,8 @@ class Answering:
         guesses = self._guesses()
         width = 1 + max(map(len, guesses))
         ids, at = [], []
-        for row, guess in zip(self._live, guesses, strict=True):
+        pairs = list(zip(self._live, guesses, strict=True))
+        for row, guess in pairs:
             first, pads = row.start + len(row.tokens) - 1, width - 1 - len(guess)
             ids.append([row.tokens[-1], *guess, *[0] * pads])
             at.append([*range(first, first + 1 + len(guess)), *[row.last] * pads])
@@ -212,7 +218,11 @@ class Answering:
         logits = self.rows.logits(
             self._pool, torch.tensor(ids, device=device), torch.tensor(at, device=device), seen, wanted
         )
-        for row, guess, own in zip(self._live, guesses, logits.argmax(-1).view(len(ids), width).tolist(), strict=True):
+        # What padding sees means nothing.
+        real = [row.finish is None and place <= len(guess) for row, guess in pairs for place in range(width)]
+        with naming([row.variant for row in self._live for _ in range(width)]):
+            written = likeliest(logits, torch.tensor(real, device=device)).view(len(ids), width).tolist()
+        for row, guess, own in zip(self._live, guesses, written, strict=True):
             if row.finish is None:
                 self._follow(row, guess, own)
 

@@ -46,8 +46,12 @@ def tried(model: PreTrainedModel) -> Trial:
         with without_layers(model, variant):
             for text, ids in enumerate(texts):
                 stock = model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[0, -2:]
-                apart = float((stock - shared[at, text]).abs().max())
-                allowed = _ROUNDING[str(model.dtype).removeprefix("torch.")] * float(stock.abs().max() + 1)
+                # Logits that are not finite are refused when they are asked for; masked tokens are -inf in both.
+                usable = stock.isfinite()
+                if not bool(usable.any()):
+                    continue
+                apart = float((stock - shared[at, text])[usable].abs().max())
+                allowed = _ROUNDING[str(model.dtype).removeprefix("torch.")] * float(stock[usable].abs().max() + 1)
                 if not apart <= allowed:
                     return Trial(f"{type(model).__name__} gives other logits when rows share layers (by {apart:.2g})")
     return Trial(None, token_bytes)

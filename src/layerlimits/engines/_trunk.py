@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from layerlimits.engines._finite import naming
 from layerlimits.engines._forks import read
 from layerlimits.engines._lookup import Lookup
 from layerlimits.engines._pool import Pool
 from layerlimits.engines._rows import Rows
+from layerlimits.models.finite import likeliest
 from layerlimits.types import FinishReason, Variant
 
 # Where at most this share of the rows differs, the next stretch is twice as long.
@@ -18,11 +20,12 @@ _FEW = 0.05
 
 @dataclass
 class Row:
-    """An answer under way, of `most` tokens at most."""
+    """An answer under way, of `most` tokens at most, by the model without the layers of `variant`."""
 
     prompt: int
     start: int
     most: int
+    variant: Variant = ()
     tokens: list[int] = field(default_factory=list)
     finish: FinishReason | None = None
     lookup: Lookup = field(default_factory=Lookup)
@@ -86,7 +89,8 @@ class Trunk:
         told = [torch.tensor(one, device=rows.device)[followed] for one in (ids, at)]
         logits = rows.logits(self.pool, told[0], told[1], seen, _columns(wanted))
         self._read = [done + count for done, count in zip(self._read, counts, strict=True)]
-        own = iter(logits.argmax(-1).tolist())
+        with naming([self.rows[row - len(self.leads)].variant for row, _ in wanted]):
+            own = iter(likeliest(logits).tolist())
         return [[next(own) for _ in range(count)] for count in mine]
 
     def _lead(self) -> list[int]:
@@ -152,7 +156,8 @@ def begun(
         for place in range(lead.start - 1, len(texts[text]))
     ]
     logits, pool = read(rows, texts, variants, wanted, 1 + max(lead.last for lead in leads))
-    own = iter(logits.argmax(-1).tolist())
+    with naming([variants[variant] for variant, _, _ in wanted]):
+        own = iter(likeliest(logits).tolist())
     written = [[next(own) for _ in range(1 + count)] for _ in variants for count in counts]
     return Trunk(leads, pool, following, counts, stretch), written
 

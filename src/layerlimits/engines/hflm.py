@@ -1,11 +1,13 @@
 """Log-likelihoods by lm-evaluation-harness's own HFLM, on the model in memory."""
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from layerlimits.engines.sweep import sweep
+from layerlimits.models.finite import refusal
 from layerlimits.types import Continuation, Kind, Variant
 
 
@@ -35,10 +37,19 @@ class hflm(sweep):  # noqa: N801  # a plug-in is named like its file
     def loglikelihood_batch(self, rows: Sequence[Continuation]) -> list[tuple[float, bool]]:
         """Of each (context, continuation): sum of the log-probabilities of the continuation's tokens, in nats, and
         whether each of them is the likeliest.
+
+        Raises:
+            UserError: logits that are not finite.
         """
         # HFLM wants the texts too, for a cache that is not in use.
         requests = [(None, context, continuation) for context, continuation in rows]
         weighed: list[tuple[float, bool]] = self._harness._loglikelihood_tokens(requests, disable_tqdm=True)
+        if any(math.isnan(logprob) for logprob, _ in weighed):
+            raise refusal(self._removed(), self._model.dtype)
+        doubtful = [row for row, (logprob, _) in zip(rows, weighed, strict=True) if logprob == -math.inf]
+        if doubtful:
+            # Refused unless the rows only want a token that the model masks.
+            super().loglikelihood_batch(doubtful)
         return weighed
 
     def loglikelihoods(

@@ -11,12 +11,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from layerlimits.engines._allocator import keep_freed_memory
 from layerlimits.engines._answers import Answering, Bounds, passes
+from layerlimits.engines._finite import NonFiniteVariant, naming
 from layerlimits.engines._forks import read
 from layerlimits.engines._rows import Rows
 from layerlimits.engines._trial import Trial, tried
 from layerlimits.engines._trunk import Row
 from layerlimits.engines.transformers import transformers
 from layerlimits.errors import UserError
+from layerlimits.models.finite import gathered, refusal
 from layerlimits.models.remove import without_layers
 from layerlimits.models.stack import find_stack
 from layerlimits.types import GREEDY, Continuation, Decoding, Drafts, Limits, Response, Variant
@@ -159,8 +161,11 @@ class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
             left = [layer for layer in range(depth) if layer not in common]
             place = {layer: at for at, layer in enumerate(left)}
             inner = [tuple(sorted(place[layer] for layer in variant if layer not in common)) for variant in variants]
-            with Rows(self._model).opened() as rows:
-                yield rows, inner
+            try:
+                with Rows(self._model).opened() as rows:
+                    yield rows, inner
+            except NonFiniteVariant as found:
+                raise refusal(sorted({*common, *(left[layer] for layer in found.variant)}), self._model.dtype) from None
 
     @property
     def refusal(self) -> str | None:
@@ -200,13 +205,10 @@ class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
             logits, _ = read(opened, [texts[at] for at in group], variants, wanted)
             tokens = torch.tensor([token for at in group for token in rows[at][1]] * len(variants))
             targets = tokens.to(logits.device)
-            logprobs = logits.float().log_softmax(-1)
+            with naming([variants[variant] for variant, _, _ in wanted]):
+                logprobs = gathered(logits, targets)
             sizes = [len(rows[at][1]) for at in group] * len(variants)
-            each = zip(
-                logprobs.gather(1, targets[:, None])[:, 0].split(sizes),
-                (logprobs.argmax(-1) == targets).split(sizes),
-                strict=True,
-            )
+            each = zip(logprobs.split(sizes), (logits.argmax(-1) == targets).split(sizes), strict=True)
             for variant in range(len(variants)):
                 for at in group:
                     values, likeliest = next(each)

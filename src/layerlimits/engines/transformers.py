@@ -1,6 +1,7 @@
 """Generation and log-likelihoods with transformers itself, one batch at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -8,6 +9,9 @@ from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from layerlimits.engines import SingleModelEngine
+from layerlimits.models.finite import NonFiniteLogits, likeliest, refusal, watched
+from layerlimits.models.generation import end_tokens, own_settings_only
+from layerlimits.models.stack import find_stack
 from layerlimits.types import GREEDY, Continuation, Decoding, Response
 
 
@@ -18,10 +22,9 @@ class transformers(SingleModelEngine):  # noqa: N801  # a plug-in is named like 
         super().__init__(model)
         self._tokenizer = tokenizer
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-        ends = model.generation_config.eos_token_id
-        if ends is None:
-            ends = tokenizer.eos_token_id
-        self._ends = [ends] if isinstance(ends, int) else list(ends or [])
+        self._ends = list(end_tokens(model, tokenizer))
+        # Tells which layers a view lacks, in the numbering of the model given here.
+        self._layers = [id(layer) for layer in find_stack(model).layers]
 
     @torch.no_grad()
     def generate_batch(
@@ -35,8 +38,26 @@ class transformers(SingleModelEngine):  # noqa: N801  # a plug-in is named like 
         with torch.random.fork_rng(devices, enabled=decoding.temperature > 0):
             if decoding.temperature:
                 torch.manual_seed(seed)
-            written = self._model.generate(ids, attention_mask=mask, generation_config=settings)
+            with self._refusing(), own_settings_only(self._model), watched(self._model):
+                written = self._model.generate(ids, attention_mask=mask, generation_config=settings)
         return [self._cut(row[longest:].tolist()) for row in written]
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """Within the block, logits that are not finite become an error that names the layers removed.
+
+        Raises:
+            UserError: in the block.
+        """
+        try:
+            yield
+        except NonFiniteLogits:
+            raise refusal(self._removed(), self._model.dtype) from None
+
+    def _removed(self) -> list[int]:
+        """The layers that the model lacks as it is now."""
+        there = {id(layer) for layer in find_stack(self._model).layers}
+        return [number for number, layer in enumerate(self._layers) if layer not in there]
 
     def _settings(self, max_new_tokens: int, decoding: Decoding) -> GenerationConfig:
         drawn: dict[str, Any] = {"do_sample": False}
@@ -79,15 +100,16 @@ class transformers(SingleModelEngine):  # noqa: N801  # a plug-in is named like 
         ids = torch.tensor([text + [self._pad] * (longest - len(text)) for text in texts], device=self._model.device)
         # Right padding and causal attention: no real token sees a pad, so no mask is needed.
         logits = self._model(input_ids=ids, use_cache=False).logits
-        return [
-            self._sum(logits[at, len(context) - 1 :][: len(continuation)], continuation)
-            for at, (context, continuation) in enumerate(rows)
-        ]
+        with self._refusing():
+            return [
+                self._sum(logits[at, len(context) - 1 :][: len(continuation)], continuation)
+                for at, (context, continuation) in enumerate(rows)
+            ]
 
     @staticmethod
     def _sum(logits: Tensor, continuation: list[int]) -> tuple[float, bool]:
         """For logits (T, V) that predict the T tokens of a continuation."""
         logprobs = logits.float().log_softmax(-1)
         wanted = torch.tensor(continuation, device=logits.device)
-        greedy = bool((logprobs.argmax(-1) == wanted).all())
+        greedy = bool((likeliest(logprobs) == wanted).all())
         return float(logprobs.gather(1, wanted[:, None]).sum()), greedy

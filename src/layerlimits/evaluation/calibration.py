@@ -109,12 +109,12 @@ def _from_file(file: Path) -> list[tuple[str, str]]:
 
 
 def _line(file: Path, number: int, row: jsonl.Row) -> tuple[str, str]:
-    pair = _pair(row) if "text" in row or {"prompt", "response"} <= row.keys() else ()
-    if not pair or not all(isinstance(text, str) for text in pair):
+    try:
+        return _pair(row)
+    except (KeyError, TypeError):
         raise UserError(
             f"{file}, line {number}: no calibration item", 'write {"text": ...} or {"prompt": ..., "response": ...}'
-        )
-    return pair
+        ) from None
 
 
 def _from_dataset(source: str, items: int) -> list[tuple[str, str]]:

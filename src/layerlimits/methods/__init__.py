@@ -67,14 +67,14 @@ def by_score(
     """A one-shot ranking: sorted by score, smallest first, ties to the later layer.
 
     Args:
-        scores: one a layer; None only where protected.
+        scores: one a layer, inf for what goes last; None only where protected.
     Raises:
-        UserError: a score that is not a finite number.
+        UserError: a score that is not a number, or inf for every layer.
     """
     free = {layer: score for layer, score in enumerate(scores) if layer not in protected}
-    finite = _finite(method, free)
-    order = sorted(finite, key=lambda layer: (finite[layer], -layer))
-    shown = tuple(finite.get(layer) for layer in range(len(scores)))
+    checked = _checked(method, free)
+    order = sorted(checked, key=lambda layer: (checked[layer], -layer))
+    shown = tuple(checked.get(layer) for layer in range(len(scores)))
     return Ranking(method, shown, tuple(order), tuple(used), detail or {}, protected=tuple(protected))
 
 
@@ -95,18 +95,18 @@ def by_rounds(
     Returns:
         Scores of the first round; `detail["rounds"]` keeps all.
     Raises:
-        UserError: more rounds than unprotected layers, or a score that is not a finite number.
+        UserError: more rounds than unprotected layers, or a score that is not a number, or inf for every layer.
     """
     check_count(context.rounds, context.depth, protected)
     removed: tuple[int, ...] = ()
     rounds: list[Mapping[int, float]] = []
     for _ in range(context.rounds):
         left = [layer for layer in range(context.depth) if layer not in {*removed, *protected}]
-        scores = _finite(method, score(removed, left))
+        scores = _checked(method, score(removed, left), largest_first=largest_first)
         rounds.append(scores)
         removed = (*removed, smallest(scores, -1 if largest_first else 1))
     first = tuple(rounds[0].get(layer) for layer in range(context.depth))
-    told = {"rounds": [{str(layer): one for layer, one in scores.items()} for scores in rounds]}
+    told = {"rounds": [{str(layer): finite(one) for layer, one in scores.items()} for scores in rounds]}
     return Ranking(
         method,
         first,
@@ -123,9 +123,24 @@ def smallest(scores: Mapping[int, float], sign: int = 1) -> int:
     return min(scores, key=lambda layer: (sign * scores[layer], -layer))
 
 
-def _finite(method: str, scores: Mapping[int, float | None]) -> dict[int, float]:
-    """The scores, each of them a number: an unscored layer is a mistake, not a score of 0."""
+def finite(value: float | None) -> float | None:
+    """A score for JSON, which has no infinity: None where it is infinite."""
+    return None if value is None or math.isinf(value) else value
+
+
+def _checked(method: str, scores: Mapping[int, float | None], *, largest_first: bool = False) -> dict[int, float]:
+    """The scores, each of them a number: an unscored layer is a mistake, not a score of 0.
+
+    A loss may be infinite: such a layer goes last. An infinite score that would go first is a mistake.
+    """
+    last = -math.inf if largest_first else math.inf
     for layer, score in scores.items():
-        if score is None or not math.isfinite(score):
+        if score is None or not (math.isfinite(score) or score == last):
             raise UserError(f"{method} gives layer {layer} the score {score}", "use float32, or other calibration text")
-    return {layer: score for layer, score in scores.items() if score is not None}
+    checked = {layer: score for layer, score in scores.items() if score is not None}
+    if checked and all(score == last for score in checked.values()):
+        raise UserError(
+            f"{method} gives every layer the score {last}: nothing tells them apart",
+            "use float32, or other calibration text",
+        )
+    return checked

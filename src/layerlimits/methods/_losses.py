@@ -1,8 +1,10 @@
 """The calibration text's loss without layers, kept in the run folder: perplexity, sleb and interaction share it."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 
-from layerlimits.methods import Context
+from layerlimits.errors import UserError
+from layerlimits.methods import Context, finite
 from layerlimits.models.losses import losses_without
 from layerlimits.models.remove import without_layers
 
@@ -13,19 +15,40 @@ def losses(context: Context, removed: tuple[int, ...], left: Sequence[int], shar
     Args:
         share: of the method's work that this is.
     Raises:
-        UserError: no token to predict.
+        UserError: no token to predict, or a loss that is not a number.
     """
     name = f"losses without {sorted(removed)} and each of {list(left)}"
     with context.progress(share) as report:
         measured = context.cached(name, lambda: _measure(context, removed, left, report))
-    return dict(zip(left, measured, strict=True))
+    return dict(zip(left, restored(measured), strict=True))
+
+
+def stored(values: Iterable[float]) -> list[float | None]:
+    """Losses as JSON values: None for infinity, which JSON does not have.
+
+    Raises:
+        UserError: one that is not a number.
+    """
+    kept = list(values)
+    wrong = [value for value in kept if math.isnan(value)]
+    if wrong:
+        raise UserError(
+            f"{len(wrong)} of {len(kept)} losses on the calibration text are not numbers",
+            "use float32, look for NaN or inf in the checkpoint's weights, or give other calibration text",
+        )
+    return [finite(value) for value in kept]
+
+
+def restored(values: Iterable[float | None]) -> list[float]:
+    """The losses that `stored` made JSON values of."""
+    return [math.inf if value is None else value for value in values]
 
 
 def _measure(
     context: Context, removed: tuple[int, ...], left: Sequence[int], report: Callable[[float], None]
-) -> list[float]:
-    kept = [layer for layer in range(context.depth) if layer not in removed]
+) -> list[float | None]:
+    remaining = [layer for layer in range(context.depth) if layer not in removed]
     with without_layers(context.model, removed) as model:
-        places = [kept.index(layer) for layer in left]
+        places = [remaining.index(layer) for layer in left]
         _, measured = losses_without(model, context.calibration.texts, places, report)
-    return list(measured.values())
+    return stored(measured.values())

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from layerlimits.errors import UserError
 from layerlimits.methods import Context, by_score
+from layerlimits.methods._losses import restored, stored
 from layerlimits.models.losses import losses_without
 from layerlimits.types import Ranking, Text, content_hash
 
@@ -30,16 +31,20 @@ def chain_loss(context: Context) -> Ranking:
     name = f"chain losses without each of {free} on {content_hash([text.ids for text in texts])}"
     with context.progress(0.5) as report:
         whole, losses = context.cached(name, lambda: _measure(context, texts, free, report))
-    without = dict(zip(free, losses, strict=True))
+    if whole is None:
+        raise UserError(
+            "chain_loss has no loss to compare with: the unpruned model's is infinite", "use float32, or other tasks"
+        )
+    without = dict(zip(free, restored(losses), strict=True))
     scores = [without[layer] - whole if layer in without else None for layer in range(context.depth)]
     return by_score("chain_loss", scores, protected, used, {"answers": len(texts), "loss": whole})
 
 
 def _measure(
     context: Context, texts: list[Text], free: list[int], report: Callable[[float], None]
-) -> tuple[float, list[float]]:
+) -> tuple[float | None, list[float | None]]:
     whole, losses = losses_without(context.model, texts, free, report)
-    return whole, list(losses.values())
+    return stored([whole])[0], stored(losses.values())
 
 
 def _worked_answers(context: Context) -> tuple[list[Text], list[str]]:

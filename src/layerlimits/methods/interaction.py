@@ -1,9 +1,12 @@
 """Greedy removal by single and pairwise losses: what two layers cost together, measured once."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
-from layerlimits.methods import Context, by_rounds
+from layerlimits.errors import UserError
+from layerlimits.methods import Context, by_rounds, finite
+from layerlimits.methods._losses import restored, stored
 from layerlimits.models.losses import pair_losses
 from layerlimits.types import Ranking
 
@@ -25,17 +28,31 @@ def interaction(context: Context) -> Ranking:
     free = [layer for layer in range(context.depth) if layer not in protected]
     with context.progress() as report:
         losses = context.cached(f"losses without pairs of {free}", lambda: _measure(context, free, report))
-    whole, alone = losses["whole"], dict(zip(free, losses["alone"], strict=True))
+    whole, alone = losses["whole"], dict(zip(free, restored(losses["alone"]), strict=True))
+    if whole is None:
+        raise UserError(
+            "interaction has no loss to compare with: the unpruned model's is infinite",
+            "use float32, or other calibration text",
+        )
     own = {layer: loss - whole for layer, loss in alone.items()}
-    together = {(i, j): loss - alone[i] - alone[j] + whole for i, j, loss in losses["both"]}
+    both = restored([loss for _, _, loss in losses["both"]])
+    together = {
+        (i, j): _pair_cost(loss, alone[i], alone[j], whole)
+        for (i, j, _), loss in zip(losses["both"], both, strict=True)
+    }
 
     def score(removed: tuple[int, ...], left: list[int]) -> dict[int, float]:
         return {
             layer: own[layer] + sum(together[min(layer, gone), max(layer, gone)] for gone in removed) for layer in left
         }
 
-    detail = {"pairs": [[i, j, cost] for (i, j), cost in together.items()]}
+    detail = {"pairs": [[i, j, finite(cost)] for (i, j), cost in together.items()]}
     return by_rounds("interaction", context, protected, score, context.calibration.hashes, detail)
+
+
+def _pair_cost(both: float, first: float, second: float, whole: float) -> float:
+    """D_ij - D_i - D_j + D_0; 0 where a layer's own loss is infinite, as its own cost is then, too."""
+    return 0.0 if math.isinf(first) or math.isinf(second) else both - first - second + whole
 
 
 def passes(depth: int, rounds: int) -> float:
@@ -45,4 +62,9 @@ def passes(depth: int, rounds: int) -> float:
 
 def _measure(context: Context, free: list[int], report: Callable[[float], None]) -> dict[str, Any]:
     whole, alone, both = pair_losses(context.model, context.calibration.texts, free, report)
-    return {"whole": whole, "alone": list(alone.values()), "both": [[i, j, loss] for (i, j), loss in both.items()]}
+    losses = stored(both.values())
+    return {
+        "whole": stored([whole])[0],
+        "alone": stored(alone.values()),
+        "both": [[i, j, loss] for (i, j), loss in zip(both, losses, strict=True)],
+    }

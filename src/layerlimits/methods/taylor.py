@@ -8,6 +8,7 @@ from transformers import PreTrainedModel
 
 from layerlimits.errors import UserError
 from layerlimits.methods import Context, by_score
+from layerlimits.methods._losses import restored, stored
 from layerlimits.methods._weights import layer_weights, plus_rule
 from layerlimits.models.losses import summed_loss
 from layerlimits.models.stream import batches
@@ -32,7 +33,8 @@ def taylor(context: Context, *, norms: bool = False, plus: bool = False) -> Rank
     """
     _check_gradients(context.model)
     with context.progress() as report:
-        scores = context.cached(f"taylor scores, norms {norms}", lambda: _measure(context, norms, report))
+        name = f"taylor scores, norms {norms}"
+        scores = restored(context.cached(name, lambda: stored(_measure(context, norms, report))))
     return by_score("taylor", scores, plus_rule(context, plus=plus), context.calibration.hashes)
 
 

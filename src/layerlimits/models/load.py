@@ -9,9 +9,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.utils.logging import disable_progress_bar
 
 from layerlimits.errors import UserError, unknown
-from layerlimits.models.locate import check, fingerprint, locate
+from layerlimits.models.locate import check_complete, fingerprint, locate, weight_files
 from layerlimits.models.remove import canary
+from layerlimits.models.safetensors_header import read_headers
 from layerlimits.models.stack import find_stack
+from layerlimits.models.weights_check import check_report
 from layerlimits.types import ModelRef
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -56,7 +58,7 @@ def pick_dtype(dtype: str, config: dict[str, Any], device: str) -> str:
     """
     if dtype == "auto":
         stored = config.get("dtype") or config.get("torch_dtype") or "float32"
-        return "float32" if device == "cpu" or stored not in DTYPES else str(stored)
+        return stored if device != "cpu" and isinstance(stored, str) and stored in DTYPES else "float32"
     if dtype not in DTYPES:
         raise unknown("dtype", dtype, [*DTYPES, "auto"])
     return dtype
@@ -66,18 +68,36 @@ def load(model: str, *, revision: str | None = None, dtype: str = "auto", device
     """Check, then load. Only safetensors weights are read and no code of the model folder is run.
 
     Raises:
-        UserError: see `models.locate.check` and `models.stack.find_stack`; or weights that do not fit the
+        UserError: see `models.locate.check_complete` and `models.stack.find_stack`; or weights that do not fit the
             configuration.
     """
     # Loading a model is one step of a command that has a progress bar of its own.
     disable_progress_bar()
     folder = locate(model, revision)
-    config = check(folder)
+    config = check_complete(folder)
     where = pick_device(device)
     kind = pick_dtype(dtype, config, where)
+    network, tokenizer = _read(folder, model, kind)
+    network.to(torch.device(where)).eval()  # type: ignore[arg-type]  # transformers hides the types of `to`
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    stack = find_stack(network)
+    ref = ModelRef(model, fingerprint(folder), revision, (), kind)
+    return Loaded(ref, folder, network, tokenizer, len(stack))
+
+
+def _read(folder: Path, model: str, dtype: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The weights, as a model that has no others, and the tokenizer."""
+    # Declared to return a model only, whatever it is asked.
+    auto: Any = AutoModelForCausalLM
     try:
-        network = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=DTYPES[kind], use_safetensors=True, trust_remote_code=False, local_files_only=True
+        network, report = auto.from_pretrained(
+            folder,
+            dtype=DTYPES[dtype],
+            output_loading_info=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
@@ -85,12 +105,9 @@ def load(model: str, *, revision: str | None = None, dtype: str = "auto", device
         raise UserError(
             f"{model} cannot be loaded: {reason}", "check the folder, or download the model again"
         ) from None
-    network.to(torch.device(where)).eval()  # type: ignore[arg-type]  # transformers hides the types of `to`
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    stack = find_stack(network)
-    ref = ModelRef(model, fingerprint(folder), revision, (), kind)
-    return Loaded(ref, folder, network, tokenizer, len(stack))
+    # The headers said so already: nothing is answered by weights that were never read, whatever happened since.
+    check_report(folder, report, network.config, read_headers(weight_files(folder)))
+    return network, tokenizer
 
 
 def parameter_count(model: PreTrainedModel) -> int:

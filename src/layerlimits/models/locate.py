@@ -8,12 +8,14 @@ from typing import Any
 from xxhash import xxh3_128
 
 from layerlimits.errors import UserError
+from layerlimits.models.config_check import check_counts, check_depth, read_config
+from layerlimits.models.safetensors_header import read_headers
+from layerlimits.models.weights_check import check_layer_numbers, check_types, check_weights
 from layerlimits.paths import given_path
 from layerlimits.types import content_hash
 
 REFERENCE = "reference"
 _HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "LICENSE*", "NOTICE*"]
-_CONFIG_KEYS_OF_OTHER_MODALITIES = ("vision_config", "audio_config", "text_config")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 
 
@@ -55,57 +57,32 @@ def check(folder: Path) -> dict[str, Any]:
     """The model's configuration, after every check that can be made without loading weights.
 
     Raises:
-        UserError: no model folder, a model of another kind, quantized weights, pickled or truncated weight files.
+        UserError: no model folder, a model of another kind, quantized weights, pickled, truncated or damaged weight
+            files, or files that lack a layer.
     """
-    config = _read_config(folder)
-    _check_kind(folder, config)
-    weights = weight_files(folder)
-    for file in weights:
-        _check_whole(file)
+    config = read_config(folder)
+    headers = read_headers(weight_files(folder))
+    check_types(folder, headers)
+    # Before anything makes lists of so many entries.
+    check_counts(folder, config, sum(len(header.tensors) for header in headers))
+    if "num_hidden_layers" in config:
+        check_layer_numbers(folder, headers, config["num_hidden_layers"])
+    depth = getattr(configuration(folder), "num_hidden_layers", None)
+    if depth is not None:
+        check_layer_numbers(folder, headers, check_depth(folder, depth))
     return config
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    if not path.exists():
-        raise UserError(
-            f"{folder} is no model folder: it has no config.json", "give a folder made by save_pretrained, or a hub id"
-        )
-    try:
-        config = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON: {error}", "download the model again") from None
-    if not isinstance(config, dict) or "model_type" not in config:
-        raise UserError(f"{path} names no model_type", "give a folder made by transformers' save_pretrained")
+def check_complete(folder: Path) -> dict[str, Any]:
+    """As `check`, and that the weight files hold exactly the tensors of the model; takes about as long as building the
+    model without its weights.
+
+    Raises:
+        UserError: see `check` and `models.weights_check.check_weights`.
+    """
+    config = check(folder)
+    check_weights(folder, read_headers(weight_files(folder)))
     return config
-
-
-def _check_kind(folder: Path, config: dict[str, Any]) -> None:
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-
-    kind = config["model_type"]
-    if config.get("is_encoder_decoder"):
-        raise UserError(
-            f"{folder.name} ({kind}) is an encoder-decoder: its two stacks have no common layer numbering",
-            "give a decoder-only language model",
-        )
-    other = [key for key in _CONFIG_KEYS_OF_OTHER_MODALITIES if key in config]
-    if other:
-        raise UserError(
-            f"{folder.name} ({kind}) is multimodal (its config has {', '.join(other)})",
-            "give the text-only checkpoint of the same family",
-        )
-    if config.get("quantization_config"):
-        method = config["quantization_config"].get("quant_method", "unknown method")
-        raise UserError(
-            f"{folder.name} is already quantized ({method}): removing layers needs the full-precision weights",
-            "give the unquantized checkpoint; quantize after pruning",
-        )
-    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        raise UserError(
-            f"{folder.name} has the model type {kind!r}, which transformers knows no causal language model for",
-            "give a causal language model; code inside a model folder is never run",
-        )
 
 
 def layer_count(folder: Path) -> int:
@@ -131,14 +108,15 @@ def configuration(folder: Path) -> Any:
     Raises:
         UserError: a value that transformers does not take.
     """
-    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError, StrictDataclassError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{folder}/config.json cannot be used: {reason}", "download the model again") from None
+    except Exception as error:  # Configurations refuse what they do not take with errors of many kinds.
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise UserError(
+            f"{folder}/config.json cannot be used: {reason}", "correct the field, or download the model again"
+        ) from None
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -171,24 +149,6 @@ def weight_files(folder: Path) -> list[Path]:
             f"{folder} has no safetensors weights{why}", "convert it with save_pretrained on a safe machine"
         )
     return files
-
-
-def _check_whole(file: Path) -> None:
-    """A safetensors file says in its header how long it must be: 8 bytes, the header, then the tensors."""
-    size = file.stat().st_size
-    needed = 8
-    header: dict[str, Any] = {}
-    try:
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            needed += length
-            if needed <= size:
-                header = json.loads(stream.read(length))
-                needed += max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"))
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{file} is not a safetensors file", "download the model again") from None
-    if size != needed:
-        raise UserError(f"{file} is truncated: {size:,} bytes of {needed:,}", "download the model again")
 
 
 def fingerprint(folder: Path) -> str:

@@ -1,8 +1,7 @@
 """Copying tensors from one safetensors file to another under new names, without reading them into memory.
 
 Ours, because the safetensors library has no writer that streams: `save_file` wants every tensor in memory at once.
-The format: the header's length in 8 bytes, little-endian; the header in JSON, for each tensor its dtype, shape and
-first and last byte counted from the end of the header; then the bytes, with no gap.
+The format is described in `models.safetensors_header`, which reads it.
 """
 
 import json
@@ -10,94 +9,18 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from layerlimits.errors import UserError
+from layerlimits.models.safetensors_header import Header, StoredTensor
 
 Tick = Callable[[int], None]
 
-# The library refuses longer headers, too.
-_LONGEST_HEADER = 100_000_000
 # One piece of a copy in the kernel, and one through a buffer of ours: it should stay in the processor's cache.
 _KERNEL_PIECE = 64 << 20
 _PIECE = 256 << 10
-
-
-@dataclass(frozen=True, slots=True)
-class StoredTensor:
-    """A tensor of a file: `start` and `end` are bytes, counted from the end of the header."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    start: int
-    end: int
-
-    @property
-    def size(self) -> int:
-        """In bytes."""
-        return self.end - self.start
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a safetensors file says of itself: its tensors, in the order of their bytes, which begin at `data`."""
-
-    file: Path
-    tensors: tuple[StoredTensor, ...]
-    metadata: dict[str, str] | None
-    data: int
-
-
-def read_header(file: Path) -> Header:
-    """The header of a safetensors file, which must fit the file to the byte.
-
-    Raises:
-        UserError: no safetensors file, one that is cut off, or one whose tensors overlap or leave gaps.
-    """
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if size < 8 or length > _LONGEST_HEADER:
-            raise UserError(f"{file} is not a safetensors file", "download the model again")
-        text = stream.read(length)
-    if size < 8 + length:
-        raise UserError(f"{file} is truncated: {size:,} bytes of {8 + length:,} or more", "download the model again")
-    try:
-        entries = json.loads(text)
-        metadata = entries.pop("__metadata__", None)
-        tensors = sorted(map(_stored, entries.items()), key=lambda tensor: (tensor.start, tensor.end))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{file} is not a safetensors file", "download the model again") from None
-    _check_bytes(file, tensors, size - 8 - length)
-    return Header(file, tuple(tensors), metadata, 8 + length)
-
-
-def _stored(entry: tuple[str, Any]) -> StoredTensor:
-    name, about = entry
-    start, end = map(int, about["data_offsets"])
-    return StoredTensor(name, str(about["dtype"]), tuple(map(int, about["shape"])), start, end)
-
-
-def _check_bytes(file: Path, tensors: list[StoredTensor], size: int) -> None:
-    """The tensors must fill the data, one after the other."""
-    filled = 0
-    for tensor in tensors:
-        if tensor.start != filled or tensor.end < filled:
-            raise UserError(
-                f"{file} is damaged: {tensor.name} lies at bytes {tensor.start:,} to {tensor.end:,}, "
-                f"but the tensor before it ends at {filled:,}",
-                "download the model again",
-            )
-        filled = tensor.end
-    if filled != size:
-        what = "truncated" if size < filled else "damaged"
-        raise UserError(
-            f"{file} is {what}: {size:,} bytes of tensors instead of {filled:,}", "download the model again"
-        )
 
 
 def copy_tensors(source: Header, names: Mapping[str, str], target: Path, tick: Tick | None = None) -> None:

@@ -15,7 +15,8 @@ from layerlimits.errors import UserError
 from layerlimits.models.fields import pruned_fields
 from layerlimits.models.locate import check, configuration, weight_files
 from layerlimits.models.remove import check_layers, remove
-from layerlimits.models.safetensors_copy import Header, Tick, copy_tensors, read_header
+from layerlimits.models.safetensors_copy import Tick, copy_tensors
+from layerlimits.models.safetensors_header import Header, read_headers
 from layerlimits.models.skeleton import skeleton
 from layerlimits.models.stack import find_stack
 
@@ -69,7 +70,7 @@ def prune_files(
     depth = len(find_stack(structure))
     gone = check_layers(removed, depth)
     fields = pruned_fields(config, tuple(layer for layer in range(depth) if layer not in gone))
-    headers = [read_header(file) for file in weight_files(folder)]
+    headers = read_headers(weight_files(folder))
     prefix = _prefix(folder, structure, _names(folder, headers, index))
     remove(structure, gone)
     shards = _shards(headers, prefix, gone)

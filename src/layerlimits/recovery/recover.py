@@ -16,7 +16,7 @@ from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.prompts import check_chat
 from layerlimits.evaluation.store import Store
 from layerlimits.models.load import load
-from layerlimits.models.locate import check, fingerprint, layer_count, locate
+from layerlimits.models.locate import check_complete, fingerprint, layer_count, locate
 from layerlimits.models.save import read_recipe
 from layerlimits.paths import check_new_folder
 from layerlimits.recovery.data import Example, answer_limit, generate_answers, training_prompts
@@ -144,8 +144,8 @@ def check_pair(pruned: str, parent: str, revision: str | None = None, chat: bool
             their tokenizers differ, or chat is asked for and they have no template.
     """
     small, large = locate(pruned), locate(parent, revision)
-    check(small)
-    check(large)
+    check_complete(small)
+    check_complete(large)
     kept, depth = layer_count(small), layer_count(large)
     if kept >= depth:
         raise UserError(

@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from layerlimits.errors import UserError
+from layerlimits.models.generation import end_tokens
 from layerlimits.recovery.data import Example
 
 # What the loss leaves out, by the convention of torch's cross-entropy.
@@ -32,10 +33,7 @@ def end_of_turn(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> i
     Raises:
         UserError: generation of this model stops at no token.
     """
-    ends = model.generation_config.eos_token_id if model.generation_config else None
-    if ends is None:
-        ends = tokenizer.eos_token_id
-    stops = [ends] if isinstance(ends, int) else list(ends or [])
+    stops = end_tokens(model, tokenizer)
     if not stops:
         raise UserError(
             "the model has no end-of-sequence token, so a finetuned answer would never end",

@@ -96,10 +96,15 @@ class SweepResults(Document):
 
 @dataclass(frozen=True)
 class MethodRanking:
-    """A method's ranking; `scores` has one entry a layer, `order` is first to remove first, `items` counts `used`."""
+    """A method's ranking; `order` is first to remove first, `items` counts `used`.
+
+    `scores` has one entry a layer, None where the layer has none or an infinite one, which JSON does not have;
+    the layers with an infinite score are listed in `infinite`.
+    """
 
     method: str
     scores: tuple[float | None, ...]
+    infinite: tuple[int, ...]
     order: tuple[int, ...]
     largest_first: bool
     layers: int

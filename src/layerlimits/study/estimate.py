@@ -1,6 +1,5 @@
 """What a study will do, and about how long it takes: counted before anything runs."""
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import torch
 from layerlimits.evaluation.prompts import encode
 from layerlimits.methods import effort
 from layerlimits.models.locate import layer_count, weight_files
+from layerlimits.models.safetensors_header import read_headers
 from layerlimits.study.resolved import PlannedRecovery, ResolvedStudy
 from layerlimits.types import Task
 
@@ -100,21 +100,9 @@ def shape_of(folder: Path) -> Shape:
     Raises:
         UserError: see `models.locate.layer_count`.
     """
-    layers, parameters = layer_count(folder), 0
-    for file in weight_files(folder):
-        with file.open("rb") as stream:
-            header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-        for name, entry in header.items():
-            if name != "__metadata__":
-                parameters += _product(entry["shape"])
-    return Shape(layers, parameters)
-
-
-def _product(shape: list[int]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total
+    headers = read_headers(weight_files(folder))
+    parameters = sum(tensor.elements for header in headers for tensor in header.tensors)
+    return Shape(layer_count(folder), parameters)
 
 
 def cost_of(study: ResolvedStudy, shape: Shape) -> Cost:

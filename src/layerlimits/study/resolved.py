@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from layerlimits.errors import UserError
 from layerlimits.evaluation.calibration import Calibration, calibration
 from layerlimits.methods import effort, needed_kind
-from layerlimits.models.locate import check, layer_count, locate
+from layerlimits.models.locate import check_complete, layer_count, locate
 from layerlimits.models.remove import check_count, check_protected, layers_for_ratio
 from layerlimits.paths import given_path
 from layerlimits.plugins import label
@@ -115,7 +115,7 @@ def resolve(config: StudyConfig) -> ResolvedStudy:
     if config.data_dir:
         given_path(config.data_dir, "--data-dir")
     folder = locate(config.model, config.revision)
-    check(folder)
+    check_complete(folder)
     depth = layer_count(folder)
     tasks = tuple(choose(config.tasks, config.protocols, config.shots, config.chat))
     select_tasks = tuple(choose(config.select_tasks, chat=config.chat))

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
+from transformers import GenerationConfig, PreTrainedModel
 
 from layerlimits.errors import UserError
+from layerlimits.models.generation import own_settings_only
 from layerlimits.models.load import parameter_count, weight_bytes
 from layerlimits.models.remove import without_layers
 
@@ -60,15 +61,15 @@ def _prompt_tokens(model: PreTrainedModel) -> int:
 
 
 def _generate(model: Any, prompts: torch.Tensor) -> Any:
-    return model.generate(
-        prompts,
-        attention_mask=torch.ones_like(prompts),
+    settings = GenerationConfig(
         do_sample=False,
         max_new_tokens=_NEW_TOKENS,
         min_new_tokens=_NEW_TOKENS,
         pad_token_id=0,
         return_dict_in_generate=True,
     )
+    with own_settings_only(model):
+        return model.generate(prompts, attention_mask=torch.ones_like(prompts), generation_config=settings)
 
 
 def _rate(model: PreTrainedModel, removed: tuple[int, ...], prompts: torch.Tensor) -> float:

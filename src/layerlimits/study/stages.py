@@ -61,7 +61,7 @@ def _rank_one(run: Run, name: str) -> Ranking:
     records = run.artifacts.rankings
     before = records[ranking.method]["seconds"] if ranking.method in records else 0.0
     records[ranking.method] = {
-        "scores": list(ranking.scores),
+        "scores": [methods.finite(score) for score in ranking.scores],
         "order": list(ranking.order),
         "used": list(ranking.used),
         "largest_first": ranking.largest_first,

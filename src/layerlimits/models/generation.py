@@ -1,0 +1,47 @@
+"""What generation depends on: the tokens that end an answer are the checkpoint's, all other settings are ours."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from layerlimits.errors import UserError
+
+
+def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """The tokens that end an answer, each once: those the checkpoint's generation settings name (which are those of
+    config.json where it has no generation_config.json), otherwise the tokenizer's; none where neither names any.
+
+    Raises:
+        UserError: `eos_token_id` is neither a token nor a list of tokens.
+    """
+    settings = model.generation_config
+    named: Any = settings.eos_token_id if settings is not None else None
+    if named is None:
+        named = tokenizer.eos_token_id
+    if named is None:
+        return ()
+    tokens = named if isinstance(named, list | tuple) else [named]
+    wrong = [token for token in tokens if type(token) is not int or token < 0]
+    if wrong:
+        raise UserError(
+            f"the model's eos_token_id is {named!r:.60}, not a token's number or a list of them",
+            "correct it in generation_config.json or config.json",
+        )
+    return tuple(dict.fromkeys(tokens))
+
+
+@contextmanager
+def own_settings_only(model: PreTrainedModel) -> Iterator[None]:
+    """Within the block `model.generate` takes no setting from the checkpoint.
+
+    transformers fills whatever a given GenerationConfig leaves open (repetition_penalty, min_p, num_beams,
+    suppress_tokens, max_time, stop_strings and more) from generation_config.json.
+    """
+    before = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = before

@@ -1,0 +1,153 @@
+"""Reading the header of a safetensors file: the one reader for checking, counting, copying and pruning.
+
+The format: the header's length in 8 bytes, little-endian; the header in JSON, for each tensor its dtype, shape and
+first and last byte counted from the end of the header; then the bytes, with no gap.
+"""
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from layerlimits.errors import UserError
+
+# The library refuses longer headers, too.
+_LONGEST_HEADER = 100_000_000
+_FIX = "download the model again"
+# Bits an element; the bytes of types that are not listed are not checked against their shape.
+_BITS = {"BOOL": 8} | {
+    f"{kind}{bits}": bits for kind, sizes in {"F": (16, 32, 64), "I": (8, 16, 32, 64)}.items() for bits in sizes
+}
+_BITS |= {"BF16": 16, "U8": 8, "U16": 16, "U32": 32, "U64": 64, "F8_E4M3": 8, "F8_E5M2": 8}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """A tensor of a file: `start` and `end` are bytes, counted from the end of the header."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.end - self.start
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a safetensors file says of itself: its tensors, in the order of their bytes, which begin at `data`."""
+
+    file: Path
+    tensors: tuple[StoredTensor, ...]
+    metadata: dict[str, str] | None
+    data: int
+
+
+def read_header(file: Path) -> Header:
+    """The header of a safetensors file, which must fit the file to the byte.
+
+    Raises:
+        UserError: the file cannot be read, is no safetensors file, is cut off, or has tensors that overlap, leave gaps
+            or have another size than their shape and type say. Names the file.
+    """
+    text, size = _header_text(file)
+    begin = 8 + len(text)
+    try:
+        entries = json.loads(text, object_pairs_hook=_distinct)
+        metadata = entries.pop("__metadata__", None)
+        tensors = sorted(map(_stored, entries.items()), key=lambda tensor: (tensor.start, tensor.end))
+    # A header nested too deeply exhausts the stack of the JSON reader.
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise _no_safetensors(file) from None
+    if metadata is not None and not _is_metadata(metadata):
+        raise _no_safetensors(file)
+    _check_bytes(file, tensors, size, begin)
+    return Header(file, tuple(tensors), metadata, begin)
+
+
+def read_headers(files: Iterable[Path]) -> list[Header]:
+    """The headers of a checkpoint's files, in their order.
+
+    Raises:
+        UserError: see `read_header`.
+    """
+    return [read_header(file) for file in files]
+
+
+def _header_text(file: Path) -> tuple[bytes, int]:
+    """The bytes of the header, and the size of the whole file."""
+    try:
+        size = file.stat().st_size
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            if size < 8 or length > _LONGEST_HEADER:
+                raise _no_safetensors(file)
+            if size < 8 + length:
+                raise UserError(f"{file} is truncated: {size:,} bytes of {8 + length:,} or more", _FIX)
+            return stream.read(length), size
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}", "check the file and its permissions") from None
+
+
+def _no_safetensors(file: Path) -> UserError:
+    return UserError(f"{file} is not a safetensors file", _FIX)
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose keys are all different: of two tensors of one name, which one counts is anyone's guess."""
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
+        raise ValueError("repeated key")
+    return entries
+
+
+def _is_metadata(metadata: Any) -> bool:
+    return isinstance(metadata, dict) and all(isinstance(value, str) for value in metadata.values())
+
+
+def _stored(entry: tuple[str, Any]) -> StoredTensor:
+    name, about = entry
+    start, end = map(_count, about["data_offsets"])
+    if not isinstance(about["dtype"], str):
+        raise TypeError("dtype")
+    return StoredTensor(name, about["dtype"], tuple(map(_count, about["shape"])), start, end)
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError("no count")
+    return value
+
+
+def _check_bytes(file: Path, tensors: list[StoredTensor], size: int, begin: int) -> None:
+    """The tensors must fill the file from `begin` to its end, one after the other, each as long as it must be."""
+    filled = 0
+    for tensor in tensors:
+        if tensor.start != filled or tensor.end < filled:
+            raise UserError(
+                f"{file} is damaged: {tensor.name} lies at bytes {tensor.start:,} to {tensor.end:,}, "
+                f"but the tensor before it ends at {filled:,}",
+                _FIX,
+            )
+        needed = -(-tensor.elements * _BITS.get(tensor.dtype, 0) // 8)
+        if needed and tensor.size != needed:
+            raise UserError(
+                f"{file} is damaged: {tensor.name} has {tensor.size:,} bytes, but {tensor.dtype} of shape "
+                f"{tensor.shape} takes {needed:,}",
+                _FIX,
+            )
+        filled = tensor.end
+    if begin + filled != size:
+        what = "truncated" if size < begin + filled else "damaged"
+        raise UserError(f"{file} is {what}: {size:,} bytes of {begin + filled:,}", _FIX)

@@ -1,0 +1,169 @@
+"""Whether a checkpoint's weight files are those of its configuration: checked from headers, before weights load.
+
+transformers fills what a file lacks with random numbers and leaves out what it does not expect, with a warning at most.
+"""
+
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from layerlimits.errors import UserError
+from layerlimits.models.config_check import quantized
+from layerlimits.models.safetensors_header import Header, StoredTensor
+
+_FIX = "download the model again, or correct config.json: it must describe the weight files"
+# Tables and masks that older versions of transformers stored; today they are computed.
+_COMPUTED = re.compile(r"(inv_freq|masked_bias|position_ids)$")
+
+
+def check_types(folder: Path, headers: Iterable[Header]) -> None:
+    """Refuse weights stored as whole numbers: they are packed by a quantization that config.json does not name.
+
+    Raises:
+        UserError: names the first such tensor.
+    """
+    for header in headers:
+        for tensor in header.tensors:
+            if tensor.name.endswith("weight") and tensor.dtype[:1] in "IU" and len(tensor.shape) > 1:
+                raise quantized(folder, f"{tensor.name} is {tensor.dtype}")
+
+
+def check_layer_numbers(folder: Path, headers: Iterable[Header], depth: int) -> None:
+    """Refuse weight files that lack a layer; nothing is built, however large `depth` is.
+
+    Args:
+        depth: layers according to config.json.
+    Raises:
+        UserError: names the first layer without weights.
+    """
+    stacks: dict[str, list[int]] = {}
+    for header in headers:
+        for tensor in header.tensors:
+            numbered = re.match(r"(.*?)\.(\d{1,9})\.", tensor.name)
+            if numbered:
+                stacks.setdefault(numbered[1], []).append(int(numbered[2]))
+    if not stacks:
+        return
+    # Lists of other modules are shorter than the list of layers, or as long (XLM has one for each part of a layer).
+    prefix, numbers = max(stacks.items(), key=lambda stack: len(stack[1]))
+    stored = set(numbers)
+    missing = next(layer for layer in range(len(stored) + 1) if layer not in stored)
+    if missing < depth:
+        raise UserError(
+            f"{folder.name}: weights missing for layer {missing}: config.json says num_hidden_layers = {depth}, and "
+            f"the weight files hold {len(stored)} layers ({prefix}.{min(stored)} to {prefix}.{max(stored)})",
+            _FIX,
+        )
+
+
+def check_weights(folder: Path, headers: Sequence[Header]) -> None:
+    """Refuse weight files that do not fit the model of their configuration, as transformers itself would load them;
+    no weight is read.
+
+    Args:
+        headers: of all weight files of the folder.
+    Raises:
+        UserError: names missing, unexpected and misshapen tensors; or transformers cannot build the model.
+    """
+    from transformers import AutoModelForCausalLM
+
+    if not any((folder / name).exists() for name in ("model.safetensors", "model.safetensors.index.json")):
+        # Under other names transformers finds no weights at all, which loading says.
+        return
+    # Declared to return a model only, whatever it is asked.
+    auto: Any = AutoModelForCausalLM
+    with _quiet():
+        try:
+            model, report = auto.from_pretrained(
+                folder,
+                device_map="meta",
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+            )
+        except Exception as error:  # Architectures refuse what does not fit them with errors of many kinds.
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UserError(f"{folder} cannot be loaded: {reason}", _FIX) from None
+    check_report(folder, report, model.config, headers)
+
+
+def check_report(folder: Path, report: Mapping[str, Any], config: Any, headers: Sequence[Header]) -> None:
+    """Refuse what transformers reports of loading a checkpoint, apart from what is rightly absent or left over.
+
+    Tied weights and the keys a model class ignores are not in its report. Beyond those, layers of multi-token
+    prediction (`num_nextn_predict_layers` after the last) and stored masks may be left over.
+
+    Args:
+        report: "missing_keys", "unexpected_keys" and "mismatched_keys" of `output_loading_info`.
+    Raises:
+        UserError: names missing, unexpected and misshapen tensors.
+    """
+    stored = {tensor.name: tensor for header in headers for tensor in header.tensors}
+    missing = sorted(report["missing_keys"], key=_order)
+    unexpected = sorted((key for key in report["unexpected_keys"] if not _ignored(key, config, stored)), key=_order)
+    misshapen = sorted(report["mismatched_keys"], key=lambda found: _order(found[0]))
+    problems = [f"weights missing{_layers(missing)} ({_listed(missing)})"] if missing else []
+    if unexpected:
+        problems.append(f"unexpected weights{_layers(unexpected)} ({_listed(unexpected)})")
+    if misshapen:
+        name, held, wanted = misshapen[0]
+        more = f", and {len(misshapen) - 1} more" if misshapen[1:] else ""
+        problems.append(f"{name} has the shape {tuple(held)} in the file and {tuple(wanted)} by config.json{more}")
+    if problems:
+        raise UserError(f"{folder.name}: {'; '.join(problems)}", _FIX)
+
+
+def _ignored(key: str, config: Any, stored: Mapping[str, StoredTensor]) -> bool:
+    layer, depth = _layer(key), config.num_hidden_layers
+    extra = getattr(config, "num_nextn_predict_layers", None)
+    if layer is not None and isinstance(extra, int) and depth <= layer < depth + extra:
+        return True
+    if _COMPUTED.search(key):
+        return True
+    # A causal mask, (1, 1, T, T). Files may lack the leading part of a name.
+    shapes = [tensor.shape for name, tensor in stored.items() if key == name or key.endswith(f".{name}")]
+    return any(len(shape) == 4 and shape[:2] == (1, 1) and shape[2] == shape[3] for shape in shapes)
+
+
+def _layer(key: str) -> int | None:
+    numbered = re.search(r"\.(\d+)\.", key)
+    return int(numbered[1]) if numbered else None
+
+
+def _order(key: str) -> tuple[int, str]:
+    layer = _layer(key)
+    return (-1 if layer is None else layer, key)
+
+
+def _layers(keys: Iterable[str]) -> str:
+    """The words "for layer 4" after a space; nothing where none of the keys belongs to a layer."""
+    numbers = sorted({layer for key in keys if (layer := _layer(key)) is not None})
+    if not numbers:
+        return ""
+    more = f" and {len(numbers) - 3} more" if numbers[3:] else ""
+    return f" for layer{'s' if numbers[1:] else ''} {', '.join(map(str, numbers[:3]))}{more}"
+
+
+def _listed(keys: Sequence[str]) -> str:
+    return keys[0] + (f" and {len(keys) - 1} more" if keys[1:] else "")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Within the block transformers prints no report of its own: ours names the same keys."""
+    from transformers.utils import logging as messages
+
+    before, bars = messages.get_verbosity(), messages.is_progress_bar_enabled()
+    messages.set_verbosity(logging.CRITICAL)
+    messages.disable_progress_bar()
+    try:
+        yield
+    finally:
+        messages.set_verbosity(before)
+        if bars:
+            messages.enable_progress_bar()
