@@ -18,12 +18,12 @@ from layerlimits.methods.laco import laco
 @pytest.fixture
 def calm(context: Context) -> Context:
     """A model whose layers write little, so that merging some of them keeps the final states."""
-    model = context.evaluator.loaded.model
+    model = context.model
     with torch.no_grad():
         for number, layer in enumerate(model.model.layers):
             for weight in (layer.self_attn.o_proj.weight, layer.mlp.down_proj.weight):
                 weight.mul_(0.004 + 0.006 * ((number * 5) % 4))
-    return replace(context, calibration=calibration(context.evaluator.loaded.tokenizer, 6))
+    return replace(context, calibration=calibration(context.tokenizer, 6))
 
 
 def _states(network: Any, texts: Any) -> list[torch.Tensor]:
@@ -33,7 +33,7 @@ def _states(network: Any, texts: Any) -> list[torch.Tensor]:
 
 def _slow(context: Context, size: int, interval: int, threshold: float, count: int) -> list[list[Any]]:
     """The merges of the algorithm: layers leave the copy for good, numbered anew each time."""
-    network = copy.deepcopy(context.evaluator.loaded.model).double()
+    network = copy.deepcopy(context.model).double()
     base = _states(network, context.calibration.ids)
     numbers, merges, gone = list(range(6)), [], 0
     place = 6 - size
@@ -68,11 +68,11 @@ def test_merges_are_those_of_the_algorithm(
     size: int, interval: int, threshold: float, count: int, calm: Context
 ) -> None:
     slow = _slow(calm, size, interval, threshold, count)
-    before = {name: weight.clone() for name, weight in calm.evaluator.loaded.model.named_parameters()}
+    before = {name: weight.clone() for name, weight in calm.model.named_parameters()}
     ranking = laco(replace(calm, layers=count), size=size, interval=interval, threshold=threshold)
     assert ranking.detail["merges"] == slow
     assert list(ranking.order) == [layer for _, absorbed in slow for layer in absorbed]
-    after = dict(calm.evaluator.loaded.model.named_parameters())
+    after = dict(calm.model.named_parameters())
     assert all(torch.equal(after[name], weight) for name, weight in before.items())
 
 

@@ -29,12 +29,12 @@ from layerlimits.types import Text
 @pytest.fixture
 def short(context: Context) -> Context:
     """Eight texts: the slow way takes its time."""
-    return replace(context, calibration=calibration(context.evaluator.loaded.tokenizer, 8))
+    return replace(context, calibration=calibration(context.tokenizer, 8))
 
 
 def _slow(context: Context, gone: tuple[int, ...]) -> float:
     text = context.calibration
-    return loss(deleted(context.evaluator.loaded.model, gone), text.ids, text.starts)
+    return loss(deleted(context.model, gone), text.ids, text.starts)
 
 
 def _close(one: object, other: object) -> None:
@@ -49,7 +49,7 @@ def test_perplexity_equals_the_slow_one(short: Context) -> None:
 
 
 def test_without_an_identity_layer_perplexity_is_the_models_own(short: Context) -> None:
-    layer = short.evaluator.loaded.model.model.layers[2]
+    layer = short.model.model.layers[2]
     nn.init.zeros_(layer.self_attn.o_proj.weight)
     nn.init.zeros_(layer.mlp.down_proj.weight)
     _close(perplexity(short).scores[2], math.exp(_slow(short, ())))
@@ -96,7 +96,7 @@ def test_scores_do_not_depend_on_batches_padding_side_or_order(
     method: str, short: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = rank(method, short)
-    tokenizer = short.evaluator.loaded.tokenizer
+    tokenizer = short.tokenizer
     for tokens, side, turn in [(1, "right", 3), (300, "left", 5), (1 << 20, "left", 6)]:
         monkeypatch.setitem(stream._BATCH_TOKENS, "cpu", tokens)
         monkeypatch.setattr(tokenizer, "padding_side", side)
@@ -171,8 +171,8 @@ def able(tmp_path_factory: pytest.TempPathFactory) -> Context:
 
 
 def test_chain_loss_is_the_rise_on_the_models_own_right_answers(able: Context) -> None:
-    network: Any = able.evaluator.loaded.model
-    tokenizer: Any = able.evaluator.loaded.tokenizer
+    network: Any = able.model
+    tokenizer: Any = able.tokenizer
     texts, starts = [], []
     for task in choose(["brackets", "word_problems"]):
         for sample in task.samples("select", 3, None):

@@ -43,8 +43,7 @@ def _accuracy(loaded: Loaded, gone: tuple[int, ...], context: Context) -> list[f
     return found
 
 
-def test_task_score_equals_the_slow_greedy_search(context: Context) -> None:
-    loaded = context.evaluator.loaded
+def test_task_score_equals_the_slow_greedy_search(context: Context, loaded: Loaded) -> None:
     base = _accuracy(loaded, (), context)
     removed: list[int] = []
     first: dict[int, float] = {}

@@ -19,7 +19,7 @@ from layerlimits.models import stream
 @pytest.fixture
 def seen(context: Context) -> list[list[torch.Tensor]]:
     """Text by text, the streams h_0 .. h_L."""
-    return streams(context.evaluator.loaded.model, context.calibration.ids)
+    return streams(context.model, context.calibration.ids)
 
 
 def test_block_influence_equals_the_slow_one_on_every_layer_the_last_included(
@@ -53,7 +53,7 @@ def test_angular_equals_the_slow_one_for_every_number_of_layers(
 
 def test_one_plan_for_each_number_from_one_pass(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     passes = []
-    model = context.evaluator.loaded.model
+    model = context.model
     monkeypatch.setattr(model.base_model, "forward", _counting(model.base_model.forward, passes))
     block_influence(context)
     texts_passed = len(passes)
@@ -89,7 +89,7 @@ def test_angular_asks_for_a_number(context: Context) -> None:
 
 
 def test_an_identity_layer_turns_nothing(context: Context) -> None:
-    layer = context.evaluator.loaded.model.model.layers[3]
+    layer = context.model.model.layers[3]
     nn.init.zeros_(layer.self_attn.o_proj.weight)
     nn.init.zeros_(layer.mlp.down_proj.weight)
     ranking = block_influence(context)
@@ -105,7 +105,7 @@ def test_scores_do_not_depend_on_batches_padding_side_or_order(
     method: str, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = rank(method, context)
-    tokenizer = context.evaluator.loaded.tokenizer
+    tokenizer = context.tokenizer
     for tokens, side, turn in [(1, "right", 3), (200, "left", 5), (1 << 20, "left", 11)]:
         monkeypatch.setitem(stream._BATCH_TOKENS, "cpu", tokens)
         monkeypatch.setattr(tokenizer, "padding_side", side)
@@ -121,7 +121,7 @@ def test_scores_do_not_depend_on_batches_padding_side_or_order(
 @pytest.mark.parametrize("method", ["block_influence", "angular"])
 def test_streams_that_are_no_numbers_are_refused(method: str, context: Context) -> None:
     with torch.no_grad():
-        context.evaluator.loaded.model.model.layers[2].mlp.down_proj.weight.fill_(float("nan"))
+        context.model.model.layers[2].mlp.down_proj.weight.fill_(float("nan"))
     with pytest.raises(UserError, match=r"block_influence gives layer 2 the score nan|not finite"):
         rank(method, context)
 

@@ -1,15 +1,20 @@
 """taylor and magnitude against sums written out by hand."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from oracles import double
+from small_models import small_llama
 
 from layerlimits.errors import UserError
+from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.store import Store
 from layerlimits.methods import Context, rank
 from layerlimits.methods.magnitude import magnitude
 from layerlimits.methods.taylor import taylor
+from layerlimits.models.load import Loaded
 
 MATRICES = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj"]
 MATRICES += ["mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"]
@@ -18,7 +23,7 @@ NORMS = ["input_layernorm", "post_attention_layernorm"]
 
 @pytest.mark.parametrize(("p", "norms"), [(1, False), (2, False), (1, True)])
 def test_magnitude_equals_the_sum_by_hand(p: int, norms: bool, context: Context) -> None:
-    weights = dict(context.evaluator.loaded.model.named_parameters())
+    weights = dict(context.model.named_parameters())
     slow = []
     for layer in range(6):
         names = MATRICES + (NORMS if norms else [])
@@ -31,7 +36,7 @@ def test_magnitude_equals_the_sum_by_hand(p: int, norms: bool, context: Context)
 
 @pytest.mark.parametrize("norms", [False, True])
 def test_taylor_equals_gradients_of_one_text_at_a_time_in_float64(norms: bool, context: Context) -> None:
-    network = double(context.evaluator.loaded.model)
+    network = double(context.model)
     text = context.calibration
     tokens = sum(len(ids) - start for ids, start in zip(text.ids, text.starts, strict=True))
     for ids, start in zip(text.ids, text.starts, strict=True):
@@ -49,7 +54,7 @@ def test_taylor_equals_gradients_of_one_text_at_a_time_in_float64(norms: bool, c
 
 
 def test_taylor_leaves_the_model_as_it_was(context: Context) -> None:
-    model = context.evaluator.loaded.model
+    model = context.model
     frozen = model.model.layers[0].self_attn.q_proj.weight
     frozen.requires_grad_(False)
     before = {name: weight.clone() for name, weight in model.named_parameters()}
@@ -66,18 +71,17 @@ def test_the_plus_rule_is_off_unless_asked_for(method: str, context: Context) ->
         rank(f"{method}:plus=true", context)
 
 
-def test_the_plus_rule_protects_the_first_four_and_the_last_two(context: Context, tmp_path_factory: object) -> None:
-    from small_models import small_llama
-
-    deep = replace(context.evaluator.loaded, model=small_llama(9).eval(), depth=9)
-    context.evaluator.loaded = deep
-    ranking = rank("magnitude:plus=yes:p=2", replace(context, protected=(5,), layers=2))
+def test_the_plus_rule_protects_the_first_four_and_the_last_two(
+    context: Context, loaded: Loaded, tmp_path: Path
+) -> None:
+    deep = Evaluator(replace(loaded, model=small_llama(9).eval(), depth=9), Store(tmp_path / "deep"))
+    ranking = rank("magnitude:plus=yes:p=2", Context(deep, 2, context.calibration, protected=(5,)))
     assert ranking.method == "magnitude:plus=yes:p=2"
     assert sorted(ranking.order) == [4, 6]
 
 
 def test_taylor_on_a_quantized_model(context: Context) -> None:
-    layer = context.evaluator.loaded.model.model.layers[1].mlp.down_proj
+    layer = context.model.model.layers[1].mlp.down_proj
     layer.weight = torch.nn.Parameter(layer.weight.to(torch.int8), requires_grad=False)
     with pytest.raises(UserError, match=r"taylor needs gradients.*model.layers.1.mlp.down_proj.weight is torch.int8"):
         taylor(context)

@@ -9,8 +9,9 @@ from transformers import set_seed
 
 from layerlimits.api.options import EvalOptions, ModelOptions, RankOptions
 from layerlimits.errors import UserError
-from layerlimits.evaluation.calibration import Calibration, calibration
+from layerlimits.evaluation.calibration import Calibration, calibration, written_texts
 from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.leaks import check_leaks, is_bundled, items_to_compare
 from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.store import Store
 from layerlimits.models.load import load
@@ -98,6 +99,27 @@ def check_removal(options: RankOptions, folder: Path) -> None:
     check_protected(protected, depth)
     if options.layers is not None:
         check_count(options.layers, depth, protected)
+
+
+def check_choosing(options: RankOptions) -> None:
+    """Refuse to choose layers by what the same tasks evaluate, before a model loads.
+
+    The bundled tasks and calibration texts are disjoint by construction, so that these alone need no look.
+
+    Raises:
+        UserError: see `evaluation.leaks`; or an unknown task, or items that cannot be read.
+    """
+    tasks = choose(options.tasks)
+    bundled = all(is_bundled(task) for task in tasks)
+    if bundled and options.calibration is None:
+        return
+    evaluated = items_to_compare(tasks, options.data_dir)
+    if options.calibration is not None:
+        check_leaks("calibration texts", written_texts(options.items, options.calibration), evaluated)
+    selecting = [
+        sample.question for task in tasks for sample in task.samples("select", options.items, options.data_dir)
+    ]
+    check_leaks("selection items", selecting, evaluated)
 
 
 def calibration_text(options: RankOptions, evaluator: Evaluator) -> Calibration:

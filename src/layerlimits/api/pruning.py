@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from layerlimits.api.opening import calibration_text, check_removal, checked_folder, open_evaluator
+from layerlimits.api.opening import calibration_text, check_choosing, check_removal, checked_folder, open_evaluator
 from layerlimits.api.options import ModelOptions, PruneOptions, RankOptions
 from layerlimits.api.ranking import ranking
 from layerlimits.evaluation.calibration import Calibration
@@ -61,6 +61,7 @@ def prune(
             hashed = aside.submit(fingerprint, folder)
             _write(folder, lambda: ModelRef(model.model, hashed.result(), model.revision), plan, target)
     else:
+        check_choosing(choice)
         with open_evaluator(model) as evaluator:
             text = calibration_text(choice, evaluator)
             plan = plan or _chosen(evaluator, options.method or "", choice, text)

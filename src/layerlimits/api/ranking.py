@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from layerlimits import methods
-from layerlimits.api.opening import calibration_text, check_removal, checked_folder, open_evaluator
+from layerlimits.api.opening import calibration_text, check_choosing, check_removal, checked_folder, open_evaluator
 from layerlimits.api.options import ModelOptions, RankOptions
 from layerlimits.errors import UserError
 from layerlimits.evaluation.calibration import Calibration
@@ -36,6 +36,7 @@ def rank(model: ModelOptions, options: RankOptions) -> RankResults | RankingsCom
         find("methods", method)
     folder = checked_folder(model)
     check_removal(options, folder)
+    check_choosing(options)
     if options.methods != (ALL,) and len(chosen) == 1:
         return _one(model, options, chosen[0])
     return _several(model, options, chosen, layer_count(folder))
@@ -50,7 +51,7 @@ def ranking(
         UserError: an unknown method or option, or more layers than it finds.
     """
     context = Context(
-        evaluator=evaluator,
+        evaluator,
         layers=options.layers,
         calibration=text,
         tasks=tuple(choose(options.tasks)),
@@ -58,7 +59,7 @@ def ranking(
         protected=options.protect,
         seed=options.seed,
         data_dir=options.data_dir,
-        tick=on_progress,
+        on_progress=on_progress,
     )
     return methods.rank(method, context)
 

@@ -1,15 +1,15 @@
 """Leaks: whether a text that chooses layers, calibrates, trains or serves as an example holds an evaluated question.
 
-Every use of items goes through `check_leaks`. It compares normalised questions (`normalised`): case, white space, Unicode
-forms and the punctuation of prose do not count; numbers, operators and brackets do, so that `(4 * 4) * 1` is another
-question than `4 * (4 * 1)`, `-3` another than `3`, and `([` another than `[(`.
+Every use of items goes through `check_leaks`. It compares normalised questions (`normalised`): case, white space,
+Unicode forms and the punctuation of prose do not count; numbers, operators and brackets do, so that `(4 * 4) * 1` is
+another question than `4 * (4 * 1)`, `-3` another than `3`, and `([` another than `[(`.
 
 A text holds a question
 
 - if it is the question, or one of its lines is, or begins with it up to the question mark; a label such as `Question:`
   may come before;
-- where the question has at least `MIN_WORDS` words: if it stands anywhere in the text, and the text does not plainly go on
-  there, after a comma or from a number or symbol to the next (`... compute 12 + 3` in `... compute 12 + 3 * 5`).
+- where the question has at least `MIN_WORDS` words: if it stands anywhere in the text, and the text does not plainly
+  go on there, after a comma or from a number or symbol to the next (`... compute 12 + 3` in `... compute 12 + 3 * 5`).
 
 Shorter questions (`1 + 2`, `boil water`) stand inside sentences by chance, which is no leak.
 """
@@ -88,16 +88,20 @@ def items_to_compare(tasks: Iterable[Task], data_dir: Path | None) -> list[Sampl
     for task in tasks:
         # Examples change no question, and some benchmarks build long contexts of them.
         asked = task.variant(0, False) if task.variant else task
-        bundled = task.name.partition(":")[0].partition("@")[0] in SUITES["reference"]
-        items += asked.samples("evaluate", _BUNDLED_ITEMS if bundled else _BENCHMARK_ITEMS, data_dir)
+        items += asked.samples("evaluate", _BUNDLED_ITEMS if is_bundled(task) else _BENCHMARK_ITEMS, data_dir)
     return items
+
+
+def is_bundled(task: Task) -> bool:
+    """Whether a task is one of the bundled world, in whatever way it is asked."""
+    return task.name.partition(":")[0].partition("@")[0] in SUITES["reference"]
 
 
 class EvaluatedQuestions:
     """An index of questions, to find them in texts in time proportional to the texts' length.
 
-    A question of at least `MIN_WORDS` words is found by its first `MIN_WORDS` tokens, then compared; a whole text or line
-    by its normalised form.
+    A question of at least `MIN_WORDS` words is found by its first `MIN_WORDS` tokens, then compared; a whole text or
+    line by its normalised form.
     """
 
     def __init__(self, questions: Iterable[str]) -> None:

@@ -10,59 +10,16 @@ with a line `Source:` and a line `Cost:`. Everything is in the base model's numb
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, Literal
 
 from layerlimits.errors import UserError
-from layerlimits.evaluation.artifacts import Artifacts
-from layerlimits.evaluation.calibration import Calibration
-from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.methods._context import Context
 from layerlimits.models.remove import check_count
 from layerlimits.plugins import find, label
-from layerlimits.types import Kind, Ranking, Task, content_hash
+from layerlimits.types import Kind, Ranking
 
-
-@dataclass(frozen=True)
-class Context:
-    """What a method may look at.
-
-    Args:
-        evaluator: the loaded model, and a way to score it without some layers.
-        layers: how many layers are to go; None if that is open.
-        tasks: tasks whose select split scores candidates, `items` of each.
-        protected: layers never to remove; None leaves it to the method.
-        data_dir: folder of the tasks' benchmark files; the hub if None.
-        tick: called with the share of the method's work just done; the shares add up to 1.
-    """
-
-    evaluator: Evaluator
-    layers: int | None
-    calibration: Calibration
-    tasks: tuple[Task, ...] = ()
-    items: int = 32
-    protected: tuple[int, ...] | None = None
-    seed: int = 0
-    data_dir: Path | None = None
-    tick: Callable[[float], None] = field(default=lambda share: None)
-
-    @property
-    def depth(self) -> int:
-        """Layers of the unpruned model."""
-        return self.evaluator.loaded.depth
-
-    @property
-    def rounds(self) -> int:
-        """How many layers a greedy method chooses: a quarter of them where that is left open."""
-        return max(1, round(self.depth / 4)) if self.layers is None else self.layers
-
-    def once(self, what: str, compute: Callable[[], Any]) -> Any:
-        """A JSON value computed from the model and the calibration text, kept in the run folder under its name.
-
-        Methods that look at the same thing share it, and a killed run does not compute it again.
-        """
-        seen = [what, self.evaluator.loaded.ref.fingerprint, self.calibration.ids, self.calibration.starts]
-        return Artifacts(self.evaluator.store).cached(content_hash(seen), compute)
+__all__ = ["Context", "Method", "by_rounds", "by_score", "effort", "needed_kind", "rank", "smallest"]
 
 
 Method = Callable[[Context], Ranking]
@@ -74,7 +31,9 @@ def rank(spec: str, context: Context) -> Ranking:
     Raises:
         UserError: an unknown method or option, or one that finds fewer layers than asked for.
     """
-    ranking: Ranking = find("methods", spec)(context)
+    # What a method does not report of its work is reported at its end.
+    with context.progress() as report:
+        ranking: Ranking = find("methods", spec)(replace(context, on_progress=report))
     found = len(ranking.plan(context.rounds))
     if context.layers is not None and found < context.layers:
         held = ", ".join(map(str, ranking.protected)) or "none"

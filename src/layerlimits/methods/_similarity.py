@@ -1,5 +1,6 @@
 """One pass over the calibration text, from which block_influence and angular both read their scores."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,13 +22,14 @@ def similarity(context: Context, method: str) -> dict[str, Any]:
     """
     if not any(context.calibration.ids):
         raise UserError(f"{method} has no calibration token", "give calibration text that is not empty")
-    found: dict[str, Any] = context.once("similarity of streams", lambda: _measure(context))
-    return found
+    with context.progress() as report:
+        streams: dict[str, Any] = context.cached("similarity of streams", lambda: _measure(context, report))
+    return streams
 
 
 @torch.no_grad()
-def _measure(context: Context) -> dict[str, list[Any]]:
-    model, texts = context.evaluator.loaded.model, context.calibration.ids
+def _measure(context: Context, report: Callable[[float], None]) -> dict[str, list[Any]]:
+    model, texts = context.model, context.calibration.ids
     turn = torch.zeros(context.depth, dtype=torch.float64)
     angles = torch.zeros(context.depth + 1, context.depth + 1, dtype=torch.float64)
     tokens = sum(map(len, texts))
@@ -38,7 +40,7 @@ def _measure(context: Context) -> dict[str, list[Any]]:
             model.base_model(**batch.inputs)
         turn += torch.stack(seen.cosines).cpu()
         angles += seen.angles().cpu()
-        context.tick(int(batch.mask.sum()) / tokens)
+        report(int(batch.mask.sum()) / tokens)
     texts_read = sum(1 for text in texts if text)
     return {"turn": (turn / tokens).tolist(), "angles": (angles / texts_read).tolist()}
 

@@ -17,7 +17,7 @@ def layer_weights(context: Context, *, norms: bool) -> list[list[nn.Parameter]]:
     Args:
         norms: the gains of norms too.
     """
-    layers = find_stack(context.evaluator.loaded.model).layers
+    layers = find_stack(context.model).layers
     return [_weights(layer, norms) for layer in layers]
 
 

@@ -1,5 +1,7 @@
 """The loss on worked answers that the model itself gave and that were right: what reasoning looks like from inside."""
 
+from collections.abc import Callable
+
 from layerlimits.errors import UserError
 from layerlimits.methods import Context, by_score
 from layerlimits.models.losses import losses_without
@@ -26,37 +28,37 @@ def chain_loss(context: Context) -> Ranking:
     protected = context.protected or ()
     free = [layer for layer in range(context.depth) if layer not in protected]
     name = f"chain losses without each of {free} on {content_hash([text.ids for text in texts])}"
-    whole, found = context.once(name, lambda: _measure(context, texts, free))
-    without = dict(zip(free, found, strict=True))
+    with context.progress(0.5) as report:
+        whole, losses = context.cached(name, lambda: _measure(context, texts, free, report))
+    without = dict(zip(free, losses, strict=True))
     scores = [without[layer] - whole if layer in without else None for layer in range(context.depth)]
     return by_score("chain_loss", scores, protected, used, {"answers": len(texts), "loss": whole})
 
 
-def _measure(context: Context, texts: list[Text], free: list[int]) -> tuple[float, list[float]]:
-    # Generating took the first half of the bar.
-    model = context.evaluator.loaded.model
-    whole, found = losses_without(model, texts, free, lambda share: context.tick(share / 2))
-    return whole, list(found.values())
+def _measure(
+    context: Context, texts: list[Text], free: list[int], report: Callable[[float], None]
+) -> tuple[float, list[float]]:
+    whole, losses = losses_without(context.model, texts, free, report)
+    return whole, list(losses.values())
 
 
 def _worked_answers(context: Context) -> tuple[list[Text], list[str]]:
-    """The correct answers as texts of which only the answer counts, and the ids of all items asked."""
-    evaluator = context.evaluator
-    asked = [
-        (task, task.samples("select", context.items, context.data_dir))
-        for task in context.tasks
-        if task.kind == "generation"
-    ]
+    """The correct answers as texts of which only the answer counts, and the ids of all items asked.
+
+    Half of the method's work.
+    """
+    asked = [(task, context.select_items(task)) for task in context.tasks if task.kind == "generation"]
     total = sum(len(samples) for _, samples in asked)
     texts, used = [], []
-    for task, samples in asked:
-        (verdicts,) = evaluator.verdicts([()], task, samples, lambda done: context.tick(done / total / 2), draws=1)
-        responses = evaluator.responses((), task, samples)
-        for sample, response, verdict in zip(samples, responses, verdicts, strict=True):
-            used.append(sample.id)
-            if verdict.outcome == "correct" and response.tokens:
-                prompt = evaluator.prompt(task, sample).ids
-                texts.append(Text((*prompt, *response.tokens), len(prompt)))
+    with context.progress(0.5) as report:
+        for task, samples in asked:
+            (verdicts,) = context.verdicts([()], task, samples, lambda count: report(count / total), draws=1)
+            responses = context.responses((), task, samples)
+            for sample, response, verdict in zip(samples, responses, verdicts, strict=True):
+                used.append(sample.id)
+                if verdict.outcome == "correct" and response.tokens:
+                    prompt = context.prompt_ids(task, sample)
+                    texts.append(Text((*prompt, *response.tokens), len(prompt)))
     if not texts:
         names = ", ".join(task.name for task, _ in asked) or "no generation task"
         raise UserError(

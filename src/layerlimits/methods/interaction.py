@@ -1,5 +1,6 @@
 """Greedy removal by single and pairwise losses: what two layers cost together, measured once."""
 
+from collections.abc import Callable
 from typing import Any
 
 from layerlimits.methods import Context, by_rounds
@@ -22,10 +23,11 @@ def interaction(context: Context) -> Ranking:
     """
     protected = context.protected or ()
     free = [layer for layer in range(context.depth) if layer not in protected]
-    found = context.once(f"losses without pairs of {free}", lambda: _measure(context, free))
-    whole, alone = found["whole"], dict(zip(free, found["alone"], strict=True))
+    with context.progress() as report:
+        losses = context.cached(f"losses without pairs of {free}", lambda: _measure(context, free, report))
+    whole, alone = losses["whole"], dict(zip(free, losses["alone"], strict=True))
     own = {layer: loss - whole for layer, loss in alone.items()}
-    together = {(i, j): loss - alone[i] - alone[j] + whole for i, j, loss in found["both"]}
+    together = {(i, j): loss - alone[i] - alone[j] + whole for i, j, loss in losses["both"]}
 
     def score(removed: tuple[int, ...], left: list[int]) -> dict[int, float]:
         return {
@@ -41,6 +43,6 @@ def passes(depth: int, rounds: int) -> float:
     return 1 + depth / 2 + depth**2 / 6
 
 
-def _measure(context: Context, free: list[int]) -> dict[str, Any]:
-    whole, alone, both = pair_losses(context.evaluator.loaded.model, context.calibration.texts, free, context.tick)
+def _measure(context: Context, free: list[int], report: Callable[[float], None]) -> dict[str, Any]:
+    whole, alone, both = pair_losses(context.model, context.calibration.texts, free, report)
     return {"whole": whole, "alone": list(alone.values()), "both": [[i, j, loss] for (i, j), loss in both.items()]}

@@ -63,7 +63,10 @@ def laco(
         found = search.first(context.depth - 1, limits, enough=context.rounds)
         plans = {}
     else:
-        searched = {count: search.first(count, limits, enough=count) for count in range(1, context.layers + 1)}
+        searched = {
+            count: search.first(count, limits, enough=count, share=1 / context.layers)
+            for count in range(1, context.layers + 1)
+        }
         found = searched[context.layers]
         plans = {count: one.order for count, one in searched.items()}
     distances = {
@@ -121,7 +124,7 @@ class _Search:
     texts: int
 
     def __post_init__(self) -> None:
-        self._model = self.context.evaluator.loaded.model
+        self._model = self.context.model
         ids = self.context.calibration.ids[: self.texts]
         if not any(ids):
             raise UserError("laco has no calibration token", "give calibration text that is not empty")
@@ -132,13 +135,16 @@ class _Search:
             raise UserError("laco finds final states not finite", "use float32, or other calibration text")
         self._known: dict[tuple[tuple[int, tuple[int, ...]], ...], float] = {}
 
-    def first(self, wanted: int, limits: Sequence[float], *, enough: int) -> _Found:
-        """The merges at the first threshold that lets `enough` layers of the `wanted` go; at the last if none does."""
-        for limit in limits:
-            found = self._run(limit, wanted)
-            if len(found.order) >= enough:
-                break
-        self.context.tick(1 / self.context.rounds)
+    def first(self, wanted: int, limits: Sequence[float], *, enough: int, share: float = 1.0) -> _Found:
+        """The merges at the first threshold that removes `enough` layers of the `wanted`; at the last if none does.
+
+        `share` of the method's work is this search.
+        """
+        with self.context.progress(share):
+            for limit in limits:
+                found = self._run(limit, wanted)
+                if len(found.order) >= enough:
+                    break
         return found
 
     def _run(self, threshold: float, wanted: int) -> _Found:

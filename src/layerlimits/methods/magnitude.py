@@ -23,7 +23,11 @@ def magnitude(context: Context, *, p: int = 1, norms: bool = False, plus: bool =
     Source: Shortened LLaMA, arXiv 2402.02834
     Cost: none: weights only
     """
-    scores = [sum(_power(weight, p) for weight in weights) for weights in layer_weights(context, norms=norms)]
+    scores = []
+    with context.progress() as report:
+        for weights in layer_weights(context, norms=norms):
+            scores.append(sum(_power(weight, p) for weight in weights))
+            report(1 / context.depth)
     return by_score("magnitude", scores, plus_rule(context, plus=plus))
 
 

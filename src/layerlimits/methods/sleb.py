@@ -19,7 +19,7 @@ def sleb(context: Context) -> Ranking:
     """
 
     def score(removed: tuple[int, ...], left: list[int]) -> dict[int, float]:
-        return losses(context, removed, left, lambda share: context.tick(share / context.rounds))
+        return losses(context, removed, left, 1 / context.rounds)
 
     return by_rounds("sleb", context, context.protected or (), score, context.calibration.hashes)
 

@@ -1,5 +1,7 @@
 """The paper's iterative method: remove the layer whose loss the tasks notice least, again and again."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from layerlimits.errors import UserError
@@ -31,8 +33,11 @@ def task_score(context: Context, *, error: float = 0.05) -> Ranking:
         raise UserError(f"task_score's error {error:g} is outside 0..1", "write task_score:error=0.05, or error=0")
     protected = (0,) if context.protected is None else context.protected
     check_count(context.rounds, context.depth, protected)
-    items = [(task, task.samples("select", context.items, context.data_dir)) for task in context.tasks]
-    context.evaluator.ask([()], items, lambda done: context.tick(done / _all_asked(context)))
+    items = [(task, context.select_items(task)) for task in context.tasks]
+    # Models whose answers are asked: the unpruned one, and every candidate of every round.
+    models = 1 + sum(context.depth - len(set(protected)) - done for done in range(context.rounds))
+    with context.progress(1 / models) as report:
+        context.ask([()], items, _counting(context, items, 1, report))
     base = {task.name: float(_values(context, [()], task, samples).mean()) for task, samples in items}
     usable = [(task, samples) for task, samples in items if base[task.name] > 0]
     if not usable:
@@ -44,41 +49,44 @@ def task_score(context: Context, *, error: float = 0.05) -> Ranking:
 
     def score(removed: tuple[int, ...], left: list[int]) -> dict[int, float]:
         def ask(running: list[int], part: int) -> Values:
-            variants = [(*removed, left[at]) for at in running]
+            variants = [(*removed, left[place]) for place in running]
             asked = [(task, samples[part::parts]) for task, samples in usable]
-            context.evaluator.ask(variants, asked, lambda done: context.tick(done / _all_asked(context)))
+            context.ask(variants, asked, count)
             columns = []
             for (task, samples), (_, some) in zip(usable, asked, strict=True):
                 weight = 1 / (base[task.name] * len(samples) * len(usable))
                 columns.append(weight * _values(context, variants, task, some))
-            found = np.concatenate(columns, axis=1)
-            saved["asked"] += found.size
-            return found
+            values = np.concatenate(columns, axis=1)
+            saved["asked"] += values.size
+            return values
 
-        before = saved["asked"]
-        sums, _ = race(len(left), ask, parts, error / context.rounds)
-        full = len(left) * len(used)
-        saved["of"] += full
-        # What was not asked moves the bar, too.
-        context.tick((full - (saved["asked"] - before)) / _all_asked(context))
+        # What is stored already, or saved by the race, is reported at the end of the round.
+        with context.progress(len(left) / models) as report:
+            count = _counting(context, usable, len(left), report)
+            sums, _ = race(len(left), ask, parts, error / context.rounds)
+        saved["of"] += len(left) * len(used)
         return dict(zip(left, sums, strict=True))
 
     detail = {"base": base, "race": saved}
     return by_rounds("task_score", context, protected, score, used, detail, largest_first=True)
 
 
+def _counting(
+    context: Context, items: list[tuple[Task, list[Sample]]], models: int, report: Callable[[float], None]
+) -> Callable[[int], None]:
+    """Reports numbers of responses as shares of all that so many models give to these items."""
+    total = models * sum(len(samples) * context.draws(task) for task, samples in items)
+    return lambda count: report(count / total)
+
+
 def _values(context: Context, variants: list[tuple[int, ...]], task: Task, samples: list[Sample]) -> Values:
-    """What each variant scores on each item, (variants, items): all asked together, the mean of an item's draws."""
+    """What each variant scored on each item, (variants, items): the mean of an item's draws. They have been asked."""
     if not samples:
         return np.zeros((len(variants), 0))
-    found = context.evaluator.verdicts(variants, task, samples, lambda done: context.tick(done / _all_asked(context)))
-    drawn = np.array([[verdict.value for verdict in verdicts] for verdicts in found])
+    verdicts = context.verdicts(variants, task, samples)
+    drawn = np.array([[verdict.value for verdict in row] for row in verdicts])
     values: Values = drawn.reshape(len(variants), -1, len(samples)).mean(1)
     return values
-
-
-def _all_asked(context: Context) -> float:
-    return evaluations(context.depth, context.rounds) * context.items * len(context.tasks)
 
 
 def evaluations(depth: int, rounds: int) -> float:

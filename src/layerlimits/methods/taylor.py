@@ -1,6 +1,6 @@
 """How much the loss would change, to first order, if a layer's weights were zero."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -30,8 +30,9 @@ def taylor(context: Context, *, norms: bool = False, plus: bool = False) -> Rank
     Source: Shortened LLaMA, arXiv 2402.02834
     Cost: one forward and one backward pass over the calibration text; memory for a gradient of every layer
     """
-    _check_gradients(context.evaluator.loaded.model)
-    scores = context.once(f"taylor scores, norms {norms}", lambda: _measure(context, norms))
+    _check_gradients(context.model)
+    with context.progress() as report:
+        scores = context.cached(f"taylor scores, norms {norms}", lambda: _measure(context, norms, report))
     return by_score("taylor", scores, plus_rule(context, plus=plus), context.calibration.hashes)
 
 
@@ -50,14 +51,14 @@ def _check_gradients(model: PreTrainedModel) -> None:
         )
 
 
-def _measure(context: Context, norms: bool) -> list[float]:
+def _measure(context: Context, norms: bool, report: Callable[[float], None]) -> list[float]:
     weights = layer_weights(context, norms=norms)
     flat = [weight for layer in weights for weight in layer]
     needed = [weight.requires_grad for weight in flat]
     for weight in flat:
         weight.requires_grad_(True)
     try:
-        gradients = iter(_gradients(context, flat))
+        gradients = iter(_gradients(context, flat, report))
     finally:
         for weight, before in zip(flat, needed, strict=True):
             weight.requires_grad_(before)
@@ -65,9 +66,9 @@ def _measure(context: Context, norms: bool) -> list[float]:
     return [sum(_product(weight, next(gradients)) for weight in layer) / tokens for layer in weights]
 
 
-def _gradients(context: Context, weights: Sequence[nn.Parameter]) -> list[Tensor]:
+def _gradients(context: Context, weights: Sequence[nn.Parameter], report: Callable[[float], None]) -> list[Tensor]:
     """Sum over all texts of the gradients of their summed loss."""
-    model, read = context.evaluator.loaded.model, context.calibration.texts
+    model, read = context.model, context.calibration.texts
     tokens = sum(text.predicted for text in read)
     if not tokens:
         raise UserError("taylor has no calibration token to predict", "give text of at least two tokens an item")
@@ -79,7 +80,7 @@ def _gradients(context: Context, weights: Sequence[nn.Parameter]) -> list[Tensor
         found = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
         for kept, gradient in zip(total, found, strict=True):
             kept.add_(gradient)
-        context.tick(sum(read[row].predicted for row in batch.rows) / tokens)
+        report(sum(read[row].predicted for row in batch.rows) / tokens)
     return total
 
 

@@ -152,8 +152,8 @@ def generate_answers(
     if not examples:
         cut, unasked = (sum(verdict.outcome == one for verdict in verdicts) for one in ("truncated", "error"))
         raise UserError(
-            f"none of {len(samples)} answers is finished: {cut} are cut at {max_new_tokens} tokens, and {unasked} prompts "
-            "are too long for the model",
+            f"none of {len(samples)} answers is finished: {cut} are cut at {max_new_tokens} tokens, and "
+            f"{unasked} prompts are too long for the model",
             "raise max_new_tokens, or give prompts that the unpruned model can answer",
         )
     return examples, len(samples) - len(examples)

@@ -95,7 +95,7 @@ def finetune(
     about: dict[str, Any],
     on_progress: StepProgress | None = None,
 ) -> Path:
-    """FinetuneConfig the model without these layers on the examples, the loss on the answers only, and save it to `out`.
+    """Finetune the model without these layers on the examples, the loss on the answers only, and save it to `out`.
 
     `loaded.model` stays as it is: a copy is pruned and trained. Killed and called again with the same arguments, it
     goes on from the last checkpoint in `work` and writes the bytes that an undisturbed call writes on the same machine.

@@ -35,7 +35,7 @@ class RecoverConfig:
     Args:
         items: how many training prompts.
         max_new_tokens: where an answer is cut; cut answers are not trained on. None: see `answer_limit`.
-        chat: whether prompts go through the chat template, as for `AskOptions`; training and evaluation are asked alike.
+        chat: whether prompts go through the chat template, as for `AskOptions`; give what will evaluate.
         data_dir: folder of the tasks' benchmark files; the hub if None.
         revision: of the parent, where it is a hub id.
         dtype, device: of both models.

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from layerlimits.evaluation.calibration import written_texts
 from layerlimits.evaluation.leaks import check_leaks
 from layerlimits.models.locate import configuration
 from layerlimits.models.sound import check_sound
@@ -38,13 +37,12 @@ def check_splits(study: ResolvedStudy) -> None:
     Raises:
         UserError: see `check_leaks`.
     """
-    config = study.config
     evaluated = [sample for samples in study.items.values() for sample in samples]
     selecting = [sample for samples in study.select_items.values() for sample in samples]
     examples = {question for sample in [*evaluated, *selecting] for question, _ in sample.shots}
     check_leaks("selection items", [sample.question for sample in selecting], evaluated)
     check_leaks("examples", sorted(examples), evaluated)
-    check_leaks("calibration texts", written_texts(config.calibration_items, config.calibration), evaluated)
+    check_leaks("calibration texts", study.calibration.written, evaluated)
     if study.recovery:
         check_leaks("training prompts", [prompt.question for prompt in study.recovery.prompts], evaluated)
 

@@ -47,7 +47,7 @@ def _rank_one(run: Run, name: str) -> Ranking:
     study, config = run.study, run.config
     began = time.perf_counter()
     context = Context(
-        evaluator=run.evaluator,
+        run.evaluator,
         layers=study.most_removed,
         calibration=study.calibration,
         tasks=study.select_tasks,
@@ -55,7 +55,7 @@ def _rank_one(run: Run, name: str) -> Ranking:
         protected=config.protect,
         seed=config.seed,
         data_dir=config.data_dir,
-        tick=_advancing(run, method_cost(study, name, run.cost)),
+        on_progress=_advancing(run, method_cost(study, name, run.cost)),
     )
     ranking = methods.rank(name, context)
     records = run.artifacts.rankings
