@@ -87,6 +87,8 @@ def test_a_longer_list_or_expression_is_another_question() -> None:
 
 def test_what_carries_the_meaning_of_arithmetic_is_kept() -> None:
     different = [
+        "(4 * 4) * 1", "4 * (4 * 1)", "4 * 4 * 1", "-3", "3", "3!", "3.5", "35", "3 5", "([", "[(", "([)", "{[",
+        "a < b",
         "a > b", "f(x)", "f'(x)", "x - y", "x + y", "xy", "7 % 3", "7 3", "3:1", "31",
     ]  # fmt: skip
     assert len({question_hash(question) for question in different}) == len(different)

@@ -11,6 +11,7 @@ from stored_runs import finished_study
 
 from layerlimits.api import write_report
 from layerlimits.errors import UserError
+from layerlimits.evaluation.store import Store
 from layerlimits.report import html
 
 Refused = Callable[..., str]
@@ -115,12 +116,28 @@ def test_a_report_that_fails_leaves_the_old_one(run: Path, monkeypatch: pytest.M
 
 
 def test_a_study_whose_report_has_no_place_is_refused_before_it_runs(
-    run: Path, tiny: Path, tmp_path: Path, refused: Refused
+    tiny: Path, tmp_path: Path, refused: Refused, says: Callable[..., Any]
 ) -> None:
-    (run / "report.html").mkdir()
-    before = contents(run)
-    assert "report.html is a folder" in refused("study", tiny, "--out", run, "--limit", 2)
-    assert contents(run) == before
+    out = tmp_path / "run"
+    says("evaluate", tiny, "--tasks", "facts_choice", "--limit", 2, "--out", out)
+    (out / "report.html").mkdir()
+    before = stored(out)
+    assert "report.html is a folder" in refused("study", tiny, "--out", out)
+    (out / "report.html").rmdir()
+    (out / "report.html").symlink_to(out / "run.sqlite")
+    assert "is no report of layerlimits" in refused("study", tiny, "--out", out)
+    (out / "report.html").unlink()
+    assert stored(out) == before
+
+
+def stored(run: Path) -> list[Any]:
+    """All answers of a run and its manifest. The bytes of the database change with every look at it."""
+    with Store(run) as store:
+        return [
+            *store.export(),
+            (run / "manifest.json").read_text(),
+            sorted(path.name for path in run.iterdir() if path.name != "report.html"),
+        ]
 
 
 def test_a_training_of_the_reference_model_writes_into_no_run(run: Path, tmp_path: Path, refused: Refused) -> None:

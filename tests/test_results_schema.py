@@ -10,6 +10,7 @@ import pytest
 from stored_runs import finished_study
 
 from layerlimits.api import open_run, write_report
+from layerlimits.results.document import RecoverResults
 
 DOC = Path(__file__).resolve().parents[1] / "docs" / "results.md"
 FIGURE = {"estimate", "low", "high", "n"}
@@ -122,6 +123,27 @@ def test_rank(says: Says, tiny: Path) -> None:
 def test_prune_and_methods(says: Says, tiny: Path, tmp_path: Path) -> None:
     check("prune", says("prune", tiny, "--remove", "1", "--out", tmp_path / "out"))
     check("methods", says("methods"))
+
+
+def test_score(says: Says, tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "gsm8k"
+    folder.mkdir(parents=True)
+    item = json.dumps({"question": "What is 1 + 1?", "answer": "1 + 1\n#### 2"})
+    for name in ("test", "train"):
+        (folder / f"{name}.jsonl").write_text(item + "\n")
+    (tmp_path / "answers.jsonl").write_text(json.dumps({"index": 0, "response": "#### 2"}) + "\n")
+    # Parts and further measures are those of other benchmarks.
+    parts = {f"items[].{part}" for part in ("set", "subject", "level", "entry_point", "measures.<measure>")}
+    check(
+        "score",
+        says("score", "gsm8k", tmp_path / "answers.jsonl", "--data-dir", tmp_path / "data"),
+        absent=frozenset(parts),
+    )
+
+
+def test_recover() -> None:
+    # The whole of it is run in test_tables.py; its document has the fields of what it prints.
+    check("recover", RecoverResults("m", "p", "q", 1, 2, 3, 4.0).to_json())
 
 
 def test_an_undocumented_key_and_a_missing_one_are_seen() -> None:
