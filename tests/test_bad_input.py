@@ -111,7 +111,7 @@ def test_an_unknown_task(refused: Refused, tiny: Path) -> None:
         (["--method", "reverse", "--ratio", "-0.2"], "ratio -0.2 is outside 0..1"),
         (["--method", "reverse"], "0 of --layers, --ratio, --remove are given"),
         (["--layers", "2"], "--layers needs a method"),
-        (["--method", "reverse", "--remove", "1"], "so --method has no say"),
+        (["--method", "reverse", "--remove", "1"], "are mutually exclusive"),
         (["--method", "revers", "--layers", "1"], "did you mean reverse"),
     ],
 )

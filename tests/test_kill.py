@@ -8,15 +8,18 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 from small_models import saved, small_llama
 
-from layerlimits.api import open_run
-from layerlimits.evaluation.store import Store
+from layerlimits.evaluation.store import Key, Store
 from layerlimits.reference.tokenizer import build
+from layerlimits.results.study import study_results
 
 _KILLS = 10
 _SETTINGS = """
@@ -34,10 +37,47 @@ kinds = ["full", "lora"]
 """
 
 
-def _start(model: Path, config: Path, out: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "layerlimits", "study", str(model), "--config", str(config), "--out", str(out)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+@dataclass
+class Study:
+    """A study in processes that log what they compute."""
+
+    model: Path
+    config: Path
+    out: Path
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Run or resume it."""
+        self.log.unlink(missing_ok=True)
+        call = ["study", str(self.model), "--config", str(self.config), "--out", str(self.out)]
+        command = [sys.executable, str(Path(__file__).with_name("logged_study.py")), str(self.log), *call]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    @property
+    def log(self) -> Path:
+        """Where the last process wrote the keys of what it computed."""
+        return self.out.with_name(f"{self.out.name}.log")
+
+    def computed(self) -> list[Key]:
+        """What the last process computed, or began to."""
+        if not self.log.exists():
+            return []
+        # Killed while it wrote, its last line may be cut.
+        lines = self.log.read_text().split("\n")[:-1]
+        return [Key(*json.loads(line)) for line in lines]
+
+    def committed(self) -> set[Key]:
+        """What is stored, while no process runs."""
+        if not (self.out / "run.sqlite").exists():
+            return set()
+        with closing(sqlite3.connect(self.out / "run.sqlite")) as database:
+            tables = database.execute("SELECT name FROM sqlite_master WHERE name = 'responses'").fetchall()
+            rows = database.execute(f"SELECT {', '.join(Key._fields)} FROM responses") if tables else []
+            return {Key(*row) for row in rows}
+
+    def finish(self) -> None:
+        """Run it to its end."""
+        _finish(self.start())
 
 
 def _finish(process: subprocess.Popen[bytes]) -> None:
@@ -50,7 +90,7 @@ def _count(folder: Path) -> int:
     if not (folder / "run.sqlite").exists():
         return 0
     try:
-        with sqlite3.connect(f"file:{folder / 'run.sqlite'}?mode=ro", uri=True) as database:
+        with closing(sqlite3.connect(f"file:{folder / 'run.sqlite'}?mode=ro", uri=True)) as database:
             return int(database.execute("SELECT COUNT(*) FROM responses").fetchone()[0])
     except sqlite3.OperationalError:
         return 0
@@ -78,15 +118,11 @@ def _exported(folder: Path) -> str:
 
 def _results(folder: Path) -> dict[str, object]:
     """What the report shows, without times."""
-    results = open_run(folder).to_json()
+    with Store(folder) as store:
+        results = study_results(store).to_json()
     for entry in results["methods"] + results["recovery"]:
         entry.pop("seconds")
     return {key: results[key] for key in results if key not in ("created", "command", "stages", "speed")}
-
-
-def _answered(folder: Path) -> int:
-    with sqlite3.connect(folder / "run.sqlite") as database:
-        return int(database.execute("SELECT SUM(items) FROM times").fetchone()[0])
 
 
 @pytest.fixture(scope="module")
@@ -111,26 +147,38 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_killed_ten_times_and_resumed_equals_undisturbed(model: Path, config: Path, tmp_path: Path) -> None:
-    calm, shaken = tmp_path / "calm" / "run", tmp_path / "shaken" / "run"
-    _finish(_start(model, config, calm))
-    total = _count(calm)
+    calm, shaken = (Study(model, config, tmp_path / name / "run") for name in ("calm", "shaken"))
+    for each in (calm, shaken):
+        each.out.parent.mkdir()
+    calm.finish()
+    total = _count(calm.out)
+    # Undisturbed, every response is computed once, and what is computed is stored.
+    assert Counter(calm.computed()) == Counter(calm.committed())
     rng = random.Random(os.environ.get("KILL_SEED", "1"))
     # The last tenth stays: what is left when the last kill comes must take longer than the pause before it.
     moments = sorted(rng.sample(range(1, int(0.9 * total)), _KILLS))
-    kills = sum(_kill(_start(model, config, shaken), shaken, moment, rng.random()) for moment in moments)
-    _finish(_start(model, config, shaken))
+    kills = 0
+    for moment in moments:
+        before = shaken.committed()
+        kills += _kill(shaken.start(), shaken.out, moment, rng.random())
+        # What a kill took between computing and committing is computed again, and nothing that was committed.
+        assert not before & set(shaken.computed())
+        assert before <= shaken.committed()
+    before = shaken.committed()
+    shaken.finish()
     assert kills == _KILLS, "the study ended before it could be killed ten times"
-    assert _exported(shaken) == _exported(calm)
-    assert _results(shaken) == _results(calm)
-    # A kill between an answer's commit and its time's may lose a time, never repeat an answer.
-    assert _answered(calm) == total
-    assert _answered(shaken) <= total
+    assert Counter(shaken.computed()) == Counter(shaken.committed() - before)
+    assert shaken.committed() == calm.committed()
+    assert _count(shaken.out) == total
+    assert _exported(shaken.out) == _exported(calm.out)
+    assert _results(shaken.out) == _results(calm.out)
 
 
 def test_a_finished_study_run_again_computes_nothing(model: Path, config: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    _finish(_start(model, config, out))
-    before, answered = _exported(out), _answered(out)
-    _finish(_start(model, config, out))
-    assert _exported(out) == before
-    assert _answered(out) == answered
+    study = Study(model, config, tmp_path / "run")
+    study.finish()
+    before = _exported(study.out)
+    assert study.computed()
+    study.finish()
+    assert _exported(study.out) == before
+    assert study.computed() == []

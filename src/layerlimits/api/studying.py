@@ -53,10 +53,14 @@ def open_run(run: Path) -> StudyResults:
     Raises:
         UserError: no study in the folder, or nothing finished yet.
     """
-    if not holds_run(run):
-        raise UserError(f"{run} is no run folder: it has no {RUN_FILE}", "give the --out folder of a study")
+    _check_run(run)
     with Store(run) as store:
         return study_results(store)
+
+
+def _check_run(run: Path) -> None:
+    if not holds_run(run):
+        raise UserError(f"{run} is no run folder: it has no {RUN_FILE}", "give the --out folder of a study")
 
 
 def write_report(run: Path, out: Path | None = None) -> StudyResults:
@@ -67,6 +71,8 @@ def write_report(run: Path, out: Path | None = None) -> StudyResults:
     Raises:
         UserError: as `open_run`; or `out` is a folder, a file of a run, or a file that is no report.
     """
+    _check_run(run)
+    # Reading a run takes seconds: what is known before is refused before.
     page = check_report_file(out or report_file(run))
     results = open_run(run)
     write(results, page)

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from layerlimits.errors import UserError
-from layerlimits.paths import check_writable, holds_run
+from layerlimits.paths import check_writable, given_path, holds_run, path_error
 from layerlimits.report import figures
 from layerlimits.results.document import StudyResults
 from layerlimits.results.rows import PairedTest, TaskScore
@@ -42,16 +42,16 @@ def check_report_file(out: Path) -> Path:
     """
     fix = "choose another --out, such as report.html"
     try:
-        page = out.resolve()
-        if page.is_dir():
-            raise UserError(f"{out} is a folder", fix)
-        if page.exists() and not _is_report(page):
-            raise UserError(f"{out} exists and is no report of layerlimits", fix)
-        # Files that a run may yet make, such as the database's journal, are its own as well.
-        if holds_run(page.parent) and page.suffix != ".html":
-            raise UserError(f"{out} would lie among the files of a run, and is not named .html", fix)
+        page = given_path(out, "--out").resolve()
     except (OSError, RuntimeError) as error:
-        raise UserError(f"{out} cannot be written: {error}", fix) from None
+        raise path_error(out, "--out", error) from None
+    if page.is_dir():
+        raise UserError(f"{out} is a folder", fix)
+    if page.exists() and not _is_report(page):
+        raise UserError(f"{out} exists and is no report of layerlimits", fix)
+    # Files that a run may yet make, such as the database's journal, are its own as well.
+    if holds_run(page.parent) and page.suffix != ".html":
+        raise UserError(f"{out} would lie among the files of a run, and its name does not end in .html", fix)
     check_writable(page.parent, empty=False)
     return page
 
@@ -60,8 +60,11 @@ def _is_report(page: Path) -> bool:
     """Whether a file is a report of ours; nothing but a regular file is read."""
     if not page.is_file():
         return False
-    with page.open("rb") as stream:
-        return _MARK in stream.read(_MARK_WITHIN)
+    try:
+        with page.open("rb") as stream:
+            return _MARK in stream.read(_MARK_WITHIN)
+    except OSError:
+        return False
 
 
 def write(results: StudyResults, out: Path) -> Path:
@@ -75,7 +78,7 @@ def write(results: StudyResults, out: Path) -> Path:
     partial = page.with_name(f".layerlimits-{os.getpid()}.partial")
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(content)
+        partial.write_text(content, encoding="utf-8", errors="backslashreplace")
         return partial.replace(page)
     except OSError as error:
         raise UserError(f"{out} cannot be written: {error}", "choose another --out") from None
