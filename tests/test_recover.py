@@ -1,6 +1,7 @@
 """The whole of `recover`: parent and pruned folder in, recovered folder out."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,8 @@ def test_recover_resumes_and_leaves_only_the_model(pruned: Path, taught: Loaded,
         "examples": 5,
         "dropped": 1,
         "trained_tokens": 4 * (4 + 5 + 5 + 5 + 5),
+        "adapted": [],
+        "not_adapted": [],
     }
     recipe = read_recipe(tmp_path / "out") or {}
     assert (recipe["removed"], recipe["base_fingerprint"]) == ([0, 1], taught.ref.base_fingerprint)
@@ -64,6 +67,39 @@ def test_recover_resumes_and_leaves_only_the_model(pruned: Path, taught: Loaded,
     assert weights(tmp_path / "whole") == weights(tmp_path / "out")
     assert (tmp_path / "kept" / "run.sqlite").exists()
     assert not (tmp_path / "kept" / "finetune").exists()
+
+
+def test_the_command_asks_as_it_is_told(
+    pruned: Path, taught: Loaded, tmp_path: Path, says: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[list[tuple[str, int]], bool | None]] = []
+
+    def record(*given: Any) -> dict[str, Any]:
+        asked.append(([(task.name, task.shots) for task in given[3]], given[5].chat))
+        counts = {"examples": 1, "dropped": 0, "trained_tokens": 1, "seconds": 1.0}
+        return {"model": "m", "parent": "p", "pruned": "q", **counts}
+
+    monkeypatch.setattr("layerlimits.recovery.recover.recover", record)
+    options = ("--parent", taught.folder, "--out", tmp_path / "out", "--tasks", "facts,facts_choice")
+    says("recover", pruned, *options)
+    says("recover", pruned, *options, "--no-chat", "--shots", 2)
+    says("recover", pruned, *options, "--chat", "--tasks", "facts_choice", "--protocol", "free")
+    assert asked == [
+        ([("facts", 0), ("facts_choice", 0)], None),
+        ([("facts:shots=2", 2), ("facts_choice:shots=2", 2)], False),
+        ([("facts_choice@free", 0)], True),
+    ]
+
+
+def test_choices_alone_are_trained_on_as_open_questions(pruned: Path, taught: Loaded, tmp_path: Path) -> None:
+    """A choice task whose pairs say how it is asked, and no generation task to say how long answers are."""
+    pairs = tuple((f"Question: {QUESTIONS[0]}\nAnswer:", f" {word}") for word in ("red", "blue"))
+    items = [replace(sample, choices=("red", "blue"), pairs=pairs) for sample in prompts(*QUESTIONS)]
+    choice = replace(listed("choice", items), kind="choice", max_new_tokens=0)
+    results = run_recover(pruned, taught, tmp_path / "out", tasks=[choice], max_new_tokens=None, chat=True)
+    assert (results["examples"], results["dropped"]) == (6, 0)
+    recipe = read_recipe(tmp_path / "out") or {}
+    assert recipe["max_new_tokens"] == 256
 
 
 def test_recover_brings_answers_back(pruned: Path, taught: Loaded, tmp_path: Path) -> None:

@@ -67,3 +67,5 @@ def show_recovered(results: "RecoverResults") -> None:
         f"{results.model}: {results.pruned} finetuned on {results.examples} answers of {results.parent} "
         f"({results.trained_tokens:,} answer tokens, {results.dropped} dropped, {results.seconds:.0f} s)"
     )
+    if results.not_adapted:
+        print(f"LoRA adapted {', '.join(results.adapted)}; not {', '.join(results.not_adapted)}")

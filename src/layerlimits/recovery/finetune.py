@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from shutil import rmtree
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from layerlimits.models.load import Loaded
 from layerlimits.models.remove import without_layers
 from layerlimits.models.save import read_recipe, write_checkpoint
 from layerlimits.paths import check_writable
+from layerlimits.recovery.adapters import adapters_of
 from layerlimits.recovery.data import Example
 from layerlimits.recovery.rows import Row, StepProgress, end_of_turn, to_rows, trained_tokens, training_order
 from layerlimits.sampling import MAX_EPOCHS, check_seed
@@ -42,7 +43,9 @@ class FinetuneConfig:
     norm 1.
 
     Args:
-        kind: "lora" trains adapters on every linear module but the output head and merges them; "full" every weight.
+        kind: "lora" trains adapters on the weight matrices of layers that PEFT can adapt (see `adapters_of`; the recipe
+            lists them) and merges them; "full" every weight.
+        lora_dropout: of what adapters read; 0 where an architecture has adapters that allow none.
         lr: 2e-4 for LoRA and 5e-4 for full finetuning where it is None.
         schedule: "constant" for LoRA and "linear" for full finetuning where it is None.
         max_length: tokens of the longest prompt with its answer; longer ones are left out.
@@ -107,7 +110,8 @@ def finetune(
         about: recipe of the pruned model; what was trained is added under "finetune".
         on_progress: called with the steps done and their total.
     Raises:
-        UserError: no examples, none that fits, another model at `out`, or weights that are no longer finite.
+        UserError: no examples, none that fits, an architecture that LoRA cannot adapt, another model at `out`, or
+            weights that are no longer finite.
     """
     if not examples:
         raise UserError("there are 0 examples to finetune on", "give answers of the unpruned model")
@@ -119,6 +123,11 @@ def finetune(
         return out
     check_writable(out, empty=True)
     _claim(work, trained["key"])
+    if settings.kind == "lora":
+        adapters = adapters_of(loaded.model.config)
+        settings = settings if adapters.dropout else replace(settings, lora_dropout=0.0)
+        lora = {"adapted": adapters.adapted, "not_adapted": adapters.left_out, "dropout": settings.lora_dropout}
+        trained["lora"] = lora
     # Imported here: it takes seconds, and a mistake should be told before them.
     from layerlimits.recovery.trainer import quiet
 

@@ -16,9 +16,10 @@ from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.prompts import check_chat
 from layerlimits.evaluation.store import Store
 from layerlimits.models.load import load
-from layerlimits.models.locate import check_complete, fingerprint, layer_count, locate
+from layerlimits.models.locate import check_complete, configuration, fingerprint, layer_count, locate
 from layerlimits.models.save import read_recipe
 from layerlimits.paths import check_new_folder
+from layerlimits.recovery.adapters import adapters_of
 from layerlimits.recovery.data import Example, answer_limit, generate_answers, training_prompts
 from layerlimits.recovery.finetune import FinetuneConfig, finetune
 from layerlimits.types import Sample, Task
@@ -73,10 +74,10 @@ def recover(
         config: of the answers and of loading.
     Returns:
         "model", "parent", "pruned", "examples", "dropped", "trained_tokens" (answer tokens the loss was taken on, over
-        all epochs) and "seconds".
+        all epochs), "seconds", and what LoRA adapted and what not ("adapted", "not_adapted").
     Raises:
         UserError: `out` is taken; the two models do not belong together (see `check_pair`); training prompts are
-            evaluated too; or no answer is finished.
+            evaluated too; LoRA cannot adapt the architecture; or no answer is finished.
     """
     began = time.perf_counter()
     check_new_folder(out)
@@ -84,6 +85,8 @@ def recover(
     about = check_pair(pruned, parent, config.revision, config.chat)
     prompts = training_prompts(tasks, config.items, config.data_dir)
     check_leaks("training prompts", [prompt.question for prompt in prompts], items_to_compare(tasks, config.data_dir))
+    if settings.kind == "lora":
+        adapters_of(configuration(locate(pruned)))
     longest = answer_limit(tasks) if config.max_new_tokens is None else config.max_new_tokens
     folder = config.run or out.with_name(f".{out.name}.run")
     examples, dropped = _answers(parent, prompts, longest, folder, config, on_progress)
@@ -108,6 +111,8 @@ def recover(
         "dropped": dropped + len(examples) - trained["examples"],
         "trained_tokens": trained["trained_tokens"],
         "seconds": round(time.perf_counter() - began, 3),
+        "adapted": trained.get("lora", {}).get("adapted", []),
+        "not_adapted": trained.get("lora", {}).get("not_adapted", []),
     }
 
 

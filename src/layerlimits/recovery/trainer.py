@@ -21,6 +21,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from layerlimits.errors import UserError
 from layerlimits.models.locate import weight_files
+from layerlimits.recovery.adapters import TARGETS
 from layerlimits.recovery.rows import Row, StepProgress
 
 # A kill loses at most this much training, more only where saving itself is slow: it takes at most a twentieth.
@@ -126,7 +127,7 @@ def train(
         args=_config(model, work, arguments),
         train_dataset=Dataset.from_dict(columns).select(list(order)),
         processing_class=tokenizer,
-        peft_config=LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear", **lora) if lora else None,
+        peft_config=LoraConfig(task_type="CAUSAL_LM", target_modules=TARGETS, **lora) if lora else None,
         callbacks=[Steps(on_progress)],
     )
     trainer.remove_callback(PrinterCallback)

@@ -154,7 +154,10 @@ class PruneResults(Document):
 
 @dataclass(frozen=True)
 class RecoverResults(Document):
-    """A finetuned checkpoint; `trained_tokens` counts answer tokens over all epochs."""
+    """A finetuned checkpoint; `trained_tokens` counts answer tokens over all epochs.
+
+    `adapted` and `not_adapted` name the weight matrices of layers with and without LoRA adapters; empty without LoRA.
+    """
 
     model: str
     parent: str
@@ -163,6 +166,8 @@ class RecoverResults(Document):
     dropped: int
     trained_tokens: int
     seconds: float
+    adapted: tuple[str, ...] = ()
+    not_adapted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

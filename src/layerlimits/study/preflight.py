@@ -6,6 +6,7 @@ from typing import Any
 from layerlimits.evaluation.leaks import check_leaks
 from layerlimits.models.locate import configuration
 from layerlimits.models.sound import check_sound
+from layerlimits.recovery.adapters import adapters_of
 from layerlimits.study.config import StudyConfig
 from layerlimits.study.estimate import cost_of, method_cost, shape_of, training_cost, works
 from layerlimits.study.manifest import check_run_folder
@@ -27,6 +28,8 @@ def check_study(config: StudyConfig, out: Path) -> ResolvedStudy:
     check_sound(configuration(study.folder), (study.depth // 2,))
     check_sandbox([*study.tasks, *study.select_tasks], config.unsafe_code)
     check_splits(study)
+    if study.recovery and "lora" in config.recovery.kinds:
+        adapters_of(configuration(study.folder))
     check_resumable(study, out)
     return study
 
