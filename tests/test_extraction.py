@@ -11,7 +11,7 @@ from layerlimits.scoring import sandbox
 from layerlimits.scoring.code import Answer, extract_code, judge_all
 from layerlimits.scoring.extract import _LONGEST
 from layerlimits.scoring.syntax import MOST_PARSED, BoundedParser
-from layerlimits.scoring.thoughts import final_text
+from layerlimits.scoring.transcript import own_answer
 from layerlimits.types import FinishReason, Response, Sample
 
 CODE = "def f(x):\n    total = x\n    return total + 1"
@@ -58,7 +58,7 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_any_text_is_read_within_seconds(name: str, prompt: str) -> None:
     began = time.process_time()
-    extract_code(final_text(HOSTILE[name]).text, "f", prompt)
+    extract_code(own_answer(HOSTILE[name], finished=True).text, "f", prompt)
     assert time.process_time() - began < 4
 
 
@@ -123,12 +123,12 @@ def _f_of_1(code: str | None) -> object:
 @pytest.mark.parametrize("prompt", ["", PROMPT], ids=["function", "continuation"])
 @pytest.mark.parametrize("name", RIGHT)
 def test_right_answers_in_odd_forms_are_right(name: str, prompt: str) -> None:
-    assert _f_of_1(extract_code(final_text(RIGHT[name]).text, "f", prompt)) == 2
+    assert _f_of_1(extract_code(own_answer(RIGHT[name], finished=True).text, "f", prompt)) == 2
 
 
 @pytest.mark.parametrize("mark", ["<|endoftext|>", "<|im_end|>\n<|im_start|>user\nNext", "</s>", "<|end_of_text|>def"])
 def test_a_body_before_a_mark_continues_the_prompt(mark: str) -> None:
-    assert _f_of_1(extract_code(final_text(f"{BODY}{mark}").text, "f", PROMPT)) == 2
+    assert _f_of_1(extract_code(own_answer(f"{BODY}{mark}", finished=True).text, "f", PROMPT)) == 2
 
 
 def _judged(text: str, finish: FinishReason = "stop") -> str:

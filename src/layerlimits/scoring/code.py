@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from layerlimits.scoring.extract import extract_code
 from layerlimits.scoring.sandbox import Program, run
 from layerlimits.scoring.syntax import syntax_tree
-from layerlimits.scoring.thoughts import FinalText, final_text
+from layerlimits.scoring.transcript import Said, answer_in
 from layerlimits.types import Response, Verdict
 
 __all__ = ["Answer", "extract_code", "judge_all"]
@@ -31,13 +31,12 @@ def judge_all(answers: Sequence[Answer], *, seconds: float = 10, unsafe: bool = 
     Raises:
         UserError: there is something to run, and no sandbox is possible here.
     """
-    finals = [final_text(answer.response.text) for answer in answers]
+    said = [answer_in(answer.response) for answer in answers]
     codes = [
-        extract_code(final.text, answer.entry_point, answer.prompt)
-        for answer, final in zip(answers, finals, strict=True)
+        extract_code(own.text, answer.entry_point, answer.prompt) for answer, own in zip(answers, said, strict=True)
     ]
     verdicts = [
-        _unrunnable(answer.response, final, code) for answer, final, code in zip(answers, finals, codes, strict=True)
+        _unrunnable(answer.response, own, code) for answer, own, code in zip(answers, said, codes, strict=True)
     ]
     wanted = [number for number, verdict in enumerate(verdicts) if verdict is None]
     programs = [Program(codes[n] or "", answers[n].test, answers[n].entry_point) for n in wanted]
@@ -49,11 +48,11 @@ def judge_all(answers: Sequence[Answer], *, seconds: float = 10, unsafe: bool = 
     return [verdict for verdict in verdicts if verdict is not None]
 
 
-def _unrunnable(response: Response, final: FinalText, code: str | None) -> Verdict | None:
+def _unrunnable(response: Response, said: Said, code: str | None) -> Verdict | None:
     """The verdict on what cannot be run: no code, cut code, or no Python."""
     if code is not None and syntax_tree(code):
         return None
-    if response.finish == "length" and not final.turn_ended:
+    if not said.finished:
         return Verdict("truncated", 0.0, code or "", f"cut after {len(response.tokens)} tokens")
     if code is None:
         return Verdict("no_answer", 0.0, why="no code")

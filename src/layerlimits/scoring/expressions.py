@@ -9,6 +9,7 @@ import operator
 import re
 from collections.abc import Callable, Sequence
 
+from layerlimits.scoring.transcript import answer_in
 from layerlimits.types import Response, Verdict
 
 _BINARY: dict[type[ast.operator], Callable[[int, int], int]] = {
@@ -95,11 +96,12 @@ def _bounded(value: int) -> int:
 def judge(response: Response, target: str, inputs: Sequence[int]) -> Verdict:
     """Right if the function agrees with the reference function at every hidden input."""
     reference = parse(target)
+    said = answer_in(response)
     try:
-        expression = parse(response.text)
+        expression = parse(said.text)
         wrong = [x for x in inputs if compute(expression, x) != compute(reference, x)]
     except (NotAllowedError, RecursionError) as error:
-        if response.finish == "length":
+        if not said.finished:
             return Verdict("truncated", 0.0, why=f"cut after {len(response.tokens)} tokens")
         missing = "no function" in str(error)
         return Verdict("no_answer" if missing else "error", 0.0, why=str(error) or type(error).__name__)

@@ -25,7 +25,7 @@ def extract_code(response: str, entry_point: str, prompt: str = "") -> str | Non
     other answer, too.
 
     Takes a second or two at most, whatever the response: it is cut to its first 120,000 characters, and what is parsed
-    is bounded (`BoundedParser`). Thoughts are not looked for here; see `final_text`.
+    is bounded (`BoundedParser`). Thoughts are not looked for here; see `transcript`.
     """
     text = response[:_LONGEST].replace("\r\n", "\n").replace("\r", "\n")
     fenced = [block for block in blocks(text) if block.code.strip()]

@@ -12,6 +12,7 @@ from layerlimits.scoring.naming import Named, joined, letters, only, without_lis
 from layerlimits.scoring.next_items import next_turns
 from layerlimits.scoring.numerals import ascii_signs, without_latex
 from layerlimits.scoring.statements import Kind, last_line, statements, taken_back
+from layerlimits.scoring.transcript import answer_in
 from layerlimits.types import Response, Verdict
 
 # A text that repeats itself may state thousands of answers; the last ones are read, each as far as an answer goes.
@@ -72,7 +73,7 @@ def judge_letter(response: Response, options: Sequence[str], target: str) -> Ver
 
     `Verdict.answer` is the text of the option.
     """
-    found = _TOKEN.fullmatch(response.text.strip())
+    found = _TOKEN.fullmatch(answer_in(response).text.strip())
     option = ascii_uppercase.index(found[1]) if found else len(options)
     if option >= len(options):
         return Verdict("no_answer", 0.0, why="no listed letter")

@@ -2,8 +2,9 @@
 
 import re
 
-from layerlimits.scoring.next_items import next_item
+from layerlimits.scoring.answers import clean
 from layerlimits.scoring.statements import hashes
+from layerlimits.scoring.transcript import Said
 from layerlimits.types import Response, Verdict
 
 _LABEL = re.compile(r"^#{1,6}[ \t*]{0,4}\d{1,2}[.):](?=\s)", re.MULTILINE)
@@ -45,18 +46,17 @@ def judge(response: Response, target: str, question: str = "", *, marker: bool) 
     `why` says that the format was lost). Without it the last number counts. Where the model goes on with a next
     question of its own, its answer ends there.
     """
-    end = next_item(response.text, question)
-    text, finished = response.text[:end], response.finish == "stop" or end is not None
-    answer, why = (after_marker(text, finished=finished), "") if marker else (None, "")
-    if answer is None and finished:
-        answer, why = last_number(_LABEL.sub("", text)), "no ####" if marker else ""
+    said = clean(response.text, finished=response.finish != "length", question=question)
+    answer, why = (after_marker(said.text, finished=said.finished), "") if marker else (None, "")
+    if answer is None and said.finished:
+        answer, why = last_number(_LABEL.sub("", said.text)), "no ####" if marker else ""
     if answer is None:
-        return _unanswered(response)
+        return _unanswered(response, said)
     right = same(answer, target)
     return Verdict("correct" if right else "wrong", float(right), answer, why)
 
 
-def _unanswered(response: Response) -> Verdict:
-    if response.finish == "length":
+def _unanswered(response: Response, said: Said) -> Verdict:
+    if not said.finished:
         return Verdict("truncated", 0.0, why=f"cut after {len(response.tokens)} tokens without an answer")
     return Verdict("no_answer", 0.0, why="no number")

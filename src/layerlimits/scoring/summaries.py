@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Any
 
-from layerlimits.scoring.thoughts import final_text
+from layerlimits.scoring.transcript import answer_in
 from layerlimits.types import Response, Verdict
 
 # Only for counting outcomes; the score of the task is the mean F1.
@@ -22,14 +22,13 @@ def judge(response: Response, target: str) -> Verdict:
 
     Thoughts are no part of a summary.
     """
-    final = final_text(response.text)
-    text = final.text.strip()
-    cut = response.finish == "length" and not final.turn_ended
+    said = answer_in(response)
+    text = said.text.strip()
     if not text:
         if not response.text.strip():
             return Verdict("no_answer", 0.0, why="empty")
-        return Verdict("truncated" if cut else "no_answer", 0.0, why="only a thought")
+        return Verdict("no_answer" if said.finished else "truncated", 0.0, why="only a thought")
     value = float(_scorer().score(target, text)["rougeL"].fmeasure)
     if value >= _GOOD:
         return Verdict("correct", value, text)
-    return Verdict("truncated" if cut else "wrong", value, text, f"ROUGE-L {value:.2f}")
+    return Verdict("wrong" if said.finished else "truncated", value, text, f"ROUGE-L {value:.2f}")

@@ -2,10 +2,15 @@
 
 A response should end where its turn does. Models that miss that end go on with marks of their chat template: some open
 a next section of the same answer (`<|im_start|>answer`, `<|channel|>final`), some a turn of somebody else.
+
+Marks of reasoning models: <think> (Qwen, DeepSeek, GLM), [THINK] (Mistral), ◁think▷ (Kimi), START_THINKING (Cohere),
+channels (GPT-OSS, and in other signs Gemma), turns (s1).
 """
 
 import re
 from dataclasses import dataclass, field
+
+from layerlimits.types import Response
 
 _THOUGHTS = r"think|thinking|thought|thoughts|reasoning|reflection|scratchpad|analysis|commentary"
 _SECTIONS = r"answer|final|response|solution|output|result"
@@ -13,16 +18,19 @@ _OWN = r"assistant|model|chatbot|bot|gpt"
 _OTHERS = (
     r"user|human|system|developer|tool|tools|function|ipython|environment|observation|tool_response|available_tools"
 )
+_TAGS = r"think(?:ing)?|thoughts?|reasoning|reflection|scratchpad|seed:think"
 _NAMES = rf"{_THOUGHTS}|{_SECTIONS}|{_OWN}|{_OTHERS}"
 
 _MARK = re.compile(
     rf"""
-      (?P<close> </(?:think(?:ing)?|thoughts?|reasoning|reflection|scratchpad|seed:think)> | \[/THINK\]
-        | <\|END_THINKING\|> | <\|end_of_thought\|> | ◁/think▷ | assistantfinal(?!ly) )
-    | (?P<open> <(?:think(?:ing)?|thoughts?|reasoning|reflection|scratchpad|seed:think)> | \[THINK\]
-        | <\|START_THINKING\|> | <\|begin_of_thought\|> | ◁think▷ | \Aanalysis(?=[A-Z]) )
-    | (?: <\|im_start\|> | <start_of_turn> | <\|turn> | <\|start\|> | <\|channel\|> | <\|channel> ) [ ]{{0,3}}
-        (?P<named>(?:{_NAMES})\b)? (?: [^\n]{{0,80}}? <\|message\|> )?
+      (?P<close> (?i:</(?:{_TAGS})> | \[/THINK\] | ◁/think▷)
+        | <\|END_THINKING\|> | <\|end_of_thought\|> | assistantfinal(?!ly) )
+    | (?P<open> (?i:<(?:{_TAGS})> | \[THINK\] | ◁think▷)
+        | <\|START_THINKING\|> | <\|begin_of_thought\|> | \Aanalysis(?=[A-Z]) )
+    | (?: <\|im_start\|> | <start_of_turn> | <\|turn> | <\|start\|> | <\|channel\|> | <\|channel>
+        | <\|START_OF_TURN_TOKEN\|> ) [ ]{{0,3}} (?P<named>(?:{_NAMES})\b)?
+        # The channel of a message is a mark of its own.
+        (?: (?:(?!<\|(?:start|channel)\|>)[^\n]){{0,80}}? <\|message\|> )?
     | (?: <\|start_header_id\|> | <\|start_of_role\|> ) [ ]{{0,3}} (?P<header>(?:{_NAMES})\b)?
         (?: <\|end_header_id\|> | <\|end_of_role\|> )?
     | (?: <\|? | <｜ | \[\| ) (?P<role>(?i:(?:{_OWN}|user|human|system|tool|observation)))
@@ -31,9 +39,9 @@ _MARK = re.compile(
     | (?P<instruct> \[INST\] | <<SYS>> )
     | (?P<instructed> \[/INST\] )
     | (?P<end> <\|(?:im_end|eot_id|endoftext|end|eom_id|end_of_text|return|call|endofturn|END_OF_TURN_TOKEN|eos)\|>
-        | </s> | <end_of_turn> | <turn\|> | <eos> | <｜end▁of▁sentence｜> | \[\|endofturn\|\] )
-    | (?P<nothing> <channel\|> | <\|message\|> | <\|START_OF_TURN_TOKEN\|> | <\|(?:START|END)_RESPONSE\|>
-        | <\|(?:begin|end)_of_solution\|> )
+        | </s> | <end_of_turn> | <turn\|> | <eos> | <｜[^｜\n]{{1,40}}｜> | \[\|endofturn\|\] )
+    | (?P<shut> <channel\|> )
+    | (?P<nothing> <\|message\|> | <\|(?:START|END)_RESPONSE\|> | <\|(?:begin|end)_of_solution\|> )
     """,
     re.VERBOSE,
 )
@@ -41,7 +49,10 @@ _MARK = re.compile(
 
 @dataclass(frozen=True)
 class Said:
-    """A response without what is no answer; `finished`: this is all of the answer, although the response may go on."""
+    """A response without what is no answer.
+
+    `finished`: this is all of the answer, even if the response goes on after it or ran out of tokens there.
+    """
 
     text: str
     finished: bool
@@ -56,49 +67,52 @@ class _Reader:
 
     answer: list[str] = field(default_factory=list)
     answered: bool = False
-    thought: list[str] | None = None
+    thinking: bool = False
     channel: bool = False
     others: bool = False
     stopped: bool = False
 
     def add(self, text: str) -> None:
-        if self.thought is not None:
-            self.thought.append(text)
-        elif not self.others:
+        if not self.thinking and not self.others:
             self.answer.append(text)
             self.answered = self.answered or bool(text.strip())
 
     def think(self, *, channel: bool) -> None:
-        if self.thought is None:
-            self.thought, self.channel = [], channel
+        if not self.thinking:
+            self.thinking, self.channel = True, channel
         self.others = False
 
     def conclude(self) -> None:
         """A thought ends; one that no mark began, because the template did, is all there was."""
-        if self.thought is None:
+        if not self.thinking:
             self.answer, self.answered = [], False
         elif self.answered:
             self.answer.append("\n")
-        self.thought, self.others = None, False
+        self.thinking = self.others = False
 
     def open(self, name: str) -> None:
         """A section or a turn begins."""
         if re.fullmatch(_THOUGHTS, name):
             self.think(channel=True)
-        elif self.thought is not None and re.fullmatch(f"{_SECTIONS}|{_OWN}", name):
+        elif self.thinking and re.fullmatch(f"{_SECTIONS}|{_OWN}", name):
             self.conclude()
         elif re.fullmatch(_SECTIONS, name):
             self.others = False
-        elif self.answered or self.thought is not None:
+        elif self.answered or self.thinking:
             self.stopped = True
         else:
             self.others = bool(re.fullmatch(_OTHERS, name))
 
+    def shut(self) -> None:
+        """A channel ends; the answer goes on after it."""
+        if self.thinking and self.channel:
+            self.conclude()
+
     def end(self) -> None:
         """A message ends, and with it the answer, if there is one."""
-        if self.thought is not None and self.channel:
-            self.conclude()
-        elif self.thought is not None or self.answered:
+        if self.thinking and self.channel:
+            self.shut()
+        elif self.thinking or self.answered:
             self.stopped = True
         self.others = False
 
@@ -106,7 +120,11 @@ class _Reader:
 def own_answer(text: str, *, finished: bool) -> Said:
     """The answer without thoughts, without chat marks, and without whatever comes after it.
 
-    A thought that never ends holds no answer yet in an unfinished response; in a finished one it is all there is.
+    A thought that never ends takes the rest of the response with it, also in a response that stopped by itself: a draft
+    is no answer. A thought that ends without having begun, because the prompt opened it, takes what comes before.
+
+    Args:
+        finished: the response was not cut off at the token limit.
     """
     reader, place = _Reader(), 0
     for mark in _MARK.finditer(text):
@@ -117,10 +135,12 @@ def own_answer(text: str, *, finished: bool) -> Said:
             break
     else:
         reader.add(text[place:])
-    if reader.thought is not None and not finished:
-        return Said("".join(reader.answer), finished)
-    parts = reader.answer if reader.thought is None else reader.thought
-    return Said("".join(parts), finished or reader.stopped)
+    return Said("".join(reader.answer), finished or reader.stopped)
+
+
+def answer_in(response: Response) -> Said:
+    """`own_answer` of a response."""
+    return own_answer(response.text, finished=response.finish != "length")
 
 
 def _read(reader: _Reader, mark: re.Match[str]) -> None:
@@ -131,6 +151,8 @@ def _read(reader: _Reader, mark: re.Match[str]) -> None:
         reader.think(channel=False)
     elif kind == "end":
         reader.end()
+    elif kind == "shut":
+        reader.shut()
     elif kind != "nothing":
         reader.open(_name(mark))
 

@@ -2,6 +2,7 @@
 
 import re
 
+from layerlimits.scoring.transcript import Said, answer_in
 from layerlimits.types import Response, Verdict
 
 _NOT_WORD = re.compile(r"[^\w\s]")
@@ -15,22 +16,24 @@ def normalized(text: str) -> str:
 
 def judge_words(response: Response, target: str) -> Verdict:
     """Right if the normalized answer is the target, or a sentence that ends with it ("It is red.")."""
-    answer = normalized(response.text)
+    said = answer_in(response)
+    answer = normalized(said.text)
     wanted = normalized(target)
     right = answer == wanted or answer.endswith(f" {wanted}")
-    return _verdict(response, answer, right)
+    return _verdict(response, said, answer, right)
 
 
 def judge_exact(response: Response, target: str) -> Verdict:
     """Right if the answer without any white space is the target."""
-    answer = _SPACE.sub("", response.text)
-    return _verdict(response, answer, answer == target)
+    said = answer_in(response)
+    answer = _SPACE.sub("", said.text)
+    return _verdict(response, said, answer, answer == target)
 
 
-def _verdict(response: Response, answer: str, right: bool) -> Verdict:
+def _verdict(response: Response, said: Said, answer: str, right: bool) -> Verdict:
     if right:
         return Verdict("correct", 1.0, answer)
-    if response.finish == "length":
+    if not said.finished:
         return Verdict("truncated", 0.0, answer, f"cut after {len(response.tokens)} tokens")
     if not answer:
         return Verdict("no_answer", 0.0, why="empty")

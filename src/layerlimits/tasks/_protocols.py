@@ -14,6 +14,7 @@ from typing import get_args
 from layerlimits.errors import UserError, unknown
 from layerlimits.scoring import choices, letters, words
 from layerlimits.scoring.near_misses import near_misses
+from layerlimits.scoring.transcript import answer_in
 from layerlimits.types import Protocol, Response, Sample, Split, Task, Verdict, content_hash
 
 _LETTER = "Answer with the letter of the right option alone."
@@ -133,7 +134,7 @@ def _says(sample: Sample, response: Response) -> Verdict:
 
 def _begins(sample: Sample, response: Response) -> Verdict:
     """Whether the one token is what the right answer begins with, as the paper's probe of first digits."""
-    found = response.text.strip()
+    found = answer_in(response).text.strip()
     if not found:
         return Verdict("no_answer", 0.0, why="no text")
     right = sample.target.startswith(found)
