@@ -35,9 +35,7 @@ def judge_all(answers: Sequence[Answer], *, seconds: float = 10, unsafe: bool = 
     codes = [
         extract_code(own.text, answer.entry_point, answer.prompt) for answer, own in zip(answers, said, strict=True)
     ]
-    verdicts = [
-        _unrunnable(answer.response, own, code) for answer, own, code in zip(answers, said, codes, strict=True)
-    ]
+    verdicts = [_unrunnable(answer.response, own, code) for answer, own, code in zip(answers, said, codes, strict=True)]
     wanted = [number for number, verdict in enumerate(verdicts) if verdict is None]
     programs = [Program(codes[n] or "", answers[n].test, answers[n].entry_point) for n in wanted]
     outcomes = run(programs, seconds=seconds, unsafe=unsafe)
