@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from layerlimits.scoring.extract import extract_code
 from layerlimits.scoring.sandbox import Program, run
 from layerlimits.scoring.syntax import syntax_tree
-from layerlimits.scoring.transcript import Said, answer_in
+from layerlimits.scoring.transcript import Said, own_answer
 from layerlimits.types import Response, Verdict
 
 __all__ = ["Answer", "extract_code", "judge_all"]
@@ -31,13 +31,11 @@ def judge_all(answers: Sequence[Answer], *, seconds: float = 10, unsafe: bool = 
     Raises:
         UserError: there is something to run, and no sandbox is possible here.
     """
-    said = [answer_in(answer.response) for answer in answers]
+    said = [own_answer(answer.response) for answer in answers]
     codes = [
         extract_code(own.text, answer.entry_point, answer.prompt) for answer, own in zip(answers, said, strict=True)
     ]
-    verdicts = [
-        _unrunnable(answer.response, own, code) for answer, own, code in zip(answers, said, codes, strict=True)
-    ]
+    verdicts = [_unrunnable(answer.response, own, code) for answer, own, code in zip(answers, said, codes, strict=True)]
     wanted = [number for number, verdict in enumerate(verdicts) if verdict is None]
     programs = [Program(codes[n] or "", answers[n].test, answers[n].entry_point) for n in wanted]
     outcomes = run(programs, seconds=seconds, unsafe=unsafe)
