@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 
 import pytest
+from programs import BODY, CODE, f_of_1, need_sandbox
 
-from layerlimits.errors import UserError
 from layerlimits.scoring import sandbox
 from layerlimits.scoring.code import Answer, extract_code, judge_all
 from layerlimits.scoring.sandbox import Program, run
@@ -15,24 +15,7 @@ from layerlimits.tasks._benchmark import Benchmark
 from layerlimits.tasks.mbppplus import called_in, mbppplus
 from layerlimits.types import Response, Sample, Task
 
-BODY = "    total = x\n    return total + 1"
-CODE = f"def f(x):\n{BODY}"
 PROMPT = 'import math\n\n\ndef g(x):\n    return math.sqrt(x)\n\n\ndef f(x: int):\n    """One more."""\n'
-
-
-def _shut_in() -> None:
-    try:
-        sandbox.enclosure()
-    except UserError as error:
-        pytest.skip(f"no sandbox on this machine: {error.problem}")
-
-
-def _f_of_1(code: str | None) -> object:
-    """What the extracted function says; the code is this file's own."""
-    assert code is not None
-    names: dict[str, object] = {}
-    exec(code, names)
-    return names["f"](1)  # type: ignore[operator]  # a dict of anything
 
 
 WHOLE = {
@@ -75,8 +58,8 @@ WHOLE = {
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_whole_functions_are_found(name: str) -> None:
-    assert _f_of_1(extract_code(WHOLE[name], "f")) == 2
-    assert _f_of_1(extract_code(WHOLE[name], "f", PROMPT)) == 2
+    assert f_of_1(extract_code(WHOLE[name], "f")) == 2
+    assert f_of_1(extract_code(WHOLE[name], "f", PROMPT)) == 2
 
 
 BODIES = {
@@ -94,7 +77,7 @@ BODIES = {
 
 @pytest.mark.parametrize("name", BODIES)
 def test_bodies_continue_the_prompt(name: str) -> None:
-    assert _f_of_1(extract_code(BODIES[name], "f", PROMPT)) == 2
+    assert f_of_1(extract_code(BODIES[name], "f", PROMPT)) == 2
 
 
 @pytest.mark.parametrize(
@@ -106,7 +89,7 @@ def test_prose_is_no_code(text: str) -> None:
 
 
 def test_helpers_of_the_prompt_are_there_for_the_answer() -> None:
-    assert _f_of_1(extract_code("```python\ndef f(x):\n    return g(4) + math.floor(x) - 1\n```", "f", PROMPT)) == 2
+    assert f_of_1(extract_code("```python\ndef f(x):\n    return g(4) + math.floor(x) - 1\n```", "f", PROMPT)) == 2
 
 
 def test_a_function_of_another_name_is_left_to_the_test() -> None:
@@ -123,7 +106,7 @@ def _said(text: str, finish: str = "stop") -> Answer:
 
 
 def test_verdicts_tell_how_an_answer_failed() -> None:
-    _shut_in()
+    need_sandbox()
     cut = "```python\ndef f(x):\n    return (x +"
     answers = [
         _said(CODE),
@@ -160,7 +143,7 @@ def whole(task: Task, data: Path) -> list[Sample]:
 
 
 def _everything(task: Task, data: Path) -> list[Sample]:
-    _shut_in()
+    need_sandbox()
     return whole(task, data)
 
 

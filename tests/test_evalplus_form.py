@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import need_sandbox
 
-from layerlimits.errors import UserError
 from layerlimits.plugins import find
-from layerlimits.scoring import sandbox
 from layerlimits.scoring.sandbox import Program, run
 from layerlimits.types import Response
 
@@ -54,10 +53,7 @@ HELPERS = {
 
 @pytest.fixture(autouse=True)
 def _needs_a_sandbox() -> None:
-    try:
-        sandbox.enclosure()
-    except UserError as error:
-        pytest.skip(f"no sandbox on this machine: {error.problem}")
+    need_sandbox()
 
 
 def _passed(pairs: list[tuple[str, str]], helper: str, atol: float = 0) -> list[tuple[str, str]]:

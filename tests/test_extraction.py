@@ -4,8 +4,8 @@ import json
 import time
 
 import pytest
+from programs import BODY, CODE, f_of_1, need_sandbox
 
-from layerlimits.errors import UserError
 from layerlimits.plugins import find
 from layerlimits.scoring import sandbox
 from layerlimits.scoring.code import Answer, extract_code, judge_all
@@ -14,9 +14,7 @@ from layerlimits.scoring.syntax import MOST_PARSED, BoundedParser
 from layerlimits.scoring.transcript import own_answer
 from layerlimits.types import FinishReason, Response, Sample
 
-CODE = "def f(x):\n    total = x\n    return total + 1"
 PROMPT = 'import math\n\n\ndef f(x: int):\n    """One more."""\n'
-BODY = "    total = x\n    return total + 1"
 
 HOSTILE = {
     "imports before an open return": "import a\n" * 700 + "def f(x):\n    return (\n" + "b = 1\n" * 100,
@@ -54,11 +52,15 @@ HOSTILE = {
 }
 
 
+def _own(text: str) -> str:
+    return own_answer(Response(text, (), "stop")).text
+
+
 @pytest.mark.parametrize("prompt", ["", PROMPT], ids=["function", "continuation"])
 @pytest.mark.parametrize("name", HOSTILE)
 def test_any_text_is_read_within_seconds(name: str, prompt: str) -> None:
     began = time.process_time()
-    extract_code(own_answer(HOSTILE[name], finished=True).text, "f", prompt)
+    extract_code(_own(HOSTILE[name]), "f", prompt)
     assert time.process_time() - began < 4
 
 
@@ -112,23 +114,15 @@ RIGHT = {
 }
 
 
-def _f_of_1(code: str | None) -> object:
-    """What the extracted function says; the code is this file's own."""
-    assert code is not None
-    names: dict[str, object] = {}
-    exec(code, names)
-    return names["f"](1)  # type: ignore[operator]  # a dict of anything
-
-
 @pytest.mark.parametrize("prompt", ["", PROMPT], ids=["function", "continuation"])
 @pytest.mark.parametrize("name", RIGHT)
 def test_right_answers_in_odd_forms_are_right(name: str, prompt: str) -> None:
-    assert _f_of_1(extract_code(own_answer(RIGHT[name], finished=True).text, "f", prompt)) == 2
+    assert f_of_1(extract_code(_own(RIGHT[name]), "f", prompt)) == 2
 
 
 @pytest.mark.parametrize("mark", ["<|endoftext|>", "<|im_end|>\n<|im_start|>user\nNext", "</s>", "<|end_of_text|>def"])
 def test_a_body_before_a_mark_continues_the_prompt(mark: str) -> None:
-    assert _f_of_1(extract_code(own_answer(f"{BODY}{mark}", finished=True).text, "f", PROMPT)) == 2
+    assert f_of_1(extract_code(_own(f"{BODY}{mark}"), "f", PROMPT)) == 2
 
 
 def _judged(text: str, finish: FinishReason = "stop") -> str:
@@ -154,10 +148,7 @@ def test_a_draft_in_a_thought_is_no_answer(name: str, monkeypatch: pytest.Monkey
 
 
 def test_a_wrong_answer_after_a_right_draft_is_wrong() -> None:
-    try:
-        sandbox.enclosure()
-    except UserError as error:
-        pytest.skip(f"no sandbox on this machine: {error.problem}")
+    need_sandbox()
     draft = f"<think>\n```python\n{CODE}\n```\n</think>\n"
     assert _judged(f"{draft}```python\ndef f(x):\n    return x\n```") == "wrong"
     assert _judged(f"{draft}def f(x):\n    return x") == "wrong"

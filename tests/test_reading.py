@@ -168,9 +168,9 @@ def test_a_thought_or_an_answer_that_breaks_off_holds_no_answer(text: str) -> No
 
 
 def test_a_turn_of_another_ends_the_answer_and_an_answers_own_section_does_not() -> None:
-    assert own_answer("5<|im_start|>tool\n7", finished=False).finished
-    assert not own_answer("<|im_start|>answer 5", finished=False).finished
-    assert own_answer("a<think>b</think>c", finished=True).text == "a\nc"
+    assert own_answer(Response("5<|im_start|>tool\n7", (), "length")).finished
+    assert not own_answer(Response("<|im_start|>answer 5", (), "length")).finished
+    assert own_answer(Response("a<think>b</think>c", (), "stop")).text == "a\nc"
 
 
 ASIDES = [

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import need_sandbox
 
-from layerlimits.errors import UserError
 from layerlimits.evaluation.evaluator import judged
 from layerlimits.plugins import find
 from layerlimits.scoring import sandbox
@@ -15,16 +15,9 @@ from layerlimits.scoring.sandbox import Program, run
 from layerlimits.types import Response
 
 
-def _shut_in() -> None:
-    try:
-        sandbox.enclosure()
-    except UserError as error:
-        pytest.skip(f"no sandbox on this machine: {error.problem}")
-
-
 @pytest.mark.parametrize("name", ["humanevalplus", "mbppplus"])
 def test_a_task_judges_many_at_once(name: str, real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _shut_in()
+    need_sandbox()
     task = find("tasks", name)
     samples = task.samples.whole(real_data)[:3]
     asked: list[int] = []
@@ -61,7 +54,7 @@ def _score_files(folder: Path) -> tuple[Path, Path]:
 
 
 def test_score_runs_programs_in_the_sandbox(says: Callable[..., Any], tmp_path: Path) -> None:
-    _shut_in()
+    need_sandbox()
     data, answers = _score_files(tmp_path)
     results = says("score", "humanevalplus", answers, "--data-dir", data)
     assert (results["score"], results["n"], results["strict"]) == (0.5, 2, None)

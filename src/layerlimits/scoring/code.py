@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from layerlimits.scoring.extract import extract_code
 from layerlimits.scoring.sandbox import Program, run
 from layerlimits.scoring.syntax import syntax_tree
-from layerlimits.scoring.transcript import Said, answer_in
+from layerlimits.scoring.transcript import Said, own_answer
 from layerlimits.types import Response, Verdict
 
 __all__ = ["Answer", "extract_code", "judge_all"]
@@ -31,7 +31,7 @@ def judge_all(answers: Sequence[Answer], *, seconds: float = 10, unsafe: bool = 
     Raises:
         UserError: there is something to run, and no sandbox is possible here.
     """
-    said = [answer_in(answer.response) for answer in answers]
+    said = [own_answer(answer.response) for answer in answers]
     codes = [
         extract_code(own.text, answer.entry_point, answer.prompt) for answer, own in zip(answers, said, strict=True)
     ]

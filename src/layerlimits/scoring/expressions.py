@@ -9,7 +9,7 @@ import operator
 import re
 from collections.abc import Callable, Sequence
 
-from layerlimits.scoring.transcript import answer_in
+from layerlimits.scoring.transcript import own_answer
 from layerlimits.types import Response, Verdict
 
 _BINARY: dict[type[ast.operator], Callable[[int, int], int]] = {
@@ -96,7 +96,7 @@ def _bounded(value: int) -> int:
 def judge(response: Response, target: str, inputs: Sequence[int]) -> Verdict:
     """Right if the function agrees with the reference function at every hidden input."""
     reference = parse(target)
-    said = answer_in(response)
+    said = own_answer(response)
     try:
         expression = parse(said.text)
         wrong = [x for x in inputs if compute(expression, x) != compute(reference, x)]

@@ -12,7 +12,7 @@ from layerlimits.scoring.naming import Named, joined, letters, only, without_lis
 from layerlimits.scoring.next_items import next_turns
 from layerlimits.scoring.numerals import ascii_signs, without_latex
 from layerlimits.scoring.statements import Kind, last_line, statements, taken_back
-from layerlimits.scoring.transcript import answer_in
+from layerlimits.scoring.transcript import own_answer
 from layerlimits.types import Response, Verdict
 
 # A text that repeats itself may state thousands of answers; the last ones are read, each as far as an answer goes.
@@ -73,7 +73,7 @@ def judge_letter(response: Response, options: Sequence[str], target: str) -> Ver
 
     `Verdict.answer` is the text of the option.
     """
-    found = _TOKEN.fullmatch(answer_in(response).text.strip())
+    found = _TOKEN.fullmatch(own_answer(response).text.strip())
     option = ascii_uppercase.index(found[1]) if found else len(options)
     if option >= len(options):
         return Verdict("no_answer", 0.0, why="no listed letter")
@@ -89,7 +89,7 @@ def judge_free(response: Response, options: Sequence[str], target: str, *, instr
     Args:
         instruction: what the prompt says after the options; a response that repeats it has begun a next item.
     """
-    said = clean(response.text, finished=response.finish != "length")
+    said = clean(response)
     shown = tuple(without_latex(ascii_signs(option)) for option in options)
     text, option, how = _own(without_latex(ascii_signs(said.text)), shown, instruction, finished=said.finished)
     formal = _STRICT.fullmatch(text, *last_line(text))

@@ -31,8 +31,7 @@ def judge(response: Response, gold: str, question: str = "", *, instruction: str
     takes it back later; else, in a finished text, what is bold, the last formula or the last number. Only a statement
     counts in an unfinished text. `error`: the comparison took too long.
     """
-    finished = response.finish != "length"
-    said = clean(response.text, finished=finished, question=question, instruction=instruction)
+    said = clean(response, question=question, instruction=instruction)
     text = ascii_signs(said.text)
     formal = last_box(text)
     by_form = float(bool(formal and latex.same(gold, formal, question)))

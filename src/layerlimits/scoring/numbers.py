@@ -46,7 +46,7 @@ def judge(response: Response, target: str, question: str = "", *, marker: bool) 
     `why` says that the format was lost). Without it the last number counts. Where the model goes on with a next
     question of its own, its answer ends there.
     """
-    said = clean(response.text, finished=response.finish != "length", question=question)
+    said = clean(response, question=question)
     answer, why = (after_marker(said.text, finished=said.finished), "") if marker else (None, "")
     if answer is None and said.finished:
         answer, why = last_number(_LABEL.sub("", said.text)), "no ####" if marker else ""

@@ -70,8 +70,7 @@ def judge(
     answer is"), unless the text takes it back later; else, in a finished text, the bold number, the result of the
     concluding sentence, or the last number. Only a statement counts in an unfinished text.
     """
-    finished = response.finish != "length"
-    said = clean(response.text, finished=finished, question=question, instruction=instruction)
+    said = clean(response, question=question, instruction=instruction)
     text = without_latex(ascii_signs(said.text))
     gold = number(target)
     assert gold is not None, f"no number: {target!r}"

@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Any
 
-from layerlimits.scoring.transcript import answer_in
+from layerlimits.scoring.transcript import own_answer
 from layerlimits.types import Response, Verdict
 
 # Only for counting outcomes; the score of the task is the mean F1.
@@ -22,7 +22,7 @@ def judge(response: Response, target: str) -> Verdict:
 
     Thoughts are no part of a summary.
     """
-    said = answer_in(response)
+    said = own_answer(response)
     text = said.text.strip()
     if not text:
         if not response.text.strip():

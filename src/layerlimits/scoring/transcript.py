@@ -51,7 +51,7 @@ _MARK = re.compile(
 class Said:
     """A response without what is no answer.
 
-    `finished`: this is all of the answer, even if the response goes on after it or ran out of tokens there.
+    `finished`: this is all of the answer, even if the response goes on after it and ran out of tokens there.
     """
 
     text: str
@@ -111,22 +111,19 @@ class _Reader:
     def end(self) -> None:
         """A message ends, and with it the answer, if there is one."""
         if self.thinking and self.channel:
-            self.shut()
+            self.conclude()
         elif self.thinking or self.answered:
             self.stopped = True
         self.others = False
 
 
-def own_answer(text: str, *, finished: bool) -> Said:
+def own_answer(response: Response) -> Said:
     """The answer without thoughts, without chat marks, and without whatever comes after it.
 
     A thought that never ends takes the rest of the response with it, also in a response that stopped by itself: a draft
     is no answer. A thought that ends without having begun, because the prompt opened it, takes what comes before.
-
-    Args:
-        finished: the response was not cut off at the token limit.
     """
-    reader, place = _Reader(), 0
+    text, reader, place = response.text, _Reader(), 0
     for mark in _MARK.finditer(text):
         reader.add(text[place : mark.start()])
         place = mark.end()
@@ -135,12 +132,7 @@ def own_answer(text: str, *, finished: bool) -> Said:
             break
     else:
         reader.add(text[place:])
-    return Said("".join(reader.answer), finished or reader.stopped)
-
-
-def answer_in(response: Response) -> Said:
-    """`own_answer` of a response."""
-    return own_answer(response.text, finished=response.finish != "length")
+    return Said("".join(reader.answer), response.finish != "length" or reader.stopped)
 
 
 def _read(reader: _Reader, mark: re.Match[str]) -> None:

@@ -2,7 +2,7 @@
 
 import re
 
-from layerlimits.scoring.transcript import Said, answer_in
+from layerlimits.scoring.transcript import Said, own_answer
 from layerlimits.types import Response, Verdict
 
 _NOT_WORD = re.compile(r"[^\w\s]")
@@ -16,7 +16,7 @@ def normalized(text: str) -> str:
 
 def judge_words(response: Response, target: str) -> Verdict:
     """Right if the normalized answer is the target, or a sentence that ends with it ("It is red.")."""
-    said = answer_in(response)
+    said = own_answer(response)
     answer = normalized(said.text)
     wanted = normalized(target)
     right = answer == wanted or answer.endswith(f" {wanted}")
@@ -25,7 +25,7 @@ def judge_words(response: Response, target: str) -> Verdict:
 
 def judge_exact(response: Response, target: str) -> Verdict:
     """Right if the answer without any white space is the target."""
-    said = answer_in(response)
+    said = own_answer(response)
     answer = _SPACE.sub("", said.text)
     return _verdict(response, said, answer, answer == target)
 

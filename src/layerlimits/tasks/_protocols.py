@@ -14,7 +14,7 @@ from typing import get_args
 from layerlimits.errors import UserError, unknown
 from layerlimits.scoring import choices, letters, words
 from layerlimits.scoring.near_misses import near_misses
-from layerlimits.scoring.transcript import answer_in
+from layerlimits.scoring.transcript import own_answer
 from layerlimits.types import Protocol, Response, Sample, Split, Task, Verdict, content_hash
 
 _LETTER = "Answer with the letter of the right option alone."
@@ -92,14 +92,14 @@ def _likelihood(task: Task) -> Task:
 def _one_token(task: Task) -> Task:
     if not task.letters:
         bare = _changed(task, lambda sample: replace(sample, choices=()))
-        return replace(_generated(task, bare, _begins), max_new_tokens=1, chance=0.0)
-    return replace(_lettered(task, _LETTER, letters.judge_letter), max_new_tokens=1)
+        return replace(_generated(task, bare, _begins), max_new_tokens=1, chance=0.0, scorer=task.scorer + 1)
+    return replace(_lettered(task, _LETTER, letters.judge_letter), max_new_tokens=1, scorer=task.scorer + 1)
 
 
 def _free(task: Task) -> Task:
     if not task.letters:
         bare = _changed(task, lambda sample: replace(sample, choices=()))
-        return replace(_generated(task, bare, _says), max_new_tokens=_SHORT_TOKENS, chance=0.0)
+        return replace(_generated(task, bare, _says), max_new_tokens=_SHORT_TOKENS, chance=0.0, scorer=task.scorer + 1)
     lettered = _lettered(task, _THINK, partial(letters.judge_free, instruction=_THINK))
     return replace(lettered, max_new_tokens=_FREE_TOKENS, scorer=task.scorer + 1)
 
@@ -134,7 +134,7 @@ def _says(sample: Sample, response: Response) -> Verdict:
 
 def _begins(sample: Sample, response: Response) -> Verdict:
     """Whether the one token is what the right answer begins with, as the paper's probe of first digits."""
-    found = answer_in(response).text.strip()
+    found = own_answer(response).text.strip()
     if not found:
         return Verdict("no_answer", 0.0, why="no text")
     right = sample.target.startswith(found)

@@ -13,5 +13,6 @@ brackets = Task(
     score=lambda sample, response: words.judge_exact(response, sample.target),
     max_new_tokens=24,
     metric="exact match",
+    scorer=2,
     summary="closing a prefix of mixed brackets, up to ten deep",
 )

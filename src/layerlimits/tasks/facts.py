@@ -13,5 +13,6 @@ facts = Task(
     score=lambda sample, response: words.judge_words(response, sample.target),
     max_new_tokens=16,
     metric="exact match",
+    scorer=2,
     summary="attributes of 200 invented things, asked openly",
 )

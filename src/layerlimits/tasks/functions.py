@@ -13,5 +13,6 @@ functions = Task(
     score=lambda sample, response: expressions.judge(response, sample.target, HIDDEN_INPUTS),
     max_new_tokens=80,
     metric="pass rate",
+    scorer=2,
     summary="chains of operations in words, answered with nested Python, judged on hidden inputs",
 )
