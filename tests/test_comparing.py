@@ -73,7 +73,7 @@ def test_a_comparison_is_paired_and_corrected_for_chance(tmp_path: Path) -> None
     assert (score.score.estimate, score.score.n, score.outcomes) == (0.55, 40, {"correct": 22, "wrong": 18})
     assert against.retention is not None
     assert against.retention.estimate == pytest.approx(0.55 / 0.9)
-    assert against.corrected == against.kept
+    assert against.corrected == against.adjusted_retention
     assert against.corrected is not None
     assert against.corrected.estimate == pytest.approx((0.55 - 0.25) / (0.9 - 0.25))
     assert against.test is not None
