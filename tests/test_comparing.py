@@ -133,8 +133,8 @@ def test_cautions_name_what_differs_and_nothing_else() -> None:
     assert cautions.warnings([plain, task("c")], 0.05) == []
     (said,) = cautions.warnings([plain, chat], 0.05)
     assert said == (
-        "Compare with care: these tasks differ in protocol and template, not by what they ask alone "
-        "(a: by likelihood, 5 examples, plain text; b: free generation, 5 examples, chat template)."
+        "Scores are not directly comparable across tasks, which differ in protocol and template "
+        "(a: by likelihood, 5-shot, plain text; b: free generation, 5-shot, chat template)."
     )
     (said,) = cautions.warnings([task("a", 0.5, 100), task("b", 0.9, 100), task("c", 0.5, 100, graded=True)], 0.05)
     assert said.startswith("100 items cannot tell 5 points apart: use 1,")
