@@ -17,8 +17,8 @@ from layerlimits.statistics import intervals
 COUNTS = (1, 2, 4, 6)
 RANDOM = "random"
 KINDS = {
-    "generation": "Generation: share of the unpruned score kept, mean of six tasks",
-    "choice": "Choice by likelihood: the same less guessing, mean of two tasks",
+    "generation": "Generation: retention, mean of six tasks",
+    "choice": "Choice by likelihood: chance-corrected retention, mean of two tasks",
 }
 
 Pairs = list[tuple[Sequence[float], Sequence[float]]]
