@@ -89,7 +89,7 @@ def main() -> None:
                 name = "random (mean of 5 seeds)" if method == RANDOM else f"`{method}`"
                 print(f"| {name} | " + " | ".join(cell(results, method, count, kind) for count in COUNTS) + " |")
             print()
-        print("### What they remove\n\n| method | " + " | ".join(f"{count}" for count in COUNTS) + " |")
+        print("### Removed layers\n\n| method | " + " | ".join(f"{count}" for count in COUNTS) + " |")
         print("|---" * (len(COUNTS) + 1) + "|")
         for method in results.methods:
             if method != RANDOM:
