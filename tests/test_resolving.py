@@ -187,6 +187,6 @@ def test_a_model_of_few_positions_is_timed_on_shorter_prompts(tmp_path: Path) ->
 
     (timing,) = timings(small_llama(2, max_position_embeddings=50), [()], 1)
     assert len(timing.tokens_per_s) == 1
-    with pytest.raises(UserError, match="the model has 40 positions"):
+    with pytest.raises(UserError, match="at least 49 positions, and the model has 40"):
         timings(small_llama(2, max_position_embeddings=40), [()], 1)
     assert saved(small_llama(2), tmp_path / "model").is_dir()
