@@ -1,7 +1,7 @@
-"""The results of every command as typed documents. docs/results.md describes their JSON form, key by key.
+"""The results of every command as typed documents; docs/results.md documents every key of their JSON form.
 
-Reports, tables, `--json` and Python code read these classes; `to_json` gives plain JSON values. An `Estimate` becomes
-`{"estimate", "low", "high", "n"}`.
+Reports, tables, `--json` and Python code read these classes. `to_json` converts them to plain JSON values; an
+`Estimate` becomes `{"estimate", "low", "high", "n"}`.
 """
 
 from collections.abc import Mapping
@@ -27,17 +27,17 @@ from layerlimits.results.rows import (
 
 
 class Document:
-    """What a command returns: a dataclass whose JSON form `--json` prints."""
+    """Base class of results: a dataclass whose JSON form `--json` prints."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """The document as plain JSON values."""
         content: dict[str, Any] = plain(self)
         return content
 
 
 @dataclass(frozen=True)
 class EvaluateResults(Document):
-    """A model's scores on tasks, in the order asked for."""
+    """A model's scores on tasks, in the order in which the tasks were given."""
 
     model: str
     fingerprint: str
@@ -47,14 +47,14 @@ class EvaluateResults(Document):
     warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Scores by task; of protocols those that tell what is recognized only."""
+        """The document as plain JSON values: scores by task; protocols only with a recognition-only rate."""
         return {
             "model": self.model,
             "fingerprint": self.fingerprint,
             "decoding": self.decoding,
             "scores": {score.name: score.printed() for score in self.scores},
             "protocols": {
-                row.task: {way: score.estimate for way, score in row.scores.items()}
+                row.task: {protocol: score.estimate for protocol, score in row.scores.items()}
                 | {"recognition_only": plain(row.recognition_only)}
                 for row in self.protocols
                 if row.recognition_only
@@ -65,7 +65,7 @@ class EvaluateResults(Document):
 
 @dataclass(frozen=True)
 class SweepResults(Document):
-    """The scores of the unpruned model, and of the model without each of its layers: a row a layer and task."""
+    """The scores of the unpruned model and of the model without each layer: one row per layer and task."""
 
     model: str
     layers: int
@@ -74,14 +74,14 @@ class SweepResults(Document):
     warnings: tuple[str, ...]
 
     def by_layer(self) -> dict[int, list[LayerScore]]:
-        """The rows of each layer, in the order of the tasks."""
+        """The rows by layer, in the order of the tasks."""
         rows: dict[int, list[LayerScore]] = {}
         for row in self.sweep:
             rows.setdefault(row.comparison.layer, []).append(row)
         return rows
 
     def to_json(self) -> dict[str, Any]:
-        """The base's scores by task, and a row a layer with its scores by task."""
+        """The document as plain JSON values: base scores by task, and one row per layer with its scores by task."""
         return {
             "model": self.model,
             "layers": self.layers,
@@ -96,10 +96,14 @@ class SweepResults(Document):
 
 @dataclass(frozen=True)
 class MethodRanking:
-    """A method's ranking; `order` is first to remove first, `items` counts `used`.
+    """A method's ranking.
 
-    `scores` has one entry a layer, None where the layer has none or an infinite one, which JSON does not have;
-    the layers with an infinite score are listed in `infinite`.
+    Args:
+        scores: One entry per layer; None if the layer has no score or an infinite one, which JSON cannot represent.
+        infinite: Layers with an infinite score.
+        order: Layers in the order of removal.
+        used: Ids of the items that the method used.
+        items: Number of items in `used`.
     """
 
     method: str
@@ -122,13 +126,13 @@ class RankResults(Document):
     ranking: MethodRanking
 
     def to_json(self) -> dict[str, Any]:
-        """The ranking with the model's name."""
+        """The ranking and the model's name as plain JSON values."""
         return {"model": self.model, **plain(self.ranking)}
 
 
 @dataclass(frozen=True)
 class RankingsComparison(Document):
-    """Several methods' rankings and how far they agree on the first `n` layers; `failed` holds reasons by method."""
+    """Rankings of several methods and their agreement on the first `n` layers; `failed` holds reasons by method."""
 
     model: str
     layers: int
@@ -141,7 +145,7 @@ class RankingsComparison(Document):
 
 @dataclass(frozen=True)
 class PruneResults(Document):
-    """A written checkpoint: its folder, where it comes from, and which layers it lacks."""
+    """A pruned checkpoint: its folder, its base model, and its removed and kept layers."""
 
     model: str
     base: str
@@ -154,9 +158,9 @@ class PruneResults(Document):
 
 @dataclass(frozen=True)
 class RecoverResults(Document):
-    """A finetuned checkpoint; `trained_tokens` counts answer tokens over all epochs.
+    """A finetuned checkpoint; `trained_tokens` counts response tokens over all epochs.
 
-    `adapted` and `not_adapted` name the weight matrices of layers with and without LoRA adapters; empty without LoRA.
+    `adapted` and `not_adapted` name the weight matrices with and without LoRA adapters; both are empty without LoRA.
     """
 
     model: str
@@ -172,7 +176,7 @@ class RecoverResults(Document):
 
 @dataclass(frozen=True)
 class ScoreResults(Document):
-    """The score of a file of responses to `n` of a benchmark's `of` items; `items` holds each one's verdict."""
+    """The score of a file of responses to `n` of the `of` items of a benchmark; `items` holds the verdicts."""
 
     task: str
     version: int
@@ -187,7 +191,7 @@ class ScoreResults(Document):
 
 @dataclass(frozen=True)
 class StagePlan:
-    """What a stage of a study would do: how many models answer, how often, and about how long that takes."""
+    """The planned work of a stage: number of models, number of responses, and estimated seconds."""
 
     stage: str
     models: int
@@ -197,7 +201,7 @@ class StagePlan:
 
 @dataclass(frozen=True)
 class PlanResults(Document):
-    """What a study would do."""
+    """The planned work of a study."""
 
     model: str
     preset: str
@@ -207,7 +211,7 @@ class PlanResults(Document):
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """A method or replacement: what it does, its options with their defaults, its source and its cost."""
+    """A method or replacement: its summary, its options with their defaults, its source and its cost."""
 
     name: str
     summary: str
@@ -218,7 +222,7 @@ class CatalogueEntry:
 
 @dataclass(frozen=True)
 class Catalogue(Document):
-    """What can choose layers and what can fill the gap."""
+    """The available methods and replacements."""
 
     methods: tuple[CatalogueEntry, ...]
     replacements: tuple[CatalogueEntry, ...]
@@ -226,7 +230,7 @@ class Catalogue(Document):
 
 @dataclass(frozen=True)
 class StudyResults(Document):
-    """Everything that a report shows of a study, finished or not."""
+    """Everything that the report of a finished or unfinished study shows."""
 
     made_by: str
     created: str
