@@ -26,7 +26,11 @@ def measured(variants: int, prompts: int, layers: int, repeats: int) -> dict[str
     """Seconds together and one after another."""
     model: Any = random_model(layers, 256, 704, 4, 1024)
     texts = random_prompts(1024, prompts)
-    chosen = [(at * layers // variants,) for at in range(variants)] if variants <= layers else _pairs(layers, variants)
+    chosen = (
+        [(number * layers // variants,) for number in range(variants)]
+        if variants <= layers
+        else _pairs(layers, variants)
+    )
     engine: Any = sweep(model, Ids())  # type: ignore[arg-type]  # all it needs of a tokenizer
     engine.generate(chosen, texts[:2], 2)
     ours = shortest(lambda: engine.generate(chosen, texts, NEW_TOKENS), repeats)
@@ -36,8 +40,8 @@ def measured(variants: int, prompts: int, layers: int, repeats: int) -> dict[str
 
 def _pairs(layers: int, variants: int) -> list[tuple[int, ...]]:
     """Every layer, and then neighbours, where there are more variants than layers."""
-    found: list[tuple[int, ...]] = [(layer,) for layer in range(layers)]
-    return [*found, *[(layer, layer + 1) for layer in range(layers - 1)]][:variants]
+    single: list[tuple[int, ...]] = [(layer,) for layer in range(layers)]
+    return [*single, *[(layer, layer + 1) for layer in range(layers - 1)]][:variants]
 
 
 def plot(rows: list[dict[str, Any]]) -> None:
@@ -51,10 +55,10 @@ def plot(rows: list[dict[str, Any]]) -> None:
     for panel, what in zip(panels, VARY, strict=True):
         mine = [row for row in rows if all(row[other] == USUAL[other] for other in VARY if other != what)]
         mine.sort(key=lambda row: row[what])
-        at = [row[what] for row in mine]
-        panel.loglog(at, [row["one_by_one"] for row in mine], "o--", color="#999999", label="one after another")
-        panel.loglog(at, [row["seconds"] for row in mine], "o-", color="#1f5fa8", label="together")
-        panel.set_xticks(at, [str(value) for value in at])
+        positions = [row[what] for row in mine]
+        panel.loglog(positions, [row["one_by_one"] for row in mine], "o--", color="#999999", label="one after another")
+        panel.loglog(positions, [row["seconds"] for row in mine], "o-", color="#1f5fa8", label="together")
+        panel.set_xticks(positions, [str(value) for value in positions])
         panel.minorticks_off()
         panel.set_xlabel(what)
         panel.grid(alpha=0.3)
@@ -67,11 +71,12 @@ def main() -> None:
     """Measure, keep, print and draw."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--repeats", type=int, default=3)
-    told = parser.parse_args()
-    asked = [USUAL | {what: value} for what, values in VARY.items() for value in values]
+    args = parser.parse_args()
+    settings = [USUAL | {what: value} for what, values in VARY.items() for value in values]
+    distinct = [setting for number, setting in enumerate(settings) if setting not in settings[:number]]
     rows = []
-    for one in [one for at, one in enumerate(asked) if one not in asked[:at]]:
-        rows.append(measured(**one, repeats=told.repeats))
+    for setting in distinct:
+        rows.append(measured(**setting, repeats=args.repeats))
         print(json.dumps(rows[-1]), flush=True)
     RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
     plot(rows)

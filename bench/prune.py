@@ -116,7 +116,7 @@ def measure(way: str, folder: Path, removed: list[int], out: Path) -> Run:
     return Run(seconds, float(cpu), int(peak))
 
 
-def same_weights(one: Path, other: Path) -> bool:
+def same_weights(first: Path, second: Path) -> bool:
     """Whether two folders hold the same tensors."""
     import torch
     from safetensors import safe_open
@@ -125,7 +125,7 @@ def same_weights(one: Path, other: Path) -> bool:
         index = json.loads((folder / "model.safetensors.index.json").read_text())
         return {name: folder / file for name, file in index["weight_map"].items()}
 
-    here, there = where(one), where(other)
+    here, there = where(first), where(second)
     if here.keys() != there.keys():
         return False
     for name in here:
@@ -140,9 +140,9 @@ def _apart(work: Callable[..., Any], *arguments: Any) -> Any:
         return pool.submit(work, *arguments).result()
 
 
-def compare(at: Path, size: int, dtype: str, repeats: int) -> dict[str, Any]:
+def compare(folder: Path, size: int, dtype: str, repeats: int) -> dict[str, Any]:
     """Make the checkpoint, measure both ways in turn, and check that both wrote the same."""
-    base = at / "base"
+    base = folder / "base"
     base.mkdir()
     # In processes of their own: on Linux the peak of a process counts from the size of the one that started it.
     layers = _apart(make_checkpoint, base, size, dtype)
@@ -157,9 +157,9 @@ def compare(at: Path, size: int, dtype: str, repeats: int) -> dict[str, Any]:
     for repeat in range(repeats):
         # Who goes first alternates, too.
         for way in list(_WAYS)[:: 1 if repeat % 2 == 0 else -1]:
-            runs[way].append(measure(way, base, removed, at / way))
+            runs[way].append(measure(way, base, removed, folder / way))
             print(f"{way}: {runs[way][-1].seconds:.1f} s", file=sys.stderr)
-    same = _apart(same_weights, at / "files", at / "memory")
+    same = _apart(same_weights, folder / "files", folder / "memory")
     ways = {way: _summary(measured) for way, measured in runs.items()}
     return {
         "checkpoint_bytes": stored,
@@ -198,11 +198,11 @@ def _table(result: dict[str, Any]) -> str:
     return "\n".join([*lines, f"files / memory: {result['time_ratio']:.3f} of the time"])
 
 
-def _check_room(at: Path, size: int) -> None:
+def _check_room(folder: Path, size: int) -> None:
     """The base and both results go to disk; loading it takes its size in memory."""
-    free = shutil.disk_usage(at).free
+    free = shutil.disk_usage(folder).free
     if free < 3.5 * size:
-        sys.exit(f"error: {at} has {free / 1e9:.1f} GB free of {3.5 * size / 1e9:.1f} GB\n  fix: name another --at")
+        sys.exit(f"error: {folder} has {free / 1e9:.1f} GB free of {3.5 * size / 1e9:.1f} GB\n  fix: name another --at")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     # The page cache must hold the base, too.
     if memory < 3 * size:
@@ -217,11 +217,11 @@ def main() -> None:
     parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--at", type=Path, default=None, help="where the temporary folder is made")
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bench-prune-", dir=asked.at) as name:
-        _check_room(Path(name), int(asked.gb * 1e9))
-        result = compare(Path(name), int(asked.gb * 1e9), asked.dtype, asked.repeats)
-    print(json.dumps(result) if asked.json else _table(result))
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bench-prune-", dir=args.at) as name:
+        _check_room(Path(name), int(args.gb * 1e9))
+        result = compare(Path(name), int(args.gb * 1e9), args.dtype, args.repeats)
+    print(json.dumps(result) if args.json else _table(result))
 
 
 if __name__ == "__main__":

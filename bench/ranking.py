@@ -76,8 +76,8 @@ def compare(jobs: dict[str, Job], repeats: int = REPEATS, *, warm: bool = False)
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> dict[str, float]:
     """Median and range of paired ratios."""
-    found = [one / other for one, other in zip(above, below, strict=True)]
-    return {"ratio": median(found), "low": min(found), "high": max(found)}
+    ratios = [numerator / denominator for numerator, denominator in zip(above, below, strict=True)]
+    return {"ratio": median(ratios), "low": min(ratios), "high": max(ratios)}
 
 
 @torch.no_grad()
@@ -99,15 +99,15 @@ def similarity(loaded: Loaded, text: Calibration, folder: Path) -> dict[str, Any
 @torch.no_grad()
 def run_again(model: PreTrainedModel, texts: Sequence[Text], layers: Sequence[int], tokens: int) -> list[float]:
     """The obvious way: take each layer out and run the model over the text."""
-    found = []
+    losses = []
     for layer in layers:
         with without_layers(model, (layer,)) as view:
             sums = [
                 float(summed_loss(view(**batch.inputs).logits, batch, texts))
                 for batch in batches(view, [text.ids for text in texts], tokens)
             ]
-        found.append(sum(sums) / sum(text.predicted for text in texts))
-    return found
+        losses.append(sum(sums) / sum(text.predicted for text in texts))
+    return losses
 
 
 def perplexity(model: PreTrainedModel, text: Calibration, removed: tuple[int, ...], what: str) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def perplexity(model: PreTrainedModel, text: Calibration, removed: tuple[int, ..
         times = compare(jobs, REPEATS_OF_REMOVALS, warm=True)
         _, shared = losses_without(view, texts, layers)
         again = run_again(view, texts, layers, best)
-    apart = max(abs(one / other - 1) for one, other in zip(shared.values(), again, strict=True))
+    apart = max(abs(ours / theirs - 1) for ours, theirs in zip(shared.values(), again, strict=True))
     return {"what": what, **ratio(times["again"], times["shared"]), "batch_tokens": best, "apart": apart}
 
 

@@ -40,7 +40,7 @@ SELECTED, ITEMS = 4, 32
 
 def by_disk(mergekit: str, folder: Path, depth: int, tokenizer: Any, prompts: Any, size: int) -> Answers:
     """(a): each variant merged to disk by mergekit's passthrough, loaded, and stock generation."""
-    found = []
+    answers = []
     for gone in range(depth):
         with tempfile.TemporaryDirectory() as work:
             spans = [span for span in ((0, gone), (gone + 1, depth)) if span[0] < span[1]]
@@ -51,8 +51,8 @@ def by_disk(mergekit: str, folder: Path, depth: int, tokenizer: Any, prompts: An
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             model = AutoModelForCausalLM.from_pretrained(f"{work}/merged", dtype=torch.float32).eval()
             model.generation_config.eos_token_id = tokenizer.eos_token_id
-            found.append(batched(transformers(model, tokenizer), prompts, size))
-    return found
+            answers.append(batched(transformers(model, tokenizer), prompts, size))
+    return answers
 
 
 def paired(ours: Callable[[], Any], theirs: Callable[[], Any]) -> tuple[list[float], Any, Any]:
@@ -86,10 +86,12 @@ def measured(name: str, count: int, repeats: int, against: Sequence[str], mergek
         for other in against:
             for _ in range(repeats):
                 seconds, first, second = paired(together, ways[other])
-                pairs = [pair for one, two in zip(first, second, strict=True) for pair in zip(one, two, strict=True)]
+                pairs = [
+                    pair for mine, others in zip(first, second, strict=True) for pair in zip(mine, others, strict=True)
+                ]
                 row = {"model": name, "against": other, "work": f"{count} prompts", "batch": size}
                 drafted = engine.accepted / (engine.accepted + engine.written)
-                differ = sum(one.tokens != two.tokens for one, two in pairs)
+                differ = sum(ours.tokens != theirs.tokens for ours, theirs in pairs)
                 yield row | {"answers": len(pairs), "differ": differ, "accepted": round(drafted, 3), "run": seconds}
 
 
@@ -136,16 +138,16 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--add", action="store_true", help="to the runs there are, of this same code on this machine")
     parser.add_argument("--mergekit", default=".mergekit/bin/mergekit-yaml", help="in an environment of its own")
-    told = parser.parse_args()
-    for name in told.models.split(","):
-        for work in told.work.split(","):
+    args = parser.parse_args()
+    for name in args.models.split(","):
+        for work in args.work.split(","):
             begun: set[str] = set()
             if work == "iterative":
-                rows = iterative(told.repeats)
+                rows = iterative(args.repeats)
             else:
-                rows = measured(name, int(work), told.repeats, told.against.split(","), told.mergekit)
+                rows = measured(name, int(work), args.repeats, args.against.split(","), args.mergekit)
             for row in rows:
-                afresh = not told.add and row["against"] not in begun
+                afresh = not args.add and row["against"] not in begun
                 begun.add(row["against"])
                 print(json.dumps(kept(row, afresh)), flush=True)
 

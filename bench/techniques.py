@@ -61,11 +61,11 @@ def counted(work: Work) -> Iterator[None]:
     """Count what passes compute."""
     real = Rows.logits
 
-    def logits(self: Rows, pool: Pool, ids: Any, at: Any, seen: int, wanted: Any) -> Any:
+    def logits(self: Rows, pool: Pool, ids: Any, positions: Any, seen: int, wanted: Any) -> Any:
         work.tokens += int(pool.kept.sum()) * ids.shape[1]
         work.logits += len(wanted[0])
         work.read += int(pool.kept.sum()) * seen * (ids.shape[1] <= 9)
-        return real(self, pool, ids, at, seen, wanted)
+        return real(self, pool, ids, positions, seen, wanted)
 
     with patch.object(Rows, "logits", logits):
         yield
@@ -132,10 +132,10 @@ def main() -> None:
     parser.add_argument("--prompts", default="100,8")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--whole", action="store_true", help="only the whole engine, against the machine's limit")
-    told = parser.parse_args()
-    for name in told.models.split(","):
-        for count in map(int, told.prompts.split(",")):
-            report(name, count, told.repeats, told.whole)
+    args = parser.parse_args()
+    for name in args.models.split(","):
+        for count in map(int, args.prompts.split(",")):
+            report(name, count, args.repeats, args.whole)
 
 
 if __name__ == "__main__":

@@ -64,20 +64,20 @@ def random_prompts(vocabulary: int, count: int) -> list[list[int]]:
 def real_prompts(tokenizer: Any, count: int) -> list[list[int]]:
     """Select items of the bundled tasks whose prompts have such lengths, tasks in turn."""
     tasks = choose(["arithmetic", "word_problems", "functions", "summaries", "facts"])
-    columns = [[encode(tokenizer, one).ids for one in task.samples("select", 200, None)] for task in tasks]
+    columns = [[encode(tokenizer, sample).ids for sample in task.samples("select", 200, None)] for task in tasks]
     fitting = [[ids for ids in column if LENGTHS[0] <= len(ids) <= LENGTHS[1]] for column in columns]
-    rounds = [column[at] for at in range(200) for column in fitting if at < len(column)]
+    rounds = [column[number] for number in range(200) for column in fitting if number < len(column)]
     return rounds[:count]
 
 
 def shortest(job: Callable[[], Any], times: int) -> float:
     """The shortest of several times, in seconds."""
-    found = []
+    seconds = []
     for _ in range(times):
         began = time.perf_counter()
         job()
-        found.append(time.perf_counter() - began)
-    return min(found)
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
 
 
 def workload(name: str, count: int) -> tuple[Any, Any, list[list[int]]]:
@@ -91,21 +91,21 @@ def workload(name: str, count: int) -> tuple[Any, Any, list[list[int]]]:
 
 def batched(engine: transformers, prompts: Sequence[list[int]], size: int) -> list[Response]:
     """Stock generation in batches of similar length."""
-    order = sorted(range(len(prompts)), key=lambda at: len(prompts[at]))
-    found: dict[int, Response] = {}
+    order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
+    responses: dict[int, Response] = {}
     for start in range(0, len(order), size):
         chosen = order[start : start + size]
-        found |= zip(chosen, engine.generate_batch([prompts[at] for at in chosen], NEW_TOKENS), strict=True)
-    return [found[at] for at in range(len(prompts))]
+        responses |= zip(chosen, engine.generate_batch([prompts[row] for row in chosen], NEW_TOKENS), strict=True)
+    return [responses[row] for row in range(len(prompts))]
 
 
 def one_by_one(model: Any, tokenizer: Any, variants: Sequence[tuple[int, ...]], prompts: Any, size: int) -> Answers:
     """The simple way: each variant's layers skipped in memory, and stock generation."""
-    engine, found = transformers(model, tokenizer), []
+    engine, answers = transformers(model, tokenizer), []
     for variant in variants:
         with without_layers(model, variant):
-            found.append(batched(engine, prompts, size))
-    return found
+            answers.append(batched(engine, prompts, size))
+    return answers
 
 
 def best_batch(model: Any, tokenizer: Any, prompts: Sequence[list[int]]) -> int:

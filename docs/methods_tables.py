@@ -38,11 +38,11 @@ class Results:
     def pairs(self, method: str, count: int, kind: str) -> tuple[Pairs, float]:
         """(unpruned values, pruned values) a task, and the chance of guessing."""
         tasks = [task for task in self._answers.tasks if task["kind"] == kind]
-        found = []
+        pairs = []
         for task in tasks:
             models = [self._values(removed, task) for removed in self.plans[method, count]]
-            found.append((self._values((), task), np.mean(models, axis=0).tolist()))
-        return found, max(task["chance"] for task in tasks)
+            pairs.append((self._values((), task), np.mean(models, axis=0).tolist()))
+        return pairs, max(task["chance"] for task in tasks)
 
     def _values(self, removed: Sequence[int], task: TaskRecord) -> list[float]:
         values = self._answers.values(self._answers.fingerprint(removed), task)
@@ -68,10 +68,10 @@ def ahead(method: Pairs, random: Pairs, chance: float) -> float:
 def cell(results: Results, method: str, count: int, kind: str) -> str:
     """Kept share with its interval; bold where it beats random, in brackets where random beats it."""
     pairs, chance = results.pairs(method, count, kind)
-    kept = intervals.shared(pairs, chance)
-    if kept is None:
+    retained = intervals.shared(pairs, chance)
+    if retained is None:
         return "not measurable"
-    text = f"{kept.estimate:.2f} ({kept.low:.2f} to {kept.high:.2f})"
+    text = f"{retained.estimate:.2f} ({retained.low:.2f} to {retained.high:.2f})"
     if method == RANDOM:
         return text
     lead = ahead(pairs, results.pairs(RANDOM, count, kind)[0], chance)

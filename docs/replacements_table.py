@@ -15,7 +15,7 @@ from layerlimits.evaluation.store import Store
 from layerlimits.models.load import load
 from layerlimits.models.remove import remove
 from layerlimits.plugins import find, names
-from layerlimits.replacements import Filling
+from layerlimits.replacements import ReplacementContext
 from layerlimits.statistics import intervals
 from layerlimits.tasks import choose
 from layerlimits.types import Sample, Task
@@ -32,7 +32,7 @@ def values(removed: tuple[int, ...], replacement: str, items: Items) -> Values:
     loaded = load("reference", device="cpu")
     if removed:
         text = calibration(loaded.tokenizer, CALIBRATION)
-        find("replacements", replacement)(Filling(loaded.model, removed, text.ids))
+        find("replacements", replacement)(ReplacementContext(loaded.model, removed, text.ids))
         remove(loaded.model, removed)
     shorter = replace(loaded, depth=loaded.depth - len(removed))
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder)) as store:
@@ -48,9 +48,9 @@ def cells(base: Values, other: Values, items: Items) -> Iterator[str]:
     for kind in ("generation", "choice"):
         tasks = [task for task, _ in items if task.kind == kind]
         pairs = [(base[task.name], other[task.name]) for task in tasks]
-        kept = intervals.shared(pairs, max(task.chance for task in tasks))
-        assert kept is not None
-        yield f"{kept.estimate:.2f} ({kept.low:.2f} to {kept.high:.2f})"
+        retained = intervals.shared(pairs, max(task.chance for task in tasks))
+        assert retained is not None
+        yield f"{retained.estimate:.2f} ({retained.low:.2f} to {retained.high:.2f})"
 
 
 def main() -> None:
@@ -61,9 +61,9 @@ def main() -> None:
     print("| without layers | gap filled by | generation kept | choice kept |\n|---|---|---|---|")
     for removed in BLOCKS:
         for replacement in names("replacements"):
-            found = values(removed, replacement, items)
+            scores = values(removed, replacement, items)
             listed = ", ".join(map(str, removed))
-            print(f"| {listed} | `{replacement}` | {' | '.join(cells(base, found, items))} |", flush=True)
+            print(f"| {listed} | `{replacement}` | {' | '.join(cells(base, scores, items))} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,9 @@ def _measure(answered: Answered) -> dict[str, float]:
     if not answered.prompt.startswith("Close the brackets: "):
         return {"balanced": float(balanced(answer))}
     prefix = answered.prompt.removeprefix("Close the brackets: ")
-    agreeing = next((at for at, mark in enumerate(target) if answer[at : at + 1] != mark), len(target))
+    agreeing = next(
+        (position for position, mark in enumerate(target) if answer[position : position + 1] != mark), len(target)
+    )
     return {
         "balanced": float(balanced(prefix + answer)),
         "closed before the first error": agreeing / len(target),

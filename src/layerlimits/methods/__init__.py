@@ -34,12 +34,12 @@ def rank(spec: str, context: Context) -> Ranking:
     # What a method does not report of its work is reported at its end.
     with context.progress() as report:
         ranking: Ranking = find("methods", spec)(replace(context, on_progress=report))
-    found = len(ranking.plan(context.rounds))
-    if context.layers is not None and found < context.layers:
-        held = ", ".join(map(str, ranking.protected)) or "none"
+    count = len(ranking.plan(context.rounds))
+    if context.layers is not None and count < context.layers:
+        protected = ", ".join(map(str, ranking.protected)) or "none"
         raise UserError(
-            f"{label(spec)} finds {found} of {context.layers} layers to remove; "
-            f"the model has {context.depth}, protected are {held}",
+            f"{label(spec)} finds {count} of {context.layers} layers to remove; "
+            f"the model has {context.depth}, protected are {protected}",
             "ask for fewer layers, protect fewer, or change the method's options",
         )
     return replace(ranking, method=label(spec))
@@ -106,13 +106,13 @@ def by_rounds(
         rounds.append(scores)
         removed = (*removed, smallest(scores, -1 if largest_first else 1))
     first = tuple(rounds[0].get(layer) for layer in range(context.depth))
-    told = {"rounds": [{str(layer): finite(one) for layer, one in scores.items()} for scores in rounds]}
+    every_round = {"rounds": [{str(layer): finite(value) for layer, value in scores.items()} for scores in rounds]}
     return Ranking(
         method,
         first,
         removed,
         tuple(used),
-        told | dict(detail or {}),
+        every_round | dict(detail or {}),
         largest_first=largest_first,
         protected=tuple(protected),
     )

@@ -29,14 +29,14 @@ def stored(values: Iterable[float]) -> list[float | None]:
     Raises:
         UserError: one that is not a number.
     """
-    kept = list(values)
-    wrong = [value for value in kept if math.isnan(value)]
+    losses = list(values)
+    wrong = [value for value in losses if math.isnan(value)]
     if wrong:
         raise UserError(
-            f"{len(wrong)} of {len(kept)} losses on the calibration text are not numbers",
+            f"{len(wrong)} of {len(losses)} losses on the calibration text are not numbers",
             "use float32, look for NaN or inf in the checkpoint's weights, or give other calibration text",
         )
-    return [finite(value) for value in kept]
+    return [finite(value) for value in losses]
 
 
 def restored(values: Iterable[float | None]) -> list[float]:

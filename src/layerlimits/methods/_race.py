@@ -41,23 +41,23 @@ def race(
     running = list(range(candidates))
     level = error / (max(1, candidates - 1) * max(1, parts - 1))
     for part in range(parts):
-        for candidate, found in zip(running, ask(running, part), strict=True):
-            values[candidate].append(found)
+        for candidate, scores in zip(running, ask(running, part), strict=True):
+            values[candidate].append(scores)
         if part < parts - 1:
-            running = [one for one in running if not _behind(one, running, values, level)]
-    sums = [float(sum(part.sum() for part in found)) for found in values]
-    best = max(sums[one] for one in running)
-    asked = [len(found) for found in values]
-    for one in range(candidates):
-        if one not in running:
-            sums[one] = min(sums[one] * parts / asked[one], math.nextafter(best, -math.inf))
+            running = [candidate for candidate in running if not _behind(candidate, running, values, level)]
+    sums = [float(sum(part.sum() for part in scores)) for scores in values]
+    best = max(sums[candidate] for candidate in running)
+    asked = [len(scores) for scores in values]
+    for candidate in range(candidates):
+        if candidate not in running:
+            sums[candidate] = min(sums[candidate] * parts / asked[candidate], math.nextafter(best, -math.inf))
     return sums, asked
 
 
-def _behind(one: int, running: Sequence[int], values: Sequence[Sequence[Values]], level: float) -> bool:
+def _behind(candidate: int, running: Sequence[int], values: Sequence[Sequence[Values]], level: float) -> bool:
     """Whether a candidate lies surely behind the leader of those running."""
     leader = max(running, key=lambda other: sum(part.sum() for part in values[other]))
-    apart = np.concatenate(values[leader]) - np.concatenate(values[one])
+    apart = np.concatenate(values[leader]) - np.concatenate(values[candidate])
     apart = apart[apart != 0]
     ahead = float(apart.sum())
     return ahead > 0 and level > 0 and _chance(ahead, np.abs(apart)) < math.log(level)

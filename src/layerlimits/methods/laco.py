@@ -60,24 +60,24 @@ def laco(
     search = _Search(context, size, interval, low, high, texts)
     limits = _THRESHOLDS if threshold is None else (threshold,)
     if context.layers is None:
-        found = search.first(context.depth - 1, limits, enough=context.rounds)
+        result = search.first(context.depth - 1, limits, enough=context.rounds)
         plans = {}
     else:
-        searched = {
+        results = {
             count: search.first(count, limits, enough=count, share=1 / context.layers)
             for count in range(1, context.layers + 1)
         }
-        found = searched[context.layers]
-        plans = {count: one.order for count, one in searched.items()}
+        result = results[context.layers]
+        plans = {count: search_result.order for count, search_result in results.items()}
     distances = {
         layer: 1 - cosine
-        for (_, absorbed), cosine in zip(found.merges, found.cosines, strict=True)
+        for (_, absorbed), cosine in zip(result.merges, result.cosines, strict=True)
         for layer in absorbed
     }
     scores = tuple(distances.get(layer) for layer in range(context.depth))
-    told = {"merges": [[into, list(absorbed)] for into, absorbed in found.merges], "threshold": found.threshold}
+    detail = {"merges": [[into, list(absorbed)] for into, absorbed in result.merges], "threshold": result.threshold}
     used = context.calibration.hashes[:texts]
-    return Ranking("laco", scores, found.order, used, told, plans, protected=context.protected or ())
+    return Ranking("laco", scores, result.order, used, detail, plans, protected=context.protected or ())
 
 
 def passes(depth: int, rounds: int) -> float:
@@ -95,7 +95,7 @@ def _check(depth: int, size: int, interval: int, low: int, high: int) -> None:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _SearchResult:
     """The merges kept at a threshold, and the cosine after each."""
 
     merges: Merges
@@ -135,40 +135,40 @@ class _Search:
             raise UserError("laco finds final states not finite", "use float32, or other calibration text")
         self._known: dict[tuple[tuple[int, tuple[int, ...]], ...], float] = {}
 
-    def first(self, wanted: int, limits: Sequence[float], *, enough: int, share: float = 1.0) -> _Found:
+    def first(self, wanted: int, limits: Sequence[float], *, enough: int, share: float = 1.0) -> _SearchResult:
         """The merges at the first threshold that removes `enough` layers of the `wanted`; at the last if none does.
 
         `share` of the method's work is this search.
         """
         with self.context.progress(share):
             for limit in limits:
-                found = self._run(limit, wanted)
-                if len(found.order) >= enough:
+                result = self._run(limit, wanted)
+                if len(result.order) >= enough:
                     break
-        return found
+        return result
 
-    def _run(self, threshold: float, wanted: int) -> _Found:
+    def _run(self, threshold: float, wanted: int) -> _SearchResult:
         merges: Merges = []
         cosines: list[float] = []
-        kept = list(range(self.context.depth))
+        remaining = list(range(self.context.depth))
         place = max(self.high - self.size, self.low)
         while place >= self.low and len(_absorbed(merges)) < wanted:
-            candidate = self._candidate(kept, place, wanted - len(_absorbed(merges)))
+            candidate = self._candidate(remaining, place, wanted - len(_absorbed(merges)))
             cosine = self._cosine([*merges, candidate]) if candidate else -2.0
             if candidate and cosine > threshold:
                 merges, cosines = [*merges, candidate], [*cosines, cosine]
-                kept = [layer for layer in kept if layer not in candidate[1]]
-                place = min(place - self.interval, len(kept) - self.size)
+                remaining = [layer for layer in remaining if layer not in candidate[1]]
+                place = min(place - self.interval, len(remaining) - self.size)
             else:
                 place -= 1
-        return _Found(merges, cosines, threshold)
+        return _SearchResult(merges, cosines, threshold)
 
-    def _candidate(self, kept: list[int], place: int, most: int) -> tuple[int, tuple[int, ...]] | None:
+    def _candidate(self, remaining: list[int], place: int, max_absorbed: int) -> tuple[int, tuple[int, ...]] | None:
         """The merge at a place of at most so many layers, None where it would absorb a protected layer or none."""
-        after = [layer for layer in kept[place + 1 : place + self.size] if layer < self.high]
-        absorbed = tuple(after[:most])
+        after = [layer for layer in remaining[place + 1 : place + self.size] if layer < self.high]
+        absorbed = tuple(after[:max_absorbed])
         allowed = absorbed and not set(absorbed) & set(self.context.protected or ())
-        return (kept[place], absorbed) if allowed else None
+        return (remaining[place], absorbed) if allowed else None
 
     @torch.no_grad()
     def _cosine(self, merges: Merges) -> float:

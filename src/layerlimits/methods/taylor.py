@@ -74,16 +74,16 @@ def _gradients(context: Context, weights: Sequence[nn.Parameter], report: Callab
     tokens = sum(text.predicted for text in read)
     if not tokens:
         raise UserError("taylor has no calibration token to predict", "give text of at least two tokens an item")
-    total = [torch.zeros_like(weight) for weight in weights]
+    totals = [torch.zeros_like(weight) for weight in weights]
     for batch in batches(model, [text.ids if text.predicted else () for text in read]):
         with torch.enable_grad():
             loss = summed_loss(model(**batch.inputs).logits, batch, read)
         # An expert that no token went to has no gradient.
-        found = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
-        for kept, gradient in zip(total, found, strict=True):
-            kept.add_(gradient)
+        gradients = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
+        for accumulated, gradient in zip(totals, gradients, strict=True):
+            accumulated.add_(gradient)
         report(sum(read[row].predicted for row in batch.rows) / tokens)
-    return total
+    return totals
 
 
 def _product(weight: nn.Parameter, gradient: Tensor) -> float:

@@ -150,7 +150,7 @@ def generate_answers(
         if verdict.outcome == "correct"
     ]
     if not examples:
-        cut, unasked = (sum(verdict.outcome == one for verdict in verdicts) for one in ("truncated", "error"))
+        cut, unasked = (sum(verdict.outcome == outcome for verdict in verdicts) for outcome in ("truncated", "error"))
         raise UserError(
             f"none of {len(samples)} answers is finished: {cut} are cut at {max_new_tokens} tokens, and "
             f"{unasked} prompts are too long for the model",

@@ -151,10 +151,10 @@ def check_pair(pruned: str, parent: str, revision: str | None = None, chat: bool
     small, large = locate(pruned), locate(parent, revision)
     check_complete(small)
     check_complete(large)
-    kept, depth = layer_count(small), layer_count(large)
-    if kept >= depth:
+    pruned_depth, depth = layer_count(small), layer_count(large)
+    if pruned_depth >= depth:
         raise UserError(
-            f"{pruned} has {kept} layers and its parent {parent} has {depth}: nothing was pruned",
+            f"{pruned} has {pruned_depth} layers and its parent {parent} has {depth}: nothing was pruned",
             "give the pruned folder first and the unpruned model with --parent",
         )
     recipe = read_recipe(small) or {}

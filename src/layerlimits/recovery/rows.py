@@ -91,7 +91,7 @@ def training_order(lengths: Sequence[int], batch_size: int, epochs: int, seed: i
     order: list[int] = []
     for start in range(0, len(stream), window):
         rows = sorted(stream[start : start + window], key=lambda row: lengths[row])
-        batches = [rows[at : at + batch_size] for at in range(0, len(rows), batch_size)]
+        batches = [rows[first : first + batch_size] for first in range(0, len(rows), batch_size)]
         # The last batch of all may be smaller and has to stay last: batches are cut by counting.
         moved = batches if len(rows) == window else batches[:-1]
         shuffled = rng.sample(moved, len(moved)) + batches[len(moved) :]

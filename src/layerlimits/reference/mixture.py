@@ -74,13 +74,13 @@ class Mixture:
         labels = torch.full((rows, length), _IGNORED)
         waiting = self._draw(rng, shares)
         for row in range(rows):
-            at = 0
-            while at + len(waiting[0]) + len(waiting[1]) <= length:
+            position = 0
+            while position + len(waiting[0]) + len(waiting[1]) <= length:
                 question, answer = waiting
-                middle, end = at + len(question), at + len(question) + len(answer)
-                ids[row, at:end] = torch.tensor(question + answer)
+                middle, end = position + len(question), position + len(question) + len(answer)
+                ids[row, position:end] = torch.tensor(question + answer)
                 labels[row, middle:end] = ids[row, middle:end]
-                at = end
+                position = end
                 waiting = self._draw(rng, shares)
         return Rows(ids, labels)
 

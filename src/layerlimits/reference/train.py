@@ -166,10 +166,10 @@ def grow(model: LlamaForCausalLM, layers: int) -> None:
 
 def cut(model: LlamaForCausalLM, removed: tuple[int, ...]) -> None:
     """Take layers out of the model in place; `models.remove` does the same for any architecture, and imports us."""
-    kept = [layer for number, layer in enumerate(model.model.layers) if number not in removed]
-    model.model.layers = nn.ModuleList(kept)
-    model.config.num_hidden_layers = len(kept)
-    for number, layer in enumerate(kept):
+    remaining = [layer for number, layer in enumerate(model.model.layers) if number not in removed]
+    model.model.layers = nn.ModuleList(remaining)
+    model.config.num_hidden_layers = len(remaining)
+    for number, layer in enumerate(remaining):
         layer.self_attn.layer_idx = number
 
 
@@ -240,15 +240,15 @@ def read_recipe(path: Path | None = None) -> dict[str, Any]:
 def _phases(recipe: dict[str, Any]) -> list[Phase]:
     known = [field.name for field in fields(Phase)]
     needed = [field.name for field in fields(Phase) if field.default is MISSING]
-    found = []
+    phases = []
     for number, given in enumerate(recipe["phase"], 1):
         phase = {"mix": recipe["mix"], **given}
         wrong = [f"lacks {name}" for name in needed if name not in phase]
         wrong += [f"has an unknown setting {name}" for name in phase if name not in known]
         if wrong:
             raise UserError(f"phase {number} of the recipe {', '.join(wrong)}", f"its settings are {', '.join(known)}")
-        found.append(Phase(**{**phase, "lr": tuple(phase["lr"])}))
-    return found
+        phases.append(Phase(**{**phase, "lr": tuple(phase["lr"])}))
+    return phases
 
 
 def train(work: Path, out: Path, recipe: Path | None = None) -> None:

@@ -1,6 +1,6 @@
 """Replacements fill the gap that removed layers leave. One file each, exporting one function.
 
-A replacement is `def name(filling: Filling, *, option=default, ...) -> dict[str, Any]`: it changes weights of kept
+A replacement is `def name(context: ReplacementContext, *, option=default, ...) -> dict[str, Any]`: it changes weights of kept
 layers in place, and never the model's form, so the result is a checkpoint of the same architecture with fewer layers.
 What it returns is JSON for the checkpoint's recipe. Its docstring gives the formula and ends with a line `Source:` and
 a line `Cost:`. Everything is in the unpruned model's numbering.
@@ -19,7 +19,7 @@ BATCH_TOKENS = 4096
 
 
 @dataclass(frozen=True)
-class Filling:
+class ReplacementContext:
     """What a replacement works on.
 
     Args:
@@ -35,7 +35,7 @@ class Filling:
     texts: tuple[tuple[int, ...], ...]
     merges: tuple[tuple[int, tuple[int, ...]], ...] = ()
     seed: int = 0
-    tick: Callable[[float], None] = field(default=lambda share: None)
+    on_progress: Callable[[float], None] = field(default=lambda share: None)
 
     @property
     def gaps(self) -> tuple[tuple[int, int], ...]:
@@ -74,4 +74,4 @@ class Filling:
         return float(batch.mask.sum()) / sum(map(len, self.texts))
 
 
-Replacement = Callable[[Filling], dict[str, Any]]
+Replacement = Callable[[ReplacementContext], dict[str, Any]]

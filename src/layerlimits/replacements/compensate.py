@@ -13,7 +13,7 @@ from layerlimits.models.probe import Call, observe, short_text, twin
 from layerlimits.models.stack import find_stack
 from layerlimits.models.stream import Batch, first
 from layerlimits.models.writers import Scale, divide, scales
-from layerlimits.replacements import Filling
+from layerlimits.replacements import ReplacementContext
 
 # A stream this much larger shows a layer that reads it without a norm: its write changes by more than this share.
 # The epsilon of norms does less, unless the stream is as small as itself; OLMo-2 does 3% and more.
@@ -22,7 +22,7 @@ _GROWTH, _READING = 4.0, 0.02
 _TOLERANCE = 0.05
 
 
-def compensate(filling: Filling) -> dict[str, Any]:
+def compensate(context: ReplacementContext) -> dict[str, Any]:
     """Divide what later layers write by the stream's growth over the gaps before them.
 
     r_g = mean |h_after| / mean |h_before|,    write_l <- write_l / product of r_g over the gaps g before layer l
@@ -38,10 +38,10 @@ def compensate(filling: Filling) -> dict[str, Any]:
     Source: Prune&Comp, arXiv 2507.18212
     Cost: one forward pass over the calibration text
     """
-    model = filling.model
-    ratios = _ratios(filling)
-    factors = _factors(filling, ratios)
-    probe = short_text(model, filling.texts)
+    model = context.model
+    ratios = _ratios(context)
+    factors = _factors(context, ratios)
+    probe = short_text(model, context.texts)
     if factors:
         calls = observe(model, probe, factors)
         chosen = {layer: _checked_scales(model, layer, calls[layer], factor) for layer, factor in factors.items()}
@@ -49,20 +49,20 @@ def compensate(filling: Filling) -> dict[str, Any]:
         for layer, factor in factors.items():
             divide(find_stack(model).layers[layer], chosen[layer], factor)
     return {
-        "gaps": [{"gap": list(gap), "ratio": ratio} for gap, ratio in zip(filling.gaps, ratios, strict=True)],
+        "gaps": [{"gap": list(gap), "ratio": ratio} for gap, ratio in zip(context.gaps, ratios, strict=True)],
         "divided": [[layer, factor] for layer, factor in factors.items()],
     }
 
 
-def _ratios(filling: Filling) -> list[float]:
-    places = sorted({place for first, last in filling.gaps for place in (first, last + 1)})
+def _ratios(context: ReplacementContext) -> list[float]:
+    places = sorted({place for first, last in context.gaps for place in (first, last + 1)})
     norms = dict.fromkeys(places, 0.0)
-    for batch in filling.batches():
-        for place, call in observe(filling.model, batch, places).items():
+    for batch in context.batches():
+        for place, call in observe(context.model, batch, places).items():
             norms[place] += float(call.stream[batch.mask].double().norm(dim=-1).sum())
-        filling.tick(filling.share(batch))
-    ratios = [norms[last + 1] / norms[first] if norms[first] else math.nan for first, last in filling.gaps]
-    for gap, ratio in zip(filling.gaps, ratios, strict=True):
+        context.on_progress(context.share(batch))
+    ratios = [norms[last + 1] / norms[first] if norms[first] else math.nan for first, last in context.gaps]
+    for gap, ratio in zip(context.gaps, ratios, strict=True):
         if not (math.isfinite(ratio) and ratio > 0):
             raise UserError(
                 f"the stream's growth over layers {gap[0]} to {gap[1]} is {ratio}",
@@ -71,12 +71,12 @@ def _ratios(filling: Filling) -> list[float]:
     return ratios
 
 
-def _factors(filling: Filling, ratios: list[float]) -> dict[int, float]:
+def _factors(context: ReplacementContext, ratios: list[float]) -> dict[int, float]:
     """For every kept layer after a gap, the product of the ratios of the gaps before it."""
     factors = {}
-    for layer in range(len(find_stack(filling.model))):
-        before = [ratio for (_, last), ratio in zip(filling.gaps, ratios, strict=True) if last < layer]
-        if before and layer not in filling.removed:
+    for layer in range(len(find_stack(context.model))):
+        before = [ratio for (_, last), ratio in zip(context.gaps, ratios, strict=True) if last < layer]
+        if before and layer not in context.removed:
             factors[layer] = math.prod(before)
     return factors
 

@@ -13,14 +13,14 @@ from layerlimits.errors import UserError
 from layerlimits.models.probe import Call, observe, scaled, short_text, twin
 from layerlimits.models.stack import find_stack
 from layerlimits.models.writers import Writer, looked_for, writers
-from layerlimits.replacements import Filling
+from layerlimits.replacements import ReplacementContext
 
 # How far two ways to compute the same write may differ, relative to the write: float32 rounding beside a stream that
 # is a thousand times larger.
 _TOLERANCE = 1e-3
 
 
-def linear(filling: Filling, *, alpha: float = 0.1) -> dict[str, Any]:
+def linear(context: ReplacementContext, *, alpha: float = 0.1) -> dict[str, Any]:
     """Replace each gap by the best linear map of what the MLP before it writes, and fold the map into that MLP.
 
     T = argmin |M T - Y|^2 + alpha |T|^2 = (M^T M + alpha I)^-1 M^T Y,    Y = h_end - h_mid
@@ -39,24 +39,24 @@ def linear(filling: Filling, *, alpha: float = 0.1) -> dict[str, Any]:
     """
     if not 0 <= alpha < math.inf:
         raise UserError(f"alpha = {alpha:g}", "set alpha to 0 or more")
-    gaps = filling.gaps_after_a_layer("linear")
+    gaps = context.gaps_after_a_layer("linear")
     befores = [first - 1 for first, _ in gaps]
-    probe = observe(filling.model, short_text(filling.model, filling.texts), befores)
-    mlps = [_Mlp.find(filling.model, layer, probe[layer]) for layer in befores]
+    probe = observe(context.model, short_text(context.model, context.texts), befores)
+    mlps = [_Mlp.find(context.model, layer, probe[layer]) for layer in befores]
     sums = [_Sums(probe[layer].stream) for layer in befores]
-    for batch in filling.batches():
-        seen = observe(filling.model, batch, [*befores, *(last + 1 for _, last in gaps)])
+    for batch in context.batches():
+        seen = observe(context.model, batch, [*befores, *(last + 1 for _, last in gaps)])
         for (first, last), mlp, total in zip(gaps, mlps, sums, strict=True):
             written, middle = mlp.write(seen[first - 1])
             missing = seen[last + 1].stream.float() - middle
             total.add(written[batch.mask].double(), missing[batch.mask].double())
-        filling.tick(filling.share(batch))
+        context.on_progress(context.share(batch))
     report = []
     for gap, mlp, total in zip(gaps, mlps, sums, strict=True):
         best = total.solve(alpha)
         mlp.fold(best, probe[gap[0] - 1])
         report.append({"gap": list(gap), "error_before": total.error_before, "error_after": total.error(best)})
-    return {"alpha": alpha, "tokens": sum(map(len, filling.texts)), "gaps": report}
+    return {"alpha": alpha, "tokens": sum(map(len, context.texts)), "gaps": report}
 
 
 class _Sums:
@@ -118,16 +118,16 @@ class _Mlp:
             UserError: it does not, or there is none.
         """
         layer, kind = find_stack(model).layers[number], type(model).__name__
-        found = cls(layer, twin(layer), tuple(one for one in writers(layer, probe.stream.shape[-1]) if one.mlp))
-        if not found.projections:
+        mlp = cls(layer, twin(layer), tuple(writer for writer in writers(layer, probe.stream.shape[-1]) if writer.mlp))
+        if not mlp.projections:
             raise UserError(
                 f"layer {number} of {kind} has no recognisable MLP output projection: looked for parameters called "
                 f"{looked_for(mlp_only=True)}",
                 "remove other layers, or use another replacement",
             )
-        written, middle = found.write(probe)
-        with scaled(found.copy, found.parameters, 2.0):
-            doubled = probe.run(found.copy) - middle
+        written, middle = mlp.write(probe)
+        with scaled(mlp.copy, mlp.parameters, 2.0):
+            doubled = probe.run(mlp.copy) - middle
         if not written.any():
             raise UserError(f"the MLP of layer {number} of {kind} writes nothing", "remove other layers")
         if (doubled - 2 * written).norm() > _TOLERANCE * written.norm():
@@ -136,12 +136,12 @@ class _Mlp:
                 f"projection multiplies what it adds to the stream by {float(doubled.norm() / written.norm()):.2f})",
                 "use another replacement for this architecture",
             )
-        return found
+        return mlp
 
     @property
     def parameters(self) -> list[str]:
         """Paths of weights and biases."""
-        return [name for one in self.projections for name in one.parameters]
+        return [name for writer in self.projections for name in writer.parameters]
 
     @torch.no_grad()
     def write(self, call: Call) -> tuple[Tensor, Tensor]:
@@ -160,7 +160,7 @@ class _Mlp:
         written, middle = self.write(probe)
         expected = written.double() @ best
         size = expected.norm() + written.norm()
-        for axes in product(*(one.axes for one in self.projections)):
+        for axes in product(*(writer.axes for writer in self.projections)):
             before = {name: self.copy.get_parameter(name).data for name in self.parameters}
             _fold(self.copy, self.projections, axes, best)
             if (probe.run(self.copy) - middle - expected).norm() <= _TOLERANCE * size:
@@ -169,15 +169,15 @@ class _Mlp:
             for name, data in before.items():
                 self.copy.get_parameter(name).data = data
         raise UserError(
-            f"the map does not fold into {', '.join(one.weight for one in self.projections)}",
+            f"the map does not fold into {', '.join(writer.weight for writer in self.projections)}",
             "use another replacement, or report this architecture",
         )
 
 
 def _fold(layer: nn.Module, projections: tuple[Writer, ...], axes: tuple[int, ...], best: Tensor) -> None:
-    for one, axis in zip(projections, axes, strict=True):
-        weight = layer.get_parameter(one.weight)
+    for writer, axis in zip(projections, axes, strict=True):
+        weight = layer.get_parameter(writer.weight)
         weight.data = (weight.double().movedim(axis, -1) @ best).movedim(-1, axis).to(weight.dtype).contiguous()
-        if one.bias:
-            bias = layer.get_parameter(one.bias)
+        if writer.bias:
+            bias = layer.get_parameter(writer.bias)
             bias.data = (bias.double() @ best).to(bias.dtype)

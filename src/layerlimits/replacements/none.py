@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from layerlimits.replacements import Filling
+from layerlimits.replacements import ReplacementContext
 
 
-def none(filling: Filling) -> dict[str, Any]:
+def none(context: ReplacementContext) -> dict[str, Any]:
     """Layers are deleted and nothing else changes: the control that every other replacement must beat.
 
     Source: ShortGPT, arXiv 2403.03853
     Cost: none
     """
-    filling.tick(1.0)
+    context.on_progress(1.0)
     return {}

@@ -12,7 +12,7 @@ from layerlimits.errors import UserError
 from layerlimits.models.probe import Call, observe, twin
 from layerlimits.models.stack import find_stack
 from layerlimits.models.stream import Batch
-from layerlimits.replacements import Filling
+from layerlimits.replacements import ReplacementContext
 
 # Positions a step: small batches make more steps of the same text, and came out ahead on the bundled model.
 _STEP_TOKENS = 512
@@ -20,7 +20,7 @@ _STEP_TOKENS = 512
 _KEEP_BYTES = 1 << 31
 
 
-def streamline(filling: Filling, *, epochs: int = 16, learning_rate: float = 1e-3) -> dict[str, Any]:
+def streamline(context: ReplacementContext, *, epochs: int = 16, learning_rate: float = 1e-3) -> dict[str, Any]:
     """Train the layer before the gap to do the work of the gap too; it starts from its own weights.
 
     min over theta of  mean over real tokens of |f_theta(h_in) - h_out|^2 / D
@@ -34,17 +34,17 @@ def streamline(filling: Filling, *, epochs: int = 16, learning_rate: float = 1e-
     Source: LLM-Streamline, arXiv 2403.19135
     Cost: a forward pass over the calibration text, and each epoch one through a single layer and back
     """
-    before, last = _block(filling)
+    before, last = _block(context)
     if epochs < 0 or not learning_rate > 0:
         raise UserError(
             f"epochs = {epochs}, learning_rate = {learning_rate:g}", "set epochs to 0 or more, learning_rate above 0"
         )
-    layer = find_stack(filling.model).layers[before]
-    lessons = _Lessons(filling, before, last)
+    layer = find_stack(context.model).layers[before]
+    lessons = _Lessons(context, before, last)
     student = twin(layer)
     start = _loss(student, lessons)
-    filling.tick(1 / (epochs + 1))
-    _train(student, lessons, filling, epochs, learning_rate)
+    context.on_progress(1 / (epochs + 1))
+    _train(student, lessons, context, epochs, learning_rate)
     end = _loss(student, lessons) if epochs else start
     with torch.no_grad():
         for name, parameter in layer.named_parameters():
@@ -59,9 +59,9 @@ def streamline(filling: Filling, *, epochs: int = 16, learning_rate: float = 1e-
     }
 
 
-def _block(filling: Filling) -> tuple[int, int]:
+def _block(context: ReplacementContext) -> tuple[int, int]:
     """The layer before the one gap, and the gap's last."""
-    gaps = filling.gaps_after_a_layer("streamline")
+    gaps = context.gaps_after_a_layer("streamline")
     if len(gaps) != 1:
         listed = ", ".join(f"{first}-{last}" if last > first else str(first) for first, last in gaps)
         raise UserError(
@@ -83,13 +83,13 @@ class _Lesson:
 class _Lessons:
     """All batches, from memory where they fit."""
 
-    def __init__(self, filling: Filling, before: int, last: int) -> None:
-        self.model, self.before, self.last = filling.model, before, last
-        self.batches = list(filling.batches(_STEP_TOKENS))
+    def __init__(self, context: ReplacementContext, before: int, last: int) -> None:
+        self.model, self.before, self.last = context.model, before, last
+        self.batches = list(context.batches(_STEP_TOKENS))
         self.tokens = sum(int(batch.mask.sum()) for batch in self.batches)
         stream = self._make(self.batches[0]).target
         size = 2 * stream.element_size() * stream.shape[-1] * sum(batch.ids.numel() for batch in self.batches)
-        self.kept: dict[int, _Lesson] | None = {} if size <= _KEEP_BYTES else None
+        self.cache: dict[int, _Lesson] | None = {} if size <= _KEEP_BYTES else None
 
     def __iter__(self) -> Iterator[_Lesson]:
         return (self[number] for number in range(len(self.batches)))
@@ -98,11 +98,11 @@ class _Lessons:
         return len(self.batches)
 
     def __getitem__(self, number: int) -> _Lesson:
-        if self.kept is not None and number in self.kept:
-            return self.kept[number]
+        if self.cache is not None and number in self.cache:
+            return self.cache[number]
         lesson = self._make(self.batches[number])
-        if self.kept is not None:
-            self.kept[number] = lesson
+        if self.cache is not None:
+            self.cache[number] = lesson
         return lesson
 
     def _make(self, batch: Batch) -> _Lesson:
@@ -124,10 +124,12 @@ def _loss(student: nn.Module, lessons: _Lessons) -> float:
 
 
 @torch.enable_grad()
-def _train(student: nn.Module, lessons: _Lessons, filling: Filling, epochs: int, learning_rate: float) -> None:
+def _train(
+    student: nn.Module, lessons: _Lessons, context: ReplacementContext, epochs: int, learning_rate: float
+) -> None:
     parameters = [parameter.requires_grad_() for parameter in student.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.0)
-    order = torch.Generator().manual_seed(filling.seed)
+    order = torch.Generator().manual_seed(context.seed)
     step, steps = 0, epochs * len(lessons)
     for _ in range(epochs):
         for number in torch.randperm(len(lessons), generator=order).tolist():
@@ -140,4 +142,4 @@ def _train(student: nn.Module, lessons: _Lessons, filling: Filling, epochs: int,
             nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             step += 1
-        filling.tick(1 / (epochs + 1))
+        context.on_progress(1 / (epochs + 1))

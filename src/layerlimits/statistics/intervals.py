@@ -86,22 +86,22 @@ def shared(
     `chance` is one for all tasks, or one for each.
     """
     chances = [chance] * len(pairs) if isinstance(chance, (int, float)) else chance
-    kept = [
+    counted = [
         (np.stack([_array(base), _array(other)], axis=1), mean(base).low - floor, floor)
         for (base, other), floor in zip(pairs, chances, strict=True)
         if above(base, floor)
     ]
-    if not kept:
+    if not counted:
         return None
-    estimate = float(np.mean([np.divide(*(values.mean(0) - floor)[::-1]) for values, _, floor in kept]))
+    estimate = float(np.mean([np.divide(*(values.mean(0) - floor)[::-1]) for values, _, floor in counted]))
     spread = np.zeros(_DRAWS)
-    for task, (values, lowest, floor) in enumerate(kept):
-        means = _means(values, len(kept)) - floor
+    for task, (values, lowest, floor) in enumerate(counted):
+        means = _means(values, len(counted)) - floor
         # A base that is surely above chance is not drawn at it, where the ratio would be without bounds. Tasks have
         # other items than each other: a shuffle of its own for each keeps their draws independent.
         ratios = means[:, 1] / np.maximum(means[:, 0], lowest)
-        spread += np.random.default_rng((_SEED, task)).permutation(ratios) / len(kept)
-    return Estimate(estimate, *_bounds(spread, estimate), sum(len(values) for values, _, _ in kept))
+        spread += np.random.default_rng((_SEED, task)).permutation(ratios) / len(counted)
+    return Estimate(estimate, *_bounds(spread, estimate), sum(len(values) for values, _, _ in counted))
 
 
 def regained(base: Sequence[float], pruned: Sequence[float], recovered: Sequence[float]) -> Estimate | None:
@@ -122,14 +122,14 @@ def regained(base: Sequence[float], pruned: Sequence[float], recovered: Sequence
     return Estimate(estimate, *_bounds(spread, estimate), len(values))
 
 
-def kendall_tau(one: Sequence[float], other: Sequence[float]) -> float | None:
+def kendall_tau(first: Sequence[float], second: Sequence[float]) -> float | None:
     """Kendall's tau-b of paired values, -1..1; None where fewer than two are there or all of a side are equal."""
-    if len(one) < 2 or len(set(one)) < 2 or len(set(other)) < 2:
+    if len(first) < 2 or len(set(first)) < 2 or len(set(second)) < 2:
         return None
     # Imported where it is needed: it takes a third of a second, and most commands need none of it.
     from scipy.stats import kendalltau
 
-    return float(kendalltau(one, other).statistic)
+    return float(kendalltau(first, second).statistic)
 
 
 def _array(values: Sequence[float]) -> Values:
@@ -194,7 +194,7 @@ def _pseudo(k: int) -> Values:
 def _telling(values: Values) -> float:
     """How many items the scores, the losses and the models' differences rest on, at the least: (sum d)^2 / sum d^2."""
     k = values.shape[1]
-    apart = [values[:, [one]] - values[:, [other]] for one in range(k) for other in range(one)]
+    apart = [values[:, [i]] - values[:, [j]] for i in range(k) for j in range(i)]
     columns = np.abs(np.hstack([values - values.min(), values.max() - values, *apart]))
     squares = (columns**2).sum(0)
     return float(np.min(columns.sum(0) ** 2 / np.where(squares > 0, squares, 1), initial=len(values)).clip(1))

@@ -69,6 +69,6 @@ def article(rng: random.Random) -> Problem:
     }
     rest = [*more, *rng.sample(_FILLER, rng.randint(1, 2))]
     rng.shuffle(rest)
-    told = summary.format(**slots)
+    summary_text = summary.format(**slots)
     text = " ".join(sentence.format(**slots) for sentence in [first, *rest])
-    return Problem(f"article {told}", f"Summarize: {text}", told)
+    return Problem(f"article {summary_text}", f"Summarize: {text}", summary_text)

@@ -25,5 +25,5 @@ def function(rng: random.Random) -> Problem:
         k = rng.randint(low, high)
         words.append(say.format(k=k))
         expression = code.format(e=expression, k=k)
-    told = ", then ".join(words)
-    return Problem(f"function {told}", f"Write f(x): {told}.", f"def f(x): return {expression}")
+    description = ", then ".join(words)
+    return Problem(f"function {description}", f"Write f(x): {description}.", f"def f(x): return {expression}")

@@ -69,16 +69,16 @@ def story(rng: random.Random) -> Problem:
     count = rng.randint(2, 5)
     priced = rng.random() < 0.2
     start, steps = _steps(rng, count - priced)
-    told = [f"{name} has {start} {item}.", *(_sentence(rng, sign, k, name) for sign, k in steps)]
+    sentences = [f"{name} has {start} {item}.", *(_sentence(rng, sign, k, name) for sign, k in steps)]
     question = f"How many {item} are there now?"
     if priced:
         last, sentence, question = _cost(rng, item)
         steps.append(last)
-        told.append(sentence)
+        sentences.append(sentence)
     lines, value = [], start
     for sign, k in steps:
         after = _apply(value, sign, k)
         lines.append(f"{value} {sign} {k} = {after}")
         value = after
     key = f"story {start}" + "".join(f"{sign}{k}" for sign, k in steps)
-    return Problem(key, " ".join([*told, question]), "\n".join([*lines, f"#### {value}"]), meta=(str(len(steps)),))
+    return Problem(key, " ".join([*sentences, question]), "\n".join([*lines, f"#### {value}"]), meta=(str(len(steps)),))
