@@ -77,7 +77,7 @@ def test_merges_are_those_of_the_algorithm(
 
 
 def test_a_threshold_that_lets_too_few_merge_is_an_error(calm: Context) -> None:
-    with pytest.raises(UserError, match=r"laco:threshold=0\.999999 finds 0 of 3 layers to remove"):
+    with pytest.raises(UserError, match=r"laco:threshold=0\.999999 selects 0 of 3 layers to remove"):
         rank("laco:threshold=0.999999", calm)
 
 

@@ -115,7 +115,7 @@ def test_recorded_scores_may_be_infinite_but_not_undefined(short: Context) -> No
     for wrong in (NAN, -INF, None):
         with pytest.raises(UserError, match=f"mine gives layer 1 the score {wrong}"):
             by_score("mine", [3.0, wrong, 1.0], ())
-    with pytest.raises(UserError, match="mine gives every layer the score inf: nothing tells them apart"):
+    with pytest.raises(UserError, match="mine gives every layer the score inf, so the layers cannot be ranked"):
         by_score("mine", [INF, INF], ())
 
     def rounds(worst: float, **more: Any) -> Ranking:

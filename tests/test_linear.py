@@ -144,7 +144,7 @@ def test_linear_refuses_a_norm_after_the_mlp(name: str) -> None:
 
 
 def test_linear_refuses_a_layer_without_a_known_mlp_and_an_alpha_below_0() -> None:
-    with pytest.raises(UserError, match="layer 1 of RwkvForCausalLM has no recognisable MLP output projection"):
+    with pytest.raises(UserError, match="layer 1 of RwkvForCausalLM has no recognizable MLP output projection"):
         linear(ReplacementContext(busy("rwkv", rescale_every=0), (2, 3), TEXTS))
     with pytest.raises(UserError, match="alpha = -1"):
         linear(ReplacementContext(busy("llama"), (2, 3), TEXTS), alpha=-1)
@@ -155,7 +155,7 @@ def test_a_map_folded_along_the_wrong_axis_is_an_error_and_changes_nothing(monke
     before = copy.deepcopy(model)
     # Square and not known for a Conv1D, the projection is taken for a Linear.
     monkeypatch.setattr("layerlimits.models.writers.Conv1D", nn.Identity)
-    with pytest.raises(UserError, match=r"the map does not fold into mlp\.c_proj\.weight"):
+    with pytest.raises(UserError, match=r"cannot fold the map into mlp\.c_proj\.weight"):
         linear(ReplacementContext(model, (2, 3), TEXTS))
     assert torch.equal(logits(model), logits(before))
 

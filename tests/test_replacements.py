@@ -58,7 +58,7 @@ def test_laco_refuses_layers_of_different_form_and_merges_of_other_layers() -> N
     with pytest.raises(UserError, match="layers 2 and 3 cannot be merged, they are of different form: "):
         laco(ReplacementContext(model, (3,), ()))
     assert not changed_layers(before, model)
-    with pytest.raises(UserError, match=r"absorb layers \[4\], and layers \[3, 4\] are removed"):
+    with pytest.raises(UserError, match=r"absorb layers \[4\], but the removed layers are \[3, 4\]"):
         laco(ReplacementContext(tiny_model("llama"), (3, 4), (), merges=((2, (4,)),)))
 
 
@@ -212,7 +212,7 @@ def test_streamline_computes_streams_again_where_they_do_not_fit(monkeypatch: py
 
 
 def test_streamline_refuses_scattered_layers() -> None:
-    with pytest.raises(UserError, match="streamline replaces one block, and the removed layers are 2: 2-3, 5"):
+    with pytest.raises(UserError, match="streamline replaces one block, but the removed layers form 2 blocks: 2-3, 5"):
         streamline(ReplacementContext(tiny_model("llama"), (2, 3, 5), TEXTS))
 
 
@@ -254,13 +254,13 @@ def test_a_bfloat16_model_stays_one(replacement: str) -> None:
 
 @pytest.mark.parametrize("replacement", [laco, linear, streamline])
 def test_a_gap_at_layer_0_has_no_layer_before_it(replacement: Callable[[ReplacementContext], Any]) -> None:
-    with pytest.raises(UserError, match="changes the layer before a gap, and there is none before layer 0"):
+    with pytest.raises(UserError, match="modifies the layer before each gap, but no layer precedes layer 0"):
         replacement(ReplacementContext(tiny_model("llama"), (0, 1), TEXTS))
 
 
 @pytest.mark.parametrize("replacement", [linear, streamline, compensate])
 def test_text_without_tokens_is_an_error(replacement: Callable[[ReplacementContext], Any]) -> None:
-    with pytest.raises(UserError, match="1 calibration texts hold no token"):
+    with pytest.raises(UserError, match="the 1 calibration texts contain no token"):
         replacement(ReplacementContext(tiny_model("llama"), (2,), ((),)))
 
 

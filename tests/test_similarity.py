@@ -79,12 +79,12 @@ def test_a_block_holds_no_protected_layer(context: Context) -> None:
 
 
 def test_no_block_left_between_protected_layers(context: Context) -> None:
-    with pytest.raises(UserError, match="angular finds 0 of 3 layers"):
+    with pytest.raises(UserError, match="angular selects 0 of 3 layers"):
         rank("angular", replace(context, protected=(1, 4)))
 
 
 def test_angular_asks_for_a_number(context: Context) -> None:
-    with pytest.raises(UserError, match="needs their number"):
+    with pytest.raises(UserError, match="needs the number of layers"):
         angular(replace(context, layers=None))
 
 

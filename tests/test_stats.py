@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import beta, binomtest, norm
 
 from layerlimits.statistics.intervals import mean, regained, retention, sampled_mean, shared
-from layerlimits.statistics.significance import cannot_tell, holm, items_needed, mcnemar
+from layerlimits.statistics.significance import low_power, holm, items_needed, mcnemar
 
 
 def test_rates_have_wilsons_interval() -> None:
@@ -197,6 +197,6 @@ def test_no_number_of_items_shows_an_impossible_difference(difference: float, ac
 
 
 def test_too_few_items_are_told_and_how_many_would_do() -> None:
-    assert cannot_tell(100, 0.05) == "100 items cannot tell 5 points apart: use 1,600"
-    assert cannot_tell(1, 0.01) == "1 item cannot tell 1 point apart: use 40,000"
-    assert cannot_tell(1600, 0.05) is None
+    assert low_power(100, 0.05) == ("n = 100 is too small to detect a 5-point difference with 80% power; use 1,600")
+    assert low_power(1, 0.01) == ("n = 1 is too small to detect a 1-point difference with 80% power; use 40,000")
+    assert low_power(1600, 0.05) is None

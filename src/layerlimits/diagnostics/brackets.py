@@ -1,4 +1,4 @@
-"""Bracket balance: of the closed sequences themselves, and of the code that functions are written in."""
+"""Bracket balance, in completed bracket sequences and in generated code."""
 
 from layerlimits.diagnostics import Answered, Diagnostic
 
@@ -6,7 +6,7 @@ _OPENING = {")": "(", "]": "[", "}": "{"}
 
 
 def balanced(text: str) -> bool:
-    """Whether every bracket in the text is closed by its own kind, in order."""
+    """Whether every bracket in the text is closed by the matching bracket, in order."""
     waiting: list[str] = []
     for mark in text:
         if mark in _OPENING.values():

@@ -1,4 +1,4 @@
-"""Repetition and length: whether the text itself falls apart."""
+"""Degenerate text: repetition, length and truncation."""
 
 import re
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 
 
 def repetition(words: Sequence[str], n: int) -> float | None:
-    """rep-n = 1 - distinct n-grams / n-grams; None for a text shorter than n words."""
+    """rep-n = 1 - distinct n-grams / n-grams; None for texts shorter than n words."""
     grams = [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
     return 1 - len(set(grams)) / len(grams) if grams else None
 

@@ -1,4 +1,4 @@
-"""Leave the gap as it is."""
+"""Plain removal."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from layerlimits.replacements import ReplacementContext
 
 
 def none(context: ReplacementContext) -> dict[str, Any]:
-    """Layers are deleted and nothing else changes: the control that every other replacement must beat.
+    """Plain removal: delete the layers and change nothing else. The baseline for every other replacement.
 
     Source: ShortGPT, arXiv 2403.03853
     Cost: none
