@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import beta, binomtest, norm
 
 from layerlimits.statistics.intervals import mean, regained, retention, sampled_mean, shared
-from layerlimits.statistics.significance import low_power, holm, items_needed, mcnemar
+from layerlimits.statistics.significance import holm, items_needed, low_power, mcnemar
 
 
 def test_rates_have_wilsons_interval() -> None:

@@ -31,15 +31,15 @@ def laco(
     threshold: float | None = None,
     texts: int = 16,
 ) -> Ranking:
-    """Layer collapse: from the top down, merge the `size` - 1 layers after layer l into it if the output changes little.
+    """Layer collapse: from the top down, merge the `size` - 1 layers after layer l into it if outputs change little.
 
     theta_l <- theta_l + sum over k = 1..size-1 of (theta_{l+k} - theta_l)
 
     A merge is accepted if the mean over texts of the mean over real tokens of cos(state, state of the unpruned model)
     is above the threshold. States are taken after the final norm; cosines are computed in float64. l runs from
-    `high` - `size` down to `low`, in the numbering of the remaining layers; it decreases by `interval` after an accepted
-    merge and by 1 otherwise. The last merge is smaller if fewer layers remain to be removed. `prune` also merges the
-    weights (replacement laco).
+    `high` - `size` down to `low`, in the numbering of the remaining layers; it decreases by `interval` after an
+    accepted merge and by 1 otherwise. The last merge is smaller if fewer layers remain to be removed. `prune` also
+    merges the weights (replacement laco).
 
     Each number of layers has its own search and its own plan. `order` lists layers in the order they are absorbed, and
     their score is one minus the cosine after that merge; other layers have no score. `detail` holds the merges and the
@@ -167,7 +167,7 @@ class _Search:
         return _SearchResult(merges, cosines, threshold)
 
     def _candidate(self, remaining: list[int], place: int, max_absorbed: int) -> tuple[int, tuple[int, ...]] | None:
-        """The merge at a place, absorbing at most `max_absorbed` layers; None if it is empty or absorbs a protected layer."""
+        """The merge at a place, absorbing at most `max_absorbed` layers; None if empty or with a protected layer."""
         after = [layer for layer in remaining[place + 1 : place + self.size] if layer < self.high]
         absorbed = tuple(after[:max_absorbed])
         allowed = absorbed and not set(absorbed) & set(self.context.protected or ())
