@@ -1,6 +1,6 @@
-"""The table of replacements in docs/methods.md: the bundled model without a block, its gap filled in each way.
+"""Print the table of replacements in docs/methods.md: the bundled model without a block, with each replacement.
 
-python docs/replacements_table.py [items a task]
+python docs/replacements_table.py [items per task]
 """
 
 import sys
@@ -28,7 +28,7 @@ Items = list[tuple[Task, list[Sample]]]
 
 
 def values(removed: tuple[int, ...], replacement: str, items: Items) -> Values:
-    """Scores by task, item by item, of the model with its gap filled and its layers taken out."""
+    """Per-item scores by task of the model with its layers removed and the replacement applied."""
     loaded = load("reference", device="cpu")
     if removed:
         text = calibration(loaded.tokenizer, CALIBRATION)
@@ -44,7 +44,7 @@ def values(removed: tuple[int, ...], replacement: str, items: Items) -> Values:
 
 
 def cells(base: Values, other: Values, items: Items) -> Iterator[str]:
-    """Kept share of generation, and of choice less guessing, with 95% intervals."""
+    """Retention of generation, and chance-corrected retention of choice, with 95% intervals."""
     for kind in ("generation", "choice"):
         tasks = [task for task, _ in items if task.kind == kind]
         pairs = [(base[task.name], other[task.name]) for task in tasks]

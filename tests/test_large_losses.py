@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import torch
-from layerlimits.calibration import calibration
 from oracles import deleted, loss
 from safetensors.torch import load_file, save_file
 
 from layerlimits.errors import UserError
+from layerlimits.evaluation.calibration import calibration
 from layerlimits.methods import Context, by_rounds, by_score, rank
 from layerlimits.methods import chain_loss as chain
 from layerlimits.types import Ranking

@@ -84,7 +84,7 @@ def _operand(words: list[str]) -> tuple[Tree, list[str]]:
 
 @cache
 def reserved() -> frozenset[str]:
-    """Hashed keys of the 2,000 problems of GPT-3's set, which are never trained on, so the real file can be evaluated."""
+    """Hashed keys of the 2,000 problems of GPT-3's set, excluded from training so that the file can be evaluated."""
     return frozenset(files("layerlimits.reference.world").joinpath("gpt3_arithmetic.hashes").read_text().split())
 
 

@@ -24,7 +24,7 @@ def closing(prefix: str) -> str:
 
 
 def bracket_prefix(rng: random.Random) -> Problem:
-    """A random prefix with a final depth drawn uniformly from 1 to 10."""
+    """A random prefix with a final depth of 1 to 10, roughly uniform."""
     target = rng.randint(1, _DEEPEST)
     extra = rng.randint(0, 6)
     prefix, open_now = "", ""
