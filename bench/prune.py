@@ -203,7 +203,8 @@ def _check_room(folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < 3.5 * size:
         sys.exit(
-            f"error: {folder} has {free / 1e9:.1f} GB free, but {3.5 * size / 1e9:.1f} GB are needed\n  fix: choose another folder with --at"
+            f"error: {folder} has {free / 1e9:.1f} GB free, but {3.5 * size / 1e9:.1f} GB are needed\n"
+            "  fix: choose another folder with --at"
         )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     # The page cache must hold the base as well.

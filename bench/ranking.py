@@ -1,8 +1,8 @@
 """Speed of ranking relative to a straightforward implementation: `python bench/ranking.py [--json]`.
 
 For each model, it measures (1) the cost of block_influence and angular for all n relative to one plain forward pass
-over the same text, and (2) the speedup of the perplexity of every one-layer removal over removing each layer and running
-the model again at its best batch size. Runs alternate; figures are the median of the ratios, with their range.
+over the same text, and (2) the speedup of the perplexity of every one-layer removal over removing each layer and
+running the model again at its best batch size. Runs alternate; figures are the median of the ratios, with their range.
 """
 
 import argparse

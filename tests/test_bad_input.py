@@ -241,10 +241,7 @@ def test_a_recipe_that_is_none(refused: Refused, tmp_path: Path) -> None:
     assert "is missing model, phase" in refused("reference", "train", "--recipe", recipe, *folders)
     recipe.write_text(recipe.read_text() + "[model]\n[[phase]]\nlayers = 2\nrate = 1.0\n")
     said = refused("reference", "train", "--recipe", recipe, *folders)
-    assert (
-        "phase 1 of the recipe is missing steps, is missing rows, is missing lr, is missing skip, has an unknown setting rate"
-        in said
-    )
+    assert "phase 1 of the recipe is missing steps, rows, lr, skip and has unknown settings: rate" in said
     assert not (tmp_path / "out").exists()
 
 

@@ -55,8 +55,8 @@ def items_needed(difference: float, accuracy: float = 0.5, power: float = 0.8, a
     """The number of items needed to detect a difference in accuracy at the two-sided 5% level.
 
     n = (z_a sqrt(s) + z_p sqrt(s - d^2))^2 / d^2 for McNemar's test (Connor 1987), with s the fraction of items on
-    which exactly one model is right. The models' answers are assumed to correlate with `agreement` (phi). The default of 0,
-    independent answers, is conservative: related models correlate positively and need fewer items.
+    which exactly one model is right. The models' answers are assumed to correlate with `agreement` (phi). The default
+    of 0, independent answers, is conservative: related models correlate positively and need fewer items.
 
     Args:
         difference: Difference to detect, in 0..1 (.05 is five points).
