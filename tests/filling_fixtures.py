@@ -36,8 +36,8 @@ def weights(module: nn.Module) -> dict[str, Tensor]:
 
 def logits(model: PreTrainedModel) -> Tensor:
     with torch.no_grad():
-        found: Tensor = model(input_ids=PROBE).logits
-    return found
+        output: Tensor = model(input_ids=PROBE).logits
+    return output
 
 
 def streams(model: PreTrainedModel) -> list[Tensor]:
@@ -68,6 +68,6 @@ def streams(model: PreTrainedModel) -> list[Tensor]:
 def changed_layers(before: PreTrainedModel, after: PreTrainedModel) -> set[int]:
     return {
         number
-        for number, (one, other) in enumerate(zip(layers(before), layers(after), strict=True))
-        if any(not torch.equal(one.get_parameter(name), weight) for name, weight in other.named_parameters())
+        for number, (first, second) in enumerate(zip(layers(before), layers(after), strict=True))
+        if any(not torch.equal(first.get_parameter(name), weight) for name, weight in second.named_parameters())
     }

@@ -119,9 +119,9 @@ def test_masked_tokens_are_no_fault(engine: type, loaded: Loaded) -> None:
     asked = engine(loaded.model, loaded.tokenizer)
     for decoding in (Decoding(), Decoding(temperature=1.0)):
         assert not {*masked} & {token for answer in asked.generate(PROMPTS, 8, decoding) for token in answer.tokens}
-    found = asked.loglikelihoods(ROWS)
-    assert found[0][0] == pytest.approx(usual, abs=0.1)
-    assert found[1] == (-INF, False)
+    scores = asked.loglikelihoods(ROWS)
+    assert scores[0][0] == pytest.approx(usual, abs=0.1)
+    assert scores[1] == (-INF, False)
     if engine is not transformers:
         assert asked.refusal is None
         assert asked.loglikelihoods_many([(), (2,)], ROWS)[1][1] == -INF

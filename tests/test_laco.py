@@ -48,7 +48,7 @@ def _slow(context: Context, size: int, interval: int, threshold: float, count: i
         trial.model.layers = nn.ModuleList(layer for k, layer in enumerate(layers) if k not in absorbed)
         texts = []
         for now, before in zip(_states(trial, context.calibration.ids), base, strict=True):
-            cosines = [cosine(one, other) for one, other in zip(now, before, strict=True)]
+            cosines = [cosine(state, reference) for state, reference in zip(now, before, strict=True)]
             texts.append(sum(cosines) / len(cosines))
         if absorbed and sum(texts) / len(texts) > threshold:
             network = trial

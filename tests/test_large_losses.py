@@ -120,7 +120,7 @@ def test_recorded_scores_may_be_infinite_but_not_undefined(short: Context) -> No
 
     def rounds(worst: float, **more: Any) -> Ranking:
         return by_rounds(
-            "mine", short, (), lambda _, left: {at: worst if at == 5 else float(at) for at in left}, **more
+            "mine", short, (), lambda _, left: {layer: worst if layer == 5 else float(layer) for layer in left}, **more
         )
 
     assert rounds(INF).order == (0, 1, 2)
@@ -136,18 +136,18 @@ def test_the_command_line_shows_inf_and_writes_null(
     tensors = load_file(folder / "model.safetensors")
     tensors["lm_head.weight"] *= 3000
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    found = says("rank", folder, "--method", "perplexity", "--items", "4")
-    assert found["scores"] == [None] * 6
-    assert found["infinite"] == list(range(6))
-    assert sorted(found["order"]) == list(range(6))
+    result = says("rank", folder, "--method", "perplexity", "--items", "4")
+    assert result["scores"] == [None] * 6
+    assert result["infinite"] == list(range(6))
+    assert sorted(result["order"]) == list(range(6))
     both = says("rank", folder, "--method", "perplexity,reverse", "--items", "4")
-    assert both["rankings"]["perplexity"]["order"] == found["order"]
+    assert both["rankings"]["perplexity"]["order"] == result["order"]
     assert both["rankings"]["reverse"]["infinite"] == []
     options = ["--method", "perplexity", "--layers", "2", "--items", "4", "--out", tmp_path / "out"]
-    assert sorted(says("prune", folder, *options)["removed"]) == sorted(found["order"][:2])
+    assert sorted(says("prune", folder, *options)["removed"]) == sorted(result["order"][:2])
     assert _strict((tmp_path / "out" / "layerlimits.json").read_text())["scores"] == [None] * 6
 
     from layerlimits.commands.rank import show
 
-    show({**found, "model": "loud"})
+    show({**result, "model": "loud"})
     assert capsys.readouterr().out.count(" inf ") == 6

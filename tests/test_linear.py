@@ -48,11 +48,11 @@ def test_linear_is_the_same_change_done_by_hand_in_float64(name: str, alpha: flo
         best = least_squares(written, missing, alpha)
         old, new = layers(before)[first - 1].mlp, layers(model)[first - 1].mlp
         if name == "llama":
-            by_hand, found = best.T @ old.down_proj.weight.double(), new.down_proj.weight
+            by_hand, folded = best.T @ old.down_proj.weight.double(), new.down_proj.weight
         else:
-            by_hand, found = old.c_proj.weight.double() @ best, new.c_proj.weight
+            by_hand, folded = old.c_proj.weight.double() @ best, new.c_proj.weight
             assert torch.allclose(new.c_proj.bias.double(), old.c_proj.bias.double() @ best, atol=1e-4)
-        assert torch.allclose(found.double(), by_hand, atol=1e-4)
+        assert torch.allclose(folded.double(), by_hand, atol=1e-4)
         squared = missing.square().sum()
         assert gap["error_before"] == pytest.approx(float((written - missing).square().sum() / squared), rel=1e-4)
         assert gap["error_after"] == pytest.approx(float((written @ best - missing).square().sum() / squared), rel=1e-4)
@@ -161,13 +161,17 @@ def test_a_map_folded_along_the_wrong_axis_is_an_error_and_changes_nothing(monke
 
 
 def test_writers_are_the_output_projections_with_their_axes() -> None:
-    found = {one.weight: (one.bias, one.axes, one.mlp) for one in writers(layers(busy("gpt2"))[0], 32)}
-    assert found == {
+    projections = {
+        writer.weight: (writer.bias, writer.axes, writer.mlp) for writer in writers(layers(busy("gpt2"))[0], 32)
+    }
+    assert projections == {
         "attn.c_proj.weight": ("attn.c_proj.bias", (1,), False),
         "mlp.c_proj.weight": ("mlp.c_proj.bias", (1,), True),
     }
-    found = {one.weight: (one.bias, one.axes, one.mlp) for one in writers(layers(busy("gpt_oss"))[0], 32)}
-    assert found == {
+    projections = {
+        writer.weight: (writer.bias, writer.axes, writer.mlp) for writer in writers(layers(busy("gpt_oss"))[0], 32)
+    }
+    assert projections == {
         "self_attn.o_proj.weight": ("self_attn.o_proj.bias", (0,), False),
         "mlp.experts.down_proj": ("mlp.experts.down_proj_bias", (2,), True),
     }

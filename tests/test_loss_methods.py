@@ -37,8 +37,8 @@ def _slow(context: Context, gone: tuple[int, ...]) -> float:
     return loss(deleted(context.model, gone), text.ids, text.starts)
 
 
-def _close(one: object, other: object) -> None:
-    assert one == pytest.approx(other, rel=1e-5)
+def _close(actual: object, expected: object) -> None:
+    assert actual == pytest.approx(expected, rel=1e-5)
 
 
 def test_perplexity_equals_the_slow_one(short: Context) -> None:
@@ -65,15 +65,15 @@ def test_sleb_equals_the_slow_greedy_loop(short: Context) -> None:
     ranking = sleb(short)
     assert list(ranking.order) == removed
     _close(dict(enumerate(ranking.scores)), rounds[0])
-    for found, slow in zip(ranking.detail["rounds"], rounds, strict=True):
-        _close(found, {str(layer): one for layer, one in slow.items()})
+    for scores, slow in zip(ranking.detail["rounds"], rounds, strict=True):
+        _close(scores, {str(layer): loss for layer, loss in slow.items()})
 
 
 def test_interaction_equals_the_slow_surrogate(short: Context) -> None:
     whole = _slow(short, ())
     alone = [_slow(short, (layer,)) for layer in range(6)]
     pairs = {(i, j): _slow(short, (i, j)) for i in range(6) for j in range(i + 1, 6)}
-    own = [one - whole for one in alone]
+    own = [loss - whole for loss in alone]
     together = {(i, j): both - alone[i] - alone[j] + whole for (i, j), both in pairs.items()}
     removed: list[int] = []
     for _ in range(3):

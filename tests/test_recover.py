@@ -32,20 +32,24 @@ def run_recover(pruned: Path, parent: Loaded, out: Path, **changes: Any) -> dict
 
 @pytest.mark.usefixtures("save_each_step")
 def test_recover_resumes_and_leaves_only_the_model(pruned: Path, taught: Loaded, tmp_path: Path) -> None:
-    told: list[tuple[str, int, int]] = []
+    reports: list[tuple[str, int, int]] = []
 
     def interrupt(stage: str, done: int, total: int) -> None:
-        told.append((stage, done, total))
-        if told[-1] == ("finetuning", 4, 10):
+        reports.append((stage, done, total))
+        if reports[-1] == ("finetuning", 4, 10):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run_recover(pruned, taught, tmp_path / "out", on_progress=interrupt)
     assert [path.name for path in tmp_path.iterdir()] == [".out.run"]
-    assert told[0] == ("answering", 6, 6)
+    assert reports[0] == ("answering", 6, 6)
     again: list[tuple[str, int, int]] = []
     result = run_recover(
-        pruned, taught, tmp_path / "out", on_progress=lambda *at: again.append(at), command="layerlimits recover"
+        pruned,
+        taught,
+        tmp_path / "out",
+        on_progress=lambda *report: again.append(report),
+        command="layerlimits recover",
     )
     assert again[0] == ("finetuning", 4, 10)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

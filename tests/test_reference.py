@@ -42,9 +42,9 @@ def test_stock_transformers_loads_it_and_it_answers() -> None:
     ran = subprocess.run(
         command, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
-    told = json.loads(ran.stdout.splitlines()[-1])
-    assert told["kind"] == "LlamaForCausalLM"
-    assert told["answer"] == "}])"
+    output = json.loads(ran.stdout.splitlines()[-1])
+    assert output["kind"] == "LlamaForCausalLM"
+    assert output["answer"] == "}])"
 
 
 def test_the_folder_is_complete_and_small() -> None:
@@ -98,8 +98,8 @@ def test_rows_hold_whole_problems_and_learn_only_answers() -> None:
     rows = mixture.rows(3, 8, 256, shares)
     assert torch.equal(rows.ids, mixture.rows(3, 8, 256, shares).ids)
     assert not torch.equal(rows.ids, mixture.rows(4, 8, 256, shares).ids)
-    kept = rows.labels >= 0
-    assert torch.equal(rows.labels[kept], rows.ids[kept])
+    labeled = rows.labels >= 0
+    assert torch.equal(rows.labels[labeled], rows.ids[labeled])
     for ids, labels in zip(rows.ids, rows.labels, strict=True):
         text = tokenizer.decode(ids[ids != tokenizer.pad_token_id])
         assert text.count("<|bos|>") == text.count("<|end|>") == text.count("<|assistant|>") > 0

@@ -3,6 +3,7 @@
 import copy
 import inspect
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,11 @@ def test_laco_is_the_published_equation_on_every_parameter(name: str) -> None:
     assert laco(ReplacementContext(model, (1, 3, 4), ())) == {"merges": [[0, [1]], [2, [3, 4]]]}
     theta = [weights(layer) for layer in layers(before)]
     for into, absorbed in ((0, (1,)), (2, (3, 4))):
-        for key, found in layers(model)[into].named_parameters():
+        for key, merged in layers(model)[into].named_parameters():
             by_hand = theta[into][key] + sum(theta[other][key] - theta[into][key] for other in absorbed)
-            assert torch.allclose(found.double(), by_hand, atol=1e-6)
+            assert torch.allclose(merged.double(), by_hand, atol=1e-6)
             # Plain dropping, which the published code comes down to, would have left it.
-            assert not torch.allclose(found.double(), theta[into][key], atol=1e-2)
+            assert not torch.allclose(merged.double(), theta[into][key], atol=1e-2)
     assert changed_layers(before, model) == {0, 2}
 
 
@@ -46,10 +47,10 @@ def test_laco_follows_the_merges_that_the_method_chose_each_on_the_weights_the_l
     model = busy("llama")
     theta = [weights(layer) for layer in layers(model)]
     laco(ReplacementContext(model, (2, 3, 4), (), merges=((3, (4,)), (1, (2, 3)))))
-    for key, found in layers(model)[1].named_parameters():
+    for key, merged in layers(model)[1].named_parameters():
         third = theta[4][key]
         by_hand = theta[1][key] + (theta[2][key] - theta[1][key]) + (third - theta[1][key])
-        assert torch.allclose(found.double(), by_hand, atol=1e-6)
+        assert torch.allclose(merged.double(), by_hand, atol=1e-6)
 
 
 def test_laco_refuses_layers_of_different_form_and_merges_of_other_layers() -> None:
@@ -121,9 +122,9 @@ def test_compensate_divides_what_is_written_and_nothing_else(name: str, written:
     compensate(ReplacementContext(model, (2, 3), TEXTS))
     stack = next(path for path, module in model.named_modules() if module is layers(model))
     by_hand = {f"{stack}.{layer}.{path}": True for layer in (4, 5) for path in written}
-    for path, found in weights(model).items():
+    for path, weight in weights(model).items():
         expected = (before[path] + offset) / ratio - offset if path in by_hand else before[path]
-        assert torch.allclose(found, expected, atol=1e-6), path
+        assert torch.allclose(weight, expected, atol=1e-6), path
     assert by_hand.keys() <= before.keys()
 
 
@@ -135,8 +136,8 @@ def test_compensate_divides_gain_and_bias_of_a_layer_norm_after_the_projection()
     layers(model)[4].post_feedforward_layernorm = norm
     before, ratio = weights(layers(model)[4]), growth(model, 2, 3)
     compensate(ReplacementContext(model, (2, 3), TEXTS))
-    for path, found in weights(norm).items():
-        assert torch.allclose(found, before[f"post_feedforward_layernorm.{path}"] / ratio, atol=1e-6)
+    for path, weight in weights(norm).items():
+        assert torch.allclose(weight, before[f"post_feedforward_layernorm.{path}"] / ratio, atol=1e-6)
     assert torch.equal(layers(model)[4].mlp.down_proj.weight.double(), before["mlp.down_proj.weight"])
 
 
@@ -227,24 +228,22 @@ _REFUSED = {("linear", "gemma2"), ("laco", "lfm2"), ("compensate", "olmo2"), ("l
 _NAMES = ["llama", "qwen3", "gpt2", "gpt_neox", "opt", "mixtral", "gemma2", "olmo2", "lfm2"]
 
 
-@pytest.mark.parametrize(
-    ("replacement", "name"), [(one, name) for one in ALL for name in _NAMES if (one, name) not in _REFUSED]
-)
+@pytest.mark.parametrize(("replacement", "name"), [pair for pair in product(ALL, _NAMES) if pair not in _REFUSED])
 def test_the_filled_model_is_a_stock_checkpoint(replacement: str, name: str, tmp_path: Path) -> None:
     model, shares = busy(name), []
     options = {"epochs": 2} if replacement == "streamline" else {}
     ALL[replacement](ReplacementContext(model, (2, 3), TEXTS, on_progress=shares.append), **options)
     assert sum(shares) == pytest.approx(1)
     remove(model, (2, 3))
-    found = logits(model)
-    assert found.isfinite().all()
+    output = logits(model)
+    assert output.isfinite().all()
     model.save_pretrained(tmp_path)
     again = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
-    assert torch.equal(logits(again), found)
+    assert torch.equal(logits(again), output)
     if replacement != "none":
         plain = busy(name)
         remove(plain, (2, 3))
-        assert not torch.allclose(logits(plain), found, atol=1e-3)
+        assert not torch.allclose(logits(plain), output, atol=1e-3)
 
 
 @pytest.mark.parametrize("replacement", ALL)

@@ -45,8 +45,8 @@ def test_angular_equals_the_slow_one_for_every_number_of_layers(
         angles = [math.acos(cosine(text[start][-1], text[start + count][-1])) / math.pi for text in seen]
         slow[start] = sum(angles) / len(angles)
     ranking = angular(replace(context, layers=count))
-    found = {layer: score for layer, score in enumerate(ranking.scores) if score is not None}
-    assert found == pytest.approx(slow, rel=1e-5)
+    scores = {layer: score for layer, score in enumerate(ranking.scores) if score is not None}
+    assert scores == pytest.approx(slow, rel=1e-5)
     best = min(slow, key=lambda start: slow[start])
     assert ranking.order == tuple(range(best, best + count))
 
@@ -114,8 +114,8 @@ def test_scores_do_not_depend_on_batches_padding_side_or_order(
         # Other texts in another order: nothing is remembered.
         other = rank(method, replace(context, calibration=turned))
         assert other.order == base.order
-        for one, two in zip(other.scores, base.scores, strict=True):
-            assert one == (None if two is None else pytest.approx(two, rel=1e-5))
+        for score, expected in zip(other.scores, base.scores, strict=True):
+            assert score == (None if expected is None else pytest.approx(expected, rel=1e-5))
 
 
 @pytest.mark.parametrize("method", ["block_influence", "angular"])

@@ -245,11 +245,12 @@ def _phases(recipe: dict[str, Any]) -> list[Phase]:
     phases = []
     for number, given in enumerate(recipe["phase"], 1):
         phase = {"mix": recipe["mix"], **given}
-        wrong = [f"is missing {name}" for name in needed if name not in phase]
-        wrong += [f"has an unknown setting {name}" for name in phase if name not in known]
-        if wrong:
+        missing = ", ".join(name for name in needed if name not in phase)
+        surplus = ", ".join(name for name in phase if name not in known)
+        if missing or surplus:
+            mistakes = [f"is missing {missing}"] * bool(missing) + [f"has unknown settings: {surplus}"] * bool(surplus)
             raise UserError(
-                f"phase {number} of the recipe {', '.join(wrong)}", f"valid settings are {', '.join(known)}"
+                f"phase {number} of the recipe {' and '.join(mistakes)}", f"valid settings are {', '.join(known)}"
             )
         phases.append(Phase(**{**phase, "lr": tuple(phase["lr"])}))
     return phases
