@@ -58,7 +58,8 @@ def main() -> None:
     limit = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     items = [(task, task.samples("evaluate", limit, None)) for task in choose(["reference"])]
     base = values((), "none", items)
-    print("| without layers | gap filled by | generation kept | choice kept |\n|---|---|---|---|")
+    print("| removed layers | replacement | generation retention | choice retention (chance-corrected) |")
+    print("|---|---|---|---|")
     for removed in BLOCKS:
         for replacement in names("replacements"):
             scores = values(removed, replacement, items)

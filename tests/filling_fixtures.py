@@ -16,7 +16,7 @@ TEXTS = tuple(tuple(torch.randint(3, 96, (length,), generator=_draw).tolist()) f
 
 
 def busy(name: str, **fields: Any) -> PreTrainedModel:
-    """A tiny model whose biases and norms are not at their starting values, where mistakes in them would not show."""
+    """A tiny model with random biases and norms, since errors in them would not show at their initial values."""
     model = tiny_model(name, **fields)
     draw = torch.Generator().manual_seed(2)
     with torch.no_grad():
@@ -41,7 +41,7 @@ def logits(model: PreTrainedModel) -> Tensor:
 
 
 def streams(model: PreTrainedModel) -> list[Tensor]:
-    """What each of the L layers reads and what the last leaves, each text alone: L + 1 times (tokens, D)."""
+    """The input of each of the L layers and the output of the last, one text at a time: L + 1 times (tokens, D)."""
     seen: list[list[Tensor]] = [[] for _ in range(len(layers(model)) + 1)]
 
     def leave(place: int) -> Any:

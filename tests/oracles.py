@@ -16,14 +16,14 @@ PLACES = {
 
 
 def double(model: Any) -> Any:
-    """A float64 copy; grouped products of experts know no float64, plain loops do."""
+    """A float64 copy; grouped expert products do not support float64, plain loops do."""
     network = copy.deepcopy(model).double().eval()
     network.set_experts_implementation("eager")
     return network
 
 
 def deleted(model: Any, gone: Iterable[int]) -> Any:
-    """A float64 copy without these layers; for uncached passes, layer numbers do not matter."""
+    """A float64 copy without the layers; without a cache, layer numbers do not matter."""
     network = double(model)
     body, stack, _ = PLACES[type(model).__name__]
     layers = getattr(getattr(network, body), stack)
@@ -33,7 +33,7 @@ def deleted(model: Any, gone: Iterable[int]) -> Any:
 
 
 def loss(network: Any, texts: Sequence[Sequence[int]], starts: Sequence[int] | None = None) -> float:
-    """Mean negative log-likelihood of the tokens of each text from its start on."""
+    """Mean negative log-likelihood of each text's tokens from its start position."""
     total, tokens = 0.0, 0
     for ids, start in zip(texts, starts or [1] * len(texts), strict=True):
         with torch.no_grad():
@@ -45,7 +45,7 @@ def loss(network: Any, texts: Sequence[Sequence[int]], starts: Sequence[int] | N
 
 
 def streams(model: Any, texts: Sequence[Sequence[int]]) -> list[list[Tensor]]:
-    """h_0 .. h_L of each text, each (T, D): what a copy with only the first l layers and no final norm gives out."""
+    """h_0 .. h_L of each text, each (T, D): the output of a copy with only the first l layers and no final norm."""
     body, stack, norm = PLACES[type(model).__name__]
     all_streams: list[list[Tensor]] = [[] for _ in texts]
     for count in range(model.config.num_hidden_layers + 1):
@@ -60,5 +60,5 @@ def streams(model: Any, texts: Sequence[Sequence[int]]) -> list[list[Tensor]]:
 
 
 def cosine(first: Tensor, second: Tensor) -> float:
-    """Of two vectors."""
+    """Cosine of two vectors."""
     return float(first @ second / first.norm() / second.norm())

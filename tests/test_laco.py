@@ -17,7 +17,7 @@ from layerlimits.methods.laco import laco
 
 @pytest.fixture
 def calm(context: Context) -> Context:
-    """A model whose layers write little, so that merging some of them keeps the final states."""
+    """A model with small layer outputs, so that merging some layers preserves the final states."""
     model = context.model
     with torch.no_grad():
         for number, layer in enumerate(model.model.layers):
@@ -32,7 +32,7 @@ def _states(network: Any, texts: Any) -> list[torch.Tensor]:
 
 
 def _slow(context: Context, size: int, interval: int, threshold: float, count: int) -> list[list[Any]]:
-    """The merges of the algorithm: layers leave the copy for good, numbered anew each time."""
+    """The merges of the algorithm, on a copy whose layers are deleted and renumbered after each merge."""
     network = copy.deepcopy(context.model).double()
     base = _states(network, context.calibration.ids)
     numbers, merges, gone = list(range(6)), [], 0

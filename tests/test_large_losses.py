@@ -1,4 +1,4 @@
-"""Losses that no perplexity can hold: layers are ordered by loss, infinite ones go last, and all JSON stays JSON."""
+"""Losses whose perplexity overflows: layers are ordered by loss, infinite losses last, and the JSON stays valid."""
 
 import json
 import math
@@ -23,20 +23,20 @@ INF, NAN = math.inf, math.nan
 
 
 def _strict(text: str) -> Any:
-    """JSON as every other program reads it: without NaN and Infinity."""
+    """Strict JSON, without NaN and Infinity."""
     return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
 
 @pytest.fixture
 def short(context: Context, monkeypatch: pytest.MonkeyPatch) -> Context:
-    """Four texts, which chain_loss takes for right answers."""
+    """Four texts, which chain_loss uses as correct answers."""
     few = replace(context, calibration=calibration(context.evaluator.loaded.tokenizer, 4))
     monkeypatch.setattr(chain, "_worked_answers", lambda _: (list(few.calibration.texts), []))
     return few
 
 
 def _loud(context: Context, factor: float = 3000.0) -> list[float]:
-    """Logits so large that every loss is over 709 nats; the losses without each layer, by the slow way."""
+    """A model with every loss above 709 nats, and the losses without each layer, computed separately."""
     model: Any = context.evaluator.loaded.model
     with torch.no_grad():
         model.lm_head.weight *= factor
@@ -73,7 +73,7 @@ def test_the_other_methods_take_large_losses_too(method: str, short: Context) ->
 
 
 def _masking_without(context: Context, layer: int) -> None:
-    """Without this layer, the model gives the tokens of the first text the probability 0."""
+    """Make the model assign probability 0 to the first text's tokens when this layer is removed."""
     model: Any = context.evaluator.loaded.model
     masked = torch.tensor(sorted(set(context.calibration.texts[0].ids)))
     marks = torch.nn.functional.one_hot(torch.tensor(0), 32) * 1000.0

@@ -17,7 +17,7 @@ from layerlimits.replacements.linear import linear
 
 
 def mlp_writes(model: PreTrainedModel, layer: int, multiplier: float = 1.0) -> Tensor:
-    """M (tokens, D): what the module called mlp returns, each text alone."""
+    """M (tokens, D): the outputs of the module named mlp, one text at a time."""
     seen: list[Tensor] = []
     module = getattr(layers(model)[layer], "mlp", None) or layers(model)[layer].feed_forward
     handle = module.register_forward_hook(
@@ -153,7 +153,7 @@ def test_linear_refuses_a_layer_without_a_known_mlp_and_an_alpha_below_0() -> No
 def test_a_map_folded_along_the_wrong_axis_is_an_error_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     model = busy("gpt2", n_inner=32)
     before = copy.deepcopy(model)
-    # Square and not known for a Conv1D, the projection is taken for a Linear.
+    # The projection is square and not recognized as a Conv1D, so it is treated as a Linear.
     monkeypatch.setattr("layerlimits.models.writers.Conv1D", nn.Identity)
     with pytest.raises(UserError, match=r"cannot fold the map into mlp\.c_proj\.weight"):
         linear(ReplacementContext(model, (2, 3), TEXTS))

@@ -28,7 +28,7 @@ from layerlimits.types import Text
 
 @pytest.fixture
 def short(context: Context) -> Context:
-    """Eight texts: the slow way takes its time."""
+    """Eight texts, since the reference computation is slow."""
     return replace(context, calibration=calibration(context.tokenizer, 8))
 
 
@@ -85,7 +85,7 @@ def test_interaction_equals_the_slow_surrogate(short: Context) -> None:
         removed.append(min(costs, key=lambda layer: costs[layer]))
     ranking = interaction(short)
     assert list(ranking.order) == removed
-    # A difference of losses near 5: a relative 1e-5 of the losses themselves.
+    # A difference of losses near 5, so the tolerance is relative to the losses themselves.
     assert list(ranking.scores) == pytest.approx(own, abs=1e-5 * whole)
     for i, j, cost in ranking.detail["pairs"]:
         assert cost == pytest.approx(together[i, j], abs=1e-5 * whole)
@@ -163,7 +163,7 @@ def test_pairs_agree_with_single_removals(loaded: Loaded) -> None:
 
 @pytest.fixture(scope="module")
 def able(tmp_path_factory: pytest.TempPathFactory) -> Context:
-    """The bundled model, which gives right answers."""
+    """The bundled model, which answers correctly."""
     model = load("reference", device="cpu")
     store = Store(tmp_path_factory.mktemp("able"))
     text = calibration(model.tokenizer, 4)

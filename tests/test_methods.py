@@ -1,4 +1,4 @@
-"""task_score against a slow greedy search, and the methods that look at nothing."""
+"""task_score against a slow greedy search, and the methods that need no data."""
 
 import copy
 from dataclasses import replace
@@ -21,7 +21,7 @@ from layerlimits.tasks import choose
 
 
 def _accuracy(loaded: Loaded, gone: tuple[int, ...], context: Context) -> list[float]:
-    """The tasks' accuracies of a copy whose layers are cut out, one item at a time, without cache or padding."""
+    """The tasks' accuracies of a copy without the layers, one item at a time, without cache or padding."""
     network = copy.deepcopy(loaded.model)
     network.model.layers = nn.ModuleList(
         layer for number, layer in enumerate(network.model.layers) if number not in gone

@@ -1,4 +1,4 @@
-"""Every plug-in keeps its contract; a file of your own is one too."""
+"""Every plug-in fulfills its contract, including plug-ins in user files."""
 
 import importlib
 import inspect

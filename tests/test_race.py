@@ -1,4 +1,4 @@
-"""A race asks less and picks what asking everything picks."""
+"""A race evaluates fewer items and selects the same candidate as a full evaluation."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ ITEMS = 96
 
 
 def field(shares: list[float], seed: int) -> np.ndarray:
-    """Values 0 and 1 of candidates that get these shares right, items of unlike difficulty: (candidates, items)."""
+    """Binary values of candidates with the given accuracies, on items of different difficulty: (candidates, items)."""
     draw = np.random.default_rng(seed)
     hardness = draw.random(ITEMS)
     noise = draw.normal(0, 0.15, (len(shares), ITEMS))
@@ -62,8 +62,8 @@ def test_a_candidate_far_ahead_at_first_can_be_overtaken_by_none_that_was_droppe
     values[0, : ITEMS // 2] = 1
     values[1, ITEMS // 2 :] = 1
     sums, asked = run(values, 0.05)
-    # Behind by 48 items at half time: dropped, though the items to come would have made it equal. The error bounds how
-    # often such a thing happens among items in no order; here they are in one.
+    # Behind by 48 items halfway: dropped, although the remaining items would have made it equal. The error bounds how
+    # often this happens for items in random order; here they are sorted.
     assert asked == [MAX_PARTS, 1]
     assert sums[1] < sums[0]
 
@@ -75,5 +75,5 @@ def test_the_bound_is_above_the_exact_chance_and_close_to_it() -> None:
     for ahead in (3.0, 6.0, 9.0, 11.5):
         exact, bound = (sums >= ahead - 1e-9).mean(), np.exp(_chance(ahead, sizes))
         assert exact <= bound * (1 + 1e-9) <= 8 * exact
-    # All of one sign: as rare as that many coins.
+    # All of one sign: as rare as that many heads in a row.
     assert _chance(10.0, np.ones(10)) == pytest.approx(-10 * np.log(2), rel=1e-6)

@@ -1,4 +1,4 @@
-"""The whole of `recover`: parent and pruned folder in, recovered folder out."""
+"""`recover` end to end: parent and pruned folder in, recovered folder out."""
 
 import shutil
 from collections.abc import Callable
@@ -96,7 +96,7 @@ def test_the_command_asks_as_it_is_told(
 
 
 def test_choices_alone_are_trained_on_as_open_questions(pruned: Path, taught: Loaded, tmp_path: Path) -> None:
-    """A choice task whose pairs say how it is asked, and no generation task to say how long answers are."""
+    """A choice task that defines its own format, without a generation task that defines an answer length."""
     pairs = tuple((f"Question: {QUESTIONS[0]}\nAnswer:", f" {word}") for word in ("red", "blue"))
     items = [replace(sample, choices=("red", "blue"), pairs=pairs) for sample in prompts(*QUESTIONS)]
     choice = replace(listed("choice", items), kind="choice", max_new_tokens=0)

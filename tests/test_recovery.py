@@ -1,4 +1,4 @@
-"""Recovery: the training prompts, the answers to them, and the rows they become."""
+"""Recovery: training prompts, their answers, and the training rows."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -105,7 +105,7 @@ def test_rows_are_what_the_evaluator_feeds_and_end_the_turn(base: Loaded) -> Non
 
 def test_rows_keep_the_prompt_where_a_template_rewrites_it() -> None:
     tokenizer = build()
-    # A finished turn is written without the marker that an open one ends with, as templates of reasoning models do.
+    # A finished turn lacks the marker at the end of an open turn, as in templates of reasoning models.
     tokenizer.chat_template += "{%- if add_generation_prompt %}{{- 'think: ' }}{%- endif %}"
     prompt = tuple(encode(tokenizer, Sample("2+2", "", "evaluate")).ids)
     (row,) = to_rows(tokenizer, tokenizer.eos_token_id, [Example(prompt, "4", 1)], 128)

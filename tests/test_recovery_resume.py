@@ -1,4 +1,4 @@
-"""Finetuning killed at any moment goes on and ends with the same bytes."""
+"""An interrupted finetuning run resumes and writes the same bytes."""
 
 import shutil
 import signal

@@ -1,4 +1,4 @@
-"""Finetuning with the real TRL and PEFT: what is trained, on what, and what is saved."""
+"""Finetuning with TRL and PEFT: trained weights, training data, and the saved checkpoint."""
 
 import sys
 from dataclasses import replace

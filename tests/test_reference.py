@@ -1,4 +1,4 @@
-"""The bundled model: a stock checkpoint that does what its card says."""
+"""The bundled model: a standard checkpoint that reaches the scores of its model card."""
 
 import json
 import os
@@ -68,7 +68,7 @@ def test_the_tokenizer_writes_characters_and_bytes_and_reads_them_back() -> None
 
 
 def test_it_can_do_its_tasks(tmp_path: Path) -> None:
-    """Floors well under the scores of the card, at few items: a broken model or tokenizer cannot pass."""
+    """Thresholds well below the scores of the model card, on few items: a broken model or tokenizer cannot pass."""
     floors = {
         "facts": 0.9,
         "facts_choice": 0.9,
@@ -155,7 +155,7 @@ def _recipe() -> dict[str, object]:
 def test_a_killed_training_resumes_to_the_same_weights(
     stop: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # What the layers compute is the same uncompiled, and a compiler takes longer than the training.
+    # Uncompiled layers compute the same, and compiling would take longer than the training.
     monkeypatch.setattr(torch.nn.Module, "compile", lambda *_, **__: None)
 
     def finish(trainer: Trainer, until: int = 10) -> Trainer:

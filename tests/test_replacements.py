@@ -1,4 +1,4 @@
-"""Filling the gap: every replacement against the same change done by hand, on models of many kinds."""
+"""Every replacement against the same change computed by hand, on several architectures."""
 
 import copy
 import inspect

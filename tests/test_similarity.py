@@ -18,7 +18,7 @@ from layerlimits.models import stream
 
 @pytest.fixture
 def seen(context: Context) -> list[list[torch.Tensor]]:
-    """Text by text, the streams h_0 .. h_L."""
+    """The streams h_0 .. h_L of each text."""
     return streams(context.model, context.calibration.ids)
 
 

@@ -1,4 +1,4 @@
-"""How often 95% intervals hold the truth, and how often tests raise false alarms, by simulation.
+"""Coverage of 95% intervals and false-positive rates of tests, by simulation.
 
 `python tests/test_stats_coverage.py` prints the tables of docs/statistics.md.
 """
@@ -18,35 +18,35 @@ from layerlimits.types import Estimate
 Values = NDArray[np.float64]
 RATIOS = (0.02, 0.5, 0.9, 0.98)
 ACCURACIES = (0.3, 0.6, 0.9)
-# Correlation of the normal variables behind right and wrong: how far both models find the same items hard.
+# Correlation of the latent normal variables: how much the two models agree on which items are hard.
 HARD = (0.3, 0.7, 0.95)
 
 
 def table(accuracy: float, ratio: float, hard: float) -> Values:
-    """Chances that (both, only the base, only the other, neither) of two models are right."""
+    """Probabilities that (both, only the base, only the other, neither) of two models are right."""
     other = accuracy * ratio
     both = multivariate_normal([0, 0], [[1, hard], [hard, 1]]).cdf(norm.ppf([accuracy, other]))
     return np.clip([both, accuracy - both, other - both, 1 - accuracy - other + both], 0, 1)
 
 
 def answers(counts: Values) -> tuple[list[float], list[float]]:
-    """The right-or-wrong values of two models with these counts in the four cells."""
+    """The binary values of two models with these counts in the four cells."""
     return np.repeat([1.0, 1.0, 0.0, 0.0], counts).tolist(), np.repeat([1.0, 0.0, 1.0, 0.0], counts).tolist()
 
 
 def held(interval: Estimate | None, truth: float) -> bool | None:
-    """Whether an interval holds the truth; None where nothing was measurable."""
+    """Whether an interval contains the true value; None if it was not measurable."""
     return None if interval is None else interval.low <= truth <= interval.high
 
 
 def rate(outcomes: Iterator[bool | None]) -> float:
-    """The share of True, of those that are not None."""
+    """The fraction of True among the outcomes that are not None."""
     known = [outcome for outcome in outcomes if outcome is not None]
     return sum(known) / len(known)
 
 
 def coverage(n: int, accuracy: float, ratio: float, hard: float, studies: int, chance: float = 0.0) -> float:
-    """How often the interval of retention holds the true one, over studies of n right-or-wrong items."""
+    """Coverage of the retention interval over simulated studies of n binary items."""
     draws = np.random.default_rng(1).multinomial(n, table(accuracy, ratio, hard), studies)
     truth = (accuracy * ratio - chance) / (accuracy - chance)
     cells, times = np.unique(draws, axis=0, return_counts=True)
@@ -55,7 +55,7 @@ def coverage(n: int, accuracy: float, ratio: float, hard: float, studies: int, c
 
 
 def allowed(bound: float, studies: int) -> float:
-    """Two and a half standard errors of a rate over so many studies."""
+    """Two and a half standard errors of a rate over `studies` studies."""
     return 2.5 * float(np.sqrt(bound * (1 - bound) / studies))
 
 
@@ -90,7 +90,7 @@ def test_the_interval_of_retention_holds_the_truth_everywhere(n: int, ratio: flo
 
 @pytest.mark.parametrize(("accuracy", "ratio"), [(0.6, 0.5), (0.9, 0.98), (0.4, 0.7)])
 def test_so_does_the_chance_corrected_one(accuracy: float, ratio: float) -> None:
-    # 0.4 is barely above the chance of .25 with 100 items: only where it is significantly so is there an interval.
+    # With 100 items, 0.4 is barely above the chance of .25: there is an interval only if it is significantly above.
     assert coverage(100, accuracy, ratio, 0.7, 800, 0.25) >= 0.93 - allowed(0.93, 800)
 
 
@@ -143,7 +143,7 @@ def test_the_mean_retention_over_tasks_is_covered(ratios: tuple[float, ...]) -> 
 
 
 def regained_coverage(n: int, lost: float, back: float, studies: int) -> float:
-    """Of three models that find much the same items hard: the base gets .7 right."""
+    """Coverage for three models with correlated errors; the base model has accuracy .7."""
     draw = np.random.default_rng(5)
     normal = draw.standard_normal((studies, 3, n))
     normal = np.sqrt(0.7) * draw.standard_normal((studies, 1, n)) + np.sqrt(0.3) * normal
@@ -158,7 +158,7 @@ def test_the_share_that_came_back_is_covered(n: int, lost: float, back: float) -
 
 
 def sampled_coverage(n: int, k: int, share: float, between: float, studies: int) -> float:
-    """k right-or-wrong answers to each item, whose chances of a right one have the beta distribution."""
+    """Coverage for k binary answers per item, with a beta-distributed accuracy per item."""
     draw = np.random.default_rng(6)
     size = 1 / between - 1
     chances = draw.beta(share * size, (1 - share) * size, (studies, n, 1))
@@ -179,7 +179,7 @@ def test_answers_counted_as_if_of_unlike_items_would_not_be() -> None:
 
 
 def false_alarms(n: int, accuracy: float, hard: float, studies: int) -> float:
-    """How often McNemar's test finds two equally good models different at the 5% level."""
+    """Number of studies in which McNemar's test rejects two equally good models at the 5% level."""
     draws = np.random.default_rng(7).multinomial(n, table(accuracy, 1.0, hard), studies)
     cells, times = np.unique(draws, axis=0, return_counts=True)
     return float(sum(count for cell, count in zip(cells, times, strict=True) if mcnemar(*answers(cell)).p <= 0.05))
@@ -191,7 +191,7 @@ def test_mcnemar_raises_false_alarms_in_one_study_of_twenty_at_most(n: int, accu
 
 
 def test_holm_holds_false_alarms_over_a_whole_sweep() -> None:
-    # Twelve layers of which none differs from the base: without the correction four sweeps in ten would have one.
+    # Twelve layers, none different from the base: without correction, four of ten sweeps would report a difference.
     draws = np.random.default_rng(8).multinomial(200, table(0.6, 1.0, 0.5), (300, 12))
     raw = np.array([[mcnemar(*answers(cell)).p for cell in sweep] for sweep in draws])
     assert (raw <= 0.05).any(1).mean() > 0.2
@@ -208,7 +208,7 @@ def test_the_items_asked_for_show_the_difference_in_four_of_five_studies(
     cells = [both, accuracy - both, other - both, 1 - accuracy - other + both]
     draws = np.random.default_rng(9).multinomial(n, cells, 500)
     power = np.mean([mcnemar(*answers(cell)).p <= 0.05 for cell in draws])
-    # The exact test is a little weaker than the normal one the formula is for.
+    # The exact test has slightly less power than the normal approximation of the formula.
     assert 0.74 <= power <= 0.85
 
 
@@ -217,7 +217,7 @@ def _row(name: object, values: list[float]) -> None:
 
 
 def main(studies: int = 1500) -> None:
-    """Print the coverage of retention, lowest and highest over accuracies and difficulties, and of the others."""
+    """Print the minimum and maximum coverage of retention over accuracies and difficulties, and the other coverages."""
     for ratio, n in product(RATIOS, (50, 100, 300, 1000)):
         rates = [coverage(n, accuracy, ratio, hard, studies) for accuracy in ACCURACIES for hard in HARD]
         _row(f"retention {ratio}, n = {n}", [min(rates), max(rates)])
