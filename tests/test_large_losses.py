@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from oracles import deleted, loss
 from safetensors.torch import load_file, save_file
 
+from layerlimits.cli import main
 from layerlimits.errors import UserError
 from layerlimits.evaluation.calibration import calibration
 from layerlimits.methods import Context, by_rounds, by_score, rank
@@ -30,14 +32,14 @@ def _strict(text: str) -> Any:
 @pytest.fixture
 def short(context: Context, monkeypatch: pytest.MonkeyPatch) -> Context:
     """Four texts, which chain_loss uses as correct answers."""
-    few = replace(context, calibration=calibration(context.evaluator.loaded.tokenizer, 4))
+    few = replace(context, calibration=calibration(context.tokenizer, 4))
     monkeypatch.setattr(chain, "_worked_answers", lambda _: (list(few.calibration.texts), []))
     return few
 
 
 def _loud(context: Context, factor: float = 3000.0) -> list[float]:
     """A model with every loss above 709 nats, and the losses without each layer, computed separately."""
-    model: Any = context.evaluator.loaded.model
+    model: Any = context.model
     with torch.no_grad():
         model.lm_head.weight *= factor
     text = context.calibration
@@ -55,7 +57,7 @@ def test_perplexity_orders_by_loss_what_no_float_can_hold(short: Context) -> Non
 def test_losses_on_both_sides_of_the_limit(short: Context) -> None:
     losses = _loud(short)
     with torch.no_grad():
-        short.evaluator.loaded.model.lm_head.weight *= 709.0 / sorted(losses)[2]
+        short.model.lm_head.weight *= 709.0 / sorted(losses)[2]
     ranking = rank("perplexity", short)
     assert 1 <= sum(score == INF for score in ranking.scores) <= 5
     assert list(ranking.order) == sorted(range(6), key=lambda layer: losses[layer])
@@ -74,7 +76,7 @@ def test_the_other_methods_take_large_losses_too(method: str, short: Context) ->
 
 def _masking_without(context: Context, layer: int) -> None:
     """Make the model assign probability 0 to the first text's tokens when this layer is removed."""
-    model: Any = context.evaluator.loaded.model
+    model: Any = context.model
     masked = torch.tensor(sorted(set(context.calibration.texts[0].ids)))
     marks = torch.nn.functional.one_hot(torch.tensor(0), 32) * 1000.0
     seen: dict[str, torch.Tensor] = {}
@@ -95,18 +97,18 @@ def test_a_layer_without_which_the_loss_is_infinite_goes_last(method: str, short
     again = rank(method, replace(short, layers=5))
     assert again == ranking
     _strict(json.dumps(ranking.detail))
-    for (content,) in short.evaluator.store._db.execute("SELECT content FROM artifacts"):
+    for (content,) in short._evaluator.store._db.execute("SELECT content FROM artifacts"):
         _strict(content)
 
 
 @pytest.mark.parametrize("method", ["perplexity", "sleb", "interaction", "chain_loss", "taylor"])
 def test_losses_that_are_no_numbers_are_refused_and_not_kept(method: str, short: Context) -> None:
-    model: Any = short.evaluator.loaded.model
+    model: Any = short.model
     with torch.no_grad():
         model.model.layers[4].mlp.down_proj.weight[0, 0] = NAN
     with pytest.raises(UserError, match="not numbers"):
         rank(method, short)
-    assert not list(short.evaluator.store._db.execute("SELECT content FROM artifacts"))
+    assert not list(short._evaluator.store._db.execute("SELECT content FROM artifacts"))
 
 
 def test_recorded_scores_may_be_infinite_but_not_undefined(short: Context) -> None:
@@ -147,7 +149,7 @@ def test_the_command_line_shows_inf_and_writes_null(
     assert sorted(says("prune", folder, *options)["removed"]) == sorted(result["order"][:2])
     assert _strict((tmp_path / "out" / "layerlimits.json").read_text())["scores"] == [None] * 6
 
-    from layerlimits.commands.rank import show
-
-    show({**result, "model": "loud"})
+    monkeypatch.setattr(sys, "argv", ["layerlimits", "rank", str(folder), "--method", "perplexity", "--items", "4"])
+    with pytest.raises(SystemExit):
+        main()
     assert capsys.readouterr().out.count(" inf ") == 6

@@ -211,7 +211,7 @@ def test_streamline_computes_streams_again_where_they_do_not_fit(monkeypatch: py
     model = busy("llama")
     again = copy.deepcopy(model)
     report = streamline(ReplacementContext(model, (2, 3), TEXTS), epochs=2)
-    monkeypatch.setattr("layerlimits.replacements.streamline._KEEP_BYTES", 0)
+    monkeypatch.setattr("layerlimits.replacements.streamline._CACHE_BYTES", 0)
     assert streamline(ReplacementContext(again, (2, 3), TEXTS), epochs=2) == report
     assert not changed_layers(model, again)
 
@@ -263,7 +263,7 @@ def test_a_gap_at_layer_0_has_no_layer_before_it(replacement: Callable[[Replacem
 
 @pytest.mark.parametrize("replacement", [linear, streamline, compensate])
 def test_text_without_tokens_is_an_error(replacement: Callable[[ReplacementContext], Any]) -> None:
-    with pytest.raises(UserError, match="the 1 calibration texts contain no token"):
+    with pytest.raises(UserError, match=r"1 calibration texts (hold|contain) no token"):
         replacement(ReplacementContext(tiny_model("llama"), (2,), ((),)))
 
 
