@@ -237,7 +237,7 @@ def test_evaluate_gives_the_same_items_under_all_protocols(tiny: Path, says: Say
         assert only["estimate"] == pytest.approx(ways["likelihood"])
         assert only["n"] == 12
     assert any("differ in protocol" in said for said in told["warnings"])
-    assert any("12 items cannot tell 5 points apart" in said for said in told["warnings"])
+    assert any("n = 12 is too small to detect a 5-point difference" in said for said in told["warnings"])
 
 
 def test_samples_widen_to_an_interval_over_items_and_draws(tiny: Path, says: Says, tmp_path: Path) -> None:

@@ -238,10 +238,10 @@ def test_a_recipe_that_is_none(refused: Refused, tmp_path: Path) -> None:
     recipe, folders = tmp_path / "recipe.toml", ("--out", tmp_path / "out", "--work", tmp_path / "work")
     assert "no such file" in refused("reference", "train", "--recipe", recipe, *folders)
     recipe.write_text("seed = 1\nrow_tokens = 64\n[mix]\nfacts = 1.0\n")
-    assert "lacks model, phase" in refused("reference", "train", "--recipe", recipe, *folders)
+    assert "is missing model, phase" in refused("reference", "train", "--recipe", recipe, *folders)
     recipe.write_text(recipe.read_text() + "[model]\n[[phase]]\nlayers = 2\nrate = 1.0\n")
     said = refused("reference", "train", "--recipe", recipe, *folders)
-    assert "phase 1 of the recipe lacks steps, lacks rows, lacks lr, lacks skip, has an unknown setting rate" in said
+    assert "phase 1 of the recipe is missing steps, rows, lr, skip and has unknown settings: rate" in said
     assert not (tmp_path / "out").exists()
 
 

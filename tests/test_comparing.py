@@ -137,7 +137,7 @@ def test_cautions_name_what_differs_and_nothing_else() -> None:
         "(a: by likelihood, 5-shot, plain text; b: free generation, 5-shot, chat template)."
     )
     (said,) = cautions.warnings([task("a", 0.5, 100), task("b", 0.9, 100), task("c", 0.5, 100, graded=True)], 0.05)
-    assert said.startswith("100 items cannot tell 5 points apart: use 1,")
+    assert said.startswith("n = 100 is too small to detect a 5-point difference with 80% power; use 1,")
     assert said.endswith("(a, b).")
     (said,) = cautions.warnings([task("a", refused=3)], 0.05)
     assert said.startswith("3 of 100000 prompts of a exceed")

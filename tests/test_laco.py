@@ -17,7 +17,7 @@ from layerlimits.methods.laco import laco
 
 @pytest.fixture
 def calm(context: Context) -> Context:
-    """A model whose layers write little, so that merging some of them keeps the final states."""
+    """A model with small layer outputs, so that merging some layers preserves the final states."""
     model = context.model
     with torch.no_grad():
         for number, layer in enumerate(model.model.layers):
@@ -32,7 +32,7 @@ def _states(network: Any, texts: Any) -> list[torch.Tensor]:
 
 
 def _slow(context: Context, size: int, interval: int, threshold: float, count: int) -> list[list[Any]]:
-    """The merges of the algorithm: layers leave the copy for good, numbered anew each time."""
+    """The merges of the algorithm, on a copy whose layers are deleted and renumbered after each merge."""
     network = copy.deepcopy(context.model).double()
     base = _states(network, context.calibration.ids)
     numbers, merges, gone = list(range(6)), [], 0
@@ -48,7 +48,7 @@ def _slow(context: Context, size: int, interval: int, threshold: float, count: i
         trial.model.layers = nn.ModuleList(layer for k, layer in enumerate(layers) if k not in absorbed)
         texts = []
         for now, before in zip(_states(trial, context.calibration.ids), base, strict=True):
-            cosines = [cosine(one, other) for one, other in zip(now, before, strict=True)]
+            cosines = [cosine(state, reference) for state, reference in zip(now, before, strict=True)]
             texts.append(sum(cosines) / len(cosines))
         if absorbed and sum(texts) / len(texts) > threshold:
             network = trial
@@ -77,7 +77,7 @@ def test_merges_are_those_of_the_algorithm(
 
 
 def test_a_threshold_that_lets_too_few_merge_is_an_error(calm: Context) -> None:
-    with pytest.raises(UserError, match=r"laco:threshold=0\.999999 finds 0 of 3 layers to remove"):
+    with pytest.raises(UserError, match=r"laco:threshold=0\.999999 selects 0 of 3 layers to remove"):
         rank("laco:threshold=0.999999", calm)
 
 

@@ -1,4 +1,4 @@
-"""Every plug-in keeps its contract; a file of your own is one too."""
+"""Every plug-in fulfills its contract, including plug-ins in user files."""
 
 import importlib
 import inspect
@@ -21,7 +21,7 @@ from layerlimits.methods import Context
 from layerlimits.models.load import Loaded
 from layerlimits.models.remove import remove
 from layerlimits.plugins import described, find, names, options_of
-from layerlimits.replacements import Filling
+from layerlimits.replacements import ReplacementContext
 from layerlimits.tasks import SUITES, choose
 from layerlimits.types import Decoding, Ranking, Response, Task, Variant, Verdict
 
@@ -67,7 +67,7 @@ def test_replacements_change_weights_of_kept_layers_and_never_the_form(name: str
     model, text = loaded.model, calibration(loaded.tokenizer, 4)
     before = {key: weight.clone() for key, weight in model.state_dict().items()}
     shares: list[float] = []
-    detail = find("replacements", name)(Filling(model, (2, 3), text.ids, tick=shares.append))
+    detail = find("replacements", name)(ReplacementContext(model, (2, 3), text.ids, on_progress=shares.append))
     after = model.state_dict()
     assert {key: weight.shape for key, weight in after.items()} == {key: weight.shape for key, weight in before.items()}
     changed = {key for key, weight in after.items() if not torch.equal(weight, before[key])}
@@ -128,11 +128,11 @@ def test_diagnostics_keep_their_contract(name: str) -> None:
         for sample in task.samples("evaluate", 5, None):
             for text in (sample.target, "", "([{", "go go go go"):
                 response = Response(text, tuple(range(len(text))), "stop")
-                found = diagnostic.measure(
+                measures = diagnostic.measure(
                     Answered(sample.prompt, sample.target, response, task.score(sample, response))
                 )
-                assert all(isinstance(value, float) for value in found.values())
-                measured |= set(found)
+                assert all(isinstance(value, float) for value in measures.values())
+                measured |= set(measures)
     assert measured
 
 

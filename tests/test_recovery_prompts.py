@@ -1,4 +1,4 @@
-"""Training rows hold the prompts that the evaluator feeds, however the tasks are asked."""
+"""Training rows contain the evaluator's prompts, for every task format."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ _PAIRS = "arc_easy"
 
 
 def recorder(loaded: Loaded, folder: Path, chat: bool | None) -> tuple[Evaluator, list[list[int]]]:
-    """An evaluator whose engine records the prompts that it is asked to continue, and answers all of them."""
+    """An evaluator whose engine records its prompts and answers all of them."""
     fed: list[list[int]] = []
     # Prompts with examples are longer than the small model's positions.
     loaded.model.config.max_position_embeddings = 4096
@@ -58,7 +58,7 @@ def test_rows_are_what_the_evaluator_feeds(
     trained = trained_prompts(evaluator, tasks, data)
     assert trained
     assert all(trained)
-    # The answers were asked with the prompts that are trained on.
+    # The answers were generated with the prompts used for training.
     assert sorted(trained) == sorted(fed)
     if name != _PAIRS:
         # And these are the prompts of the task itself, which evaluates through the same evaluator.

@@ -1,4 +1,4 @@
-"""Finetuning with the real TRL and PEFT: what is trained, on what, and what is saved."""
+"""Finetuning with TRL and PEFT: trained weights, training data, and the saved checkpoint."""
 
 import sys
 from dataclasses import replace
@@ -81,7 +81,14 @@ def test_the_result_is_a_stock_checkpoint_and_the_base_stays(base: Loaded, tmp_p
     config = base.model.config.to_dict()
     steps: list[tuple[int, int]] = []
     out = finetune(
-        base, (1, 2), EXAMPLES, QUICK, tmp_path / "work", tmp_path / "out", {"base": "x"}, lambda *at: steps.append(at)
+        base,
+        (1, 2),
+        EXAMPLES,
+        QUICK,
+        tmp_path / "work",
+        tmp_path / "out",
+        {"base": "x"},
+        lambda *step: steps.append(step),
     )
     assert steps == [(step, 12) for step in range(1, 13)]
     assert all(torch.equal(value, before[name]) for name, value in base.model.state_dict().items())

@@ -1,4 +1,4 @@
-"""The bundled model: a stock checkpoint that does what its card says."""
+"""The bundled model: a standard checkpoint that reaches the scores of its model card."""
 
 import json
 import os
@@ -42,9 +42,9 @@ def test_stock_transformers_loads_it_and_it_answers() -> None:
     ran = subprocess.run(
         command, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
-    told = json.loads(ran.stdout.splitlines()[-1])
-    assert told["kind"] == "LlamaForCausalLM"
-    assert told["answer"] == "}])"
+    output = json.loads(ran.stdout.splitlines()[-1])
+    assert output["kind"] == "LlamaForCausalLM"
+    assert output["answer"] == "}])"
 
 
 def test_the_folder_is_complete_and_small() -> None:
@@ -68,7 +68,7 @@ def test_the_tokenizer_writes_characters_and_bytes_and_reads_them_back() -> None
 
 
 def test_it_can_do_its_tasks(tmp_path: Path) -> None:
-    """Floors well under the scores of the card, at few items: a broken model or tokenizer cannot pass."""
+    """Thresholds well below the scores of the model card, on few items: a broken model or tokenizer cannot pass."""
     floors = {
         "facts": 0.9,
         "facts_choice": 0.9,
@@ -98,8 +98,8 @@ def test_rows_hold_whole_problems_and_learn_only_answers() -> None:
     rows = mixture.rows(3, 8, 256, shares)
     assert torch.equal(rows.ids, mixture.rows(3, 8, 256, shares).ids)
     assert not torch.equal(rows.ids, mixture.rows(4, 8, 256, shares).ids)
-    kept = rows.labels >= 0
-    assert torch.equal(rows.labels[kept], rows.ids[kept])
+    labeled = rows.labels >= 0
+    assert torch.equal(rows.labels[labeled], rows.ids[labeled])
     for ids, labels in zip(rows.ids, rows.labels, strict=True):
         text = tokenizer.decode(ids[ids != tokenizer.pad_token_id])
         assert text.count("<|bos|>") == text.count("<|end|>") == text.count("<|assistant|>") > 0
@@ -155,7 +155,7 @@ def _recipe() -> dict[str, object]:
 def test_a_killed_training_resumes_to_the_same_weights(
     stop: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # What the layers compute is the same uncompiled, and a compiler takes longer than the training.
+    # Uncompiled layers compute the same, and compiling would take longer than the training.
     monkeypatch.setattr(torch.nn.Module, "compile", lambda *_, **__: None)
 
     def finish(trainer: Trainer, until: int = 10) -> Trainer:

@@ -113,7 +113,7 @@ def test_the_report_is_one_file_with_everything_in_it(run: Path, results: StudyR
         assert name in page
     (differ, few, idle) = results.warnings
     assert "differ in protocol" in differ
-    assert few.startswith("12 items cannot tell 5 points apart")
+    assert few.startswith("n = 12 is too small to detect a 5-point difference")
     assert "not above chance" in idle
     assert few in page
 

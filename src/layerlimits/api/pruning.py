@@ -19,7 +19,7 @@ from layerlimits.models.sound import check_sound
 from layerlimits.paths import check_new_folder
 from layerlimits.plugins import find, label
 from layerlimits.progress import Bar
-from layerlimits.replacements import Filling
+from layerlimits.replacements import ReplacementContext
 from layerlimits.results.document import PruneResults
 from layerlimits.types import ModelRef, PrunePlan
 
@@ -133,8 +133,8 @@ def _finish(loaded: Loaded, plan: PrunePlan, replacement: str, material: _Materi
     check_sound(configuration(loaded.folder), plan.removed)
     text = material.text
     with Bar(1.0) as bar, bar.stage(f"filling the gap by {replacement}"):
-        filling = Filling(loaded.model, plan.removed, text.ids, plan.merges, material.seed, bar.advance)
-        detail = find("replacements", replacement)(filling)
+        context = ReplacementContext(loaded.model, plan.removed, text.ids, plan.merges, material.seed, bar.advance)
+        detail = find("replacements", replacement)(context)
     used = tuple(dict.fromkeys((*plan.calibration, *text.hashes)))
     done = replace(plan, replacement=label(replacement), filling=detail, calibration=used)
     remove(loaded.model, plan.removed)
