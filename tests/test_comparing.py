@@ -142,6 +142,6 @@ def test_cautions_name_what_differs_and_nothing_else() -> None:
     (said,) = cautions.warnings([task("a", refused=3)], 0.05)
     assert said.startswith("3 of 100000 prompts of a exceed")
     assert cautions.at_chance([task("a", 0.26), task("b", 0.25)])[0].startswith(
-        "The unpruned model is not above chance on b:"
+        "The unpruned model is not above chance on b;"
     )
     assert cautions.at_chance([task("a", 0.26)]) == []
