@@ -24,7 +24,7 @@ from layerlimits.engines import _forks
 from layerlimits.engines._lookup import Lookup
 from layerlimits.engines._pool import Pool
 from layerlimits.engines._rows import Rows
-from layerlimits.engines.sweep import sweep
+from layerlimits.engines.sweep import SweepEngine
 
 # Rows that stand for a large product, where the rate is highest.
 LARGE = 2048
@@ -84,7 +84,7 @@ def report(name: str, count: int, repeats: int, whole: bool) -> None:
     """Print what each technique brings, or the whole engine alone, and its share of the limit."""
     model, tokenizer, prompts = workload(name, count)
     variants = [(layer,) for layer in range(model.config.num_hidden_layers)]
-    engine = sweep(model, tokenizer)
+    engine = SweepEngine(model, tokenizer)
     engine.generate(variants, prompts[:2], 2)
     none: list[Any] = [[] for _ in prompts]
     no_prefix = patch.object(_forks, "_pool", unshared)

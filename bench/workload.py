@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from layerlimits.engines.transformers import transformers
+from layerlimits.engines.transformers import TransformersEngine
 from layerlimits.evaluation.prompts import encode
 from layerlimits.models.load import load
 from layerlimits.models.remove import without_layers
@@ -89,7 +89,7 @@ def workload(name: str, count: int) -> tuple[Any, Any, list[list[int]]]:
     return model, Ids(), random_prompts(model.config.vocab_size, count)
 
 
-def batched(engine: transformers, prompts: Sequence[list[int]], size: int) -> list[Response]:
+def batched(engine: TransformersEngine, prompts: Sequence[list[int]], size: int) -> list[Response]:
     """Stock generation in batches of similar length."""
     order = sorted(range(len(prompts)), key=lambda at: len(prompts[at]))
     found: dict[int, Response] = {}
@@ -101,7 +101,7 @@ def batched(engine: transformers, prompts: Sequence[list[int]], size: int) -> li
 
 def one_by_one(model: Any, tokenizer: Any, variants: Sequence[tuple[int, ...]], prompts: Any, size: int) -> Answers:
     """The simple way: each variant's layers skipped in memory, and stock generation."""
-    engine, found = transformers(model, tokenizer), []
+    engine, found = TransformersEngine(model, tokenizer), []
     for variant in variants:
         with without_layers(model, variant):
             found.append(batched(engine, prompts, size))

@@ -6,9 +6,9 @@ import pytest
 from layerlimits.speed import timings
 from transformers import GenerationConfig
 
-from layerlimits.engines.hflm import hflm
-from layerlimits.engines.sweep import sweep
-from layerlimits.engines.transformers import transformers
+from layerlimits.engines.hflm import HflmEngine
+from layerlimits.engines.sweep import SweepEngine
+from layerlimits.engines.transformers import TransformersEngine
 from layerlimits.errors import UserError
 from layerlimits.models.generation import end_tokens, own_settings_only
 from layerlimits.models.load import Loaded
@@ -32,7 +32,7 @@ LEAKS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("engine", [transformers, sweep, hflm])
+@pytest.mark.parametrize("engine", [TransformersEngine, SweepEngine, HflmEngine])
 @pytest.mark.parametrize("decoding", [GREEDY, DRAWN])
 def test_no_setting_of_the_checkpoint_changes_an_answer(engine: type, decoding: Decoding, loaded: Loaded) -> None:
     before = engine(loaded.model, loaded.tokenizer).generate(PROMPTS, 12, decoding, 5)
@@ -69,7 +69,7 @@ def test_end_tokens_are_the_checkpoints_or_else_the_tokenizers(loaded: Loaded) -
     for named, tokens in ((7, (7,)), ([9, 7, 9], (9, 7)), (0, (0,)), (None, (loaded.tokenizer.eos_token_id,))):
         settings.eos_token_id = named
         assert end_tokens(loaded.model, loaded.tokenizer) == tokens
-        assert transformers(loaded.model, loaded.tokenizer)._ends == list(tokens)
+        assert TransformersEngine(loaded.model, loaded.tokenizer)._ends == list(tokens)
     loaded.model.generation_config = None
     assert end_tokens(loaded.model, loaded.tokenizer) == (loaded.tokenizer.eos_token_id,)
     loaded.tokenizer.eos_token = None
@@ -84,4 +84,4 @@ def test_end_tokens_that_are_no_tokens_are_refused(named: Any, loaded: Loaded) -
     assert settings is not None
     settings.eos_token_id = named
     with pytest.raises(UserError, match=r"eos_token_id is .*, not a token's number"):
-        sweep(loaded.model, loaded.tokenizer)
+        SweepEngine(loaded.model, loaded.tokenizer)

@@ -14,7 +14,13 @@ from transformers import AutoModelForCausalLM, Gemma3ForCausalLM, Gemma3TextConf
 from layerlimits.errors import UserError
 from layerlimits.models.load import Loaded, load, parameter_count
 from layerlimits.models.locate import layer_count
-from layerlimits.models.remove import canary, check_layers, layers_for_ratio, remove, without_layers
+from layerlimits.models.remove import (
+    assert_removal_changes_logits,
+    check_layers,
+    layers_for_ratio,
+    remove,
+    without_layers,
+)
 from layerlimits.models.save import read_recipe, save_pruned
 from layerlimits.models.stack import find_stack
 from layerlimits.models.stream import batches, watching
@@ -126,8 +132,8 @@ def test_the_canary_stops_a_removal_that_changes_nothing(loaded: Loaded, tmp_pat
     torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
     torch.nn.init.zeros_(layer.mlp.down_proj.weight)
     with pytest.raises(UserError, match="removing layers 3 leaves every logit as it was"):
-        loaded.check_canary((3,))
-    canary(loaded.model, (3, 4))
+        loaded.check_removal_changes_logits((3,))
+    assert_removal_changes_logits(loaded.model, (3, 4))
 
 
 def test_streams_are_what_each_layer_reads_and_writes(loaded: Loaded) -> None:

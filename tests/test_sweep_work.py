@@ -8,7 +8,7 @@ import pytest
 from architectures import tiny_model
 from test_sweep_engine import Ids, asked, prompts_of
 
-from layerlimits.engines.sweep import sweep
+from layerlimits.engines.sweep import SweepEngine
 
 
 def computed(model: Any) -> list[int]:
@@ -64,13 +64,13 @@ def test_evaluate_and_sweep_ask_by_the_engine(
     tiny: Path, says: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
-    real = sweep.generate
+    real = SweepEngine.generate
 
-    def watched(self: sweep, variants: Any, *told: Any, **more: Any) -> Any:
+    def watched(self: SweepEngine, variants: Any, *told: Any, **more: Any) -> Any:
         calls.append(len(variants))
         return real(self, variants, *told, **more)
 
-    monkeypatch.setattr(sweep, "generate", watched)
+    monkeypatch.setattr(SweepEngine, "generate", watched)
     says("evaluate", tiny, "--tasks", "facts", "--limit", 3)
     assert calls == [1]
     says("sweep", tiny, "--tasks", "facts", "--limit", 3)

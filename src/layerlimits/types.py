@@ -14,7 +14,7 @@ Split = Literal["train", "select", "calibrate", "evaluate"]
 Kind = Literal["generation", "choice"]
 Outcome = Literal["correct", "wrong", "no_answer", "truncated", "error"]
 FinishReason = Literal["stop", "length", "likelihood", "context"]
-Protocol = Literal["likelihood", "one_token", "free"]
+AskFormat = Literal["likelihood", "one_token", "free"]
 Continuation = tuple[list[int], list[int]]
 Drafts = Sequence[Sequence[int]] | None
 # The layers that a variant of a model lacks, in the base model's numbering.
@@ -176,14 +176,14 @@ class Task:
     summary: str = ""
     scorer: int = 1
     score_all: Callable[[Sequence[Sample], Sequence[Response], bool], list[Verdict]] | None = None
-    protocol: Protocol | None = None
+    protocol: AskFormat | None = None
     shots: int = 0
     letters: bool = True
     numeric: bool = False
     variant: "Callable[[int, bool], Task] | None" = None
 
     @property
-    def asked(self) -> Protocol:
+    def asked(self) -> AskFormat:
         """The protocol in force: the one given, else by likelihood for choice and free for generation."""
         return self.protocol or ("likelihood" if self.kind == "choice" else "free")
 

@@ -6,12 +6,12 @@ from typing import ClassVar
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from layerlimits.engines.sweep import sweep
+from layerlimits.engines.sweep import SweepEngine
 from layerlimits.models.finite import refusal
 from layerlimits.types import Continuation, Kind, Variant
 
 
-class hflm(sweep):  # noqa: N801  # a plug-in is named like its file
+class HflmEngine(SweepEngine):
     """Gives the scores of the `lm_eval` command, to the last digit; generates as the engine `sweep` does.
 
     Args:
@@ -21,7 +21,7 @@ class hflm(sweep):  # noqa: N801  # a plug-in is named like its file
     """
 
     # Generation is inherited: its answers are those of `sweep`, and one run folder shares them.
-    computed_by: ClassVar[dict[Kind, str]] = {"generation": sweep.__name__}
+    computed_by: ClassVar[dict[Kind, str]] = {"generation": SweepEngine.__name__}
 
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, batch_size: int = 1, max_rows: int = 2048
@@ -57,3 +57,7 @@ class hflm(sweep):  # noqa: N801  # a plug-in is named like its file
     ) -> list[list[tuple[float, bool]]]:
         """As `Engine.loglikelihoods`, one variant at a time."""
         return self._one_by_one(variants, rows)
+
+
+# The registry looks plug-ins up by the name of their file.
+hflm = HflmEngine

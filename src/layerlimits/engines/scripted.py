@@ -6,7 +6,7 @@ from layerlimits.engines import SingleModelEngine
 from layerlimits.types import GREEDY, Continuation, Decoding, Response
 
 
-class scripted(SingleModelEngine):  # noqa: N801  # a plug-in is named like its file
+class ScriptedEngine(SingleModelEngine):
     """Answers each prompt by a function of its token ids, and counts the prompts and rows."""
 
     def __init__(
@@ -36,3 +36,7 @@ class scripted(SingleModelEngine):  # noqa: N801  # a plug-in is named like its 
         weigh = self._weigh or (lambda _, continuation: -float(len(continuation)))
         self.generated += len(rows)
         return [(weigh(context, continuation), False) for context, continuation in rows]
+
+
+# The registry looks plug-ins up by the name of their file.
+scripted = ScriptedEngine

@@ -16,7 +16,7 @@ from layerlimits.engines._forks import read
 from layerlimits.engines._rows import Rows
 from layerlimits.engines._trial import Trial, tried
 from layerlimits.engines._trunk import Row
-from layerlimits.engines.transformers import transformers
+from layerlimits.engines.transformers import TransformersEngine
 from layerlimits.errors import UserError
 from layerlimits.models.finite import gathered, refusal
 from layerlimits.models.remove import without_layers
@@ -57,7 +57,7 @@ def _memory(device: torch.device) -> int:
     return int(psutil.virtual_memory().available) // 4
 
 
-class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
+class SweepEngine(TransformersEngine):
     """Greedy answers and log-likelihoods of many variants together; what is drawn at random is as by `transformers`.
 
     Args:
@@ -214,3 +214,7 @@ class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
                     values, likeliest = next(each)
                     weighed[variant][at] = (values.sum().item(), bool(likeliest.all()))
         return weighed
+
+
+# The registry looks plug-ins up by the name of their file.
+sweep = SweepEngine

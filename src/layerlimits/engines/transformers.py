@@ -15,7 +15,7 @@ from layerlimits.models.stack import find_stack
 from layerlimits.types import GREEDY, Continuation, Decoding, Response
 
 
-class transformers(SingleModelEngine):  # noqa: N801  # a plug-in is named like its file
+class TransformersEngine(SingleModelEngine):
     """Runs the model as it is at the time of the call: layers skipped by a view stay skipped here."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -113,3 +113,7 @@ class transformers(SingleModelEngine):  # noqa: N801  # a plug-in is named like 
         wanted = torch.tensor(continuation, device=logits.device)
         greedy = bool((likeliest(logprobs) == wanted).all())
         return float(logprobs.gather(1, wanted[:, None]).sum()), greedy
+
+
+# The registry looks plug-ins up by the name of their file.
+transformers = TransformersEngine

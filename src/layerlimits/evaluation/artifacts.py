@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NotRequired, TypedDict
 
 from layerlimits.evaluation.store import Store
-from layerlimits.types import Kind, Protocol
+from layerlimits.types import AskFormat, Kind
 
 
 class Manifest(TypedDict):
@@ -53,7 +53,7 @@ class TaskRecord(TypedDict):
     metric: str
     chance: float
     summary: str
-    protocol: Protocol
+    protocol: AskFormat
     shots: int
     template: str | None
     decodings: list[str]

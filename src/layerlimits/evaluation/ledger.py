@@ -90,7 +90,7 @@ class Ledger:
         """
         for variant in variants:
             if variant not in self._checked:
-                self.loaded.check_canary(variant)
+                self.loaded.check_removal_changes_logits(variant)
                 self._checked.add(variant)
         self.store.add_models([self.loaded.ref.without(variant) for variant in variants], {"layers": self.loaded.depth})
         self.store.add_samples(task, samples)

@@ -12,7 +12,7 @@ The decoder configurations of transformers 5.23, as read:
 - rules that a list overrides, left alone where the list is there: see `_OVERRIDDEN`;
 - refused: see `_TIES`; `attn_layer_period` and `expert_layer_period` where the pattern would shift; `indexer_types`
   where a layer would lose the one whose indexer it shares.
-What no field says (a layer that computes with its own number) is for `models.sound` to find.
+What no field says (a layer that computes with its own number) is for `models.structure_check` to find.
 """
 
 import math

@@ -10,7 +10,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from layerlimits.errors import UserError, unknown
 from layerlimits.models.locate import check_complete, fingerprint, locate, weight_files
-from layerlimits.models.remove import canary
+from layerlimits.models.remove import assert_removal_changes_logits
 from layerlimits.models.safetensors_header import read_headers
 from layerlimits.models.stack import find_stack
 from layerlimits.models.weights_check import check_report
@@ -29,10 +29,10 @@ class Loaded:
     tokenizer: PreTrainedTokenizerBase
     depth: int
 
-    def check_canary(self, removed: tuple[int, ...]) -> None:
-        """Stop if removing these layers changes no logit (see `models.remove.canary`)."""
+    def check_removal_changes_logits(self, removed: tuple[int, ...]) -> None:
+        """Stop if removing these layers changes no logit (see `models.remove.assert_removal_changes_logits`)."""
         if removed:
-            canary(self.model, removed)
+            assert_removal_changes_logits(self.model, removed)
 
 
 def pick_device(device: str) -> str:

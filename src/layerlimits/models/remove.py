@@ -129,7 +129,7 @@ def without_layers(model: PreTrainedModel, removed: Iterable[int]) -> Iterator[P
 
 
 @torch.no_grad()
-def canary(model: PreTrainedModel, removed: Iterable[int]) -> None:
+def assert_removal_changes_logits(model: PreTrainedModel, removed: Iterable[int]) -> None:
     """Stop when removing these layers does not change the logits: then nothing was removed.
 
     Raises:

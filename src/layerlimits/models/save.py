@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from layerlimits.models.locate import configuration
 from layerlimits.models.shards import prune_files
-from layerlimits.models.sound import check_sound
+from layerlimits.models.structure_check import check_structure
 from layerlimits.paths import check_writable
 from layerlimits.types import ModelRef, PrunePlan
 from layerlimits.version import __version__
@@ -49,10 +49,10 @@ def save_pruned(
         tick: called with the number of bytes just written.
     Raises:
         UserError: the output folder is not empty or cannot be written; or see `models.shards.prune_files` and
-            `models.sound.check_sound`.
+            `models.structure_check.check_structure`.
     """
     check_writable(out, empty=True)
-    structure = check_sound(configuration(folder), plan.removed)
+    structure = check_structure(configuration(folder), plan.removed)
     with _appearing(folder, out, lambda: recipe(ref() if callable(ref) else ref, plan, command)) as partial:
         prune_files(folder, plan.removed, partial, tick, structure)
     return out

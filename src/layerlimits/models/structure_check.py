@@ -19,7 +19,7 @@ from layerlimits.models.stack import find_stack
 _PLAIN = (int, float, bool, str, type(None), torch.dtype)
 
 
-def check_sound(config: Any, removed: Iterable[int]) -> PreTrainedModel:
+def check_structure(config: Any, removed: Iterable[int]) -> PreTrainedModel:
     """Stop unless every kept layer stays what it is in the model that stock transformers builds without the others.
 
     Builds both models without their weights and compares, layer by layer, classes, parameters, buffers and plain
