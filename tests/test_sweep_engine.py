@@ -10,7 +10,7 @@ import torch
 from architectures import ARCHITECTURES, tiny_model
 from small_models import small_llama
 
-from layerlimits.engines._trial import tried
+from layerlimits.engines._trial import run_trial
 from layerlimits.engines.sweep import SweepEngine
 from layerlimits.engines.transformers import TransformersEngine
 from layerlimits.evaluation.prompts import encode
@@ -73,7 +73,7 @@ def compare(
 def asked(model: Any, tokenizer: Any, *, beside: bool) -> SweepEngine:
     """An engine that has the base answer beside its variants, or ahead of them, whatever the size of the model."""
     engine = SweepEngine(model, tokenizer)
-    engine._bounds = replace(engine._bounds, stretch=3, together=beside)
+    engine._bounds = replace(engine._bounds, chunk=3, together=beside)
     return engine
 
 
@@ -100,7 +100,7 @@ def check(
 @pytest.mark.parametrize("name", TOGETHER)
 def test_every_architecture_answers_as_the_pruned_model(name: str, beside: bool) -> None:
     model = tiny_model(name)
-    assert tried(model).refusal is None
+    assert run_trial(model).refusal is None
     prompts = prompts_of((3, 21, 37, 12))
     seen = check(model, Ids(), VARIANTS, prompts, 8, beside)
     assert seen.tokens == len(VARIANTS) * len(prompts) * 8
@@ -127,7 +127,7 @@ def test_what_cannot_share_rows_is_asked_one_variant_at_a_time(name: str, capsys
     prompts = prompts_of((9, 4))
     found = engine.generate([(), (1,), (2, 3)], prompts, 5)
     said = capsys.readouterr().err
-    assert said.startswith("note: one variant at a time, since ")
+    assert said.startswith("note: running one variant at a time, because ")
     assert engine.refusal is not None
     for variant, answers in zip([(), (1,), (2, 3)], found, strict=True):
         alone = TransformersEngine(pruned(model, variant), Ids())
@@ -205,12 +205,12 @@ def test_every_layer_of_the_reference_model_on_200_prompts_and_2000_rows() -> No
 def test_where_memory_is_short_fewer_rows_go_on(
     refused: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from layerlimits.engines import _answers as module
+    from layerlimits.engines import _decoder as module
 
     model = tiny_model("llama")
     prompts = prompts_of((30, 2, 17))
     whole = SweepEngine(model, Ids()).generate(VARIANTS, prompts, 6)
-    engine, real, left = SweepEngine(model, Ids(), max_rows=64), module.begun, [refused]
+    engine, real, left = SweepEngine(model, Ids(), max_rows=64), module.start_followers, [refused]
 
     def short(*arguments: Any) -> Any:
         left[0] -= 1
@@ -219,15 +219,15 @@ def test_where_memory_is_short_fewer_rows_go_on(
         return real(*arguments)
 
     engine.generate([()], prompts, 1)
-    monkeypatch.setattr(module, "begun", short)
+    monkeypatch.setattr(module, "start_followers", short)
     again = engine.generate(VARIANTS, prompts, 6)
     assert [[one.tokens for one in row] for row in again] == [[one.tokens for one in row] for row in whole]
     assert engine._bounds.rows == 64 // 2**refused
-    assert capsys.readouterr().err.count("memory is short") == refused
+    assert capsys.readouterr().err.count("out of memory") == refused
 
 
 def test_no_memory_for_one_row_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    from layerlimits.engines import _answers as module
+    from layerlimits.engines import _decoder as module
     from layerlimits.errors import UserError
 
     engine = SweepEngine(tiny_model("llama"), Ids(), max_rows=4)
@@ -236,13 +236,13 @@ def test_no_memory_for_one_row_is_an_error(monkeypatch: pytest.MonkeyPatch) -> N
     def never(*arguments: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(module, "begun", never)
-    with pytest.raises(UserError, match="does not suffice for one answer"):
+    monkeypatch.setattr(module, "start_followers", never)
+    with pytest.raises(UserError, match="not enough memory for one answer"):
         engine.generate(VARIANTS, [[5, 6, 7]], 4)
 
 
 def test_other_errors_are_not_taken_for_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    from layerlimits.engines import _answers as module
+    from layerlimits.engines import _decoder as module
 
     engine = SweepEngine(tiny_model("llama"), Ids())
     engine.generate([()], [[5, 6]], 1)
@@ -250,7 +250,7 @@ def test_other_errors_are_not_taken_for_lack_of_memory(monkeypatch: pytest.Monke
     def wrong(*arguments: Any) -> Any:
         raise RuntimeError("size mismatch")
 
-    monkeypatch.setattr(module, "begun", wrong)
+    monkeypatch.setattr(module, "start_followers", wrong)
     with pytest.raises(RuntimeError, match="size mismatch"):
         engine.generate(VARIANTS, [[5, 6, 7]], 4)
 
