@@ -117,7 +117,7 @@ def test_a_data_set_that_cannot_be_read(refused: Refused, tiny: Path, tmp_path: 
     folder.mkdir()
     (folder / "train.jsonl").write_text(json.dumps({"words": "one"}) + "\n")
     said = refused(*options, folder)
-    assert "has no column text, nor prompt and response: it has words" in said
+    assert "has neither a column text nor columns prompt and response; it has words" in said
     (folder / "train.jsonl").write_text(json.dumps({"text": " "}) + "\n")
     assert "is empty" in refused(*options, folder)
 

@@ -260,7 +260,7 @@ def test_calibration_text_that_is_not_there_or_empty(refused: Refused, tiny: Pat
     (tmp_path / "empty.txt").write_text("\n\n")
     assert "is empty" in refused(*options, tmp_path / "empty.txt")
     (tmp_path / "odd.jsonl").write_text('{"text": "good"}\n{"words": 1}\n')
-    assert "line 2: no calibration item" in refused(*options, tmp_path / "odd.jsonl")
+    assert "line 2: not a calibration item" in refused(*options, tmp_path / "odd.jsonl")
 
 
 def test_a_model_and_its_parent_must_belong_together(refused: Refused, tiny: Path, tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def test_recover_refuses_what_cannot_work(pruned: Path, taught: Loaded, base: Lo
     refused("has 4: nothing was pruned", pruned=taught.folder)
     refused(f"was pruned from {taught.folder} ({taught.ref.base_fingerprint[:12]}), not from", parent=base)
     leaking = listed("leaking", prompts("a", "b"), (Sample("b", "", "evaluate"),))
-    refused("1 of 2 training prompts hold items that are evaluated, such as 'b'", tasks=[leaking])
+    refused("1 of 2 training prompts contain evaluated items, such as 'b'", tasks=[leaking])
     other = tmp_path / "other"
     shutil.copytree(pruned, other)
     (other / RECIPE).unlink()

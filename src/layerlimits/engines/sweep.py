@@ -30,7 +30,7 @@ Answers = TypeVar("Answers")
 
 # Tokens per pass: enough to use the hardware well, few enough to need little padding.
 _PASS_TOKENS = 8192
-# Tokens, and multiplications, that a step can add at almost no cost: a CPU does them while the operations of a layer are
+# Tokens, and multiplications, that a step adds at almost no cost: a CPU does them while the operations of a layer are
 # launched, a GPU while the weights are read.
 _FREE_WORK = {"cpu": (16, 25_000_000), "cuda": (256, 4_000_000_000)}
 # Minimum number of draft tokens to verify per pass. Passes of a small model have fixed costs: if a layer has fewer
