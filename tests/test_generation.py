@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from layerlimits.speed import timings
 from transformers import GenerationConfig
 
 from layerlimits.engines.hflm import HflmEngine
@@ -13,6 +12,7 @@ from layerlimits.errors import UserError
 from layerlimits.models.generation import end_tokens, own_settings_only
 from layerlimits.models.load import Loaded
 from layerlimits.recovery.rows import end_of_turn
+from layerlimits.study.speed import timings
 from layerlimits.types import GREEDY, Decoding
 
 PROMPTS = [[1, 280, 281, 282], [1, 290]]
@@ -40,7 +40,7 @@ def test_no_setting_of_the_checkpoint_changes_an_answer(engine: type, decoding: 
     for leak in LEAKS:
         loaded.model.generation_config = said = GenerationConfig(eos_token_id=4, **leak)
         asked = engine(loaded.model, loaded.tokenizer)
-        assert asked.generate(PROMPTS, 12, decoding, 5) == before, leak
+        assert asked.generate([()], PROMPTS, 12, decoding, 5) == before, leak
         assert loaded.model.generation_config is said
 
 

@@ -70,7 +70,7 @@ def test_the_kept_tensors_are_byte_identical_and_the_recipe_says_what_was_done(l
     plan = PrunePlan((1, 4), 6, "random", (0.5,) * 6, calibration=("abc",))
     out = save_pruned(loaded.folder, loaded.ref, plan, tmp_path / "out", "layerlimits prune it")
     before, after = load_file(loaded.folder / "model.safetensors"), load_file(out / "model.safetensors")
-    for new, old in enumerate(plan.kept):
+    for new, old in enumerate(plan.kept_layers):
         for name in ("self_attn.q_proj", "mlp.down_proj", "input_layernorm"):
             kept = before[f"model.layers.{old}.{name}.weight"]
             assert torch.equal(after[f"model.layers.{new}.{name}.weight"], kept)

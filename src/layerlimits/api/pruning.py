@@ -73,8 +73,8 @@ def prune(
         method=plan.method,
         replacement=label(replacement),
         removed=plan.removed,
-        kept=plan.kept,
-        layers=len(plan.kept),
+        kept=plan.kept_layers,
+        layers=len(plan.kept_layers),
     )
 
 

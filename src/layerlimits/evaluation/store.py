@@ -15,8 +15,8 @@ from layerlimits.types import FinishReason, ModelRef, Outcome, Response, Sample,
 
 
 class Key(NamedTuple):
-    """Everything that determines a response: fingerprint of the model (including removed layers and number type), task and
-    version, item, hash of the prompt's tokens, decoding, and the engine class that computes it.
+    """Everything that determines a response: fingerprint of the model (including removed layers and number type), task
+    and version, item, hash of the prompt's tokens, decoding, and the engine class that computes it.
     """
 
     model: str
@@ -133,8 +133,8 @@ class Store:
                 self._db.execute(f"INSERT OR REPLACE INTO verdicts VALUES ({_marks(14)})", values)
 
     def missing(self, keys: Sequence[Key], scorer: int | None = None) -> list[Key]:
-        """The keys without a stored response, in order; with `scorer`, the keys without a verdict of this version of the
-        scorer.
+        """The keys without a stored response, in order; with `scorer`, the keys without a verdict of this version
+        of the scorer.
         """
         if scorer is None:
             return [key for key, _ in self._look_up(keys, "", "LEFT JOIN responses r", "WHERE r.model IS NULL")]
@@ -182,8 +182,8 @@ class Store:
                 yield dict(zip(names, row, strict=True))
 
     def answers(self, model: str, task: Mapping[str, Any], decoding: str) -> dict[str, tuple[Response, Verdict]]:
-        """A model's responses to a task with their verdicts, by sample id. Responses to other prompts of the same items,
-        or by another engine, are not read.
+        """A model's responses to a task with their verdicts, by sample id. Responses to other prompts of the same
+        items, or by another engine, are not read.
 
         Args:
             model: fingerprint of the model.

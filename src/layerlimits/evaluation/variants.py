@@ -79,7 +79,7 @@ class VariantBatcher:
     def _batches(
         self, variants: Sequence[Variant], task: Task, samples: Sequence[Sample], draws: int | None
     ) -> Iterator[_Batch]:
-        """The batches of a task with missing responses. Scores again, and rejects prompts that do not fit, on the way."""
+        """The batches of a task with missing responses. Also scores again, and rejects prompts that do not fit."""
         ledger = self.ledger
         every_draw = range(ledger.draws(task) if draws is None else draws)
         keys = {
@@ -151,7 +151,7 @@ class VariantBatcher:
         return responses
 
     def _drafts(self, variants: Sequence[Variant], group: Sequence[_Batch]) -> Drafts:
-        """The stored answers of the model without the layers that are removed in all variants; None if one is missing."""
+        """The stored answers of the model without the layers removed in all variants; None if one is missing."""
         common = tuple(sorted(set(variants[0]).intersection(*variants)))
         keys = [
             key
