@@ -1,4 +1,4 @@
-"""Whether a removal is sound: every kept layer, rebuilt from the pruned configuration, must be what it was."""
+"""Structure check of a removal: every kept layer, rebuilt from the pruned configuration, must be unchanged."""
 
 import copy
 import math
@@ -20,55 +20,55 @@ _PLAIN = (int, float, bool, str, type(None), torch.dtype)
 
 
 def check_structure(config: Any, removed: Iterable[int]) -> PreTrainedModel:
-    """Stop unless every kept layer stays what it is in the model that stock transformers builds without the others.
+    """Check that every kept layer is unchanged in the model that stock transformers builds without the other layers.
 
-    Builds both models without their weights and compares, layer by layer, classes, parameters, buffers and plain
-    attributes. A field of the configuration that `pruned_fields` does not know, and a layer that computes with its own
-    number, show here; what a forward pass reads from the configuration does not.
+    Builds both models without weights and compares classes, parameters, buffers and plain attributes of each layer.
+    This catches configuration fields that `pruned_fields` does not handle, and layers that compute with their own
+    number. It does not catch values that the forward pass reads from the configuration.
 
     Returns:
-        The unpruned model's skeleton.
+        The skeleton of the unpruned model.
     Raises:
-        UserError: what would change, and where; or the architecture cannot lose layers at all.
+        UserError: a layer would change (says where and how); or layers of this architecture cannot be removed.
     """
     kind = config.model_type
     if getattr(config, "is_encoder_decoder", False):
         raise UserError(
             f"{kind} is an encoder-decoder: its two stacks have no common layer numbering",
-            "give a decoder-only language model",
+            "use a decoder-only language model",
         )
     if not isinstance(getattr(config, "num_hidden_layers", None), int):
         raise UserError(
-            f"{kind} has no recognisable layer stack: its configuration gives no num_hidden_layers",
-            "use an architecture whose layers are one list, or report this one",
+            f"{kind} has no recognisable layer stack: its configuration has no num_hidden_layers",
+            "use an architecture with a single list of layers, or report this one",
         )
     whole = skeleton(config)
     layers = find_stack(whole).layers
     gone = check_layers(removed, len(layers))
-    kept = tuple(layer for layer in range(len(layers)) if layer not in gone)
+    kept_layers = tuple(layer for layer in range(len(layers)) if layer not in gone)
     _check_nothing_shared(kind, layers)
-    pruned = _saved_and_loaded(config, kept)
+    pruned = _saved_and_loaded(config, kept_layers)
     small = skeleton(pruned)
-    _check_depth(small, len(kept))
-    for new, (old, layer) in enumerate(zip(kept, find_stack(small).layers, strict=True)):
-        if found := _difference(_modules(layers[old]), _modules(layer), _Allowed(kept, len(layers))):
-            raise _unsound(kind, f"layer {old} would become another as layer {new}: {found}")
-    around = _AllowedAround(kept, len(layers), _kinds_lost(config, pruned))
-    if found := _difference(_around(whole), _around(small), around):
-        raise _unsound(kind, f"what surrounds the layers would become another: {found}")
+    _check_depth(small, len(kept_layers))
+    for new, (old, layer) in enumerate(zip(kept_layers, find_stack(small).layers, strict=True)):
+        if difference := _difference(_modules(layers[old]), _modules(layer), _Allowed(kept_layers, len(layers))):
+            raise _changed(kind, f"layer {old} would change when it becomes layer {new}: {difference}")
+    around = _AllowedAround(kept_layers, len(layers), _kinds_lost(config, pruned))
+    if difference := _difference(_around(whole), _around(small), around):
+        raise _changed(kind, f"modules outside the layers would change: {difference}")
     if _can_count_tokens(config) and not _can_count_tokens(pruned):
-        raise _unsound(kind, "no attention layer would be left, and its cache counts tokens by one")
+        raise _changed(kind, "no attention layer would be left, and its cache needs one to count tokens")
     return whole
 
 
-def _unsound(kind: str, why: str) -> UserError:
-    return UserError(f"{kind} cannot lose these layers: {why}", "remove other layers, or report this architecture")
+def _changed(kind: str, why: str) -> UserError:
+    return UserError(f"cannot remove these layers of {kind}: {why}", "remove other layers, or report this architecture")
 
 
-def _saved_and_loaded(config: Any, kept: tuple[int, ...]) -> Any:
-    """The pruned configuration as stock transformers reads it: on loading, some fields are derived from others."""
+def _saved_and_loaded(config: Any, kept_layers: tuple[int, ...]) -> Any:
+    """The pruned configuration, saved and loaded again: some fields are derived from others on loading."""
     pruned = copy.deepcopy(config)
-    for name, value in pruned_fields(config, kept).items():
+    for name, value in pruned_fields(config, kept_layers).items():
         setattr(pruned, name, value)
     try:
         with TemporaryDirectory() as folder:
@@ -76,15 +76,15 @@ def _saved_and_loaded(config: Any, kept: tuple[int, ...]) -> Any:
             loaded = type(config).from_pretrained(folder)
     except Exception as error:
         raise unbuildable(pruned, error) from None
-    # Models remember where their configuration came from.
+    # Models store the path of their configuration.
     loaded.name_or_path = config.name_or_path
     return loaded
 
 
 def _check_depth(model: PreTrainedModel, depth: int) -> None:
-    found = len(find_stack(model))
-    if found != depth:
-        raise _unsound(model.config.model_type, f"transformers builds {found} layers from a configuration for {depth}")
+    built = len(find_stack(model))
+    if built != depth:
+        raise _changed(model.config.model_type, f"transformers builds {built} layers from a configuration with {depth}")
 
 
 def _check_nothing_shared(kind: str, layers: nn.ModuleList) -> None:
@@ -94,8 +94,8 @@ def _check_nothing_shared(kind: str, layers: nn.ModuleList) -> None:
             first = owner.setdefault(id(parameter), number)
             if first != number:
                 raise UserError(
-                    f"{kind} shares weights between layers: {name} of layer {number} is that of layer {first}",
-                    "use a model whose layers have weights of their own",
+                    f"{kind} shares weights between layers: {name} of layer {number} is also that of layer {first}",
+                    "use a model whose layers do not share weights",
                 )
 
 
@@ -104,83 +104,83 @@ def _modules(layer: nn.Module) -> dict[str, nn.Module]:
 
 
 def _around(model: PreTrainedModel) -> dict[str, nn.Module]:
-    """All modules that are not in the layers."""
+    """All modules outside the layers."""
     inside = {id(module) for module in find_stack(model).layers.modules()}
     return {path: module for path, module in model.named_modules() if id(module) not in inside}
 
 
 def _kinds_lost(config: Any, pruned: Any) -> tuple[str, ...]:
-    """Kinds of layers of which none is left."""
-    before, after = (set(getattr(given, "layer_types", None) or ()) for given in (config, pruned))
+    """Kinds of layers of which none is kept."""
+    before, after = (set(getattr(source, "layer_types", None) or ()) for source in (config, pruned))
     return tuple(before - after)
 
 
 def _can_count_tokens(config: Any) -> bool:
-    """Models that mix attention with recurrent layers ask the cache how many tokens it holds; generation needs it."""
+    """Whether the cache can count its tokens, which generation needs in models with attention and recurrent layers."""
     try:
         DynamicCache(config=config).get_seq_length()
-    except Exception:  # ValueError, or whatever a configuration lacks that no cache was made for.
+    except Exception:  # ValueError, or an error about missing fields of configurations that have no cache.
         return False
     return True
 
 
 class _Allowed:
-    """What may differ in a layer, for it is the numbering itself."""
+    """The allowed differences in a layer: those of the numbering itself."""
 
-    def __init__(self, kept: tuple[int, ...], depth: int) -> None:
-        self.kept, self.depth = kept, depth
+    def __init__(self, kept_layers: tuple[int, ...], depth: int) -> None:
+        self.kept_layers, self.depth = kept_layers, depth
 
     def absence(self, name: str) -> bool:
         """Whether this buffer or attribute may be missing."""
         return False
 
     def change(self, name: str, before: Any, after: Any) -> bool:
-        """The layer's own number, a list with one entry a layer, and what rounding does."""
+        """Allows the number of the layer, a list with one entry per layer, and rounding."""
         if isinstance(before, float) and isinstance(after, float):
             return math.isclose(before, after, rel_tol=1e-12) or (math.isnan(before) and math.isnan(after))
-        if isinstance(before, list) and len(before) == self.depth and after == [before[layer] for layer in self.kept]:
+        if isinstance(before, list) and len(before) == self.depth and after == [before[layer] for layer in self.kept_layers]:
             return True
         return name in LAYER_NUMBERS or bool(before == after)
 
 
 class _AllowedAround(_Allowed):
-    """What may differ around the layers: how many there are, and what only served kinds of layers that are gone."""
+    """The allowed differences outside the layers: the number of layers, and modules for kinds of removed layers only."""
 
-    def __init__(self, kept: tuple[int, ...], depth: int, lost: tuple[str, ...]) -> None:
-        super().__init__(kept, depth)
+    def __init__(self, kept_layers: tuple[int, ...], depth: int, lost: tuple[str, ...]) -> None:
+        super().__init__(kept_layers, depth)
         self.lost = lost
 
     def absence(self, name: str) -> bool:
-        """Rotary embeddings have buffers for every kind of layer, named after it."""
+        """Allows missing buffers of rotary embeddings for a kind of layer, which are named after the kind."""
         return name.startswith(self.lost)
 
     def change(self, name: str, before: Any, after: Any) -> bool:
-        """The number of layers; the list of their kinds; whether there are any of a kind (`has_sliding_layers`)."""
+        """Allows the number of layers, the list of their kinds, and flags for a kind (`has_sliding_layers`)."""
         if isinstance(before, list) and after == [kind for kind in before if kind not in self.lost]:
             return True
         switched_off = bool(self.lost) and name.startswith("has_") and after is False
-        return switched_off or (before, after) == (self.depth, len(self.kept)) or super().change(name, before, after)
+        return switched_off or (before, after) == (self.depth, len(self.kept_layers)) or super().change(name, before, after)
 
 
 def _difference(before: dict[str, nn.Module], after: dict[str, nn.Module], allowed: _Allowed) -> str | None:
-    """The first thing in which two sets of modules differ, in words; None if they are alike."""
+    """Description of the first difference between two sets of modules; None if they are equal."""
     if odd := sorted(before.keys() ^ after.keys()):
-        return f"it {'loses' if odd[0] in before else 'gets'} {', '.join(odd[:3])}"
+        return f"{', '.join(odd[:3])} would be {'missing' if odd[0] in before else 'new'}"
     for path, module in before.items():
-        if found := _difference_of_one(module, after[path], allowed):
-            return f"{path}.{found}".removeprefix(".")
+        if difference := _difference_of_one(module, after[path], allowed):
+            return f"{path}.{difference}".removeprefix(".")
     return None
 
 
 def _difference_of_one(before: nn.Module, after: nn.Module, allowed: _Allowed) -> str | None:
     if type(before) is not type(after):
         return f"__class__ is {type(after).__name__}, not {type(before).__name__}"
-    for one, other in ((before._parameters, after._parameters), (before._buffers, after._buffers)):
-        if odd := sorted(name for name in one.keys() ^ other.keys() if not allowed.absence(name)):
-            return f"{odd[0]} {'goes' if odd[0] in one else 'comes'}"
-        for name in one.keys() & other.keys():
-            if not _same(one[name], other[name]):
-                return f"{name} has another shape or other values"
+    for own, other in ((before._parameters, after._parameters), (before._buffers, after._buffers)):
+        if odd := sorted(name for name in own.keys() ^ other.keys() if not allowed.absence(name)):
+            return f"{odd[0]} would be {'missing' if odd[0] in own else 'new'}"
+        for name in own.keys() & other.keys():
+            if not _same(own[name], other[name]):
+                return f"{name} would have another shape or other values"
     old, new = _plain(before), _plain(after)
     for name in sorted(old.keys() | new.keys()):
         if not allowed.absence(name) and not allowed.change(name, old.get(name), new.get(name)):
@@ -188,16 +188,16 @@ def _difference_of_one(before: nn.Module, after: nn.Module, allowed: _Allowed) -
     return None
 
 
-def _same(one: Tensor | None, other: Tensor | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    if one.shape != other.shape or one.dtype != other.dtype or one.is_meta != other.is_meta:
+def _same(tensor: Tensor | None, other: Tensor | None) -> bool:
+    if tensor is None or other is None:
+        return tensor is other
+    if tensor.shape != other.shape or tensor.dtype != other.dtype or tensor.is_meta != other.is_meta:
         return False
-    return one.is_meta or torch.equal(one, other)
+    return tensor.is_meta or torch.equal(tensor, other)
 
 
 def _plain(module: nn.Module) -> dict[str, Any]:
-    # A tuple comes back from a file as a list.
+    # A tuple is saved and loaded as a list.
     return {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in vars(module).items()
