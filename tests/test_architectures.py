@@ -195,7 +195,7 @@ def test_gemma_4_keeps_a_layer_of_full_attention_last() -> None:
     """Its configuration makes the last layer one, whatever the list says."""
     assert tiny_config("gemma4_text").layer_types[3:] == ["sliding_attention", "full_attention", "full_attention"]
     check_structure(tiny_config("gemma4_text"), (5,))
-    with pytest.raises(UserError, match="transformers does not build gemma4_text with 4 layers"):
+    with pytest.raises(UserError, match="transformers cannot build gemma4_text with 4 layers"):
         check_structure(tiny_config("gemma4_text"), (4, 5))
 
 
@@ -213,7 +213,7 @@ def test_a_field_that_nobody_translates_is_found(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(structure_check, "pruned_fields", lambda config, kept: {"num_hidden_layers": len(kept)})
     check_structure(tiny_config("deepseek_v3"), (3,))
     with pytest.raises(
-        UserError, match="deepseek_v3 cannot lose these layers: layer 2 would become another as layer 1"
+        UserError, match="cannot remove these layers of deepseek_v3: layer 2 would change when it becomes layer 1"
     ):
         check_structure(tiny_config("deepseek_v3"), (0,))
 

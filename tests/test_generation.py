@@ -83,5 +83,5 @@ def test_end_tokens_that_are_no_tokens_are_refused(named: Any, loaded: Loaded) -
     settings = loaded.model.generation_config
     assert settings is not None
     settings.eos_token_id = named
-    with pytest.raises(UserError, match=r"eos_token_id is .*, not a token's number"):
+    with pytest.raises(UserError, match=r"eos_token_id is .*, not a token id"):
         SweepEngine(loaded.model, loaded.tokenizer)

@@ -55,7 +55,7 @@ def test_laco_follows_the_merges_that_the_method_chose_each_on_the_weights_the_l
 def test_laco_refuses_layers_of_different_form_and_merges_of_other_layers() -> None:
     model = tiny_model("lfm2")
     before = copy.deepcopy(model)
-    with pytest.raises(UserError, match="layers 2 and 3 cannot be merged, they are of different form: "):
+    with pytest.raises(UserError, match="layers 2 and 3 cannot be merged, because their parameters differ: "):
         laco(Filling(model, (3,), ()))
     assert not changed_layers(before, model)
     with pytest.raises(UserError, match=r"absorb layers \[4\], and layers \[3, 4\] are removed"):
@@ -157,7 +157,7 @@ def test_compensate_takes_gaps_at_either_end() -> None:
         ("olmo3", {}, "layer 4 of Olmo3ForCausalLM cannot be rescaled: it reads the stream without a norm"),
         ("opt", {"do_layer_norm_before": False}, "layer 4 of OPTForCausalLM cannot be rescaled: with .* at zero it"),
         ("opt", {"_remove_final_layer_norm": True}, "the head of OPTForCausalLM reads the stream without a norm"),
-        ("rwkv", {"rescale_every": 0}, "has no recognisable output projection: looked for .*o_proj"),
+        ("rwkv", {"rescale_every": 0}, "has no recognisable output projection: expected .*o_proj"),
     ],
 )
 def test_compensate_refuses_what_is_not_scaled_by_a_norm(name: str, fields: dict[str, Any], words: str) -> None:
@@ -260,7 +260,7 @@ def test_a_gap_at_layer_0_has_no_layer_before_it(replacement: Callable[[Filling]
 
 @pytest.mark.parametrize("replacement", [linear, streamline, compensate])
 def test_text_without_tokens_is_an_error(replacement: Callable[[Filling], Any]) -> None:
-    with pytest.raises(UserError, match="1 calibration texts hold no token"):
+    with pytest.raises(UserError, match="1 calibration texts contain no token"):
         replacement(Filling(tiny_model("llama"), (2,), ((),)))
 
 

@@ -2,14 +2,15 @@
 layer numbers or counts.
 
 The fields of the decoder configurations of transformers 5.23:
-- one entry per layer, indexed by the kept layers: `layer_types`, `mlp_layer_types`, `layers_block_type`, `no_rope_layers`,
-  `layer_rope_theta`, `num_attention_heads_per_layer`, `intermediate_size` and `activation_sparsity_pattern` (Gemma 3n),
-  `moe_layer_freq` as a list, and any other list with as many entries as layers;
+- one entry per layer, indexed by the kept layers: `layer_types`, `mlp_layer_types`, `layers_block_type`,
+  `no_rope_layers`, `layer_rope_theta`, `num_attention_heads_per_layer`, `intermediate_size` and
+  `activation_sparsity_pattern` (Gemma 3n), `moe_layer_freq` as a list, and any other list with as many entries as layers;
 - layer numbers, renumbered: `mlp_only_layers`, `full_attn_idxs`, `attn_layer_indices`, `local_layer_ids`, `moe_layers`,
   `per_layer_config`;
-- number of layers at the bottom of the stack, recounted: `first_k_dense_replace`, `num_dense_layers`, `max_window_layers`;
-- rules by layer number, replaced by explicit lists: `decoder_sparse_step`, `moe_layer_start_index` with `moe_layer_end_index` and
-  `moe_layer_interval`, `block_types`, `attention_types`; `scale_depth` depends on the depth;
+- number of layers at the bottom of the stack, recounted: `first_k_dense_replace`, `num_dense_layers`,
+  `max_window_layers`;
+- rules by layer number, replaced by explicit lists: `decoder_sparse_step`, `moe_layer_start_index` with
+  `moe_layer_end_index` and `moe_layer_interval`, `block_types`, `attention_types`; `scale_depth` depends on the depth;
 - rules that a list overrides, unchanged if the list is present: see `_OVERRIDDEN`;
 - rejected: see `_TIES`; `attn_layer_period` and `expert_layer_period` if the pattern would shift; `indexer_types`
   if a layer would lose the layer whose indexer it shares.
@@ -138,8 +139,8 @@ def _refuse_orphans(config: Any, indexers: Sequence[str], kept_layers: tuple[int
         source = layer if indexer == "full" else source
         if layer in kept_layers and source is not None and source not in kept_layers:
             raise UserError(
-                f"{config.model_type} shares indexers between layers (indexer_types): layer {layer} uses the indexer of "
-                f"layer {source}, which would be removed",
+                f"{config.model_type} shares indexers between layers (indexer_types): layer {layer} uses the "
+                f"indexer of layer {source}, which would be removed",
                 f"keep layer {source}, or also remove layer {layer}",
             )
 

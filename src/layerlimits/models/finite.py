@@ -60,7 +60,7 @@ def gathered(logits: Tensor, targets: Tensor) -> Tensor:
         NonFiniteLogits: the log-softmax of a row is not a number.
     """
     logprobs = logits.float().log_softmax(-1).gather(-1, targets[:, None])[:, 0]
-    # A NaN makes the whole row NaN. +inf makes the other entries -inf, like masked tokens, so the row itself is checked.
+    # A NaN makes the whole row NaN. +inf makes the other entries -inf, like masked tokens: check the logits.
     doubtful = logprobs.isfinite().logical_not().nonzero()[:, 0]
     if len(doubtful):
         try:

@@ -46,7 +46,7 @@ def pick_device(device: str) -> str:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError):
-        raise UserError(f"device {device!r} is not available on this machine", "use --device cpu or --device auto") from None
+        raise UserError(f"device {device!r} is not available on this machine", "use --device cpu or auto") from None
     return device
 
 
@@ -102,9 +102,7 @@ def _read(folder: Path, model: str, dtype: str) -> tuple[PreTrainedModel, PreTra
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"cannot load {model}: {reason}", "check the folder, or download the model again"
-        ) from None
+        raise UserError(f"cannot load {model}: {reason}", "check the folder, or download the model again") from None
     # The headers were checked before; this makes sure that every weight was actually read.
     check_report(folder, report, network.config, read_headers(weight_files(folder)))
     return network, tokenizer

@@ -144,6 +144,6 @@ def assert_removal_changes_logits(model: PreTrainedModel, removed: Iterable[int]
         pruned = model(input_ids=probe, use_cache=False).logits
     if torch.equal(base, pruned):
         raise UserError(
-            f"removing layers {', '.join(map(str, removed))} does not change any logit, so nothing was removed",
+            f"removing layer{'s' * (len(removed) > 1)} {', '.join(map(str, removed))} does not change any logit, so nothing was removed",
             "report this architecture: its layers are elsewhere, or they have no effect",
         )

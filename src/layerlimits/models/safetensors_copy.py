@@ -70,7 +70,9 @@ def _copy(reader: FileIO, writer: FileIO, size: int, on_progress: Progress | Non
     while size:
         copied = _in_kernel(reader, writer, min(size, _KERNEL_PIECE)) or _through(buffer[:size], reader, writer)
         if not copied:
-            raise UserError(f"{reader.name} ends {size:,} bytes early: it was changed while it was read", "run the command again")
+            raise UserError(
+                f"{reader.name} ends {size:,} bytes early: it changed during the copy", "run the command again"
+            )
         size -= copied
         if on_progress:
             on_progress(copied)

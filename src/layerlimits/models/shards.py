@@ -48,8 +48,8 @@ def prune_files(
 ) -> None:
     """Write the checkpoint in `folder` without these layers: config, generation config and safetensors files.
 
-    The bytes of the kept tensors do not change. Each shard becomes one shard, unless all its tensors are removed. Layers
-    beyond the depth of the model (multi-token prediction of DeepSeek-V3) are kept, and follow the kept layers.
+    The bytes of the kept tensors do not change. Each shard becomes one shard, unless all its tensors are removed.
+    Layers beyond the depth of the model (multi-token prediction of DeepSeek-V3) are kept, and follow the kept layers.
 
     Args:
         folder: a checkpoint that transformers loads without remote code.
@@ -130,16 +130,16 @@ def _prefix(folder: Path, model: PreTrainedModel, names: set[str]) -> str:
     path = next(path for path, module in model.named_modules() if module is stack.layers)
     parts = path.split(".")
     prefixes = [".".join(parts[first:]) for first in range(len(parts))]
-    layers_of = {prefix: {layer for name in names if (layer := _layer(prefix, name)) is not None} for prefix in prefixes}
-    absent = {prefix: set(range(len(stack))) - layers for prefix, layers in layers_of.items() if layers}
+    stored = {prefix: {layer for name in names if (layer := _layer(prefix, name)) is not None} for prefix in prefixes}
+    absent = {prefix: set(range(len(stack))) - layers for prefix, layers in stored.items() if layers}
     complete = [prefix for prefix, layers in absent.items() if not layers]
     if len(complete) == 1:
         return complete[0]
-    looked = " or ".join(f"{prefix}.0 to {prefix}.{len(stack) - 1}" for prefix in complete or prefixes)
+    expected = " or ".join(f"{prefix}.0 to {prefix}.{len(stack) - 1}" for prefix in complete or prefixes)
     seen = ", ".join(f"{prefix} without layer {min(layers)}" for prefix, layers in absent.items() if layers)
     raise UserError(
         f"{folder.name} ({type(model).__name__}): the weight files do not have the {len(stack)} layers under one name: "
-        f"looked for {looked}, found {seen or min(complete or names)}",
+        f"expected {expected}, found {seen or min(complete or names)}",
         "check that the files belong to config.json, or report this architecture",
     )
 

@@ -53,8 +53,8 @@ def batches(model: PreTrainedModel, texts: Sequence[Sequence[int]], tokens: int 
 
 
 def _rows(lengths: Sequence[int], max_tokens: int) -> int:
-    """How many of the texts, longest first, go together: up to `most` positions; texts much shorter wait for a batch of
-    their own once this one is large enough to be worth its fixed costs.
+    """Number of texts, longest first, in the next batch of up to `max_tokens` positions. Much shorter texts wait for
+    another batch once this one is large enough to be worth its fixed costs.
     """
     width = lengths[0]
     for rows, length in enumerate(lengths):

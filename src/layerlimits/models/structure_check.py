@@ -138,13 +138,14 @@ class _Allowed:
         """Allows the number of the layer, a list with one entry per layer, and rounding."""
         if isinstance(before, float) and isinstance(after, float):
             return math.isclose(before, after, rel_tol=1e-12) or (math.isnan(before) and math.isnan(after))
-        if isinstance(before, list) and len(before) == self.depth and after == [before[layer] for layer in self.kept_layers]:
-            return True
+        if isinstance(before, list) and len(before) == self.depth:
+            if after == [before[layer] for layer in self.kept_layers]:
+                return True
         return name in LAYER_NUMBERS or bool(before == after)
 
 
 class _AllowedAround(_Allowed):
-    """The allowed differences outside the layers: the number of layers, and modules for kinds of removed layers only."""
+    """The allowed differences outside the layers: the number of layers, and modules for kinds of layers not kept."""
 
     def __init__(self, kept_layers: tuple[int, ...], depth: int, lost: tuple[str, ...]) -> None:
         super().__init__(kept_layers, depth)
@@ -159,7 +160,8 @@ class _AllowedAround(_Allowed):
         if isinstance(before, list) and after == [kind for kind in before if kind not in self.lost]:
             return True
         switched_off = bool(self.lost) and name.startswith("has_") and after is False
-        return switched_off or (before, after) == (self.depth, len(self.kept_layers)) or super().change(name, before, after)
+        recounted = (before, after) == (self.depth, len(self.kept_layers))
+        return switched_off or recounted or super().change(name, before, after)
 
 
 def _difference(before: dict[str, nn.Module], after: dict[str, nn.Module], allowed: _Allowed) -> str | None:

@@ -112,7 +112,7 @@ def check_report(folder: Path, report: Mapping[str, Any], config: Any, headers: 
     if misshapen:
         name, held, wanted = misshapen[0]
         more = f", and {len(misshapen) - 1} more" if misshapen[1:] else ""
-        problems.append(f"{name} has the shape {tuple(held)} in the file, but {tuple(wanted)} according to config.json{more}")
+        problems.append(f"{name} has shape {tuple(held)} in the file, but {tuple(wanted)} in config.json{more}")
     if problems:
         raise UserError(f"{folder.name}: {'; '.join(problems)}", _FIX)
 

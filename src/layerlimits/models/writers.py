@@ -105,7 +105,8 @@ def scales(layer: nn.Module, call: Call) -> list[Scale]:
             "use another replacement, or report this architecture",
         )
     chosen: list[Scale] = []
-    for group in ([writer for writer in projections if writer.mlp], [writer for writer in projections if not writer.mlp]):
+    for mlp in (True, False):
+        group = [writer for writer in projections if writer.mlp == mlp]
         names = [name for writer in group for name in writer.parameters]
         norms = _post_norms(layer, call, names, width) if names else []
         chosen += norms or [Scale(name) for name in names]
