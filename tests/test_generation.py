@@ -35,12 +35,12 @@ LEAKS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("engine", [TransformersEngine, SweepEngine, HflmEngine])
 @pytest.mark.parametrize("decoding", [GREEDY, DRAWN])
 def test_no_setting_of_the_checkpoint_changes_an_answer(engine: type, decoding: Decoding, loaded: Loaded) -> None:
-    before = engine(loaded.model, loaded.tokenizer).generate(PROMPTS, 12, decoding, 5)
+    (before,) = engine(loaded.model, loaded.tokenizer).generate([()], PROMPTS, 12, decoding, 5)
     assert max(len(answer.tokens) for answer in before) == 12
     for leak in LEAKS:
         loaded.model.generation_config = said = GenerationConfig(eos_token_id=4, **leak)
         asked = engine(loaded.model, loaded.tokenizer)
-        assert asked.generate([()], PROMPTS, 12, decoding, 5) == before, leak
+        assert asked.generate([()], PROMPTS, 12, decoding, 5) == [before], leak
         assert loaded.model.generation_config is said
 
 

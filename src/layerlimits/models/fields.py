@@ -4,7 +4,7 @@ layer numbers or counts.
 The fields of the decoder configurations of transformers 5.23:
 - one entry per layer, indexed by the kept layers: `layer_types`, `mlp_layer_types`, `layers_block_type`,
   `no_rope_layers`, `layer_rope_theta`, `num_attention_heads_per_layer`, `intermediate_size` and
-  `activation_sparsity_pattern` (Gemma 3n), `moe_layer_freq` as a list, and any other list with as many entries as layers;
+  `activation_sparsity_pattern` (Gemma 3n), `moe_layer_freq` as a list, and any other list of the same length;
 - layer numbers, renumbered: `mlp_only_layers`, `full_attn_idxs`, `attn_layer_indices`, `local_layer_ids`, `moe_layers`,
   `per_layer_config`;
 - number of layers at the bottom of the stack, recounted: `first_k_dense_replace`, `num_dense_layers`,

@@ -143,7 +143,8 @@ def assert_removal_changes_logits(model: PreTrainedModel, removed: Iterable[int]
     with without_layers(model, removed):
         pruned = model(input_ids=probe, use_cache=False).logits
     if torch.equal(base, pruned):
+        layers = f"layer{'s' * (len(removed) > 1)} {', '.join(map(str, removed))}"
         raise UserError(
-            f"removing layer{'s' * (len(removed) > 1)} {', '.join(map(str, removed))} does not change any logit, so nothing was removed",
+            f"removing {layers} does not change any logit, so nothing was removed",
             "report this architecture: its layers are elsewhere, or they have no effect",
         )

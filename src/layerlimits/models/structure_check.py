@@ -138,9 +138,9 @@ class _Allowed:
         """Allows the number of the layer, a list with one entry per layer, and rounding."""
         if isinstance(before, float) and isinstance(after, float):
             return math.isclose(before, after, rel_tol=1e-12) or (math.isnan(before) and math.isnan(after))
-        if isinstance(before, list) and len(before) == self.depth:
-            if after == [before[layer] for layer in self.kept_layers]:
-                return True
+        indexed = isinstance(before, list) and len(before) == self.depth
+        if indexed and after == [before[layer] for layer in self.kept_layers]:
+            return True
         return name in LAYER_NUMBERS or bool(before == after)
 
 
