@@ -13,7 +13,7 @@ from typing import Any
 
 from workload import NEW_TOKENS, Ids, one_by_one, random_model, random_prompts, shortest
 
-from layerlimits.engines.sweep import sweep
+from layerlimits.engines.sweep import SweepEngine
 
 RESULTS = Path(__file__).with_name("growth.json")
 PLOT = Path(__file__).parents[1] / "docs" / "growth.svg"
@@ -31,7 +31,7 @@ def measured(variants: int, prompts: int, layers: int, repeats: int) -> dict[str
         if variants <= layers
         else _pairs(layers, variants)
     )
-    engine: Any = sweep(model, Ids())  # type: ignore[arg-type]  # the sweep needs only these members of a tokenizer
+    engine: Any = SweepEngine(model, Ids())  # type: ignore[arg-type]  # the sweep needs only these members of a tokenizer
     engine.generate(chosen, texts[:2], 2)
     ours = shortest(lambda: engine.generate(chosen, texts, NEW_TOKENS), repeats)
     stock = shortest(lambda: one_by_one(model, Ids(), chosen, texts, BATCH), 1)

@@ -24,8 +24,8 @@ import torch
 from transformers import AutoModelForCausalLM
 from workload import NEW_TOKENS, Answers, batched, best_batch, one_by_one, workload
 
-from layerlimits.engines.sweep import sweep
-from layerlimits.engines.transformers import transformers
+from layerlimits.engines.sweep import SweepEngine
+from layerlimits.engines.transformers import TransformersEngine
 from layerlimits.evaluation.calibration import calibration
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.options import AskOptions
@@ -52,7 +52,7 @@ def by_disk(mergekit: str, folder: Path, depth: int, tokenizer: Any, prompts: An
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             model = AutoModelForCausalLM.from_pretrained(f"{work}/merged", dtype=torch.float32).eval()
             model.generation_config.eos_token_id = tokenizer.eos_token_id
-            answers.append(batched(transformers(model, tokenizer), prompts, size))
+            answers.append(batched(TransformersEngine(model, tokenizer), prompts, size))
     return answers
 
 
@@ -70,7 +70,7 @@ def measured(name: str, count: int, repeats: int, against: Sequence[str], mergek
     model, tokenizer, prompts = workload(name, count)
     depth = model.config.num_hidden_layers
     variants = [(layer,) for layer in range(depth)]
-    engine = sweep(model, tokenizer)
+    engine = SweepEngine(model, tokenizer)
     engine.generate(variants, prompts[:2], 2)
     size = best_batch(model, tokenizer, prompts)
 

@@ -24,7 +24,7 @@ from layerlimits.engines import _forks
 from layerlimits.engines._lookup import Lookup
 from layerlimits.engines._pool import Pool
 from layerlimits.engines._rows import Rows
-from layerlimits.engines.sweep import sweep
+from layerlimits.engines.sweep import SweepEngine
 
 # Number of rows of a large matrix product, where the rate is highest.
 LARGE = 2048
@@ -41,15 +41,15 @@ class Work:
     read: int = 0
 
 
-def unshared(depth: int, texts: int, variants: Any, columns: int, device: torch.device) -> Pool:
-    """A pool without shared prefixes: every row computes its whole prompt."""
-    pool = REAL_POOL(depth, texts, variants, columns, device)
-    pool.kept = pool.alone.clone()
-    # The base model's rows serve only as shared prefixes.
-    pool.kept[:, :texts] = False
+def unshared(depth: int, texts: int, variants: Any, max_positions: int, device: torch.device) -> Pool:
+    """A pool whose rows follow none: every row computes its prompt itself."""
+    pool = REAL_POOL(depth, texts, variants, max_positions, device)
+    pool.computed = pool.has_layer.clone()
+    # The base's rows are there to be followed only.
+    pool.computed[:, :texts] = False
     pool._forks, pool.end = [None] * depth, torch.arange(pool.size)
-    pool._orders = [layer.nonzero()[:, 0] for layer in pool.kept]
-    pool._number()
+    pool._orders = [layer.nonzero()[:, 0] for layer in pool.computed]
+    pool._update_rows()
     return pool
 
 
@@ -61,11 +61,11 @@ def counted(work: Work) -> Iterator[None]:
     """Count the work of the passes."""
     real = Rows.logits
 
-    def logits(self: Rows, pool: Pool, ids: Any, positions: Any, seen: int, wanted: Any) -> Any:
-        work.tokens += int(pool.kept.sum()) * ids.shape[1]
+    def logits(self: Rows, pool: Pool, ids: Any, positions: Any, visible: int, wanted: Any) -> Any:
+        work.tokens += int(pool.computed.sum()) * ids.shape[1]
         work.logits += len(wanted[0])
-        work.read += int(pool.kept.sum()) * seen * (ids.shape[1] <= 9)
-        return real(self, pool, ids, positions, seen, wanted)
+        work.read += int(pool.computed.sum()) * visible * (ids.shape[1] <= 9)
+        return real(self, pool, ids, positions, visible, wanted)
 
     with patch.object(Rows, "logits", logits):
         yield
@@ -84,11 +84,11 @@ def report(name: str, count: int, repeats: int, whole: bool) -> None:
     """Print the speedup of each technique, or of the whole engine only, and its fraction of the limit."""
     model, tokenizer, prompts = workload(name, count)
     variants = [(layer,) for layer in range(model.config.num_hidden_layers)]
-    engine = sweep(model, tokenizer)
+    engine = SweepEngine(model, tokenizer)
     engine.generate(variants, prompts[:2], 2)
     none: list[Any] = [[] for _ in prompts]
     no_prefix = patch.object(_forks, "_pool", unshared)
-    no_lookup = patch.object(Lookup, "ahead", lambda self, tail, most: [])
+    no_lookup = patch.object(Lookup, "ahead", lambda self, tail, max_tokens: [])
     ways: list[tuple[str, list[Any], Any]] = [
         ("variants in one batch", [no_prefix, no_lookup], none),
         ("+ shared prompt prefixes", [no_lookup], none),

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from layerlimits.engines.transformers import transformers
+from layerlimits.engines.transformers import TransformersEngine
 from layerlimits.evaluation.prompts import encode
 from layerlimits.models.load import load
 from layerlimits.models.remove import without_layers
@@ -89,7 +89,7 @@ def workload(name: str, count: int) -> tuple[Any, Any, list[list[int]]]:
     return model, Ids(), random_prompts(model.config.vocab_size, count)
 
 
-def batched(engine: transformers, prompts: Sequence[list[int]], size: int) -> list[Response]:
+def batched(engine: TransformersEngine, prompts: Sequence[list[int]], size: int) -> list[Response]:
     """Stock generation in batches of prompts with similar length."""
     order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
     responses: dict[int, Response] = {}
@@ -101,7 +101,7 @@ def batched(engine: transformers, prompts: Sequence[list[int]], size: int) -> li
 
 def one_by_one(model: Any, tokenizer: Any, variants: Sequence[tuple[int, ...]], prompts: Any, size: int) -> Answers:
     """The straightforward way: skip each variant's layers in memory and use stock generation."""
-    engine, answers = transformers(model, tokenizer), []
+    engine, answers = TransformersEngine(model, tokenizer), []
     for variant in variants:
         with without_layers(model, variant):
             answers.append(batched(engine, prompts, size))

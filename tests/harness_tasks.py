@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from layerlimits.engines.scripted import scripted
+from layerlimits.engines.scripted import ScriptedEngine
 from layerlimits.plugins import find
 from layerlimits.types import Response
 
@@ -101,4 +101,4 @@ def asked_alone(tokenizer: Any) -> Any:
     """A model for the harness that answers at once: only what it is asked matters."""
     from layerlimits.lm_eval_bridge import EngineLM
 
-    return EngineLM(scripted(lambda _: Response("", (), "stop")), tokenizer)
+    return EngineLM(ScriptedEngine(lambda _: Response("", (), "stop")), tokenizer)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from layerlimits.engines.scripted import scripted
+from layerlimits.engines.scripted import ScriptedEngine
 from layerlimits.errors import UserError
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.options import AskOptions
@@ -142,7 +142,7 @@ def test_a_prompt_that_does_not_fit_is_an_error_of_its_item_and_not_cut(loaded: 
     short = facts.samples("evaluate", 2, None)
     asked: list[tuple[int, int]] = []
 
-    class Watched(scripted):
+    class Watched(ScriptedEngine):
         def generate_batch(self, prompts: list[list[int]], max_new_tokens: int, *more: Any) -> list[Response]:
             asked.extend((len(prompt), max_new_tokens) for prompt in prompts)
             return super().generate_batch(prompts, max_new_tokens, *more)

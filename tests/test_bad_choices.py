@@ -42,7 +42,7 @@ def test_protected_layers_that_leave_no_block(refused: Refused, tiny: Path, tmp_
 @pytest.mark.parametrize("method", ["sleb", "taylor", "interaction", "task_score", "chain_loss"])
 def test_protected_layers_that_leave_too_little(method: str, refused: Refused, tiny: Path) -> None:
     said = refused("rank", tiny, "--method", method, "--layers", 4, "--protect", "0,2,3")
-    assert "cannot remove 4 layers: the model has 6, and 3 is protected (0, 2, 3)" in said
+    assert "cannot remove 4 layers: the model has 6, and 3 are protected (0, 2, 3)" in said
     assert "at most 3" in said
 
 
@@ -117,7 +117,7 @@ def test_a_data_set_that_cannot_be_read(refused: Refused, tiny: Path, tmp_path: 
     folder.mkdir()
     (folder / "train.jsonl").write_text(json.dumps({"words": "one"}) + "\n")
     said = refused(*options, folder)
-    assert "has no column text, nor prompt and response: it has words" in said
+    assert "has neither a column text nor columns prompt and response; it has words" in said
     (folder / "train.jsonl").write_text(json.dumps({"text": " "}) + "\n")
     assert "is empty" in refused(*options, folder)
 
@@ -125,4 +125,4 @@ def test_a_data_set_that_cannot_be_read(refused: Refused, tiny: Path, tmp_path: 
 def test_a_text_of_one_token_predicts_nothing(refused: Refused, tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "one.jsonl").write_text('{"text": ""}\n')
     said = refused("rank", tiny, "--method", "perplexity", "--calibration", tmp_path / "one.jsonl")
-    assert "hold no token to predict" in said
+    assert "contain no token to predict" in said

@@ -14,7 +14,7 @@ from layerlimits.results.comparisons import comparison, layer_scores, protocol_s
 from layerlimits.results.figures import by_item, corrected, paired_test, recognized_only, summary
 from layerlimits.results.rows import Comparison, PairedTest, TaskScore
 from layerlimits.results.stored_answers import StoredAnswers
-from layerlimits.types import Estimate, Protocol, Verdict
+from layerlimits.types import AskFormat, Estimate, Verdict
 
 Says = Callable[..., Any]
 
@@ -96,7 +96,7 @@ def test_answers_that_were_asked_in_another_way_are_not_read(changes: dict[str, 
 
 
 def test_protocols_of_the_same_items_stand_beside_each_other(tmp_path: Path) -> None:
-    ways: tuple[Protocol, ...] = ("likelihood", "free")
+    ways: tuple[AskFormat, ...] = ("likelihood", "free")
     known, written = (record(f"a@{way}", 4, protocol=way) for way in ways)
     with Store(tmp_path) as store:
         put(store, BASE, known, [1.0, 1.0, 1.0, 0.0])

@@ -12,7 +12,7 @@ from choice_rows import TASKS, asked_with, choice_folder, rows
 from harness_tasks import asked_alone, harness_logs, logprobs, pairs
 from tokenizers.processors import TemplateProcessing
 
-from layerlimits.engines.scripted import scripted
+from layerlimits.engines.scripted import ScriptedEngine
 from layerlimits.errors import UserError
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.options import AskOptions
@@ -118,8 +118,8 @@ def test_a_killed_evaluation_resumes(loaded: Loaded, tmp_path: Path) -> None:
     samples = task.samples("evaluate", 100, choice_folder(tmp_path / "data", "arc_easy"))
     run = tmp_path / "run"
 
-    def evaluator(weigh: Callable[[list[int], list[int]], float]) -> tuple[Evaluator, scripted]:
-        engine = scripted(lambda _: Response("", (), "stop"), weigh)
+    def evaluator(weigh: Callable[[list[int], list[int]], float]) -> tuple[Evaluator, ScriptedEngine]:
+        engine = ScriptedEngine(lambda _: Response("", (), "stop"), weigh)
         return Evaluator(loaded, Store(run), AskOptions(batch_size=5), engine), engine
 
     def dies(_: list[int], continuation: list[int]) -> float:
@@ -135,7 +135,7 @@ def test_a_killed_evaluation_resumes(loaded: Loaded, tmp_path: Path) -> None:
     found = resumed.verdicts([()], task, samples)
     # 12 items of three options, of which the first batch of 5 was there.
     assert (first.generated, second.generated) == (30, 21)
-    engine = scripted(lambda _: Response("", (), "stop"), lambda _, continuation: -float(sum(continuation)))
+    engine = ScriptedEngine(lambda _: Response("", (), "stop"), lambda _, continuation: -float(sum(continuation)))
     fresh = Evaluator(loaded, Store(tmp_path / "other"), AskOptions(batch_size=5), engine)
     assert fresh.verdicts([()], task, samples) == found
     assert list(fresh.store.export()) == list(resumed.store.export())
@@ -215,7 +215,7 @@ def test_what_our_model_for_the_harness_cannot_do_it_says(loaded: Loaded) -> Non
 
     from layerlimits.lm_eval_bridge import EngineLM
 
-    engine = scripted(lambda _: Response("", (), "stop"))
+    engine = ScriptedEngine(lambda _: Response("", (), "stop"))
     model = EngineLM(engine, loaded.tokenizer, positions=8)
     with pytest.raises(UserError, match=r"takes \d\d tokens, and the model has 8 positions"):
         model.loglikelihood([Instance("loglikelihood", {}, ("a long context", " goes on"), 0)], disable_tqdm=True)

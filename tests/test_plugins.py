@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from layerlimits.diagnostics import Answered, Diagnostic
 from layerlimits.engines import Engine
-from layerlimits.engines.scripted import scripted
+from layerlimits.engines.scripted import ScriptedEngine
 from layerlimits.errors import UserError
 from layerlimits.evaluation.calibration import calibration
 from layerlimits.evaluation.ledger import engine_names
@@ -139,7 +139,7 @@ def test_diagnostics_keep_their_contract(name: str) -> None:
 @pytest.mark.parametrize("name", names("engines"))
 def test_engines_answer_for_every_variant(name: str, loaded: Loaded) -> None:
     if name == "scripted":
-        engine: Engine = scripted(lambda ids: Response("red", tuple(ids), "stop"))
+        engine: Engine = ScriptedEngine(lambda ids: Response("red", tuple(ids), "stop"))
     else:
         engine = find("engines", name)(loaded.model, loaded.tokenizer)
     assert isinstance(engine.joins_batches, bool)
@@ -167,15 +167,16 @@ def test_engines_answer_for_every_variant(name: str, loaded: Loaded) -> None:
 def test_keys_name_the_engine_class_that_computes(tmp_path: Path, loaded: Loaded) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
-        "from layerlimits.engines.transformers import transformers\n"
-        "class mine(transformers):\n"
-        "    computed_by = {'choice': 'transformers'}\n"
+        "from layerlimits.engines.transformers import TransformersEngine\n"
+        "class MyEngine(TransformersEngine):\n"
+        "    computed_by = {'choice': 'TransformersEngine'}\n"
+        "mine = MyEngine\n"
     )
     by_class = {name: engine_names(find("engines", name)(loaded.model, loaded.tokenizer)) for name in ("sweep", "hflm")}
-    assert by_class["sweep"] == {"generation": "sweep", "choice": "sweep"}
-    assert by_class["hflm"] == {"generation": "sweep", "choice": "hflm"}
+    assert by_class["sweep"] == {"generation": "SweepEngine", "choice": "SweepEngine"}
+    assert by_class["hflm"] == {"generation": "SweepEngine", "choice": "HflmEngine"}
     own = engine_names(find("engines", str(file))(loaded.model, loaded.tokenizer))
-    assert own == {"generation": "mine", "choice": "transformers"}
+    assert own == {"generation": "MyEngine", "choice": "TransformersEngine"}
 
 
 @pytest.mark.parametrize("folder", ["methods", "replacements", "tasks", "diagnostics", "engines"])

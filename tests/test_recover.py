@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from recovery_models import EXAMPLES, LEARNING, QUESTIONS, QUICK, listed, prompts, weights
 
-from layerlimits.engines.transformers import transformers as engine
+from layerlimits.engines.transformers import TransformersEngine
 from layerlimits.errors import UserError
 from layerlimits.evaluation.prompts import encode
 from layerlimits.models.load import Loaded, load
@@ -111,7 +111,7 @@ def test_recover_brings_answers_back(pruned: Path, taught: Loaded, tmp_path: Pat
 
     def right(loaded: Loaded) -> int:
         ids = [encode(loaded.tokenizer, sample).ids for sample in samples]
-        written = engine(loaded.model, loaded.tokenizer).generate_batch(ids, 8)
+        written = TransformersEngine(loaded.model, loaded.tokenizer).generate_batch(ids, 8)
         return sum(response.text == example.answer for response, example in zip(written, EXAMPLES, strict=True))
 
     run_recover(pruned, taught, tmp_path / "out", settings=replace(LEARNING, epochs=30), max_new_tokens=8)
@@ -147,7 +147,7 @@ def test_recover_refuses_what_cannot_work(pruned: Path, taught: Loaded, base: Lo
     refused("has 4: nothing was pruned", pruned=taught.folder)
     refused(f"was pruned from {taught.folder} ({taught.ref.base_fingerprint[:12]}), not from", parent=base)
     leaking = listed("leaking", prompts("a", "b"), (Sample("b", "", "evaluate"),))
-    refused("1 of 2 training prompts hold items that are evaluated, such as 'b'", tasks=[leaking])
+    refused("1 of 2 training prompts contain evaluated items, such as 'b'", tasks=[leaking])
     other = tmp_path / "other"
     shutil.copytree(pruned, other)
     (other / RECIPE).unlink()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from choice_rows import choice_folder
 
-from layerlimits.engines.scripted import scripted
+from layerlimits.engines.scripted import ScriptedEngine
 from layerlimits.errors import UserError
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.options import AskOptions
@@ -31,7 +31,7 @@ def recorder(loaded: Loaded, folder: Path, chat: bool | None) -> tuple[Evaluator
         fed.append(prompt)
         return Response("so it is", (5, 6), "stop")
 
-    return Evaluator(loaded, Store(folder), AskOptions(chat=chat), scripted(respond)), fed
+    return Evaluator(loaded, Store(folder), AskOptions(chat=chat), ScriptedEngine(respond)), fed
 
 
 def trained_prompts(evaluator: Evaluator, tasks: list[Task], data: Path) -> list[list[int]]:

@@ -11,7 +11,7 @@ from recovery_models import EXAMPLES, QUESTIONS, QUICK, QUICK_LORA, answer_loss,
 from transformers import AutoModelForCausalLM
 
 import layerlimits.recovery.trainer as trainer_module
-from layerlimits.engines.transformers import transformers as engine
+from layerlimits.engines.transformers import TransformersEngine
 from layerlimits.errors import UserError
 from layerlimits.evaluation.prompts import encode
 from layerlimits.models.load import Loaded, load
@@ -33,7 +33,7 @@ def test_full_finetuning_learns_by_heart(base: Loaded, taught: Loaded) -> None:
     assert loss(taught) < 0.05
     ids = [encode(taught.tokenizer, Sample(question, "", "train")).ids for question in QUESTIONS]
     for known, prompt in zip(EXAMPLES, ids, strict=True):
-        (response,) = engine(taught.model, taught.tokenizer).generate_batch([prompt], 10)
+        (response,) = TransformersEngine(taught.model, taught.tokenizer).generate_batch([prompt], 10)
         assert (response.text, response.finish) == (known.answer, "stop")
 
 

@@ -101,7 +101,7 @@ def show_scores(results: "EvaluateResults") -> None:
     for comparison in results.protocols:
         if only := comparison.recognition_only:
             print(
-                f"{comparison.task}: {only.estimate:.1%} ({only.low:.1%} to {only.high:.1%}) of {only.n} items are correct "
-                "by likelihood and wrong in free generation"
+                f"{comparison.task}: {only.estimate:.1%} ({only.low:.1%} to {only.high:.1%}) of {only.n} items are "
+                "correct by likelihood and wrong in free generation"
             )
     show_warnings(results.warnings)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from layerlimits.errors import UserError, unknown
 from layerlimits.plugins import find, names
-from layerlimits.types import Protocol, Response, Sample, Task, Verdict
+from layerlimits.types import AskFormat, Response, Sample, Task, Verdict
 
 _GENERATION = ("gsm8k", "math500", "humanevalplus", "mbppplus", "xsum")
 _CHOICE = ("mmlu", "arc_challenge", "arc_easy", "hellaswag", "winogrande", "piqa", "openbookqa")
@@ -29,7 +29,7 @@ SUITES: dict[str, tuple[str, ...]] = {
 
 def choose(
     wanted: Iterable[str],
-    protocols: Sequence[Protocol] = (),
+    protocols: Sequence[AskFormat] = (),
     shots: int | None = None,
     chat: bool | None = None,
 ) -> list[Task]:
@@ -80,7 +80,7 @@ def plain(name: str) -> str:
     return name.partition(":")[0].partition("@")[0]
 
 
-def _asked(spec: str, protocol: Protocol | None, shots: int | None, chat: bool | None) -> Task:
+def _asked(spec: str, protocol: AskFormat | None, shots: int | None, chat: bool | None) -> Task:
     from layerlimits.tasks._protocols import under, with_shots
 
     told, _, option = spec.partition(":")

@@ -15,7 +15,7 @@ from layerlimits.errors import UserError, unknown
 from layerlimits.scoring import choices, letters, words
 from layerlimits.scoring.near_misses import near_misses
 from layerlimits.scoring.transcript import own_answer
-from layerlimits.types import Protocol, Response, Sample, Split, Task, Verdict, content_hash
+from layerlimits.types import AskFormat, Response, Sample, Split, Task, Verdict, content_hash
 
 _LETTER = "Answer with the letter of the right option alone."
 _THINK = "Think step by step, then write 'Answer: X' on the last line, X being the letter of the right option."
@@ -27,14 +27,14 @@ _SHORT_TOKENS = 32
 Change = Callable[[Sample], Sample]
 
 
-def under(task: Task, protocol: Protocol) -> Task:
+def under(task: Task, protocol: AskFormat) -> Task:
     """The task asked under a protocol; called `task@protocol` where that is not the task's own.
 
     Raises:
         UserError: an unknown protocol, or a task that has neither choices nor numbers to make them of.
     """
-    if protocol not in get_args(Protocol):
-        raise unknown("protocol", protocol, get_args(Protocol))
+    if protocol not in get_args(AskFormat):
+        raise unknown("protocol", protocol, get_args(AskFormat))
     if protocol == task.asked:
         return task
     if not (task.kind == "choice" or task.numeric):
