@@ -80,7 +80,9 @@ def _wrong(gold: str) -> set[str]:
 @pytest.mark.parametrize("form", ["#### {}", "The answer is {}.", "\\boxed{{{}}}", "so it is {}"])
 def test_numbers_made_from_the_right_one_are_wrong(gold: str, form: str) -> None:
     assert quantities.judge(Response(form.format(gold), (), "stop"), gold).value == 1.0
-    for wrong in _wrong(gold):
+    made = _wrong(gold)
+    assert len(made) > 3
+    for wrong in made:
         assert quantities.judge(Response(form.format(wrong), (), "stop"), gold).value == 0.0, wrong
 
 

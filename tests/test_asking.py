@@ -63,7 +63,9 @@ def test_what_the_model_writes_is_judged_by_the_protocol() -> None:
 
 def test_letters_are_listed_for_a_benchmark_of_numbers(real_data: Path) -> None:
     task = _one("gpt3_arithmetic@one_token")
-    for sample in task.samples("evaluate", 20, real_data):
+    samples = task.samples("evaluate", 20, real_data)
+    assert len(samples) == 20
+    for sample in samples:
         assert sample.origin is not None
         options = sample.meta["choices"]
         right = "ABCD"[options.index(sample.target)]
@@ -113,7 +115,9 @@ def test_the_template_is_the_models_own_and_its_hash_is_kept(loaded: Loaded, tmp
     for chat in (None, False):
         evaluator = Evaluator(loaded, Store(tmp_path / str(chat)), AskOptions(chat=chat))
         evaluator.verdicts([()], facts, samples)
-        for row in evaluator.store.export():
+        rows = list(evaluator.store.export())
+        assert len(rows) == 3
+        for row in rows:
             kept = evaluator.store.prompt(row["prompt"])
             assert kept is not None
             assert (kept["template"] is None) == (chat is False)
@@ -212,7 +216,7 @@ def test_greedy_samples_that_would_all_be_the_same_are_refused(tiny: Path, refus
     assert "are all the same" in refused("study", tiny, "--tasks", "facts", "--samples", 3, "--plan")
 
 
-def test_evaluate_gives_the_same_items_under_all_protocols(tiny: Path, says: Says, tmp_path: Path) -> None:
+def test_evaluate_gives_the_same_items_under_all_protocols(tiny: Path, says: Says) -> None:
     told = says(
         "evaluate", tiny, "--tasks", "facts_choice,arithmetic", "--protocol", "likelihood,one_token,free", "--limit", 12
     )

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from programs import need_sandbox
 
-from layerlimits.evaluation.evaluator import judged
 from layerlimits.plugins import find
 from layerlimits.scoring import sandbox
 from layerlimits.scoring.sandbox import Program, run
+from layerlimits.tasks import judged
 from layerlimits.types import Response
 
 
