@@ -18,7 +18,7 @@ def clean(response: Response, *, question: str = "", instruction: str = "") -> S
     Returns:
         The answer; `finished` is also True where something follows it.
     """
-    said = own_answer(response)
-    text = said.text.replace("\r\n", "\n").replace("\r", "\n")
+    own = own_answer(response)
+    text = own.text.replace("\r\n", "\n").replace("\r", "\n")
     end = next_item(text, question, instruction)
-    return Said(text[:end][-_LONGEST:], said.finished or end is not None)
+    return Said(text[:end][-_LONGEST:], own.finished or end is not None)

@@ -46,11 +46,11 @@ def judge_all(answers: Sequence[Answer], *, seconds: float = 10, unsafe: bool = 
     return [verdict for verdict in verdicts if verdict is not None]
 
 
-def _unrunnable(response: Response, said: Said, code: str | None) -> Verdict | None:
+def _unrunnable(response: Response, own: Said, code: str | None) -> Verdict | None:
     """The verdict on what cannot be run: no code, cut code, or no Python."""
     if code is not None and syntax_tree(code):
         return None
-    if not said.finished:
+    if not own.finished:
         return Verdict("truncated", 0.0, code or "", f"cut after {len(response.tokens)} tokens")
     if code is None:
         return Verdict("no_answer", 0.0, why="no code")

@@ -41,10 +41,10 @@ def equal(gold: str, answer: str) -> bool | None:
     if not available():
         raise ModuleNotFoundError("math-verify is not installed")
     with _lock:
-        told = _ask(json.dumps([gold, answer]))
-        if told is None:
+        reply = _ask(json.dumps([gold, answer]))
+        if reply is None:
             _stop()
-        return None if told is None else bool(json.loads(told))
+        return None if reply is None else bool(json.loads(reply))
 
 
 def _ask(line: str) -> str | None:

@@ -37,11 +37,11 @@ def parse(text: str) -> ast.expr:
     """
     if len(text) > _LONGEST:
         raise NotAllowedError(f"longer than {_LONGEST} characters")
-    found = _FUNCTION.search(text)
-    if not found:
+    definition = _FUNCTION.search(text)
+    if not definition:
         raise NotAllowedError("no function f(x)")
     try:
-        body = ast.parse(found.group()).body
+        body = ast.parse(definition.group()).body
     except (SyntaxError, RecursionError, MemoryError, ValueError) as error:
         raise NotAllowedError(f"syntax: {getattr(error, 'msg', type(error).__name__)}") from None
     function = body[0]
@@ -96,12 +96,12 @@ def _bounded(value: int) -> int:
 def judge(response: Response, target: str, inputs: Sequence[int]) -> Verdict:
     """Right if the function agrees with the reference function at every hidden input."""
     reference = parse(target)
-    said = own_answer(response)
+    own = own_answer(response)
     try:
-        expression = parse(said.text)
+        expression = parse(own.text)
         wrong = [x for x in inputs if compute(expression, x) != compute(reference, x)]
     except (NotAllowedError, RecursionError) as error:
-        if not said.finished:
+        if not own.finished:
             return Verdict("truncated", 0.0, why=f"cut after {len(response.tokens)} tokens")
         missing = "no function" in str(error)
         return Verdict("no_answer" if missing else "error", 0.0, why=str(error) or type(error).__name__)

@@ -29,7 +29,7 @@ def are_headings(contents: list[str], followed: list[str], *, finished: bool) ->
             holds a digit.
         finished: the text does not break off.
     """
-    numbers = [int(found[1]) if (found := _NUMBERED.match(content)) else None for content in contents]
+    numbers = [int(match[1]) if (match := _NUMBERED.match(content)) else None for content in contents]
     headings, last = [], 0
     for content, number, after, below in zip(contents, numbers, _following(numbers), followed, strict=True):
         if number is None:
@@ -56,8 +56,8 @@ def _following(numbers: list[int | None]) -> list[int | None]:
 
 
 def _end_of_number(content: str) -> int:
-    found = _NUMBERED.match(content)
-    return found.end() if found else 0
+    match = _NUMBERED.match(content)
+    return match.end() if match else 0
 
 
 def _is_worded(content: str, below: str) -> bool:

@@ -7,8 +7,8 @@ from layerlimits.scoring import equality, units
 from layerlimits.scoring.numerals import Number, ascii_signs, numbers, without_latex
 
 _WORDS = [
-    (re.compile(r"√\s*\(([^()]*)\)|\bsqrt\s*\(([^()]*)\)"), lambda found: rf"\sqrt{{{found[1] or found[2]}}}"),
-    (re.compile(r"√\s*(\d+|[a-z])"), lambda found: rf"\sqrt{{{found[1]}}}"),
+    (re.compile(r"√\s*\(([^()]*)\)|\bsqrt\s*\(([^()]*)\)"), lambda match: rf"\sqrt{{{match[1] or match[2]}}}"),
+    (re.compile(r"√\s*(\d+|[a-z])"), lambda match: rf"\sqrt{{{match[1]}}}"),
 ]
 _SIGNS = {
     "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "∪": r"\cup ", "∈": r"\in ", "±": r"\pm ",
@@ -122,8 +122,8 @@ def _same_word(gold: str, answer: str) -> bool:
     if len(wanted) == 1:
         letter = _LETTER.fullmatch(text)
         return bool(letter and letter[1] == wanted)
-    said = re.sub(r"[^a-z ]", " ", text.lower()).split()
-    while said and said[0] in (
+    spoken = re.sub(r"[^a-z ]", " ", text.lower()).split()
+    while spoken and spoken[0] in (
         "the",
         "a",
         "an",
@@ -137,9 +137,11 @@ def _same_word(gold: str, answer: str) -> bool:
         "student",
         "answer",
     ):
-        said = said[1:]
+        spoken = spoken[1:]
     return (
-        bool(said) and said[0] == wanted.lower() and (len(said) == 1 or said[1] in ("is", "has", "had", "was", "will"))
+        bool(spoken)
+        and spoken[0] == wanted.lower()
+        and (len(spoken) == 1 or spoken[1] in ("is", "has", "had", "was", "will"))
     )
 
 
@@ -148,9 +150,9 @@ def _without_unit(text: str) -> tuple[str, tuple[str, str]]:
     unit = "degrees" if _DEGREES.search(text) else ""
     text = _DEGREES.sub("", text)
     plain = _TEXT.sub(r" \1 ", text).strip()
-    found = _UNIT_WORD.search(plain)
-    if found and found[1].lower() not in _FUNCTIONS and re.search(r"\d", plain[: found.start()]):
-        return plain[: found.start()].strip(), (unit or found[1].lower(), found[2] or "")
+    unit_word = _UNIT_WORD.search(plain)
+    if unit_word and unit_word[1].lower() not in _FUNCTIONS and re.search(r"\d", plain[: unit_word.start()]):
+        return plain[: unit_word.start()].strip(), (unit or unit_word[1].lower(), unit_word[2] or "")
     return _TEXT.sub(r"\1", text).strip(), (unit, "")
 
 
@@ -181,9 +183,9 @@ def rational(text: str) -> Number | None:
         r"-?\d{1,3}(?:[, ]+\d{3})+(?:\.\d+)?", text
     ):
         plain = without_latex(_THOUSANDS.sub("", text)).replace("\\times", "×").strip()
-        found = numbers(f"= {plain}")
-        if len(found) == 1 and re.fullmatch(r"=\s*[-+]?\s*", f"= {plain}"[: found[0].start]):
-            return found[0] if f"= {plain}"[found[0].end :].strip() in ("", "%", "\\%") else None
+        values = numbers(f"= {plain}")
+        if len(values) == 1 and re.fullmatch(r"=\s*[-+]?\s*", f"= {plain}"[: values[0].start]):
+            return values[0] if f"= {plain}"[values[0].end :].strip() in ("", "%", "\\%") else None
     return None
 
 

@@ -73,8 +73,8 @@ def judge_letter(response: Response, options: Sequence[str], target: str) -> Ver
 
     `Verdict.answer` is the text of the option.
     """
-    found = _TOKEN.fullmatch(own_answer(response).text.strip())
-    option = ascii_uppercase.index(found[1]) if found else len(options)
+    token = _TOKEN.fullmatch(own_answer(response).text.strip())
+    option = ascii_uppercase.index(token[1]) if token else len(options)
     if option >= len(options):
         return Verdict("no_answer", 0.0, why="no listed letter")
     return _verdict(option, options, target)
@@ -89,15 +89,15 @@ def judge_free(response: Response, options: Sequence[str], target: str, *, instr
     Args:
         instruction: what the prompt says after the options; a response that repeats it has begun a next item.
     """
-    said = clean(response)
+    own = clean(response)
     shown = tuple(without_latex(ascii_signs(option)) for option in options)
-    text, option, how = _own(without_latex(ascii_signs(said.text)), shown, instruction, finished=said.finished)
+    text, option, how = _own(without_latex(ascii_signs(own.text)), shown, instruction, finished=own.finished)
     formal = _STRICT.fullmatch(text, *last_line(text))
     index = ascii_uppercase.index(formal[1]) if formal else len(options)
     strict = float(index < len(options) and options[index] == target)
     if option is not None:
         return _verdict(option, options, target, how, strict)
-    if said.finished:
+    if own.finished:
         return Verdict("no_answer", 0.0, why="no option stated", strict=strict)
     return Verdict("truncated", 0.0, why=f"cut after {len(response.tokens)} tokens without an answer", strict=strict)
 
@@ -122,30 +122,37 @@ def _final(text: str, options: tuple[str, ...], *, finished: bool) -> tuple[int 
     """The option that a text ends up with, and how it was found."""
     text = without_list(text, options)
     for place in reversed(_stated(text, finished=finished)[-_MOST_PLACES:]):
-        found = _given(text, place, options)
-        if found is None:
+        named = _given(text, place, options)
+        if named is None:
             continue
-        back = taken_back(text, found.end) if finished else None
+        back = taken_back(text, named.end) if finished else None
         later = _concluded(text[back:], options) if back is not None else None
-        return (found.option, place.how) if later is None else (later, "corrected later")
+        return (named.option, place.how) if later is None else (later, "corrected later")
     return (_concluded(text, options) if finished else None), "no mark"
 
 
 def _stated(text: str, *, finished: bool) -> list[_Place]:
     """Where the text says what the answer is, in order; not where it denies or supposes it."""
-    found = [
-        _Place(one.start, one.end, _HOW[one.kind], one.kind == "says" and one.mark == one.start)
-        for one in statements(text, finished=finished)
-        if (one.closed or finished) and not _DENIES.search(text, one.mark, one.start) and not _supposed(text, one.mark)
+    places = [
+        _Place(
+            statement.start,
+            statement.end,
+            _HOW[statement.kind],
+            statement.kind == "says" and statement.mark == statement.start,
+        )
+        for statement in statements(text, finished=finished)
+        if (statement.closed or finished)
+        and not _DENIES.search(text, statement.mark, statement.start)
+        and not _supposed(text, statement.mark)
     ]
-    for at in _CHOOSES.finditer(text):
-        if not _supposed(text, at.start()):
-            found.append(_Place(at.end(), _line(text, at.end())[1], "in words"))
-    for at in _IS_RIGHT.finditer(text):
-        start = _clause(text, at.start())
-        if not _SUPPOSES.search(text, start, at.start()):
-            found.append(_Place(start, at.end(), "in words", last=True))
-    return sorted(found)
+    for match in _CHOOSES.finditer(text):
+        if not _supposed(text, match.start()):
+            places.append(_Place(match.end(), _line(text, match.end())[1], "in words"))
+    for match in _IS_RIGHT.finditer(text):
+        start = _clause(text, match.start())
+        if not _SUPPOSES.search(text, start, match.start()):
+            places.append(_Place(start, match.end(), "in words", last=True))
+    return sorted(places)
 
 
 def _supposed(text: str, mark: int) -> bool:
@@ -160,12 +167,16 @@ def _line(text: str, place: int) -> tuple[int, int]:
 def _clause(text: str, place: int) -> int:
     """Where the part of the sentence that holds this place begins."""
     start = _sentence(text, max(_line(text, place)[0], place - _LONGEST_STATEMENT), place)
-    return max([start, *(at.end() for at in re.compile(r"[,;]").finditer(text, start, place))])
+    return max([start, *(comma.end() for comma in re.compile(r"[,;]").finditer(text, start, place))])
 
 
 def _sentence(text: str, start: int, end: int) -> int:
     """Where the last sentence between two places begins."""
-    ends = [at.end() for at in _SENTENCE_END.finditer(text, start, end) if not _NOTHING.fullmatch(text, at.end(), end)]
+    ends = [
+        match.end()
+        for match in _SENTENCE_END.finditer(text, start, end)
+        if not _NOTHING.fullmatch(text, match.end(), end)
+    ]
     return max([start, *ends])
 
 
@@ -179,7 +190,7 @@ def _given(text: str, place: _Place, options: tuple[str, ...]) -> Named | None:
         return None
     if place.last:
         named.reverse()
-    other = next((one for one in named if one.option != named[0].option), None)
+    other = next((name for name in named if name.option != named[0].option), None)
     if other and (joined(text, named[0], other) or joined(text, other, named[0])):
         return None
     return named[0]
@@ -188,10 +199,10 @@ def _given(text: str, place: _Place, options: tuple[str, ...]) -> Named | None:
 def _concluded(text: str, options: tuple[str, ...]) -> int | None:
     """What a text comes to that states no answer: the one option in bold, of its conclusion, or of the whole text."""
     named = letters(text, 0, len(text), options)
-    begins = {at.start() for at in _BOLD.finditer(text)}
-    bold = only([one for one in named if one.start in begins])
-    found = bold or _of_conclusion(text, options) or _by_mark(text, named) or _in_words(text, named, options)
-    return found.option if found else None
+    begins = {match.start() for match in _BOLD.finditer(text)}
+    bold = only([name for name in named if name.start in begins])
+    answer = bold or _of_conclusion(text, options) or _by_mark(text, named) or _in_words(text, named, options)
+    return answer.option if answer else None
 
 
 def _of_conclusion(text: str, options: tuple[str, ...]) -> Named | None:
@@ -206,20 +217,20 @@ def _of_conclusion(text: str, options: tuple[str, ...]) -> Named | None:
 def _by_mark(text: str, named: list[Named]) -> Named | None:
     """The one option whose letter is marked, begins the text or stands alone on its line."""
     begins = len(text) - len(text.lstrip())
-    sure = {one for one in named if one.marked or one.start == begins or _alone(text, one)}
+    sure = {name for name in named if name.marked or name.start == begins or _alone(text, name)}
     pairs = [pair for pair in pairwise(named) if sure.intersection(pair) and joined(text, *pair)]
-    return only([*sure, *(one for pair in pairs for one in pair)])
+    return only([*sure, *(name for pair in pairs for name in pair)])
 
 
-def _alone(text: str, one: Named) -> bool:
-    start, end = _line(text, one.start)
-    return bool(_NOTHING.fullmatch(text, start, one.start) and _NOTHING.fullmatch(text, one.end, end))
+def _alone(text: str, name: Named) -> bool:
+    start, end = _line(text, name.start)
+    return bool(_NOTHING.fullmatch(text, start, name.start) and _NOTHING.fullmatch(text, name.end, end))
 
 
 def _in_words(text: str, named: list[Named], options: tuple[str, ...]) -> Named | None:
     """The one option written out, where it ends the last sentence or begins the only one; with no letter beside it."""
-    found = only(words(text, 0, len(text), options))
-    if not found or any(one.option != found.option for one in named):
+    written = only(words(text, 0, len(text), options))
+    if not written or any(name.option != written.option for name in named):
         return None
     start, end = last_line(text)
     last = _sentence(text, start, end)
@@ -227,4 +238,4 @@ def _in_words(text: str, named: list[Named], options: tuple[str, ...]) -> Named 
     if not ends:
         return None
     only_one = _NOTHING.fullmatch(text, 0, last) and _NOTHING.fullmatch(text, last, ends[0].start)
-    return found if only_one or _NOTHING.fullmatch(text, ends[-1].end, end) else None
+    return written if only_one or _NOTHING.fullmatch(text, ends[-1].end, end) else None

@@ -31,13 +31,13 @@ def judge(response: Response, gold: str, question: str = "", *, instruction: str
     takes it back later; else, in a finished text, what is bold, the last formula or the last number. Only a statement
     counts in an unfinished text. `error`: the comparison took too long.
     """
-    said = clean(response, question=question, instruction=instruction)
-    text = ascii_signs(said.text)
+    own = clean(response, question=question, instruction=instruction)
+    text = ascii_signs(own.text)
     formal = last_box(text)
     by_form = float(bool(formal and latex.same(gold, formal, question)))
-    answer, how = final(text, finished=said.finished, word=latex.is_word(gold))
+    answer, how = final(text, finished=own.finished, word=latex.is_word(gold))
     if not answer:
-        if said.finished:
+        if own.finished:
             return Verdict("no_answer", 0.0, why="no answer", strict=0.0)
         return Verdict("truncated", 0.0, why=f"cut after {len(response.tokens)} tokens without an answer", strict=0.0)
     right = latex.same(gold, answer, question)
@@ -49,7 +49,11 @@ def judge(response: Response, gold: str, question: str = "", *, instruction: str
 def last_box(text: str) -> str:
     """The content of the box (or boxes, joined by commas) of the last line; empty where that line has none."""
     start, end = last_line(text)
-    boxes = [one for one in statements(text) if one.kind == "box" and one.closed and one.end <= end + 1]
+    boxes = [
+        statement
+        for statement in statements(text)
+        if statement.kind == "box" and statement.closed and statement.end <= end + 1
+    ]
     if not boxes or boxes[-1].end < start:
         return ""
     return _joined(text, boxes)
@@ -72,9 +76,9 @@ def final(text: str, *, finished: bool = True, word: bool = False) -> tuple[str,
 
     `word`: the answer looked for is a word, so a sentence without any formula may hold it.
     """
-    found = statements(text, finished=finished)
-    boxes = [one for one in found if one.kind == "box"]
-    for statement in reversed(found):
+    places = statements(text, finished=finished)
+    boxes = [place for place in places if place.kind == "box"]
+    for statement in reversed(places):
         if not statement.closed and not finished:
             continue
         if statement.kind == "box":
@@ -123,7 +127,7 @@ def _inside(formula: re.Match[str]) -> str:
 def _concluded(text: str, *, word: bool) -> str:
     """What a finished text without a statement ends up with."""
     start, end = last_line(text)
-    bold = [one for one in _BOLD.findall(text[start:end]) if not one.rstrip().endswith(":")]
+    bold = [content for content in _BOLD.findall(text[start:end]) if not content.rstrip().endswith(":")]
     if bold:
         return stated(bold[-1]) or bold[-1]
     formulas = list(_FORMULA.finditer(text))

@@ -62,14 +62,14 @@ def letters(text: str, start: int, end: int, options: tuple[str, ...]) -> list[N
     lone = _LONE_LOWER.fullmatch(text, start, end)
     if lone and lone[1] in ascii_uppercase[: len(options)].lower():
         return [Named(ascii_uppercase.index(lone[1].upper()), start, end, marked=True)]
-    words = [one for one in _written(text, start, end, options) if one.end - one.start > 1]
-    found = []
-    for at in _LETTER.finditer(text, start, end):
-        one = _named(text, at)
-        inside = any(word.start <= at.end("opens") < word.end for word in words)
-        if one.option < len(options) and (one.marked or not inside) and not _other(text, at, marked=one.marked):
-            found.append(one)
-    return _not_denied(text, found)
+    words = [name for name in _written(text, start, end, options) if name.end - name.start > 1]
+    names = []
+    for match in _LETTER.finditer(text, start, end):
+        name = _named(text, match)
+        inside = any(word.start <= match.end("opens") < word.end for word in words)
+        if name.option < len(options) and (name.marked or not inside) and not _other(text, match, marked=name.marked):
+            names.append(name)
+    return _not_denied(text, names)
 
 
 def words(text: str, start: int, end: int, options: tuple[str, ...]) -> list[Named]:
@@ -77,14 +77,14 @@ def words(text: str, start: int, end: int, options: tuple[str, ...]) -> list[Nam
     return _not_denied(text, _written(text, start, end, options))
 
 
-def joined(text: str, one: Named, other: Named) -> bool:
+def joined(text: str, first: Named, second: Named) -> bool:
     """Whether the second is named in one breath with the first, as in "A, B or C"."""
-    return _JOINS.fullmatch(text, one.end, other.start) is not None
+    return _JOINS.fullmatch(text, first.end, second.start) is not None
 
 
 def only(named: Sequence[Named]) -> Named | None:
     """The first, if no other option is named."""
-    return named[0] if len({one.option for one in named}) == 1 else None
+    return named[0] if len({name.option for name in named}) == 1 else None
 
 
 def without_list(text: str, options: tuple[str, ...]) -> str:
@@ -92,9 +92,9 @@ def without_list(text: str, options: tuple[str, ...]) -> str:
     lines = text.split("\n")
     repeated = {}
     for number, line in enumerate(lines):
-        found = _LISTED.fullmatch(line)
-        index = ascii_uppercase.index(found[1]) if found else len(options)
-        if found and index < len(options) and _plain(found[2]) == _plain(options[index]):
+        listed = _LISTED.fullmatch(line)
+        index = ascii_uppercase.index(listed[1]) if listed else len(options)
+        if listed and index < len(options) and _plain(listed[2]) == _plain(options[index]):
             repeated[number] = index
     if len(set(repeated.values())) < 2:
         return text
@@ -105,59 +105,59 @@ def _plain(text: str) -> list[str]:
     return text.strip(" .*_").casefold().split()
 
 
-def _named(text: str, at: re.Match[str]) -> Named:
-    index = ascii_uppercase.index((at["upper"] or at["lower"]).upper())
-    marked = bool(at["label"] or _OPENS.search(at["opens"]) or _CLOSES.search(at["closes"]))
+def _named(text: str, match: re.Match[str]) -> Named:
+    index = ascii_uppercase.index((match["upper"] or match["lower"]).upper())
+    marked = bool(match["label"] or _OPENS.search(match["opens"]) or _CLOSES.search(match["closes"]))
     denied = bool(
-        _DENIED_BEFORE.search(text, max(0, at.start() - 30), at.start()) or _DENIED_AFTER.match(text, at.end())
+        _DENIED_BEFORE.search(text, max(0, match.start() - 30), match.start()) or _DENIED_AFTER.match(text, match.end())
     )
-    return Named(index, at.start(), at.end(), marked, denied)
+    return Named(index, match.start(), match.end(), marked, denied)
 
 
-def _other(text: str, at: re.Match[str], *, marked: bool) -> bool:
+def _other(text: str, match: re.Match[str], *, marked: bool) -> bool:
     """Whether a letter is an article, a pronoun or a variable."""
-    if _FORMULA.match(text, at.end()):
+    if _FORMULA.match(text, match.end()):
         return True
-    bare = not marked and not at["closes"] and at["upper"] in ("A", "I")
-    return bare and bool(_WORD_AFTER.match(text, at.end())) and not _GOES_ON.match(text, at.end())
+    bare = not marked and not match["closes"] and match["upper"] in ("A", "I")
+    return bare and bool(_WORD_AFTER.match(text, match.end())) and not _GOES_ON.match(text, match.end())
 
 
-def _not_denied(text: str, found: list[Named]) -> list[Named]:
+def _not_denied(text: str, names: list[Named]) -> list[Named]:
     """What is denied takes along what it is named with: "A and B are wrong", "neither A nor B"."""
-    for order in (range(1, len(found)), range(len(found) - 1, 0, -1)):
+    for order in (range(1, len(names)), range(len(names) - 1, 0, -1)):
         for place in order:
-            before, after = found[place - 1 : place + 1]
+            before, after = names[place - 1 : place + 1]
             if before.denied != after.denied and joined(text, before, after):
-                found[place - 1 : place + 1] = replace(before, denied=True), replace(after, denied=True)
-    return [one for one in found if not one.denied]
+                names[place - 1 : place + 1] = replace(before, denied=True), replace(after, denied=True)
+    return [name for name in names if not name.denied]
 
 
 def _written(text: str, start: int, end: int, options: tuple[str, ...]) -> list[Named]:
     """Where options are written out; one that is part of a longer one there is that longer one."""
-    found = [
-        _spelt(text, index, at)
+    names = [
+        _spelt(text, index, match)
         for index, pattern in enumerate(_patterns(options))
-        for at in pattern.finditer(text, start, end)
+        for match in pattern.finditer(text, start, end)
     ]
     longest: list[Named] = []
-    for one in sorted(found, key=lambda one: (one.start, -one.end)):
-        if not longest or one.end > longest[-1].end or (one.start, one.end) == (longest[-1].start, longest[-1].end):
-            longest.append(one)
+    for name in sorted(names, key=lambda name: (name.start, -name.end)):
+        if not longest or name.end > longest[-1].end or (name.start, name.end) == (longest[-1].start, longest[-1].end):
+            longest.append(name)
     return longest
 
 
-def _spelt(text: str, index: int, at: re.Match[str]) -> Named:
-    before = _DENIED_BEFORE.search(text, max(0, at.start() - 30), at.start())
-    return Named(index, at.start(), at.end(), denied=bool(before or _DENIED_AFTER.match(text, at.end())))
+def _spelt(text: str, index: int, match: re.Match[str]) -> Named:
+    before = _DENIED_BEFORE.search(text, max(0, match.start() - 30), match.start())
+    return Named(index, match.start(), match.end(), denied=bool(before or _DENIED_AFTER.match(text, match.end())))
 
 
 @lru_cache(maxsize=64)
 def _patterns(options: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
     """Of each option: its words, whatever their capitals and spaces; a number only as a whole."""
-    found = []
+    patterns = []
     for option in options:
         content = option.strip(" .").split()
         minus = "(?<!-)" if option.strip()[:1].isdigit() else ""
         spelt = r"\s+".join(map(re.escape, content)) or "(?!)"
-        found.append(re.compile(rf"(?<!\w)(?<!\d[.,]){minus}{spelt}(?!\w)(?![.,]\d)", re.IGNORECASE))
-    return tuple(found)
+        patterns.append(re.compile(rf"(?<!\w)(?<!\d[.,]){minus}{spelt}(?!\w)(?![.,]\d)", re.IGNORECASE))
+    return tuple(patterns)

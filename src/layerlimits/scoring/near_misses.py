@@ -33,7 +33,7 @@ def near_misses(answer: str, count: int = 3, key: str = "") -> tuple[str, ...]:
         raise UserError(f"{count} near misses of {answer}, and only {len(made)} can be made", "ask for fewer")
     # A number below a thousand does not tell how its set separates thousands; misses above are then plain.
     write = _writer(len(decimals), grouped="," in form["whole"], minus=form["sign"] or "-")
-    return tuple(write(one) for one in made[:count])
+    return tuple(write(miss) for miss in made[:count])
 
 
 def _in_turn(value: int, decimals: int, draw: random.Random) -> list[int]:
@@ -43,7 +43,7 @@ def _in_turn(value: int, decimals: int, draw: random.Random) -> list[int]:
     for kind in kinds:
         draw.shuffle(kind)
     turns = (kind[turn] for turn in range(max(map(len, kinds))) for kind in kinds if turn < len(kind))
-    return [one for one in dict.fromkeys(turns) if one != value]
+    return [miss for miss in dict.fromkeys(turns) if miss != value]
 
 
 def _by_digits(value: int, decimals: int) -> list[list[int]]:
@@ -58,7 +58,12 @@ def _by_digits(value: int, decimals: int) -> list[list[int]]:
     ]
     # 012 is no way to write 12, and 0.12 is one.
     return [
-        [sign * int(one) for one in kind if one[0] != "0" or len(one) == decimals + 1] for kind in (changed, swapped)
+        [
+            sign * int(changed_digits)
+            for changed_digits in kind
+            if changed_digits[0] != "0" or len(changed_digits) == decimals + 1
+        ]
+        for kind in (changed, swapped)
     ]
 
 

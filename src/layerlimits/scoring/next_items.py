@@ -70,10 +70,10 @@ def next_turns(text: str, options: tuple[str, ...], instruction: str = "") -> li
     """
     places = [turn.start() for turn in islice(NEXT_TURN.finditer(text), _MOST_PLACES)]
     places += [_item_start(text, place) for place in _repetitions(text, instruction)]
-    for found in islice(_LIST.finditer(text), _MOST_PLACES):
-        start = _item_start(text, found.start())
+    for listed in islice(_LIST.finditer(text), _MOST_PLACES):
+        start = _item_start(text, listed.start())
         before = text[max(0, start - _WINDOW) : start]
-        if not _same_words(found[1], options[0]) and (_FORMAL.search(before) or _is_short(text, start)):
+        if not _same_words(listed[1], options[0]) and (_FORMAL.search(before) or _is_short(text, start)):
             places.append(start)
     return sorted({place for place in places if place > 0})[:_MOST_PLACES]
 
@@ -83,7 +83,7 @@ def _begins(text: str, place: int, question: str) -> bool:
     if not _repeats(text[place : place + _WINDOW], question) or len(text[:place].split()) <= _BARE_WORDS:
         return True
     before = text[max(0, place - _WINDOW) : place]
-    return any(_DIGIT_OR_BOX.search(before, one.mark, one.end) for one in statements(before))
+    return any(_DIGIT_OR_BOX.search(before, statement.mark, statement.end) for statement in statements(before))
 
 
 def _is_short(text: str, place: int) -> bool:
@@ -97,8 +97,8 @@ def _repeats(text: str, question: str) -> bool:
     return bool(asked) and sum(word in asked for word in begins) >= 0.75 * len(begins)
 
 
-def _same_words(one: str, other: str) -> bool:
-    return one.strip(" .*_").casefold().split() == other.strip(" .*_").casefold().split()
+def _same_words(first: str, second: str) -> bool:
+    return first.strip(" .*_").casefold().split() == second.strip(" .*_").casefold().split()
 
 
 def _repetitions(text: str, instruction: str) -> Iterator[int]:
@@ -107,7 +107,7 @@ def _repetitions(text: str, instruction: str) -> Iterator[int]:
     if not words:
         return iter(())
     pattern = re.compile(r"\s{1,4}".join(map(re.escape, words)))
-    return (found.start() for found in islice(pattern.finditer(text), _MOST_PLACES))
+    return (match.start() for match in islice(pattern.finditer(text), _MOST_PLACES))
 
 
 def _item_start(text: str, place: int) -> int:
@@ -149,4 +149,4 @@ def _same_form(text: str, question: str) -> Iterator[int]:
     pattern = re.compile(
         rf"\n[ \t]{{0,8}}{re.escape(words[0])} {re.escape(words[1])} [^\n]{{1,500}}\?[ \t]{{0,8}}(?=\n|\Z)"
     )
-    return (found.start() for found in islice(pattern.finditer(text), 1) if _is_short(text, found.start()))
+    return (match.start() for match in islice(pattern.finditer(text), 1) if _is_short(text, match.start()))

@@ -87,7 +87,7 @@ class Number:
 
 def ascii_signs(text: str) -> str:
     """The text with the digits of every script, full-width signs, dashes and special spaces made plain."""
-    text = _SUPERSCRIPT.sub(lambda found: "^" + found.group().translate(_FROM_SUPERSCRIPT), text)
+    text = _SUPERSCRIPT.sub(lambda match: "^" + match.group().translate(_FROM_SUPERSCRIPT), text)
     return "".join(map(_plain, text.translate(_TABLE)))
 
 
@@ -118,8 +118,8 @@ def numbers(text: str) -> list[Number]:
 
 def number(text: str) -> Number | None:
     """The number that a short text is, with its sign, currency and unit; None where it holds none or several."""
-    found = numbers(without_latex(ascii_signs(text)))
-    return found[0] if len(found) == 1 else None
+    values = numbers(without_latex(ascii_signs(text)))
+    return values[0] if len(values) == 1 else None
 
 
 def _number(text: str, match: re.Match[str]) -> Number | None:
@@ -166,14 +166,14 @@ def _negative(before: str) -> bool:
     """Whether what stands before a number makes it negative: a dash that is no subtraction, range, hyphen or bullet."""
     if _MINUS_WORD.search(before):
         return True
-    found = _MINUS.search(before)
-    if not found:
+    minus = _MINUS.search(before)
+    if not minus:
         return False
-    rest = before[: found.start("before")] + found["before"]
+    rest = before[: minus.start("before")] + minus["before"]
     line = rest.rpartition("\n")[2]
     if line.rstrip(" \u00a0")[-1:].isdigit() or line.rstrip(" \u00a0")[-1:] in (")", "}", "%"):
         return False
-    if found["space"]:
+    if minus["space"]:
         return bool(_INTRODUCES.search(line))
     return not line[-1:].isalpha()
 
@@ -182,8 +182,8 @@ def _unit(text: str, end: int, before: str) -> str:
     money = _MONEY.search(before)
     if money:
         return money["sign"].strip()
-    found = _UNIT.match(text, end)
-    return "" if not found else "°" if found["degree"] else found["unit"].lower()
+    unit = _UNIT.match(text, end)
+    return "" if not unit else "°" if unit["degree"] else unit["unit"].lower()
 
 
 def written(value: Fraction) -> str:

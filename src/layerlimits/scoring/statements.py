@@ -59,32 +59,34 @@ class Statement:
 
 def statements(text: str, *, finished: bool = True) -> list[Statement]:
     """Every statement of an answer, in order of their marks; `####` before a heading states none."""
-    found = hashes(text, finished=finished)
-    found += [_box(text, at) for at in list(_BOX.finditer(text))[-_MOST_BOXES:]]
-    found += [_tag(text, at) for at in list(_TAG.finditer(text))[-_MOST_BOXES:]]
-    for at in _SAYS.finditer(text):
-        start = _content_start(text, at.end())
-        found.append(Statement("says", at.start(), start, _says_end(text, start)))
-    for at in _IS_THE_ANSWER.finditer(text):
-        start = _clause_start(text, at.start())
-        found.append(Statement("says", start, start, at.end()))
-    return sorted(found, key=lambda one: (one.mark, one.start))
+    places = hashes(text, finished=finished)
+    places += [_box(text, match) for match in list(_BOX.finditer(text))[-_MOST_BOXES:]]
+    places += [_tag(text, match) for match in list(_TAG.finditer(text))[-_MOST_BOXES:]]
+    for match in _SAYS.finditer(text):
+        start = _content_start(text, match.end())
+        places.append(Statement("says", match.start(), start, _says_end(text, start)))
+    for match in _IS_THE_ANSWER.finditer(text):
+        start = _clause_start(text, match.start())
+        places.append(Statement("says", start, start, match.end()))
+    return sorted(places, key=lambda place: (place.mark, place.start))
 
 
 def hashes(text: str, *, finished: bool) -> list[Statement]:
     """Every `####` line that is no heading."""
-    found = [Statement("hash", at.start(), at.end(), _line_end(text, at.end())) for at in _HASH.finditer(text)]
-    ends = [*(one.mark for one in found[1:]), len(text)]
-    contents = [text[one.start : min(one.end, one.start + _LONGEST_HEADING)] for one in found]
-    followed = [text[one.end : end] for one, end in zip(found, ends, strict=False)]
+    places = [
+        Statement("hash", match.start(), match.end(), _line_end(text, match.end())) for match in _HASH.finditer(text)
+    ]
+    ends = [*(place.mark for place in places[1:]), len(text)]
+    contents = [text[place.start : min(place.end, place.start + _LONGEST_HEADING)] for place in places]
+    followed = [text[place.end : end] for place, end in zip(places, ends, strict=False)]
     headings = are_headings(contents, followed, finished=finished)
-    return [one for one, heading in zip(found, headings, strict=True) if not heading]
+    return [place for place, heading in zip(places, headings, strict=True) if not heading]
 
 
-def _tag(text: str, at: re.Match[str]) -> Statement:
+def _tag(text: str, match: re.Match[str]) -> Statement:
     """The content between `<answer>` and the next closing tag."""
-    end = text.find("</", at.end())
-    return Statement("tag", at.start(), at.end(), end if end >= 0 else len(text), closed=end >= 0)
+    end = text.find("</", match.end())
+    return Statement("tag", match.start(), match.end(), end if end >= 0 else len(text), closed=end >= 0)
 
 
 def _line_end(text: str, start: int) -> int:
@@ -114,21 +116,21 @@ def _says_end(text: str, start: int) -> int:
     return _line_end(text, start)
 
 
-def _box(text: str, at: re.Match[str]) -> Statement:
+def _box(text: str, match: re.Match[str]) -> Statement:
     """The content between balanced braces; without braces the next word."""
-    start = at.end()
+    start = match.end()
     if start >= len(text) or text[start] != "{":
         word = re.compile(r"[^\s$\\]+").match(text, start)
         end = word.end() if word else start
-        return Statement("box", at.start(), start, end, closed=end > start)
+        return Statement("box", match.start(), start, end, closed=end > start)
     depth = 0
     for place in range(start, len(text)):
         if text[place - 1] == "\\":
             continue
         depth += {"{": 1, "}": -1}.get(text[place], 0)
         if depth == 0:
-            return Statement("box", at.start(), start + 1, place)
-    return Statement("box", at.start(), start + 1, _line_end(text, start), closed=False)
+            return Statement("box", match.start(), start + 1, place)
+    return Statement("box", match.start(), start + 1, _line_end(text, start), closed=False)
 
 
 def is_taken_back(text: str, end: int) -> bool:

@@ -22,13 +22,13 @@ def judge(response: Response, target: str) -> Verdict:
 
     Thoughts are no part of a summary.
     """
-    said = own_answer(response)
-    text = said.text.strip()
+    own = own_answer(response)
+    text = own.text.strip()
     if not text:
         if not response.text.strip():
             return Verdict("no_answer", 0.0, why="empty")
-        return Verdict("no_answer" if said.finished else "truncated", 0.0, why="only a thought")
+        return Verdict("no_answer" if own.finished else "truncated", 0.0, why="only a thought")
     value = float(_scorer().score(target, text)["rougeL"].fmeasure)
     if value >= _GOOD:
         return Verdict("correct", value, text)
-    return Verdict("wrong" if said.finished else "truncated", value, text, f"ROUGE-L {value:.2f}")
+    return Verdict("wrong" if own.finished else "truncated", value, text, f"ROUGE-L {value:.2f}")

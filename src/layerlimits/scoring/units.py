@@ -27,26 +27,26 @@ _ASKED = re.compile(
 )
 
 
-def differ(one: str, other: str) -> bool:
+def differ(word: str, other_word: str) -> bool:
     """Whether both are units of one kind and not the same one: minutes and hours, but not minutes and apples."""
-    one, other = one.lower(), other.lower()
+    word, other_word = word.lower(), other_word.lower()
     for kind in _UNITS:
-        first = [unit for unit in kind if one in unit]
-        second = [unit for unit in kind if other in unit]
+        first = [unit for unit in kind if word in unit]
+        second = [unit for unit in kind if other_word in unit]
         if first and second:
             return first != second
     return False
 
 
-def ratio(one: str, other: str) -> Fraction | None:
+def ratio(first: str, second: str) -> Fraction | None:
     """How many of the other unit make one of the first (60 for minutes and seconds), None where that is not fixed."""
-    one, other = one.lower(), other.lower()
-    if one in _MONTHS and other in _MONTHS:
-        return Fraction(_MONTHS[one], _MONTHS[other])
+    first, second = first.lower(), second.lower()
+    if first in _MONTHS and second in _MONTHS:
+        return Fraction(_MONTHS[first], _MONTHS[second])
     for kind in _SIZES:
         sizes = {word: Fraction(size) for size, _, words in kind for word in words.split(",")}
-        if sizes.get(one) and sizes.get(other):
-            return sizes[one] / sizes[other]
+        if sizes.get(first) and sizes.get(second):
+            return sizes[first] / sizes[second]
     return None
 
 
@@ -58,6 +58,6 @@ def is_time(unit: str) -> bool:
 def asked(question: str) -> str:
     """The unit that the last sentence of a question asks for ("How many hours ..."), empty where it names none."""
     last = re.split(r"(?<=[.!?])\s+", question.strip().lower())[-1]
-    found = _ASKED.findall(last)
-    words = {word for groups in found for word in groups if word}
+    matches = _ASKED.findall(last)
+    words = {word for groups in matches for word in groups if word}
     return words.pop() if len(words) == 1 else ""

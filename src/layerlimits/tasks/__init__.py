@@ -45,15 +45,15 @@ def choose(
     Raises:
         UserError: no name, one that is neither a task nor a suite, or a task that cannot be asked so.
     """
-    found: dict[str, Task] = {}
+    tasks: dict[str, Task] = {}
     for name in wanted:
         for member in SUITES.get(name, (name,)):
             for protocol in protocols or (None,):
                 task = _asked(member, protocol, shots, chat)
-                found[task.name] = task
-    if not found:
+                tasks[task.name] = task
+    if not tasks:
         raise UserError("no task given", f"name some of {', '.join(names('tasks'))}, or a suite: {', '.join(SUITES)}")
-    return list(found.values())
+    return list(tasks.values())
 
 
 def check_sandbox(tasks: Iterable[Task], unsafe: bool) -> None:
@@ -83,8 +83,8 @@ def plain(name: str) -> str:
 def _asked(spec: str, protocol: Protocol | None, shots: int | None, chat: bool | None) -> Task:
     from layerlimits.tasks._protocols import under, with_shots
 
-    told, _, option = spec.partition(":")
-    name, _, given = told.partition("@")
+    base, _, option = spec.partition(":")
+    name, _, given = base.partition("@")
     if not name.endswith(".py") and name not in names("tasks"):
         raise unknown("task", name, [*names("tasks"), *SUITES])
     task: Task = find("tasks", name)

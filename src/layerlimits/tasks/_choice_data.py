@@ -91,14 +91,14 @@ def _made(benchmark: ChoiceBenchmark, split: str, data_dir: Path | None, stamp: 
         where, rows = read_file(data_dir / benchmark.name, split)
     golds = _golds(benchmark, where, rows)
     parts: dict[str, list[int]] = {}
-    for at, row in enumerate(rows):
-        parts.setdefault(row[benchmark.part] if benchmark.part else "", []).append(at)
+    for index, row in enumerate(rows):
+        parts.setdefault(row[benchmark.part] if benchmark.part else "", []).append(index)
     made: dict[int, Item] = {}
     for part, places in parts.items():
-        task = _task(benchmark, part, [{name: rows[at][name] for name in benchmark.columns} for at in places])
-        for at, doc in zip(places, task.task_docs, strict=True):
-            made[at] = _item(benchmark, part, doc, task, golds[at])
-    return _told_apart([made[at] for at in range(len(rows))])
+        task = _task(benchmark, part, [{name: rows[index][name] for name in benchmark.columns} for index in places])
+        for index, doc in zip(places, task.task_docs, strict=True):
+            made[index] = _item(benchmark, part, doc, task, golds[index])
+    return _told_apart([made[index] for index in range(len(rows))])
 
 
 def _golds(benchmark: ChoiceBenchmark, where: str, rows: Sequence[Row]) -> list[int]:

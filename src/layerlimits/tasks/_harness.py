@@ -124,7 +124,7 @@ def _first(asked: Asked, split: Split, limit: int, data_dir: Path | None, stamp:
         turns.append(before[item.part])
         before[item.part] += 1
     # Parts in turn; without parts this is the order of the file.
-    ordered = [items[at] for at in sorted(range(len(items)), key=turns.__getitem__)]
+    ordered = [items[index] for index in sorted(range(len(items)), key=turns.__getitem__)]
     return tuple(asked._asked(ordered[:limit], split, data_dir))
 
 
@@ -149,8 +149,8 @@ def harness_task(benchmark: ChoiceBenchmark, *, version: int, chance: float, sum
 
 def _score(sample: Sample, response: Response) -> Verdict:
     """The harness's own verdict; where it gives more than accuracy, such as acc_norm, that is in `measures`."""
-    found = sample.meta["judge"]([(logprob, False) for logprob in response.logprobs])
-    right = bool(found.pop("acc"))
+    scores = sample.meta["judge"]([(logprob, False) for logprob in response.logprobs])
+    right = bool(scores.pop("acc"))
     answer = sample.choices[int(np.argmax(response.logprobs))]
-    measures = {name: float(value) for name, value in found.items()}
+    measures = {name: float(value) for name, value in scores.items()}
     return Verdict("correct" if right else "wrong", float(right), answer, measures=measures)

@@ -59,13 +59,13 @@ def with_shots(task: Task, shots: int, chat: bool | None) -> Task:
         return task
 
     def samples(split: Split, limit: int, data_dir: Path | None) -> list[Sample]:
-        found = task.samples("train", shots, data_dir)
-        if len(found) < shots:
+        train = task.samples("train", shots, data_dir)
+        if len(train) < shots:
             raise UserError(
-                f"{shots} examples are asked for, and the train split of {task.name} has {len(found)}",
-                f"ask with {len(found)} at most" if found else "ask this task without examples",
+                f"{shots} examples are asked for, and the train split of {task.name} has {len(train)}",
+                f"ask with {len(train)} at most" if train else "ask this task without examples",
             )
-        examples = tuple((sample.prompt, sample.shown or sample.target) for sample in found)
+        examples = tuple((sample.prompt, sample.shown or sample.target) for sample in train)
         return [replace(sample, shots=examples) for sample in task.samples(split, limit, data_dir)]
 
     return replace(task, name=f"{task.name}:shots={shots}", shots=shots, samples=samples)
@@ -134,8 +134,8 @@ def _says(sample: Sample, response: Response) -> Verdict:
 
 def _begins(sample: Sample, response: Response) -> Verdict:
     """Whether the one token is what the right answer begins with, as the paper's probe of first digits."""
-    found = own_answer(response).text.strip()
-    if not found:
+    text = own_answer(response).text.strip()
+    if not text:
         return Verdict("no_answer", 0.0, why="no text")
-    right = sample.target.startswith(found)
-    return Verdict("correct" if right else "wrong", float(right), found)
+    right = sample.target.startswith(text)
+    return Verdict("correct" if right else "wrong", float(right), text)

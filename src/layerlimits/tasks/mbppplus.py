@@ -45,10 +45,10 @@ def called_in(assertions: list[str], code: str) -> str:
         for node in ast.walk(parsed(assertion))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     }
-    found = [name for name in defined if name in called]
-    if not found:
+    called_names = [name for name in defined if name in called]
+    if not called_names:
         raise ValueError(f"its assertions call none of the functions it defines: {', '.join(defined) or 'none'}")
-    return found[-1]
+    return called_names[-1]
 
 
 mbppplus = Task(

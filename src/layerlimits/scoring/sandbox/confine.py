@@ -45,9 +45,9 @@ class Limits:
 
     def resources(self, kind: Kind) -> dict[str, int]:
         """The limits of the kernel by their name after RLIMIT_."""
-        found = {"CPU": ceil(self.seconds), "AS": self.memory, "FSIZE": self.file, "NOFILE": self.files, "CORE": 0}
+        limits = {"CPU": ceil(self.seconds), "AS": self.memory, "FSIZE": self.file, "NOFILE": self.files, "CORE": 0}
         # Without a namespace every process of the user would count.
-        return found if kind == "unsafe" else found | {"NPROC": self.processes}
+        return limits if kind == "unsafe" else limits | {"NPROC": self.processes}
 
 
 def command(kind: Kind, role: str, limits: Limits, channels: Sequence[int] = ()) -> list[str]:
@@ -110,10 +110,10 @@ def _shown() -> list[tuple[str, str]]:
 
 
 def _numpy() -> Path:
-    found = importlib.util.find_spec("numpy")
-    assert found is not None
-    assert found.origin is not None
-    return Path(found.origin).parent
+    spec = importlib.util.find_spec("numpy")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent
 
 
 def has_bubblewrap() -> bool:

@@ -84,8 +84,8 @@ def _told(verdict: bytes | None, program: subprocess.Popen[bytes], limits: Limit
     if verdict is None:
         return too_long
     try:
-        said = json.loads(verdict)
-        passed, why = said["passed"], said["why"]
+        result = json.loads(verdict)
+        passed, why = result["passed"], result["why"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return "no result: the test ended"
     if passed is True:

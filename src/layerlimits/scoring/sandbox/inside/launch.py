@@ -105,8 +105,8 @@ def _bind(source: Path, target: Path) -> None:
     for place in mounted:
         if place == str(target) or place.startswith(f"{target}/"):
             has = os.statvfs(place).f_flag
-            kept = sum(flag for known, flag in _LOCKED.items() if has & known)
-            _mount(None, place, None, _REMOUNT | _BIND | _RDONLY | _NOSUID | _NODEV | kept)
+            locked_flags = sum(flag for known, flag in _LOCKED.items() if has & known)
+            _mount(None, place, None, _REMOUNT | _BIND | _RDONLY | _NOSUID | _NODEV | locked_flags)
 
 
 def _mount(source: object, target: object, kind: str | None, flags: int, options: str = "") -> None:
