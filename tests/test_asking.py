@@ -80,8 +80,8 @@ def test_letters_are_listed_for_a_benchmark_of_numbers(real_data: Path) -> None:
     [
         ("facts@likelihood", "its items have no choices"),
         ("facts_choice@fre", "did you mean free"),
-        ("facts_choice:shot=2", "cannot be read"),
-        ("facts_choice:shots=two", "cannot be read"),
+        ("facts_choice:shot=2", "invalid task 'facts_choice:shot=2'"),
+        ("facts_choice:shots=two", "invalid task 'facts_choice:shots=two'"),
     ],
 )
 def test_a_way_of_asking_that_cannot_be_is_refused(spec: str, words: str) -> None:
@@ -106,7 +106,7 @@ def test_more_examples_than_there_are_is_refused() -> None:
     few = replace(facts, samples=lambda split, limit, data_dir: facts.samples(split, min(limit, 3), data_dir))
     from layerlimits.tasks._protocols import with_shots
 
-    with pytest.raises(UserError, match="4 examples are asked for, and the train split of facts has 3"):
+    with pytest.raises(UserError, match="4 examples requested, but the train split of facts has 3"):
         with_shots(few, 4, None).samples("evaluate", 1, None)
 
 

@@ -66,21 +66,25 @@ def test_a_good_item_is_read(name: str, tmp_path: Path) -> None:
 
 # What must be said of a file that holds, after a good item, this one instead.
 BROKEN: list[tuple[str, dict[str, Any], str]] = [
-    ("gsm8k", {"answer": "#### two"}, "item 2: its answer does not end in '#### number': '#### two'"),
-    ("gsm8k", {"question": None}, "item 2: question is of type NoneType, not a text"),
-    ("math500", {"answer": "\\frac{1}{2"}, "item 2: its answer is no formula: '\\\\frac{1}{2'"),
-    ("xsum", {"summary": " "}, "item 2: it has no summary"),
-    ("gpt3_arithmetic", {"completion": " two"}, "item 2: its completion is no number: ' two'"),
-    ("gpt3_arithmetic", {"context": "1 + 1"}, "item 2: its context asks no question: '1 + 1'"),
-    ("humanevalplus", {"canonical_solution": "    return (a"}, "is no Python: '(' was never closed"),
-    ("humanevalplus", {"entry_point": "sub"}, "item 2: its reference solution defines no function sub"),
-    ("humanevalplus", {"test": 3}, "item 2: test is of type int, not a text"),
-    ("mbppplus", {"code": "def add(a, b:"}, "item 2: 'def add(a, b:' is no Python"),
-    ("mbppplus", {"test_list": "assert add(1, 2) == 3"}, "item 2: its test_list is no list of texts"),
-    ("mbppplus", {"test_list": ["assert 3"]}, "item 2: its assertions call none of the functions it defines: add"),
-    ("mbppplus", {"test_list": ["assert ("]}, "item 2: 'assert (' is no Python"),
-    ("mbppplus", {"test_imports": "import re"}, "item 2: its test_imports is no list of texts"),
-    ("mbppplus", {"entry_point": 3}, "item 2: its reference solution defines no function 3"),
+    ("gsm8k", {"answer": "#### two"}, "item 2: answer does not end in '#### number': '#### two'"),
+    ("gsm8k", {"question": None}, "item 2: question has type NoneType, expected a string"),
+    ("math500", {"answer": "\\frac{1}{2"}, "item 2: answer is not a formula: '\\\\frac{1}{2'"),
+    ("xsum", {"summary": " "}, "item 2: summary is empty"),
+    ("gpt3_arithmetic", {"completion": " two"}, "item 2: completion is not a number: ' two'"),
+    ("gpt3_arithmetic", {"context": "1 + 1"}, "item 2: context contains no question: '1 + 1'"),
+    ("humanevalplus", {"canonical_solution": "    return (a"}, "is not valid Python: '(' was never closed"),
+    ("humanevalplus", {"entry_point": "sub"}, "item 2: the reference solution does not define the function sub"),
+    ("humanevalplus", {"test": 3}, "item 2: test has type int, expected a string"),
+    ("mbppplus", {"code": "def add(a, b:"}, "item 2: 'def add(a, b:' is not valid Python"),
+    ("mbppplus", {"test_list": "assert add(1, 2) == 3"}, "item 2: test_list is not a list of strings"),
+    (
+        "mbppplus",
+        {"test_list": ["assert 3"]},
+        "item 2: test_list calls none of the functions in the reference solution: add",
+    ),
+    ("mbppplus", {"test_list": ["assert ("]}, "item 2: 'assert (' is not valid Python"),
+    ("mbppplus", {"test_imports": "import re"}, "item 2: test_imports is not a list of strings"),
+    ("mbppplus", {"entry_point": 3}, "item 2: the reference solution does not define the function 3"),
 ]
 
 
@@ -92,7 +96,7 @@ def test_a_broken_item_is_refused_with_its_number(
         benchmark(name).whole(written(tmp_path, name, [GOOD[name], GOOD[name] | change]))
     assert words in told.value.problem
     assert str(tmp_path) in told.value.problem
-    assert told.value.fix.startswith("mend the item")
+    assert told.value.fix.startswith("correct the item")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -136,7 +140,7 @@ def test_offline_every_benchmark_names_its_data_set_and_the_way_out(tmp_path: Pa
     said = ran.stdout.splitlines()
     assert [line.split()[0] for line in said] == list(NAMES)
     for line, name in zip(said, NAMES, strict=True):
-        assert f"data set {benchmark(name).hub} cannot be read from the hub: " in line
+        assert f"dataset {benchmark(name).hub} cannot be read from the hub: " in line
         assert "--data-dir" in line
     assert "Traceback" not in ran.stderr
 
@@ -258,7 +262,7 @@ def test_rows_and_their_file_are_told(tmp_path: Path) -> None:
 def test_columns_need_not_be_texts() -> None:
     rows = [{"a": "x", "b": [1]}]
     check_columns("here", rows, ("a", "b"), texts=("a",))
-    with pytest.raises(UserError, match="here, item 1: b is of type list, not a text"):
+    with pytest.raises(UserError, match="here, item 1: b has type list, expected a string"):
         check_columns("here", rows, ("a", "b"))
 
 

@@ -127,32 +127,36 @@ WRONG: dict[str, tuple[str, list[Row | str], str]] = {
     "empty": ("piqa", [], r"piqa/validation.jsonl is empty"),
     "no json": ("piqa", ["{}", "{"], r"line 2 is not valid JSON"),
     "no column": ("piqa", [{"goal": "x"}], r"item 1 has no column sol1, sol2, label: it has goal"),
-    "type": ("piqa", _changed("piqa", 2, goal=3), r"item 3: goal is of type int, not str"),
-    "truth": ("piqa", _changed("piqa", 2, label=True), r"item 3: label is of type bool, not int"),
-    "label": ("piqa", _changed("piqa", 1, label=-1), r"item 2: label -1 is none of 0, 1"),
-    "key": ("arc_easy", _changed("arc_easy", 3, answerKey="E"), r"item 4: answerKey 'E' is none of A, B, C"),
-    "obqa": ("openbookqa", _changed("openbookqa", 0, answerKey=" E"), r"item 1: answerKey 'E' is none of A, B, C"),
-    "lists": ("arc_challenge", _changed("arc_challenge", 0, choices={"text": ["a"]}), r"item 1: choices does not hold"),
+    "type": ("piqa", _changed("piqa", 2, goal=3), r"item 3: goal has type int, expected str"),
+    "truth": ("piqa", _changed("piqa", 2, label=True), r"item 3: label has type bool, expected int"),
+    "label": ("piqa", _changed("piqa", 1, label=-1), r"item 2: label -1 is not one of 0, 1"),
+    "key": ("arc_easy", _changed("arc_easy", 3, answerKey="E"), r"item 4: answerKey 'E' is not one of A, B, C"),
+    "obqa": ("openbookqa", _changed("openbookqa", 0, answerKey=" E"), r"item 1: answerKey 'E' is not one of A, B, C"),
+    "lists": (
+        "arc_challenge",
+        _changed("arc_challenge", 0, choices={"text": ["a"]}),
+        r"item 1: choices does not contain",
+    ),
     "lengths": (
         "arc_easy",
         _changed("arc_easy", 0, choices={"text": ["a"], "label": ["A", "B"]}),
-        r"item 1: choices does not hold lists text and label of one length",
+        r"item 1: choices does not contain lists text and label of equal length",
     ),
     "option": (
         "arc_easy",
         _changed("arc_easy", 1, choices={"text": [1], "label": ["A"]}),
-        r"item 2: option 1 of choices is of type int, not str",
+        r"item 2: option 1 of choices has type int, expected str",
     ),
     "blank": ("winogrande", _changed("winogrande", 4, sentence="No blank."), r"item 5: the sentence has no blank '_'"),
-    "answer": ("winogrande", _changed("winogrande", 4, answer=""), r"item 5: answer '' is none of 1, 2"),
-    "hidden": ("hellaswag", _changed("hellaswag", 0, label=""), r"item 1: label '' is none of 0, 1, 2, 3"),
+    "answer": ("winogrande", _changed("winogrande", 4, answer=""), r"item 5: answer '' is not one of 1, 2"),
+    "hidden": ("hellaswag", _changed("hellaswag", 0, label=""), r"item 1: label '' is not one of 0, 1, 2, 3"),
     "ending": (
         "hellaswag",
         _changed("hellaswag", 0, endings=[None]),
-        r"item 1: option 1 of endings is of type NoneType",
+        r"item 1: option 1 of endings has type NoneType",
     ),
-    "three": ("mmlu", _changed("mmlu", 0, choices=["a", "b", "c"]), r"item 1: it has 3 choices, not 4"),
-    "number": ("mmlu", _changed("mmlu", 0, answer=4), r"item 1: answer 4 is none of 0, 1, 2, 3"),
+    "three": ("mmlu", _changed("mmlu", 0, choices=["a", "b", "c"]), r"item 1: it has 3 choices, expected 4"),
+    "number": ("mmlu", _changed("mmlu", 0, answer=4), r"item 1: answer 4 is not one of 0, 1, 2, 3"),
     "subject": ("mmlu", _changed("mmlu", 0, subject="anatomi"), r"unknown subject 'anatomi'"),
 }
 
@@ -176,7 +180,7 @@ def test_more_examples_than_there_are_is_refused_with_both_numbers(name: str, mo
     data = choice_folder(tmp_path, name, 12, 4)
     assert asked_with(name, most).samples("evaluate", 10, data)
     part = "anatomy" if name == "mmlu" else name
-    with pytest.raises(UserError, match=rf"{most + 1} examples are asked for, and {part} has {most}"):
+    with pytest.raises(UserError, match=rf"{most + 1} examples requested, but {part} has {most}"):
         asked_with(name, most + 1).samples("evaluate", 10, data)
 
 

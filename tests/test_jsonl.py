@@ -144,8 +144,8 @@ def test_rows_of_a_benchmark_keep_their_signs(tmp_path: Path) -> None:
     ("row", "words"),
     [
         ({"context": "Q: 1?\nA:"}, "line 2: no column completion"),
-        ({"context": 3, "completion": "1"}, "line 2: context is of type int, not a text"),
-        ({"context": "1 + 1", "completion": "2"}, "line 2 asks no question: '1 [+] 1'"),
+        ({"context": 3, "completion": "1"}, "line 2: context has type int, expected a string"),
+        ({"context": "1 + 1", "completion": "2"}, "line 2: context contains no question: '1 [+] 1'"),
     ],
 )
 def test_the_arithmetic_set_names_the_line_of_an_item(row: dict[str, object], words: str, tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_empty_texts_are_named_with_item_and_column(name: str, tmp_path: Path) -
     with pytest.raises(UserError) as refused:
         asked.samples("evaluate", 10, tmp_path)
     assert refused.value.problem.startswith(f"{path}, {words}")
-    assert refused.value.fix == "mend the item, or take it out"
+    assert refused.value.fix == "correct the item or remove it"
 
 
 def test_texts_that_may_be_empty(tmp_path: Path) -> None:

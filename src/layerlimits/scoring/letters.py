@@ -1,4 +1,4 @@
-"""The verdict on a response to a multiple-choice question whose options were listed as "A. ...", "B. ..."."""
+"""Score responses to multiple-choice questions whose options are listed as "A. ...", "B. ..."."""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from layerlimits.scoring.statements import Kind, last_line, statements, taken_ba
 from layerlimits.scoring.transcript import own_answer
 from layerlimits.types import Response, Verdict
 
-# A text that repeats itself may state thousands of answers; the last ones are read, each as far as an answer goes.
+# A repetitive text may state thousands of answers; only the last ones are read, each up to a bounded length.
 _MOST_PLACES = 200
 _LONGEST_STATEMENT = 500
 
@@ -30,7 +30,7 @@ _CHOOSES = re.compile(
     r"|my (?:choice|pick|guess) is"
     r"|(?:correct|right|best|final|true)[ ](?:option|choice|one|letter|statement)[ ]?"
     r"(?:is|must be|would be|should be|:)"
-    # Words may follow "it is" for other reasons than to answer: only a letter that ends the clause is an answer.
+    # Many things can follow "it is": only a letter that ends the clause counts as an answer.
     r"|it(?:['’]s|[ ]is|[ ]must be|[ ]has to be)(?=[ ]\W{0,4}(?:option[ ])?[A-Z]\b[)*\]]*(?:[.,;!]|\s*\Z|\n)))[ :*]*",
     re.IGNORECASE,
 )
@@ -48,7 +48,7 @@ _HOW: dict[Kind, str] = {"hash": "after ####", "box": "boxed", "says": "in words
 
 
 class _Place(NamedTuple):
-    """Where a text states its answer: as the last option named there, if `last`, else as the first."""
+    """Where a text states its answer: the last option named there if `last`, otherwise the first."""
 
     start: int
     end: int
@@ -57,19 +57,21 @@ class _Place(NamedTuple):
 
 
 def lettered(question: str, options: Sequence[str]) -> str:
-    """The question with its options below, one a line, as "A. ...".
+    """Append the options to the question, one per line, as "A. ...".
 
     Raises:
-        UserError: there are more options than letters.
+        UserError: There are more options than letters.
     """
     if len(options) > len(ascii_uppercase):
-        raise UserError(f"a question has {len(options)} options, and there are 26 letters", "take out some options")
+        raise UserError(
+            f"a question has {len(options)} options, but there are only 26 letters", "reduce the number of options"
+        )
     listed = [f"{letter}. {' '.join(option.split())}" for letter, option in zip(ascii_uppercase, options, strict=False)]
     return "\n".join([question, *listed])
 
 
 def judge_letter(response: Response, options: Sequence[str], target: str) -> Verdict:
-    """The verdict on one generated token: a listed letter, alone or as "(B", "B." or "B)"; else it is no answer.
+    """Score one generated token: a listed letter, alone or as "(B", "B." or "B)"; anything else is no answer.
 
     `Verdict.answer` is the text of the option.
     """
@@ -81,13 +83,13 @@ def judge_letter(response: Response, options: Sequence[str], target: str) -> Ver
 
 
 def judge_free(response: Response, options: Sequence[str], target: str, *, instruction: str = "") -> Verdict:
-    """The verdict on an answer in words: `value` by the last answer it states, `strict` by a last line "Answer: X".
+    """Score a free-form answer: `value` by the last answer stated, `strict` by a last line "Answer: X".
 
-    A letter counts before an option's words. Where nothing says that it is the answer, a finished text is read for what
-    it concludes; options that are weighed against each other are no answer. `Verdict.answer` is the text of the option.
+    Letters take precedence over the words of an option. If no answer is stated explicitly, the conclusion of a finished
+    text is used; merely weighing options against each other is no answer. `Verdict.answer` is the text of the option.
 
     Args:
-        instruction: what the prompt says after the options; a response that repeats it has begun a next item.
+        instruction: The text after the options in the prompt; a response that repeats it has begun a new item.
     """
     own = clean(response)
     shown = tuple(without_latex(ascii_signs(option)) for option in options)
@@ -110,7 +112,7 @@ def _verdict(option: int, options: Sequence[str], target: str, how: str = "", st
 
 
 def _own(text: str, options: tuple[str, ...], instruction: str, *, finished: bool) -> tuple[str, int | None, str]:
-    """The text up to where the model asks itself a next question after an answer, that answer, and how it was found."""
+    """The text up to the first new question after an answer, the answer, and how it was recognized."""
     for turn in next_turns(text, options, instruction):
         option, how = _final(text[:turn], options, finished=True)
         if option is not None:
@@ -119,7 +121,7 @@ def _own(text: str, options: tuple[str, ...], instruction: str, *, finished: boo
 
 
 def _final(text: str, options: tuple[str, ...], *, finished: bool) -> tuple[int | None, str]:
-    """The option that a text ends up with, and how it was found."""
+    """The option a text settles on, and how it was recognized."""
     text = without_list(text, options)
     for place in reversed(_stated(text, finished=finished)[-_MOST_PLACES:]):
         named = _given(text, place, options)
@@ -132,7 +134,7 @@ def _final(text: str, options: tuple[str, ...], *, finished: bool) -> tuple[int 
 
 
 def _stated(text: str, *, finished: bool) -> list[_Place]:
-    """Where the text says what the answer is, in order; not where it denies or supposes it."""
+    """Where the text states the answer, in order, without denials and suppositions."""
     places = [
         _Place(
             statement.start,
@@ -165,13 +167,13 @@ def _line(text: str, place: int) -> tuple[int, int]:
 
 
 def _clause(text: str, place: int) -> int:
-    """Where the part of the sentence that holds this place begins."""
+    """Start of the clause that contains this position."""
     start = _sentence(text, max(_line(text, place)[0], place - _LONGEST_STATEMENT), place)
     return max([start, *(comma.end() for comma in re.compile(r"[,;]").finditer(text, start, place))])
 
 
 def _sentence(text: str, start: int, end: int) -> int:
-    """Where the last sentence between two places begins."""
+    """Start of the last sentence between two positions."""
     ends = [
         match.end()
         for match in _SENTENCE_END.finditer(text, start, end)
@@ -181,7 +183,7 @@ def _sentence(text: str, start: int, end: int) -> int:
 
 
 def _given(text: str, place: _Place, options: tuple[str, ...]) -> Named | None:
-    """The one option of a statement: by letter, else in words; None where it gives none or several."""
+    """The option a statement names, by letter or else in words; None if it names none or several."""
     last = min(place.end, place.start + _LONGEST_STATEMENT)
     stop = _SENTENCE_END.search(text, place.start, last)
     end = stop.end() if stop else last
@@ -197,7 +199,7 @@ def _given(text: str, place: _Place, options: tuple[str, ...]) -> Named | None:
 
 
 def _concluded(text: str, options: tuple[str, ...]) -> int | None:
-    """What a text comes to that states no answer: the one option in bold, of its conclusion, or of the whole text."""
+    """The option implied by a text that states no answer: in bold, in its conclusion, or the only one named."""
     named = letters(text, 0, len(text), options)
     begins = {match.start() for match in _BOLD.finditer(text)}
     bold = only([name for name in named if name.start in begins])
@@ -206,7 +208,7 @@ def _concluded(text: str, options: tuple[str, ...]) -> int | None:
 
 
 def _of_conclusion(text: str, options: tuple[str, ...]) -> Named | None:
-    """The one option after the last sentence's "so"."""
+    """The only option after "so" in the last sentence."""
     start, end = last_line(text)
     concludes = _CONCLUDES.search(text, _sentence(text, start, end), end)
     if not concludes:
@@ -215,7 +217,7 @@ def _of_conclusion(text: str, options: tuple[str, ...]) -> Named | None:
 
 
 def _by_mark(text: str, named: list[Named]) -> Named | None:
-    """The one option whose letter is marked, begins the text or stands alone on its line."""
+    """The only option whose letter is marked, begins the text or is alone on its line."""
     begins = len(text) - len(text.lstrip())
     sure = {name for name in named if name.marked or name.start == begins or _alone(text, name)}
     pairs = [pair for pair in pairwise(named) if sure.intersection(pair) and joined(text, *pair)]
@@ -228,7 +230,7 @@ def _alone(text: str, name: Named) -> bool:
 
 
 def _in_words(text: str, named: list[Named], options: tuple[str, ...]) -> Named | None:
-    """The one option written out, where it ends the last sentence or begins the only one; with no letter beside it."""
+    """The only option written out, if it ends the last sentence or begins the only one and no letter contradicts it."""
     written = only(words(text, 0, len(text), options))
     if not written or any(name.option != written.option for name in named):
         return None

@@ -1,4 +1,4 @@
-"""Where a text names one of several listed options, by its letter or by its words, and where it denies one."""
+"""Find where a text names one of the listed options, by letter or in words, and where it rules one out."""
 
 import re
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _LETTER = re.compile(
 )
 _OPENS, _CLOSES = re.compile(r"[(\[{<*\"'`“]"), re.compile(r"[)\]}>*\"'`”:]")
 _LONE_LOWER = re.compile(r"\W*([a-z])\W*")
-# After "A" or "I", what tells a letter from a word of a sentence.
+# What follows "A" or "I" when it is an option's letter rather than a word.
 _GOES_ON = re.compile(
     r"[ ](?:because|since|as|for|and|or|but|nor|due|which|with|if|by|is|are|was|would|could|might|may|can|cannot|"
     r"can't|isn't|has|says|states|seems|looks|must|should|does|doesn't|rather|not|instead|over)\b"
@@ -45,7 +45,7 @@ _LISTED = re.compile(r"[ \t>*_#-]*\(?([A-Z])[.):][*_]*[ \t]+(\S.*?)[ \t]*")
 
 @dataclass(frozen=True)
 class Named:
-    """A place that names an option: which one, and whether by its letter with a mark around it."""
+    """A mention of an option; `marked` if its letter has a mark around it, `denied` if the text rules it out."""
 
     option: int
     start: int
@@ -55,9 +55,9 @@ class Named:
 
 
 def letters(text: str, start: int, end: int, options: tuple[str, ...]) -> list[Named]:
-    """The letters of options between two places, but for denied ones.
+    """The letters of options between two positions, except ruled-out ones.
 
-    No letters are a word ("A dog"), a variable of a formula, and what is part of an option's own words ("vitamin C").
+    Words ("A dog"), variables in formulas and parts of an option's own text ("vitamin C") do not count as letters.
     """
     lone = _LONE_LOWER.fullmatch(text, start, end)
     if lone and lone[1] in ascii_uppercase[: len(options)].lower():
@@ -73,22 +73,22 @@ def letters(text: str, start: int, end: int, options: tuple[str, ...]) -> list[N
 
 
 def words(text: str, start: int, end: int, options: tuple[str, ...]) -> list[Named]:
-    """The options written out between two places, but for denied ones."""
+    """The options written out between two positions, except ruled-out ones."""
     return _not_denied(text, _written(text, start, end, options))
 
 
 def joined(text: str, first: Named, second: Named) -> bool:
-    """Whether the second is named in one breath with the first, as in "A, B or C"."""
+    """Whether two options are named together, as in "A, B or C"."""
     return _JOINS.fullmatch(text, first.end, second.start) is not None
 
 
 def only(named: Sequence[Named]) -> Named | None:
-    """The first, if no other option is named."""
+    """The first mention if all mentions are of the same option, otherwise None."""
     return named[0] if len({name.option for name in named}) == 1 else None
 
 
 def without_list(text: str, options: tuple[str, ...]) -> str:
-    """The text without the list of options, where it repeats that: such lines choose none."""
+    """Remove the list of options if the text repeats it: those lines do not choose an option."""
     lines = text.split("\n")
     repeated = {}
     for number, line in enumerate(lines):
@@ -123,7 +123,7 @@ def _other(text: str, match: re.Match[str], *, marked: bool) -> bool:
 
 
 def _not_denied(text: str, names: list[Named]) -> list[Named]:
-    """What is denied takes along what it is named with: "A and B are wrong", "neither A nor B"."""
+    """Drop ruled-out options and the options named together with them ("A and B are wrong", "neither A nor B")."""
     for order in (range(1, len(names)), range(len(names) - 1, 0, -1)):
         for place in order:
             before, after = names[place - 1 : place + 1]
@@ -133,7 +133,7 @@ def _not_denied(text: str, names: list[Named]) -> list[Named]:
 
 
 def _written(text: str, start: int, end: int, options: tuple[str, ...]) -> list[Named]:
-    """Where options are written out; one that is part of a longer one there is that longer one."""
+    """Where options are written out; of overlapping matches the longest counts."""
     names = [
         _spelt(text, index, match)
         for index, pattern in enumerate(_patterns(options))
@@ -153,7 +153,7 @@ def _spelt(text: str, index: int, match: re.Match[str]) -> Named:
 
 @lru_cache(maxsize=64)
 def _patterns(options: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
-    """Of each option: its words, whatever their capitals and spaces; a number only as a whole."""
+    """Patterns for the words of each option, ignoring case and whitespace; numbers match only as a whole."""
     patterns = []
     for option in options:
         content = option.strip(" .").split()

@@ -1,4 +1,4 @@
-"""Answers that are one number, in whatever way a model writes them: strict and flexible extraction side by side."""
+"""Score answers that are a single number in any notation, by strict and flexible extraction."""
 
 import re
 from collections.abc import Callable
@@ -45,30 +45,30 @@ _BARE = re.compile(
 
 
 def after_hashes(text: str) -> Number | None:
-    """The number of a last line that is `#### number`, with a currency sign or a unit of at most three words."""
+    """The number on a last line of the form `#### number`, with a currency sign or a unit of up to three words."""
     start, end = last_line(text)
     match = _AFTER_HASHES.fullmatch(text[start:end])
     return _bare(match["answer"]) if match else None
 
 
 def alone(text: str) -> Number | None:
-    """The number that the whole text is, but for space around it and a full stop."""
+    """The number if the text is nothing but a number, whitespace and a full stop."""
     return _bare(text.strip().removesuffix("."))
 
 
 def _bare(text: str) -> Number | None:
-    # The mark before the number tells a sign from the bullet of a list.
+    # The "=" before the number keeps a minus sign from being read as a list bullet.
     return number(f"= {text}") if _BARE.fullmatch(text) else None
 
 
 def judge(
     response: Response, target: str, question: str = "", *, strict: Strict = after_hashes, instruction: str = ""
 ) -> Verdict:
-    r"""The verdict on a numeric answer: `value` by the flexible extraction, `strict` by the form asked for.
+    r"""Score a numeric answer: `value` uses flexible extraction, `strict` only the requested format.
 
-    Flexible is what a careful reader would take: the last place that states an answer (`####`, `\boxed{}`, "the
-    answer is"), unless the text takes it back later; else, in a finished text, the bold number, the result of the
-    concluding sentence, or the last number. Only a statement counts in an unfinished text.
+    Flexible extraction follows a careful reader: the last stated answer (`####`, `\boxed{}`, "the answer is") that is
+    not retracted later; without one, in a finished text, the bold number, the result of the concluding sentence, or the
+    last number. In an unfinished text, only stated answers count.
     """
     own = clean(response, question=question, instruction=instruction)
     text = without_latex(ascii_signs(own.text))
@@ -86,7 +86,7 @@ def judge(
 
 
 def _wrong(answer: Number, gold: Number, question: str) -> str:
-    """Why an answer is not the right one, empty where it is."""
+    """Why an answer is wrong; empty if it is correct."""
     if answer.value != gold.value:
         return f"not {gold.text}"
     wanted = gold.unit or units.asked(question)
@@ -96,11 +96,11 @@ def _wrong(answer: Number, gold: Number, question: str) -> str:
 
 
 def final(text: str, *, finished: bool = True, wanted: str = "") -> tuple[Number | None, str]:
-    """The number a text ends up with and how it was found; None where it gives none. The text's signs are plain.
+    """The number a normalized text settles on, and how it was recognized; None if there is none.
 
     Args:
-        finished: the text does not break off.
-        wanted: the unit that is asked for, if any; of an amount in two units that one is the answer.
+        finished: Whether the text is complete rather than truncated.
+        wanted: The unit the question asks for, if any; it decides between an amount given in two units.
     """
     candidates = numbers(text)
     answer, how = _final(text, candidates, finished=finished, wanted=wanted)
@@ -121,7 +121,7 @@ def _final(text: str, candidates: list[Number], *, finished: bool, wanted: str) 
 
 
 def _later(text: str, back: int, wanted: str) -> Number | None:
-    """What a text comes to after a place; its place is then counted from the beginning of the text."""
+    """The conclusion of the text after a position, with positions relative to the whole text."""
     later = _concluded(text[back:], numbers(text[back:]), wanted)
     return later and replace(later, start=later.start + back, end=later.end + back)
 
@@ -130,7 +130,7 @@ _HOW = {"tag": "tagged", "hash": "", "box": "boxed", "says": "in words"}
 
 
 def _stated(text: str, statement: Statement, candidates: list[Number], *, finished: bool) -> Number | None:
-    """The number of a statement; None where it has none, or where the text breaks off within it."""
+    """The number of a statement; None if it has none or the text is truncated inside it."""
     within = [candidate for candidate in candidates if statement.start <= candidate.start < statement.end]
     if not within or (not statement.closed and not finished) or _UNKNOWN.search(text, statement.mark, statement.end):
         return None
@@ -146,7 +146,7 @@ def _stated(text: str, statement: Statement, candidates: list[Number], *, finish
 
 
 def _result(text: str, within: list[Number]) -> Number | None:
-    """The first number that is not denied; where a calculation begins with it, what that comes to."""
+    """The first number that is not negated, or the result of the calculation it begins."""
     for place, first in enumerate(within):
         if _NOT.search(text[max(0, first.start - 12) : first.start]):
             continue
@@ -166,7 +166,7 @@ def _result(text: str, within: list[Number]) -> Number | None:
 
 
 def _bold(text: str, start: int, end: int, candidates: list[Number]) -> Number | None:
-    """The last number in bold between two places, headings apart."""
+    """The last bold number between two positions, ignoring headings."""
     for bold in reversed(list(_BOLD.finditer(text, start, end))):
         within = [candidate for candidate in candidates if bold.start() <= candidate.start < bold.end()]
         if within and not _HEADING.match(bold[1]):
@@ -175,7 +175,7 @@ def _bold(text: str, start: int, end: int, candidates: list[Number]) -> Number |
 
 
 def _concluded(text: str, candidates: list[Number], wanted: str = "") -> Number | None:
-    """What a finished text without a statement ends up with: bold, the result of its conclusion, or the last number."""
+    """The answer of a finished text that states none: a bold number, the result of its conclusion, or the last number."""
     labels = [(label.start(), label.end()) for label in _NUMBERED.finditer(text)]
     candidates = [
         candidate for candidate in candidates if not any(start <= candidate.start < end for start, end in labels)
@@ -195,7 +195,7 @@ def _concluded(text: str, candidates: list[Number], wanted: str = "") -> Number 
 
 
 def _only_bold(text: str, candidates: list[Number]) -> Number | None:
-    """The one number in bold of a text that concludes nothing after it."""
+    """The only bold number, if no conclusion follows it."""
     bold = [match for match in _BOLD.finditer(text) if not _HEADING.match(match[1]) and re.search(r"\d", match[1])]
     if len(bold) != 1 or _CONCLUDES.search(text, bold[0].end()) or _CHAIN_END.search(text, bold[0].end()):
         return None
@@ -203,18 +203,18 @@ def _only_bold(text: str, candidates: list[Number]) -> Number | None:
 
 
 def _sentence_start(text: str, start: int, candidates: list[Number]) -> int:
-    """Where the sentence of the last number begins, not before `start`."""
+    """Start of the sentence that contains the last number, at least `start`."""
     return max([start] + [gap.end() for gap in re.finditer(r"[.!?]\s+", text[: candidates[-1].start])])
 
 
 def _last_sentence(text: str, start: int, candidates: list[Number]) -> list[Number]:
-    """The numbers of the last sentence that has any."""
+    """The numbers of the last sentence that contains any."""
     begins = _sentence_start(text, start, candidates)
     return [candidate for candidate in candidates if candidate.start >= begins]
 
 
 def _conclusion(text: str, start: int, candidates: list[Number]) -> Number | None:
-    """What the last sentence with a number states after its last "=", or, if it says "so", after its verb."""
+    """The number after the last "=" of the last sentence with a number or, if it says "so", after its verb."""
     within = _last_sentence(text, start, candidates)
     begins = _sentence_start(text, start, candidates)
     sentence = text[begins:]

@@ -1,4 +1,4 @@
-r"""Where a text states its final answer: `####`, `\boxed{}`, "the answer is", and what takes such an answer back."""
+r"""Find where a text states its final answer (`####`, `\boxed{}`, "the answer is") and where it retracts one."""
 
 import re
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _CLOSES_FORMULA = ("\\]", "\\)", "$$")
 _LONGEST_SUBJECT = 80
 _LONGEST_HEADING = 300
 _HASH = re.compile(r"#{4}(?!#)[ \t:]*")
-# A text that repeats itself may open thousands; each is looked through to its end.
+# A repetitive text may contain thousands of boxes, and each is scanned to its end.
 _MOST_BOXES = 50
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*")
 _TAG = re.compile(r"<(?:final[_ ]?)?(?:answer|solution)>", re.IGNORECASE)
@@ -45,9 +45,9 @@ _CONFIRMS = re.compile(
 
 @dataclass(frozen=True)
 class Statement:
-    """A place that states the answer: what marks it, where the mark begins, and where the answer begins and ends.
+    """A stated answer: its kind, the position of its mark, and the start and end of the answer.
 
-    `closed` is False for a box whose brace is missing, and for an answer's tag that no tag closes.
+    `closed` is False for a box without a closing brace and for a tag without a closing tag.
     """
 
     kind: Kind
@@ -58,7 +58,7 @@ class Statement:
 
 
 def statements(text: str, *, finished: bool = True) -> list[Statement]:
-    """Every statement of an answer, in order of their marks; `####` before a heading states none."""
+    """All stated answers, in order of their marks; `####` before a heading does not count."""
     places = hashes(text, finished=finished)
     places += [_box(text, match) for match in list(_BOX.finditer(text))[-_MOST_BOXES:]]
     places += [_tag(text, match) for match in list(_TAG.finditer(text))[-_MOST_BOXES:]]
@@ -72,7 +72,7 @@ def statements(text: str, *, finished: bool = True) -> list[Statement]:
 
 
 def hashes(text: str, *, finished: bool) -> list[Statement]:
-    """Every `####` line that is no heading."""
+    """All `####` lines that are not headings."""
     places = [
         Statement("hash", match.start(), match.end(), _line_end(text, match.end())) for match in _HASH.finditer(text)
     ]
@@ -95,20 +95,20 @@ def _line_end(text: str, start: int) -> int:
 
 
 def _clause_start(text: str, end: int) -> int:
-    """Where the sentence that goes on at `end` begins, or so many characters before."""
+    """Start of the sentence that continues at `end`, at most `_LONGEST_SUBJECT` characters before."""
     first = max(0, end - _LONGEST_SUBJECT)
     return max(first, *(text.rfind(sign, first, end) + 1 for sign in "\n.!?"))
 
 
 def _content_start(text: str, start: int) -> int:
-    """Past signs and line ends, to where the answer is written."""
+    """Skip markup and line ends up to the start of the answer."""
     while start < len(text) and text[start] in "*_ \t\n:\u00a0":
         start += 1
     return start
 
 
 def _says_end(text: str, start: int) -> int:
-    """The end of the line, or of a displayed formula that begins here."""
+    """End of the line, or of the displayed formula that begins here."""
     for opens, closes in (("$$", "$$"), ("\\[", "\\]")):
         if text.startswith(opens, start):
             end = text.find(closes, start + 2)
@@ -117,7 +117,7 @@ def _says_end(text: str, start: int) -> int:
 
 
 def _box(text: str, match: re.Match[str]) -> Statement:
-    """The content between balanced braces; without braces the next word."""
+    """The content between balanced braces, or the next word if there are no braces."""
     start = match.end()
     if start >= len(text) or text[start] != "{":
         word = re.compile(r"[^\s$\\]+").match(text, start)
@@ -134,12 +134,12 @@ def _box(text: str, match: re.Match[str]) -> Statement:
 
 
 def is_taken_back(text: str, end: int) -> bool:
-    """Whether a text corrects an answer that ends at `end`."""
+    """Whether the text retracts an answer that ends at `end`."""
     return taken_back(text, end) is not None
 
 
 def taken_back(text: str, end: int) -> int | None:
-    """Where, after an answer that ends at `end`, the text begins to correct it; None where it stands by it."""
+    """Position where the text begins to retract an answer that ends at `end`; None if it does not."""
     cue = _TAKES_BACK.search(text, end)
     if not cue or _CONFIRMS.search(text, cue.end()):
         return None
@@ -147,7 +147,7 @@ def taken_back(text: str, end: int) -> int | None:
 
 
 def last_line(text: str) -> tuple[int, int]:
-    """Where the last line that says something stands; closing signs of a formula alone say nothing."""
+    """Start and end of the last non-empty line; closing delimiters of a formula alone do not count."""
     rest = text.rstrip()
     while rest.endswith(_CLOSES_FORMULA):
         rest = rest[:-2].rstrip()

@@ -1,4 +1,4 @@
-"""Summaries by ROUGE-L."""
+"""Score summaries by ROUGE-L."""
 
 from functools import cache
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from layerlimits.scoring.transcript import own_answer
 from layerlimits.types import Response, Verdict
 
-# Only for counting outcomes; the score of the task is the mean F1.
+# Only used to count outcomes; the task's score is the mean F1.
 _GOOD = 0.5
 
 
@@ -18,9 +18,9 @@ def _scorer() -> Any:
 
 
 def judge(response: Response, target: str) -> Verdict:
-    """ROUGE-L F1 against the reference (rouge-score with stemming, as XSum is reported); `correct` from .5 on.
+    """ROUGE-L F1 against the reference (rouge-score with stemming, as reported for XSum); `correct` from 0.5.
 
-    Thoughts are no part of a summary.
+    Reasoning is removed first.
     """
     own = own_answer(response)
     text = own.text.strip()

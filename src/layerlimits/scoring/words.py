@@ -1,8 +1,8 @@
-"""Answers that are a word or a few, and answers that are one exact string."""
+"""Score answers that are a few words or an exact string."""
 
 import re
 
-from layerlimits.scoring.transcript import Said, own_answer
+from layerlimits.scoring.transcript import OwnAnswer, own_answer
 from layerlimits.types import Response, Verdict
 
 _NOT_WORD = re.compile(r"[^\w\s]")
@@ -10,12 +10,12 @@ _SPACE = re.compile(r"\s+")
 
 
 def normalized(text: str) -> str:
-    """Lower case, without punctuation and surplus space."""
+    """Lower-case the text and remove punctuation and extra whitespace."""
     return _SPACE.sub(" ", _NOT_WORD.sub(" ", text.lower())).strip()
 
 
 def judge_words(response: Response, target: str) -> Verdict:
-    """Right if the normalized answer is the target, or a sentence that ends with it ("It is red.")."""
+    """Correct if the normalized answer is the target or a sentence that ends with it ("It is red.")."""
     own = own_answer(response)
     answer = normalized(own.text)
     wanted = normalized(target)
@@ -24,13 +24,13 @@ def judge_words(response: Response, target: str) -> Verdict:
 
 
 def judge_exact(response: Response, target: str) -> Verdict:
-    """Right if the answer without any white space is the target."""
+    """Correct if the answer without whitespace is the target."""
     own = own_answer(response)
     answer = _SPACE.sub("", own.text)
     return _verdict(response, own, answer, answer == target)
 
 
-def _verdict(response: Response, own: Said, answer: str, right: bool) -> Verdict:
+def _verdict(response: Response, own: OwnAnswer, answer: str, right: bool) -> Verdict:
     if right:
         return Verdict("correct", 1.0, answer)
     if not own.finished:

@@ -52,7 +52,7 @@ def choose(
                 task = _asked(member, protocol, shots, chat)
                 tasks[task.name] = task
     if not tasks:
-        raise UserError("no task given", f"name some of {', '.join(names('tasks'))}, or a suite: {', '.join(SUITES)}")
+        raise UserError("no task given", f"choose from {', '.join(names('tasks'))}, or a suite: {', '.join(SUITES)}")
     return list(tasks.values())
 
 
@@ -99,5 +99,5 @@ def _shots(spec: str, option: str) -> int:
         return 0
     key, _, value = option.partition("=")
     if key != "shots" or not value.isdigit():
-        raise UserError(f"task {spec!r} cannot be read", "write a task as arc_easy, arc_easy@free or arc_easy:shots=5")
+        raise UserError(f"invalid task {spec!r}", "use the form arc_easy, arc_easy@free or arc_easy:shots=5")
     return int(value)

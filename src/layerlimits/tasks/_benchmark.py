@@ -139,6 +139,6 @@ def _made(
         try:
             sample = benchmark.sample(row, part.file)
         except ValueError as error:
-            raise UserError(f"{where}, item {number}: {error}", "mend the item, or take it out") from None
+            raise UserError(f"{where}, item {number}: {error}", "correct the item or remove it") from None
         items.append((key_of(row[benchmark.question]) if benchmark.question else sample.prompt, sample))
     return items

@@ -98,20 +98,20 @@ def _made(benchmark: ChoiceBenchmark, split: str, data_dir: Path | None, stamp: 
         task = _task(benchmark, part, [{name: rows[index][name] for name in benchmark.columns} for index in places])
         for index, doc in zip(places, task.task_docs, strict=True):
             made[index] = _item(benchmark, part, doc, task, golds[index])
-    return _told_apart([made[index] for index in range(len(rows))])
+    return _distinguished([made[index] for index in range(len(rows))])
 
 
 def _golds(benchmark: ChoiceBenchmark, where: str, rows: Sequence[Row]) -> list[int]:
     """The right options, once every row has been checked."""
     if not rows:
-        raise UserError(f"{where} is empty", "give a file with at least one item")
+        raise UserError(f"{where} is empty", "provide a file with at least one item")
     golds = []
     for number, row in enumerate(rows, 1):
         missing = [name for name in benchmark.columns if name not in row]
         if missing:
             raise UserError(
                 f"{where}, item {number} has no column {', '.join(missing)}: it has {', '.join(row) or 'none'}",
-                f"give a file with the columns {', '.join(benchmark.columns)}",
+                f"provide a file with the columns {', '.join(benchmark.columns)}",
             )
         try:
             for name, kind in benchmark.columns.items():
@@ -121,7 +121,7 @@ def _golds(benchmark: ChoiceBenchmark, where: str, rows: Sequence[Row]) -> list[
                 if kind is str and name not in benchmark.may_be_blank:
                     check_text(name, row[name])
         except ValueError as error:
-            raise UserError(f"{where}, item {number}: {error}", "mend the item, or take it out") from None
+            raise UserError(f"{where}, item {number}: {error}", "correct the item or remove it") from None
     return golds
 
 
@@ -144,7 +144,7 @@ def _item(benchmark: ChoiceBenchmark, part: str, doc: Row, task: Any, gold: int)
     return Item(sample, part, doc, task)
 
 
-def _told_apart(items: list[Item]) -> list[Item]:
+def _distinguished(items: list[Item]) -> list[Item]:
     """Items that come again get ids of their own: examples differ from place to place, and all of them count."""
     seen: dict[str, int] = {}
     apart = []
@@ -164,7 +164,7 @@ def check_type(name: str, value: object, kind: type) -> None:
         ValueError: with both types.
     """
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise ValueError(f"{name} is of type {type(value).__name__}, not {kind.__name__}")
+        raise ValueError(f"{name} has type {type(value).__name__}, expected {kind.__name__}")
 
 
 def check_text(name: str, value: object) -> None:
@@ -195,7 +195,7 @@ def one_of(name: str, value: object, options: Sequence[object]) -> int:
         ValueError: it is none of them.
     """
     if value not in options:
-        raise ValueError(f"{name} {value!r} is none of {', '.join(map(str, options))}")
+        raise ValueError(f"{name} {value!r} is not one of {', '.join(map(str, options))}")
     return options.index(value)
 
 
@@ -207,6 +207,6 @@ def labelled(row: Row) -> int:
     """
     texts, labels = row["choices"].get("text"), row["choices"].get("label")
     if not isinstance(texts, list) or not isinstance(labels, list) or not 0 < len(texts) == len(labels):
-        raise ValueError("choices does not hold lists text and label of one length")
+        raise ValueError("choices does not contain lists text and label of equal length")
     check_texts("choices", texts)
     return one_of("answerKey", row["answerKey"], labels)

@@ -55,7 +55,7 @@ def find_file(folder: Path, name: str) -> Path:
     for suffix in SUFFIXES:
         if (folder / f"{name}{suffix}").is_file():
             return folder / f"{name}{suffix}"
-    fix = f"give --data-dir the folder that holds {folder.name}/, or leave it out to read the hub"
+    fix = f"set --data-dir to the folder that contains {folder.name}/, or omit it to read from the hub"
     if not folder.is_dir():
         raise UserError(f"no such folder: {folder}", fix)
     raise UserError(f"{folder} has no {name}.jsonl (nor .json, nor .parquet)", fix)
@@ -101,8 +101,8 @@ def from_hub(hub: str, config: str | None, split: str) -> tuple[str, list[Row]]:
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"data set {hub} cannot be read from the hub: {reason}",
-            "give --data-dir a folder of local files, or go online (HF_HUB_OFFLINE unset)",
+            f"dataset {hub} cannot be read from the hub: {reason}",
+            "set --data-dir to a folder of local files, or go online (unset HF_HUB_OFFLINE)",
         ) from None
     return f"{hub} ({config or split})", rows
 
@@ -120,16 +120,19 @@ def check_columns(
         UserError: there is no row, or one lacks a column or holds something else than a text; with its number.
     """
     if not rows:
-        raise UserError(f"{where} is empty", "give a file with at least one item")
+        raise UserError(f"{where} is empty", "provide a file with at least one item")
     for number, row in enumerate(rows, 1):
         missing = [column for column in columns if column not in row]
         if missing:
             raise UserError(
                 f"{where}, item {number} has no column {', '.join(missing)}: it has "
                 f"{', '.join(map(str, row)) or 'none'}",
-                f"give a file with the columns {', '.join(columns)}",
+                f"provide a file with the columns {', '.join(columns)}",
             )
         wrong = [column for column in (columns if texts is None else texts) if not isinstance(row[column], str)]
         if wrong:
             kind = type(row[wrong[0]]).__name__
-            raise UserError(f"{where}, item {number}: {wrong[0]} is of type {kind}, not a text", "mend the item")
+            raise UserError(
+                f"{where}, item {number}: {wrong[0]} has type {kind}, expected a string",
+                "correct the item or remove it",
+            )

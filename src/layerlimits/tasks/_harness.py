@@ -73,8 +73,8 @@ class Asked:
             return list(items_of(self.benchmark, self.benchmark.examples, data_dir))
         if split in ("train", None):
             raise UserError(
-                f"examples for {self.benchmark.name} come from its train split, and that would be asked too",
-                "ask another split, or ask without examples",
+                f"examples for {self.benchmark.name} come from its train split, which would itself be evaluated",
+                "use another split, or no examples",
             )
         return self._of("train", data_dir)
 
@@ -93,8 +93,8 @@ class Asked:
         most = len(examples) - (task.fewshot_cfg.split == task.config.test_split)
         if self.shots > most:
             raise UserError(
-                f"{self.shots} examples are asked for, and {part or self.benchmark.name} has {max(most, 0)}",
-                f"ask at most {max(most, 0)}, or give a larger {self.benchmark.examples} file",
+                f"{self.shots} examples requested, but {part or self.benchmark.name} has {max(most, 0)}",
+                f"use at most {max(most, 0)}, or provide a larger {self.benchmark.examples} file",
             )
         task.sampler.replace_df(examples)
 

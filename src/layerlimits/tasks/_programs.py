@@ -52,4 +52,4 @@ def parsed(code: str) -> ast.Module:
         try:
             return ast.parse(code)
         except SyntaxError as error:
-            raise ValueError(f"{code.strip()[:60]!r} is no Python: {error.msg}") from None
+            raise ValueError(f"{code.strip()[:60]!r} is not valid Python: {error.msg}") from None

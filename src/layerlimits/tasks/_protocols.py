@@ -39,8 +39,8 @@ def under(task: Task, protocol: Protocol) -> Task:
         return task
     if not (task.kind == "choice" or task.numeric):
         raise UserError(
-            f"{task.name} cannot be asked by {protocol}: its items have no choices",
-            "protocols are for choice tasks and arithmetic; leave the task out, or --protocol",
+            f"{task.name} does not support the protocol {protocol}: its items have no choices",
+            "protocols apply to choice and arithmetic tasks; remove the task or omit --protocol",
         )
     make = {"likelihood": _likelihood, "one_token": _one_token, "free": _free}[protocol]
     return replace(make(task), name=f"{task.name}@{protocol}", protocol=protocol, variant=None)
@@ -62,8 +62,8 @@ def with_shots(task: Task, shots: int, chat: bool | None) -> Task:
         train = task.samples("train", shots, data_dir)
         if len(train) < shots:
             raise UserError(
-                f"{shots} examples are asked for, and the train split of {task.name} has {len(train)}",
-                f"ask with {len(train)} at most" if train else "ask this task without examples",
+                f"{shots} examples requested, but the train split of {task.name} has {len(train)}",
+                f"use at most {len(train)}" if train else "use this task without examples",
             )
         examples = tuple((sample.prompt, sample.shown or sample.target) for sample in train)
         return [replace(sample, shots=examples) for sample in task.samples(split, limit, data_dir)]

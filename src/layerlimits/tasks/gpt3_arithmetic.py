@@ -31,10 +31,10 @@ _CONTEXT = re.compile(r"\s*(?:Q|Question):\s*(\S.*?)\s*\n\s*(?:A|Answer):\s*")
 def _sample(row: Row, file: str) -> Sample:
     asked = _CONTEXT.fullmatch(row["context"])
     if not asked:
-        raise ValueError(f"its context asks no question: {row['context']!r}")
+        raise ValueError(f"context contains no question: {row['context']!r}")
     gold = row["completion"].strip()
     if number(gold) is None:
-        raise ValueError(f"its completion is no number: {row['completion']!r}")
+        raise ValueError(f"completion is not a number: {row['completion']!r}")
     return Sample(asked[1], gold, "evaluate", meta={"set": file}, shown=gold)
 
 

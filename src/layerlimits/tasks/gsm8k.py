@@ -16,7 +16,7 @@ _CALCULATOR = re.compile(r"<<[^<>]*>>")
 def _sample(row: Row, file: str) -> Sample:
     worked, marker, gold = row["answer"].rpartition("####")
     if not marker or number(gold) is None:
-        raise ValueError(f"its answer does not end in '#### number': {row['answer'][-60:]!r}")
+        raise ValueError(f"answer does not end in '#### number': {row['answer'][-60:]!r}")
     question = row["question"].strip()
     shown = f"{_CALCULATOR.sub('', worked).strip()}\n#### {gold.strip()}"
     meta = {"question": question}

@@ -12,7 +12,7 @@ def _sample(row: Row, file: str) -> Sample:
     prompt, name = row["prompt"], row["entry_point"]
     target = prompt + row["canonical_solution"]
     if name not in functions_in(target):
-        raise ValueError(f"its reference solution defines no function {name}")
+        raise ValueError(f"the reference solution does not define the function {name}")
     # Tests call helpers of the prompt, and HumanEval/33 the reference itself; `candidate` is the program.
     test = f"{target}\n{row['test']}\ncheck(candidate)\n"
     meta = {"test": test, "entry_point": name, "prompt": prompt, "question": prompt.strip()}

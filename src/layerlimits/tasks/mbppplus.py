@@ -16,7 +16,7 @@ def _sample(row: Row, file: str) -> Sample:
     # The hub's version does not name the function.
     name = row.get("entry_point") or called_in(shown, code)
     if name not in functions_in(code):
-        raise ValueError(f"its reference solution defines no function {name}")
+        raise ValueError(f"the reference solution does not define the function {name}")
     # Some tests rely on the imports of the reference solution.
     imports = _texts("test_imports", row.get("test_imports") or [])
     test = "\n".join([*imports, code, f"{name} = candidate", row["test"]])
@@ -28,7 +28,7 @@ def _sample(row: Row, file: str) -> Sample:
 
 def _texts(column: str, value: Any) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(line, str) for line in value):
-        raise ValueError(f"its {column} is no list of texts: {value!r}")
+        raise ValueError(f"{column} is not a list of strings: {value!r}")
     return value
 
 
@@ -47,7 +47,9 @@ def called_in(assertions: list[str], code: str) -> str:
     }
     called_names = [name for name in defined if name in called]
     if not called_names:
-        raise ValueError(f"its assertions call none of the functions it defines: {', '.join(defined) or 'none'}")
+        raise ValueError(
+            f"test_list calls none of the functions in the reference solution: {', '.join(defined) or 'none'}"
+        )
     return called_names[-1]
 
 

@@ -8,7 +8,7 @@ from layerlimits.tasks._harness import harness_task
 def _gold(row: Row) -> int:
     # The harness's prompt lists four.
     if len(row["choices"]) != 4:
-        raise ValueError(f"it has {len(row['choices'])} choices, not 4")
+        raise ValueError(f"it has {len(row['choices'])} choices, expected 4")
     for choice in row["choices"]:
         check_type("a choice", choice, str)
     return one_of("answer", row["answer"], (0, 1, 2, 3))

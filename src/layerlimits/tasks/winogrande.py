@@ -12,7 +12,7 @@ def _gold(row: Row) -> int:
     if "_" not in row["sentence"]:
         raise ValueError(f"the sentence has no blank '_': {row['sentence']!r}")
     if not row["sentence"].partition("_")[2].strip():
-        raise ValueError(f"sentence ends with its blank '_', so no text is scored: {row['sentence']!r}")
+        raise ValueError(f"sentence ends with its blank '_', so there is no text to score: {row['sentence']!r}")
     return one_of("answer", row["answer"], ("1", "2"))
 
 

@@ -49,7 +49,7 @@ def run(
         UserError: no sandbox is possible here, or no processor time is given.
     """
     if not seconds > 0:
-        raise UserError(f"{seconds:g} s for a program", "give more than 0 seconds")
+        raise UserError(f"invalid time limit for a program: {seconds:g} s", "set a limit above 0 seconds")
     if not programs:
         return []
     kind: Kind = "unsafe" if unsafe else enclosure()
@@ -83,9 +83,9 @@ def enclosure() -> Kind:
         return "namespaces"
     tried.append(f"namespaces: {why}")
     raise UserError(
-        f"no sandbox for programs is possible here ({'; '.join(tried)})",
-        "install bubblewrap, or allow user namespaces (a container needs --security-opt seccomp=unconfined); "
-        "--unsafe-code (in Python unsafe=True) runs programs without one, which lets them do what you can do",
+        f"no sandbox is available on this machine ({'; '.join(tried)})",
+        "install bubblewrap, or enable user namespaces (in a container: --security-opt seccomp=unconfined); "
+        "--unsafe-code (unsafe=True in Python) runs programs without a sandbox, with all of your permissions",
     )
 
 

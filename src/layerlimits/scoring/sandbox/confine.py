@@ -79,7 +79,7 @@ def _bubblewrap(limits: Limits) -> list[str]:
         # To become nobody; seal() then gives both up.
         words += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     shown = _shown()
-    # Said apart: the parents it makes by itself can be entered by root only.
+    # OwnAnswer apart: the parents it makes by itself can be entered by root only.
     for parent in sorted({str(Path(target).parent) for _, target in shown} - {"/"}):
         words += ["--dir", parent]
     for source, target in shown:

@@ -43,7 +43,7 @@ def ended_how(job: dict[str, str], kind: Kind, limits: Limits) -> str:
         requests, replies = (), ()  # type: ignore[assignment]  # closed: no pair any more
         assert test.stdout is not None
         verdict = _read(test.stdout.fileno(), time.monotonic() + 2 * limits.seconds + 2)
-        return _told(verdict, program, limits)
+        return _outcome(verdict, program, limits)
     finally:
         _close(requests + replies)
         for process in started:
@@ -79,7 +79,7 @@ def _read(channel: int, deadline: float) -> bytes | None:
     return parts
 
 
-def _told(verdict: bytes | None, program: subprocess.Popen[bytes], limits: Limits) -> str:
+def _outcome(verdict: bytes | None, program: subprocess.Popen[bytes], limits: Limits) -> str:
     too_long = f"timed out after {limits.seconds:g} s"
     if verdict is None:
         return too_long

@@ -97,13 +97,13 @@ def _tried(program: _Program, job: dict[str, str]) -> str:
     except UnusableError:
         return program.failed
     except BaseException as error:
-        return program.failed or _told(error, program, job["test"])
+        return program.failed or _failure(error, program, job["test"])
     if program.failed:
         return program.failed
     return "passed" if program.calls else "the test never called the program"
 
 
-def _told(error: BaseException, program: _Program, test: str) -> str:
+def _failure(error: BaseException, program: _Program, test: str) -> str:
     words = f"{type(error).__name__}: {error}" if not isinstance(error, CandidateError) else str(error)
     if error is program.raised:
         return f"memory: {words}" if isinstance(error, MemoryError) else f"raised {words}"
