@@ -163,7 +163,7 @@ def _decimal(digits: str) -> str:
 
 
 def _negative(before: str) -> bool:
-    """Whether the text before a number makes it negative: a dash that is not a minus operator, range, hyphen or bullet."""
+    """Whether a dash before the number is a sign rather than an operator, a range, a hyphen or a bullet."""
     if _MINUS_WORD.search(before):
         return True
     minus = _MINUS.search(before)

@@ -175,7 +175,7 @@ def _bold(text: str, start: int, end: int, candidates: list[Number]) -> Number |
 
 
 def _concluded(text: str, candidates: list[Number], wanted: str = "") -> Number | None:
-    """The answer of a finished text that states none: a bold number, the result of its conclusion, or the last number."""
+    """The answer of a finished text that states none: a bold number, its conclusion, or the last number."""
     labels = [(label.start(), label.end()) for label in _NUMBERED.finditer(text)]
     candidates = [
         candidate for candidate in candidates if not any(start <= candidate.start < end for start, end in labels)

@@ -1,4 +1,4 @@
-"""The program's process: run the source, then answer calls of its function with plain values."""
+"""The program's process: run the source, then serve calls of its function with plain values."""
 
 import sys
 import types
@@ -8,7 +8,7 @@ from . import wire
 
 
 def serve(requests: int, replies: int) -> None:
-    """Answer [source, function] with ["ready"], then every call with a value, what was raised, or a refusal."""
+    """Reply ["ready"] to [source, function], then to every call with a value, an exception or a refusal."""
     source, function = wire.receive(requests)
     module = types.ModuleType("program")
     sys.modules["program"] = module
