@@ -1,4 +1,4 @@
-"""Three-operand arithmetic without working, as GPT-3's single_digit_three_ops (Brown et al., arXiv 2005.14165)."""
+"""Three-operand arithmetic without intermediate steps, like GPT-3's single_digit_three_ops (arXiv 2005.14165)."""
 
 import re
 from itertools import islice

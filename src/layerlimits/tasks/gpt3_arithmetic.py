@@ -1,4 +1,4 @@
-"""GPT-3's arithmetic sets (Brown et al., arXiv 2005.14165), answered without working; the set is in `Sample.meta`."""
+"""GPT-3's arithmetic sets (Brown et al., arXiv 2005.14165), without intermediate steps; `Sample.meta` has the set."""
 
 import re
 
@@ -8,8 +8,7 @@ from layerlimits.tasks._benchmark import Benchmark, Part
 from layerlimits.tasks._data import Row
 from layerlimits.types import Sample, Task
 
-# File names in a folder of files, in the order of their names, with the configurations of the hub's data set, which has
-# no six-digit sets and no sums of digits.
+# Local file names in order, with the configurations of the hub's dataset, which lacks six-digit sets and digit sums.
 _SETS = {
     "five_digit_addition": "arithmetic_5da",
     "five_digit_subtraction": "arithmetic_5ds",

@@ -9,7 +9,7 @@ from layerlimits.tasks._data import Row
 from layerlimits.types import Sample, Task
 
 _INSTRUCTION = "Reason step by step, and put your final answer, a number alone, after '####' on the last line."
-# The worked answers mark each calculation for a calculator: 16-3 = <<16-3=13>>13.
+# The worked answers contain calculator annotations: 16-3 = <<16-3=13>>13.
 _CALCULATOR = re.compile(r"<<[^<>]*>>")
 
 

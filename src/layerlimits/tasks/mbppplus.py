@@ -13,7 +13,7 @@ _ASK = "{}\nYour code should pass these tests:\n\n{}\n\nAnswer with one Python c
 
 def _sample(row: Row, file: str) -> Sample:
     code, shown = row["code"], _texts("test_list", row["test_list"])
-    # The hub's version does not name the function.
+    # The hub's version has no entry_point column.
     name = row.get("entry_point") or called_in(shown, code)
     if name not in functions_in(code):
         raise ValueError(f"the reference solution does not define the function {name}")
@@ -36,7 +36,7 @@ def called_in(assertions: list[str], code: str) -> str:
     """The function of the reference solution that the assertions call.
 
     Raises:
-        ValueError: they call none, or something is no Python.
+        ValueError: The assertions call none of its functions, or something is not valid Python.
     """
     defined = functions_in(code)
     called = {

@@ -1,6 +1,6 @@
-"""WinoGrande: whom or what a blank means (Sakaguchi et al., arXiv 1907.10641).
+"""WinoGrande: which option fills the blank (Sakaguchi et al., arXiv 1907.10641).
 
-The harness asks how likely the rest of the sentence is after each option.
+The harness compares the likelihood of the rest of the sentence after each option.
 """
 
 from layerlimits.tasks._choice_data import ChoiceBenchmark, one_of

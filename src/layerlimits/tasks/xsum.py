@@ -1,4 +1,4 @@
-"""XSum: BBC articles to one sentence (Narayan et al., arXiv 1808.08745), by ROUGE-L."""
+"""XSum: one-sentence summaries of BBC articles (Narayan et al., arXiv 1808.08745), scored by ROUGE-L."""
 
 from layerlimits.scoring import summaries as rouge
 from layerlimits.tasks._benchmark import Benchmark

@@ -52,7 +52,7 @@ def _first(plan: dict[str, Any]) -> int:
 
 
 def _in_child(action: Callable[[], object], plan: dict[str, Any] | None = None) -> int:
-    """Run an action in a child that dies with this process, in a new root if a plan is given; returns the exit status."""
+    """Run an action in a child that dies with this process; `plan` describes its new root. Returns the exit status."""
     child = os.fork()
     if child == 0:
         try:
