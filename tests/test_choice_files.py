@@ -41,13 +41,13 @@ def test_test_items_evaluate_as_a_whole_where_there_are_training_items(tmp_path:
     train = data / "arc_easy" / "train.jsonl"
     write_rows(train, [*rows("arc_easy", range(7, 8)), *rows("arc_easy", range(500, 900))])
     task = find("tasks", "arc_easy")
-    found = {split: task.samples(split, 10**6, data) for split in SPLITS}
-    assert [sample.prompt for sample in found["evaluate"]] == [row["question"] for row in rows("arc_easy", range(30))]
-    assert task.samples.whole(data) == found["evaluate"]
-    assert all(sample.split == split for split in SPLITS for sample in found[split])
-    ids = [sample.id for split in SPLITS for sample in found[split]]
+    samples = {split: task.samples(split, 10**6, data) for split in SPLITS}
+    assert [sample.prompt for sample in samples["evaluate"]] == [row["question"] for row in rows("arc_easy", range(30))]
+    assert task.samples.whole(data) == samples["evaluate"]
+    assert all(sample.split == split for split in SPLITS for sample in samples[split])
+    ids = [sample.id for split in SPLITS for sample in samples[split]]
     assert len(ids) == len(set(ids)) == 430
-    shares = {split: len(found[split]) / 400 for split in SPLITS[:3]}
+    shares = {split: len(samples[split]) / 400 for split in SPLITS[:3]}
     assert shares == pytest.approx({"train": 0.87, "select": 0.08, "calibrate": 0.05}, abs=0.05)
 
 
@@ -56,17 +56,17 @@ def test_every_split_is_cut_from_the_test_items_where_there_are_no_others(
     name: str, question: str, loaded: Loaded, tmp_path: Path
 ) -> None:
     data = choice_folder(tmp_path / "data", name, 400, 0)
-    found = {split: find("tasks", name).samples(split, 10**6, data) for split in SPLITS}
-    assert len({sample.id for split in SPLITS for sample in found[split]}) == 400
-    assert [len(found[split]) / 400 for split in SPLITS] == pytest.approx([0.15, 0.1, 0.05, 0.7], abs=0.05)
+    splits = {split: find("tasks", name).samples(split, 10**6, data) for split in SPLITS}
+    assert len({sample.id for split in SPLITS for sample in splits[split]}) == 400
+    assert [len(splits[split]) / 400 for split in SPLITS] == pytest.approx([0.15, 0.1, 0.05, 0.7], abs=0.05)
     # Examples are of the split that trains, as the command takes them from it for these items.
     samples = asked_with(name, 3).samples("evaluate", 9, data)
-    asked = {sample.prompt for sample in found["evaluate"][:9]}
+    asked = {sample.prompt for sample in splits["evaluate"][:9]}
     test = [row for row in rows(name, range(400)) if row[question] in asked]
-    examples = [row for row in rows(name, range(400)) if row[question] in {one.prompt for one in found["train"]}]
+    examples = [row for row in rows(name, range(400)) if row[question] in {item.prompt for item in splits["train"]}]
     theirs = harness_logs(tmp_path / "theirs", name, asked_alone(loaded.tokenizer), test, examples, num_fewshot=3)
     for part, log in theirs.items():
-        assert [one.pairs for one in samples if one.meta.get("set", "") == part] == pairs(log)
+        assert [item.pairs for item in samples if item.meta.get("set", "") == part] == pairs(log)
 
 
 @pytest.mark.parametrize("name", ["winogrande", "mmlu"])
@@ -88,8 +88,8 @@ def test_the_hub_s_rows_are_read_as_a_folder_s(name: str, tmp_path: Path, monkey
         for split in ("evaluate", "select"):
             theirs, mine = task.samples(split, 100, None), task.samples(split, 100, data)
             assert theirs
-            assert [(one.id, one.pairs, one.target) for one in theirs] == [
-                (one.id, one.pairs, one.target) for one in mine
+            assert [(sample.id, sample.pairs, sample.target) for sample in theirs] == [
+                (sample.id, sample.pairs, sample.target) for sample in mine
             ]
     finally:
         # What was kept is not the hub's.
@@ -117,9 +117,9 @@ def test_an_item_that_comes_twice_counts_twice(loaded: Loaded, tmp_path: Path) -
     assert [len(row) for row in evaluator.verdicts([()], task, samples)] == [6]
 
 
-def _changed(name: str, at: int, **columns: Any) -> list[Row | str]:
+def _changed(name: str, index: int, **columns: Any) -> list[Row | str]:
     made: list[Row | str] = [*rows(name, range(5))]
-    made[at] = rows(name, range(at, at + 1))[0] | columns
+    made[index] = rows(name, range(index, index + 1))[0] | columns
     return made
 
 

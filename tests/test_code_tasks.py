@@ -233,9 +233,9 @@ def test_bodies_of_humaneval_continue_their_prompt(real_data: Path) -> None:
     assert len(lines) == 164
     for line in lines:
         row = json.loads(line)
-        found = extract_code(row["canonical_solution"], row["entry_point"], row["prompt"])
-        assert found is not None
-        assert ast.dump(ast.parse(found)) == ast.dump(ast.parse(row["prompt"] + row["canonical_solution"]))
+        code = extract_code(row["canonical_solution"], row["entry_point"], row["prompt"])
+        assert code is not None
+        assert ast.dump(ast.parse(code)) == ast.dump(ast.parse(row["prompt"] + row["canonical_solution"]))
 
 
 def test_prompts_show_the_problem_and_not_the_test(task: Task, real_data: Path) -> None:

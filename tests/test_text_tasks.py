@@ -93,7 +93,7 @@ def test_wrong_formulas_made_from_every_gold_answer_are_wrong(real_data: Path) -
     accepted = []
     for sample in samples:
         gold = sample.target
-        made = {re.sub(r"\d(?!.*\d)", lambda found: str((int(found[0]) + 1) % 10), gold, flags=re.DOTALL)}
+        made = {re.sub(r"\d(?!.*\d)", lambda match: str((int(match[0]) + 1) % 10), gold, flags=re.DOTALL)}
         if re.fullmatch(r"-?[\d.,\\! ]+", gold):
             made |= {gold[1:] if gold[0] == "-" else f"-{gold}", f"{gold}1", gold[:-1]}
         elif not re.search("text|mbox|=", gold):
