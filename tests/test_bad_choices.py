@@ -1,6 +1,7 @@
 """Layers that cannot be chosen and gaps that cannot be filled: one clear error each, and nothing written."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,14 +93,14 @@ def test_an_architecture_whose_layers_depend_on_each_other(
 
 
 @pytest.mark.parametrize("method", ["block_influence", "angular", "perplexity", "sleb", "taylor", "magnitude", "laco"])
-def test_activations_or_weights_that_are_no_numbers(method: str, refused: Refused, tiny: Path, tmp_path: Path) -> None:
+def test_activations_or_weights_that_are_no_numbers(method: str, refused: Refused, tmp_path: Path) -> None:
     model = small_llama(6)
     with torch.no_grad():
         model.model.layers[2].mlp.down_proj.weight[3] = float("nan")
     model.save_pretrained(tmp_path / "broken")
     build().save_pretrained(tmp_path / "broken")
     said = refused("rank", tmp_path / "broken", "--method", method, "--layers", 2, "--items", 8)
-    assert "nan" in said or "not finite" in said
+    assert re.match(r"error: .*(the score nan|not finite|not numbers)", said)
 
 
 def test_a_replacement_or_option_that_does_not_exist(refused: Refused, tiny: Path, tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_a_replacement_or_option_that_does_not_exist(refused: Refused, tiny: Pat
     assert "did you mean compensate" in refused(*options, "compensat")
     assert "unknown option of linear 'beta'" in refused(*options, "linear:beta=1")
     assert "alpha = -1" in refused(*options, "linear:alpha=-1")
-    assert "all" in refused("prune", tiny, "--method", "all", "--layers", 1, "--out", tmp_path / "p")
+    assert "unknown method 'all'" in refused("prune", tiny, "--method", "all", "--layers", 1, "--out", tmp_path / "p")
 
 
 def test_a_data_set_that_cannot_be_read(refused: Refused, tiny: Path, tmp_path: Path) -> None:

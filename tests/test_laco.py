@@ -68,6 +68,7 @@ def test_merges_are_those_of_the_algorithm(
     size: int, interval: int, threshold: float, count: int, calm: Context
 ) -> None:
     slow = _slow(calm, size, interval, threshold, count)
+    assert slow
     before = {name: weight.clone() for name, weight in calm.model.named_parameters()}
     ranking = laco(replace(calm, layers=count), size=size, interval=interval, threshold=threshold)
     assert ranking.detail["merges"] == slow
@@ -103,7 +104,15 @@ def test_only_layers_in_the_range_merge_and_protected_ones_are_not_absorbed(calm
     assert set(ranking.order) <= {2, 4}
 
 
-@pytest.mark.parametrize("spec", ["laco:size=1", "laco:interval=0", "laco:low=4:high=3", "laco:high=9"])
-def test_options_out_of_range(spec: str, calm: Context) -> None:
-    with pytest.raises(UserError, match="laco"):
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("laco:size=1", "1 layers at intervals of 2"),
+        ("laco:interval=0", "4 layers at intervals of 0"),
+        ("laco:low=4:high=3", "no layers from 4 up to 3"),
+        ("laco:high=9", "no layers from 0 up to 9: the model has 6"),
+    ],
+)
+def test_options_out_of_range(spec: str, words: str, calm: Context) -> None:
+    with pytest.raises(UserError, match=words):
         rank(spec, calm)

@@ -87,6 +87,7 @@ def test_interaction_equals_the_slow_surrogate(short: Context) -> None:
     assert list(ranking.order) == removed
     # A difference of losses near 5, so the tolerance is relative to the losses themselves.
     assert list(ranking.scores) == pytest.approx(own, abs=1e-5 * whole)
+    assert {(i, j) for i, j, _ in ranking.detail["pairs"]} == set(together)
     for i, j, cost in ranking.detail["pairs"]:
         assert cost == pytest.approx(together[i, j], abs=1e-5 * whole)
 
@@ -203,7 +204,7 @@ def _response(text: str) -> Any:
     return Response(text, (), "stop")
 
 
-def test_chain_loss_needs_a_right_answer(context: Context, tmp_path: Path) -> None:
+def test_chain_loss_needs_a_right_answer(context: Context) -> None:
     with pytest.raises(UserError, match=r"no correct answer among 0 select items \(no generation task\)"):
         chain_loss(context)
     with pytest.raises(UserError, match=r"among 2 select items \(brackets\)"):

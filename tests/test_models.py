@@ -127,7 +127,7 @@ def test_fields_with_one_entry_a_layer_keep_the_kept_entries(tmp_path: Path) -> 
         assert torch.allclose(again(PROMPT % 64).logits, logits, atol=1e-5)
 
 
-def test_the_canary_stops_a_removal_that_changes_nothing(loaded: Loaded, tmp_path: Path) -> None:
+def test_the_canary_stops_a_removal_that_changes_nothing(loaded: Loaded) -> None:
     layer = find_stack(loaded.model).layers[3]
     torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
     torch.nn.init.zeros_(layer.mlp.down_proj.weight)
@@ -150,6 +150,7 @@ def test_streams_are_what_each_layer_reads_and_writes(loaded: Loaded) -> None:
     with watching(loaded.model, seen.__setitem__), torch.no_grad():
         loaded.model(**batch.inputs)
     assert list(seen) == list(range(7))
+    assert len(before) == 7
     assert all(torch.allclose(seen[number], one, atol=1e-6) for number, one in enumerate(before))
     assert not any(layer._forward_pre_hooks or layer._forward_hooks for layer in network.layers)
 

@@ -66,9 +66,12 @@ def test_rows_are_what_the_evaluator_feeds(
         prompts = [evaluator.prompt(tasks[0], sample).ids for sample in samples]
         assert all(prompt in prompts for prompt in trained)
     text = loaded.tokenizer.decode(trained[0])
-    assert ("<|user|>" in text) == (template and chat is not False)
-    # Each example is a turn, or a question with its answer on the next line.
-    assert text.count("<|user|>") == shots + 1 or text.count("\n\n") >= shots
+    # Each example is a turn, or a question with its answer on the next line and an empty line after it.
+    with_template = template and chat is not False
+    assert text.count("<|user|>") == (shots + 1 if with_template else 0)
+    if not with_template:
+        empty_lines = training_prompts(tasks, 1, data)[0].prompt.count("\n\n")
+        assert text.count("\n\n") == shots + (shots + 1) * empty_lines
 
 
 @pytest.mark.parametrize("shots", [0, 2])

@@ -16,7 +16,7 @@ from layerlimits.evaluation.store import Store
 from layerlimits.models.load import load
 from layerlimits.models.remove import without_layers
 from layerlimits.models.stack import find_stack
-from layerlimits.reference import folder
+from layerlimits.reference import folder, train
 from layerlimits.reference.mixture import Mixture
 from layerlimits.reference.tokenizer import build
 from layerlimits.reference.train import Trainer, accuracy, cut, grow, new_model, read_recipe, without
@@ -135,11 +135,21 @@ def test_cutting_is_what_removing_layers_is_everywhere_else() -> None:
     assert model.config.num_hidden_layers == len(find_stack(model)) == 3
 
 
-def test_accuracy_counts_whole_answers() -> None:
+def test_accuracy_counts_whole_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     mixture = Mixture(1, build())
     rows = mixture.held_out("facts", 8, 64)
     torch.manual_seed(0)
-    assert accuracy(new_model(SHAPE, 2, build()), rows) == 0.0
+    model = new_model(SHAPE, 2, build())
+    assert accuracy(model, rows) == 0.0
+    # Of answers that are right but for one token each, none is right; of the others, all are.
+    logits, labels, row = train._answers(model, rows)
+    right = torch.nn.functional.one_hot(labels, logits.shape[-1]).float()
+    monkeypatch.setattr(train, "_answers", lambda *_: (right, labels, row))
+    assert accuracy(model, rows) == 1.0
+    last = [int((row == number).nonzero()[-1]) for number in (0, 3)]
+    right[last] = 0
+    right[last, (labels[last] + 1) % right.shape[1]] = 1
+    assert accuracy(model, rows) == (len(rows.ids) - 2) / len(rows.ids)
 
 
 def _recipe() -> dict[str, object]:

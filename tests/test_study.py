@@ -78,6 +78,7 @@ def test_the_speed_chart_has_a_point_for_every_timed_removal(results: StudyResul
     chart = charts.speed(results)
     assert chart is not None
     timed = [row.removed for row in results.speed if row.removed]
+    assert timed
     assert all(list(removed) == sorted(removed) for removed in timed)
     assert {len(line.x) for line in chart.data} == {len(timed)}
 
