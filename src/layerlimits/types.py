@@ -163,6 +163,7 @@ class Task:
         numeric: the target is a number, so that choices can be made for it.
         variant: (shots, chat) -> the same task asked with so many examples, through the chat template or not, where the
             benchmark itself says how; None where examples are turns before the prompt.
+        chat: whether prompts go through the model's chat template; None leaves it to the evaluator.
     """
 
     name: str
@@ -181,6 +182,7 @@ class Task:
     letters: bool = True
     numeric: bool = False
     variant: "Callable[[int, bool], Task] | None" = None
+    chat: bool | None = None
 
     @property
     def asked(self) -> Protocol:

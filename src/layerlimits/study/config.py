@@ -1,7 +1,7 @@
 """What a study is told: a preset, a TOML file over it, flags over both; every mistake is reported at once."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -39,7 +39,13 @@ class StudyConfig(BaseModel):
     and `chat` say how tasks are asked (`tasks.choose`); answers are greedy at `temperature` 0, else `samples` are drawn
     of each. `difference` in accuracy is what the study should show: too few items for it are warned of. `ratios` are
     shares of the layers to remove. `protect` replaces every method's own protected layers. `speed_repeats` timed
-    generations a model, interleaved.
+    generations a model, interleaved. Settings that are not given are those of the `preset`.
+
+    Example:
+        >>> StudyConfig(model="reference", preset="standard", methods=("reverse", "random"), limit=100)
+
+    Raises:
+        UserError: an unknown preset; or, together, every setting that is wrong.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,6 +80,27 @@ class StudyConfig(BaseModel):
     batch_size: Count = 64
     max_rows: Count | None = None
     speed_repeats: Repeats = 5
+
+    # Type checkers see the signature that pydantic makes of the fields.
+    if not TYPE_CHECKING:
+
+        def __init__(self, **settings: Any) -> None:
+            try:
+                super().__init__(**settings)
+            except ValidationError as error:
+                raise _all_at_once(error) from None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _over_preset(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        preset = settings.get("preset", "quick")
+        if not isinstance(preset, str) or preset not in PRESETS:
+            raise unknown("preset", str(preset), PRESETS)
+        merged = PRESETS[preset] | settings
+        if "ratios" in settings and "recovery" not in settings and "recovery" in merged:
+            # The preset's choice among its own ratios means nothing for others.
+            merged["recovery"] = {name: value for name, value in merged["recovery"].items() if name != "ratios"}
+        return merged
 
     @field_validator("ratios")
     @classmethod
@@ -171,20 +198,11 @@ def study_config(preset: str, file: Path | None = None, **flags: Any) -> StudyCo
     """The settings of a preset, changed by a TOML file, changed by flags that are not None.
 
     Raises:
-        UserError: an unknown preset; or, together, every setting that is wrong.
+        UserError: as `StudyConfig`, or a file that is not TOML.
     """
-    if preset not in PRESETS:
-        raise unknown("preset", preset, PRESETS)
-    given = {name: value for name, value in flags.items() if value is not None}
-    told = (read_toml(file) if file else {}) | given
-    merged = {"preset": preset} | PRESETS[preset] | told
-    if "ratios" in told and "recovery" not in told and "recovery" in merged:
-        # The preset's choice among its own ratios means nothing for others.
-        merged["recovery"] = {name: value for name, value in merged["recovery"].items() if name != "ratios"}
-    try:
-        return StudyConfig(**merged)
-    except ValidationError as error:
-        raise _all_at_once(error) from None
+    flag_settings = {name: value for name, value in flags.items() if value is not None}
+    file_settings = read_toml(file) if file else {}
+    return StudyConfig(**{"preset": preset} | file_settings | flag_settings)
 
 
 def _all_at_once(error: ValidationError) -> UserError:

@@ -1,6 +1,7 @@
 """Tasks: samples with a way to score responses. One file each, exporting one `Task` named like the file."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from layerlimits.errors import UserError, unknown
 from layerlimits.plugins import find, names
@@ -91,7 +92,8 @@ def _asked(spec: str, protocol: Protocol | None, shots: int | None, chat: bool |
     way = protocol or given
     if way:
         task = under(task, way)  # type: ignore[arg-type]  # `under` refuses what is no protocol
-    return with_shots(task, _shots(spec, option) if shots is None else shots, chat)
+    task = with_shots(task, _shots(spec, option) if shots is None else shots, chat)
+    return task if chat is None else replace(task, chat=chat)
 
 
 def _shots(spec: str, option: str) -> int:
