@@ -26,13 +26,12 @@ if TYPE_CHECKING:
         EvaluateResults,
         PlanResults,
         PruneResults,
-        RankingsComparison,
-        RankResults,
         RecoverResults,
         ScoreResults,
         StudyResults,
         SweepResults,
     )
+    from layerlimits.results.rankings import RankingsComparison, RankResults
     from layerlimits.sampling import Decoding
     from layerlimits.study.config import RecoverySettings, StudyConfig, study_config
     from layerlimits.types import Estimate, Task
@@ -82,13 +81,12 @@ _MODULES = {
         "EvaluateResults",
         "PlanResults",
         "PruneResults",
-        "RankResults",
-        "RankingsComparison",
         "RecoverResults",
         "ScoreResults",
         "StudyResults",
         "SweepResults",
     ),
+    "results.rankings": ("RankResults", "RankingsComparison"),
     "sampling": ("Decoding",),
     "study.config": (
         "RecoverySettings",

@@ -16,7 +16,7 @@ from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.methods import Context, finite
 from layerlimits.plugins import described, find, label, names
 from layerlimits.progress import Bar
-from layerlimits.results.document import MethodRanking, RankingsComparison, RankResults
+from layerlimits.results.rankings import MethodRanking, RankingsComparison, RankResults
 from layerlimits.statistics.intervals import kendall_tau
 from layerlimits.tasks import choose
 from layerlimits.types import Ranking

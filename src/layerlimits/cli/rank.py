@@ -24,7 +24,7 @@ from layerlimits.cli.options import (
 from layerlimits.cli.parse import layers as layer_numbers
 from layerlimits.cli.parse import words
 from layerlimits.cli.printing import show, show_json, table
-from layerlimits.results.document import RankingsComparison, RankResults
+from layerlimits.results.rankings import RankingsComparison, RankResults
 
 
 def rank(
