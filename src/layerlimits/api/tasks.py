@@ -33,20 +33,24 @@ def get_tasks(
 
 
 def resolved_tasks(tasks: Tasks) -> list[Task]:
-    """The tasks, names looked up.
+    """The tasks, names looked up, each once.
 
     Raises:
-        UserError: as `get_tasks`, or two tasks of one name.
+        UserError: as `get_tasks`, or two different tasks of one name, whose answers could not be distinguished.
     """
-    listed = [tasks] if isinstance(tasks, str | Task) else list(tasks)
-    resolved: list[Task] = []
-    for task in listed:
-        resolved += [task] if isinstance(task, Task) else choose([task])
-    names = [task.name for task in resolved]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise UserError(f"task {', '.join(repeated)} is listed more than once", "list each task once")
-    return resolved or choose([])
+    by_name: dict[str, Task] = {}
+    for given in [tasks] if isinstance(tasks, str | Task) else tasks:
+        for task in [given] if isinstance(given, Task) else choose([given]):
+            earlier = by_name.setdefault(task.name, task)
+            if _asked_as(earlier) != _asked_as(task):
+                raise UserError(
+                    f"task {task.name} is listed twice and asked in two ways", "evaluate each way in a call of its own"
+                )
+    return list(by_name.values()) or choose([])
+
+
+def _asked_as(task: Task) -> tuple[object, ...]:
+    return task.version, task.kind, task.asked, task.shots, task.chat
 
 
 def evaluation_items(tasks: Tasks, options: EvalOptions) -> Items:

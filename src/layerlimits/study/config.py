@@ -199,6 +199,9 @@ def study_config(preset: str, file: Path | None = None, **flags: Any) -> StudyCo
 
     Raises:
         UserError: as `StudyConfig`, or a file that is not TOML.
+
+    Example:
+        >>> study_config("standard", Path("study.toml"), limit=100)
     """
     flag_settings = {name: value for name, value in flags.items() if value is not None}
     file_settings = read_toml(file) if file else {}
