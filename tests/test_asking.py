@@ -15,7 +15,8 @@ from layerlimits.evaluation.prompts import encode, room
 from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded, load
 from layerlimits.results import warnings as cautions
-from layerlimits.results.figures import summary
+from layerlimits.results.comparisons import task_score
+from layerlimits.results.stored_answers import StoredAnswers
 from layerlimits.tasks import choose
 from layerlimits.tasks.facts import facts
 from layerlimits.tasks.facts_choice import facts_choice
@@ -158,8 +159,12 @@ def test_a_prompt_that_does_not_fit_is_an_error_of_its_item_and_not_cut(loaded: 
     (again,) = evaluator.verdicts([()], roomy, [long, *short, tight])
     assert again == found
     assert len(asked) == 3
-    assert summary(found, 4, [None] * 4)["refused"] == 1
-    (said,) = cautions.refused([{"name": "facts", "refused": 1, "score": {"n": 4}}])
+    record: Any = evaluator.described(roomy, [long, *short, tight])
+    answers = StoredAnswers(evaluator.store, loaded.ref, [record])
+    scored = task_score(answers, loaded.ref.fingerprint, record)
+    assert scored is not None
+    assert scored.refused == 1
+    (said,) = cautions.refused([scored])
     assert said.startswith("1 of 4 prompts of facts do not fit")
 
 

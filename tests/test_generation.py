@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from layerlimits.speed import timings
 from transformers import GenerationConfig
 
 from layerlimits.engines.hflm import hflm
@@ -13,6 +12,7 @@ from layerlimits.errors import UserError
 from layerlimits.models.generation import end_tokens, own_settings_only
 from layerlimits.models.load import Loaded
 from layerlimits.recovery.rows import end_of_turn
+from layerlimits.study.speed import timings
 from layerlimits.types import GREEDY, Decoding
 
 PROMPTS = [[1, 280, 281, 282], [1, 290]]
@@ -35,12 +35,12 @@ LEAKS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("engine", [transformers, sweep, hflm])
 @pytest.mark.parametrize("decoding", [GREEDY, DRAWN])
 def test_no_setting_of_the_checkpoint_changes_an_answer(engine: type, decoding: Decoding, loaded: Loaded) -> None:
-    before = engine(loaded.model, loaded.tokenizer).generate(PROMPTS, 12, decoding, 5)
+    before = engine(loaded.model, loaded.tokenizer).generate([()], PROMPTS, 12, decoding, 5)[0]
     assert max(len(answer.tokens) for answer in before) == 12
     for leak in LEAKS:
         loaded.model.generation_config = said = GenerationConfig(eos_token_id=4, **leak)
         asked = engine(loaded.model, loaded.tokenizer)
-        assert asked.generate(PROMPTS, 12, decoding, 5) == before, leak
+        assert asked.generate([()], PROMPTS, 12, decoding, 5)[0] == before, leak
         assert loaded.model.generation_config is said
 
 
