@@ -1,9 +1,9 @@
-# Two commands from a fresh clone: `make study` and `make test`. Both set up `.venv` first where it is missing or stale.
+# From a fresh clone, run `make study` or `make test`. Both create or update `.venv` first if necessary.
 PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= runs/reference
 ARGS ?=
-# Runs of each measurement of the sweep engine.
+# Number of repeats of each benchmark of the sweep engine.
 REPEATS ?= 5
 
 .PHONY: setup study check test test-slow bench
@@ -24,21 +24,21 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# One thread a process: pytest runs one process a core.
+# One thread per process, because pytest runs one process per core.
 test: check
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest -n auto --dist worksteal -m "not slow" $(ARGS)
 
 test-slow: setup
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest -n auto --dist worksteal -m slow $(ARGS)
 
-# mergekit has an environment of its own: it is what the paper's procedure is measured with.
+# mergekit, which the paper's procedure uses, is benchmarked in a separate environment.
 .mergekit/ready: bench/mergekit.txt
 	$(PYTHON) -m venv .mergekit
 	.mergekit/bin/pip install --quiet --disable-pip-version-check --requirement bench/mergekit.txt
 	@touch $@
 
-# Hours on two cores, most of them the 100 and 500 million parameters answering one ablation after another, and 10 GB of
-# memory; 5 GB in the folder for temporary files. Results are kept in bench/RESULTS.md.
+# Takes hours on two cores, mostly for evaluating one ablation after another with 100 and 500 million parameters. Requires
+# 10 GB of memory and 5 GB in the temporary folder. Results are recorded in bench/RESULTS.md.
 bench: setup .mergekit/ready
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/python bench/ranking.py

@@ -17,8 +17,8 @@ from layerlimits.statistics import intervals
 COUNTS = (1, 2, 4, 6)
 RANDOM = "random"
 KINDS = {
-    "generation": "Generation: share of the unpruned score kept, mean of six tasks",
-    "choice": "Choice by likelihood: the same less guessing, mean of two tasks",
+    "generation": "Generation: retention, mean of six tasks",
+    "choice": "Choice by likelihood: chance-corrected retention, mean of two tasks",
 }
 
 Pairs = list[tuple[Sequence[float], Sequence[float]]]
@@ -89,7 +89,7 @@ def main() -> None:
                 name = "random (mean of 5 seeds)" if method == RANDOM else f"`{method}`"
                 print(f"| {name} | " + " | ".join(cell(results, method, count, kind) for count in COUNTS) + " |")
             print()
-        print("### What they remove\n\n| method | " + " | ".join(f"{count}" for count in COUNTS) + " |")
+        print("### Removed layers\n\n| method | " + " | ".join(f"{count}" for count in COUNTS) + " |")
         print("|---" * (len(COUNTS) + 1) + "|")
         for method in results.methods:
             if method != RANDOM:

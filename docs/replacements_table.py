@@ -1,4 +1,4 @@
-"""The table of replacements in docs/methods.md: the bundled model without a block, its gap filled in each way.
+"""The table of replacements in docs/methods.md: the bundled model without a block, under each replacement.
 
 python docs/replacements_table.py [items a task]
 """
@@ -28,7 +28,7 @@ Items = list[tuple[Task, list[Sample]]]
 
 
 def values(removed: tuple[int, ...], replacement: str, items: Items) -> Values:
-    """Scores by task, item by item, of the model with its gap filled and its layers taken out."""
+    """Scores by task, item by item, of the model with the layers removed and replaced."""
     loaded = load("reference", device="cpu")
     if removed:
         text = calibration(loaded.tokenizer, CALIBRATION)
@@ -58,7 +58,7 @@ def main() -> None:
     limit = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     items = [(task, task.samples("evaluate", limit, None)) for task in choose(["reference"])]
     base = values((), "none", items)
-    print("| without layers | gap filled by | generation kept | choice kept |\n|---|---|---|---|")
+    print("| removed layers | replacement | generation retained | choice retained |\n|---|---|---|---|")
     for removed in BLOCKS:
         for replacement in names("replacements"):
             found = values(removed, replacement, items)

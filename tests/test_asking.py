@@ -213,8 +213,8 @@ def test_drawing_leaves_the_random_state_alone(loaded: Loaded, tmp_path: Path) -
 
 
 def test_greedy_samples_that_would_all_be_the_same_are_refused(tiny: Path, refused: Refused) -> None:
-    assert "are all the same" in refused("evaluate", tiny, "--tasks", "facts", "--samples", 3)
-    assert "are all the same" in refused("study", tiny, "--tasks", "facts", "--samples", 3, "--plan")
+    assert "would be identical" in refused("evaluate", tiny, "--tasks", "facts", "--samples", 3)
+    assert "would be identical" in refused("study", tiny, "--tasks", "facts", "--samples", 3, "--plan")
 
 
 def test_evaluate_gives_the_same_items_under_all_protocols(tiny: Path, says: Says, tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_a_comparison_is_paired_and_corrected_for_chance(tmp_path: Path) -> None
     assert (score.score.estimate, score.score.n, score.outcomes) == (0.55, 40, {"correct": 22, "wrong": 18})
     assert against.retention is not None
     assert against.retention.estimate == pytest.approx(0.55 / 0.9)
-    assert against.corrected == against.kept
+    assert against.corrected == against.adjusted_retention
     assert against.corrected is not None
     assert against.corrected.estimate == pytest.approx((0.55 - 0.25) / (0.9 - 0.25))
     assert against.test is not None
@@ -133,14 +133,14 @@ def test_cautions_name_what_differs_and_nothing_else() -> None:
     assert cautions.warnings([plain, task("c")], 0.05) == []
     (said,) = cautions.warnings([plain, chat], 0.05)
     assert said == (
-        "Compare with care: these tasks differ in protocol and template, not by what they ask alone "
-        "(a: by likelihood, 5 examples, plain text; b: free generation, 5 examples, chat template)."
+        "Scores are not directly comparable across tasks, which differ in protocol and template "
+        "(a: by likelihood, 5-shot, plain text; b: free generation, 5-shot, chat template)."
     )
     (said,) = cautions.warnings([task("a", 0.5, 100), task("b", 0.9, 100), task("c", 0.5, 100, graded=True)], 0.05)
     assert said.startswith("100 items cannot tell 5 points apart: use 1,")
     assert said.endswith("(a, b).")
     (said,) = cautions.warnings([task("a", refused=3)], 0.05)
-    assert said.startswith("3 of 100000 prompts of a do not fit")
+    assert said.startswith("3 of 100000 prompts of a exceed")
     assert cautions.at_chance([task("a", 0.26), task("b", 0.25)])[0].startswith(
         "The unpruned model is not above chance on b:"
     )

@@ -1,4 +1,4 @@
-"""The paragraph at the top of a report: how many layers can go, what breaks first, what finetuning brings back."""
+"""The paragraph at the top of a report: how many layers can go, what breaks first, what finetuning recovers."""
 
 from dataclasses import replace
 
@@ -79,28 +79,29 @@ def test_nothing_measured_says_nothing() -> None:
 
 
 def test_the_limit_is_the_last_count_before_the_first_that_loses_too_much() -> None:
-    kept = {("a", 1): 0.95, ("b", 1): 0.5, ("a", 2): 0.91, ("b", 2): 0.97, ("a", 3): 0.8, ("b", 4): 0.99}
-    rows = tuple(class_row(method, layers, estimate(share)) for (method, layers), share in kept.items())
+    shares = {("a", 1): 0.95, ("b", 1): 0.5, ("a", 2): 0.91, ("b", 2): 0.97, ("a", 3): 0.8, ("b", 4): 0.99}
+    rows = tuple(class_row(method, layers, estimate(share)) for (method, layers), share in shares.items())
     assert limit(replace(NOTHING, classes=rows), "generation") == (2, rows[3])
     assert limit(replace(NOTHING, classes=(class_row("a", 1, estimate(0.2)),)), "generation") == (0, None)
 
 
 def test_the_limit_is_named_with_its_figure() -> None:
     row = class_row("a", 2, Estimate(0.94, 0.91, 0.96, 80))
-    sentence = "m keeps 90% of generation with up to 2 of 8 layers removed: 94% (91% to 96%, n = 80) by a."
+    sentence = "m retains 90% of generation with up to 2 of 8 layers removed: 94% (91% to 96%, n = 80) by a."
     assert headline(replace(NOTHING, classes=(row,))) == sentence
-    # Where guessing is as good, retention of the raw score is no measure of what is kept.
+    # If the unpruned model is at chance, retention is not measurable.
     both = headline(replace(NOTHING, classes=(row, class_row("a", 2, None, "choice"))))
     assert both == (
-        f"{sentence} In choice the unpruned model gets nothing right beyond chance, so it has nothing to lose there."
+        f"{sentence} On choice tasks the unpruned model is not above chance, so retention cannot be measured."
     )
 
 
 def test_a_class_that_loses_at_once_is_named_with_the_fewest_layers() -> None:
     rows = (class_row("a", 1, estimate(0.2)), class_row("a", 2, Estimate(0.95, 0.9, 1.0, 40), "choice"))
     assert headline(replace(NOTHING, classes=rows)) == (
-        "m keeps 90% of multiple choice (corrected for chance) with up to 2 of 8 layers removed: "
-        "95% (90% to 100%, n = 40) by a, and less than 90% of generation with 1 of 8 layers removed, by any method."
+        "m retains 90% of multiple choice (corrected for chance) with up to 2 of 8 layers removed: "
+        "95% (90% to 100%, n = 40) by a, and less than 90% of generation with 1 of 8 layers removed, "
+        "whatever the method."
     )
 
 
@@ -118,32 +119,34 @@ def test_what_breaks_first_is_the_first_loss_beyond_doubt_by_the_gentlest_method
         plan_row("bad", 2, "b", estimate(0.0, 0.0, 0.1)),
     )
     assert headline(replace(NOTHING, pruned=first + second)) == (
-        "What breaks first is a: without 2 layers it keeps 60% (50% to 70%, n = 50) by good, the gentlest method there."
+        "The first task to degrade is a: with 2 layers removed it retains 60% (50% to 70%, n = 50) by good, "
+        "the best method at this ratio."
     )
     assert headline(replace(NOTHING, pruned=first)) == (
-        "Nothing has broken yet: without 1 layer by good, the worst-hit task, b, keeps 85% (75% to 105%, n = 50); "
-        "larger ratios would show where it ends."
+        "No task has degraded yet: with 1 layer removed by good, the most affected task, b, retains 85% "
+        "(75% to 105%, n = 50); larger ratios are needed to find the limit."
     )
 
 
 def test_the_dearest_and_the_cheapest_layer_are_means_over_tasks() -> None:
     rows = (layer_row(0, "a", 0.2), layer_row(0, "b", 0.4), layer_row(1, "a", 0.9), layer_row(1, "b", 0.5))
     assert headline(replace(NOTHING, sweep=(*rows, layer_row(2, "a", None)))) == (
-        "Of single layers, layer 0 costs most (mean retention over tasks 30%) and layer 1 least (70%)."
+        "Among single layers, removing layer 0 costs most (mean retention over tasks 30%) "
+        "and removing layer 1 least (70%)."
     )
 
 
 @pytest.mark.parametrize(
     ("scores", "ending"),
     [
-        ([("generation", 0.9, 0.5, 0.7)], "brings back 20 of the 40 points lost in generation."),
+        ([("generation", 0.9, 0.5, 0.7)], "recovers 20 of the 40 points lost in generation."),
         (
             [("generation", 0.9, 0.5, 0.7), ("choice", 0.8, 0.795, 0.8)],
-            "brings back 20 of the 40 points lost in generation; choice lost less than a point.",
+            "recovers 20 of the 40 points lost in generation; choice lost less than one point.",
         ),
         (
             [("generation", 0.9, 0.5, 0.7), ("choice", 0.8, 0.5, 0.4)],
-            "brings back -10 of the 30 points lost in choice and 20 of the 40 points lost in generation.",
+            "recovers -10 of the 30 points lost in choice and 20 of the 40 points lost in generation.",
         ),
     ],
 )
@@ -151,12 +154,13 @@ def test_what_came_back_is_given_for_classes_that_lost_something(
     scores: list[tuple[Kind, float, float, float]], ending: str
 ) -> None:
     said = headline(replace(NOTHING, recovery=(recovery(scores),)))
-    assert said == f"Finetuning (full, 9 answers of the unpruned model) of the model without 2 layers (a) {ending}"
+    how = "(full, 9 responses of the unpruned model)"
+    assert said == f"Finetuning the model with 2 layers removed by a {how} {ending}"
 
 
 def test_nothing_lost_brings_nothing_back() -> None:
     said = headline(replace(NOTHING, recovery=(recovery([("choice", 0.8, 0.8, 0.7)]),)))
-    assert said.endswith("had nothing to bring back: the model without 2 layers (a) lost less than a point.")
+    assert said.endswith("had nothing to recover: the model with 2 layers removed by a lost less than one point.")
 
 
 def recovery(scores: list[tuple[Kind, float, float, float]]) -> Recovery:

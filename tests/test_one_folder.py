@@ -109,12 +109,12 @@ def test_a_study_that_asks_in_another_way_is_refused_and_changes_nothing(
     flags: tuple[object, ...], what: str, tiny: Path, settings: Path, run: Path, refused: Refused
 ) -> None:
     def state() -> tuple[object, ...]:
-        kept = [rows(run, f"SELECT * FROM {table} ORDER BY 1") for table in ("artifacts", "responses", "models")]
-        return (*kept, (run / "manifest.json").read_bytes())
+        tables = [rows(run, f"SELECT * FROM {table} ORDER BY 1") for table in ("artifacts", "responses", "models")]
+        return (*tables, (run / "manifest.json").read_bytes())
 
     before = state()
     said = refused("study", tiny, "--config", settings, "--out", run, *flags)
-    assert f"is the run of another {what}" in said
+    assert f"contains a run with another {what}" in said
     assert state() == before
 
 

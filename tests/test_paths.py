@@ -40,7 +40,7 @@ def test_an_output_that_cannot_be_made(kind: str, command: str, refused: Refused
     }
     said = refused(*_typed(command, tiny), "--out", tmp_path / places[kind])
     assert "--out" in said
-    assert ("cannot be used: File name too long" if "long" in kind else "is a link that leads nowhere") in said
+    assert ("File name too long" if "long" in kind else "is a broken link") in said
     assert {path.name for path in tmp_path.iterdir()} == {"link", "loop"}
 
 
@@ -97,9 +97,9 @@ def test_a_folder_or_file_whose_name_is_too_long(
 
 @pytest.mark.parametrize("path", ["a\0b", LONG, f"{LONG}/b", f"./{LONG}"])
 def test_what_the_file_system_refuses_is_one_error(path: str) -> None:
-    with pytest.raises(UserError, match=r"--data-dir .* cannot be used"):
+    with pytest.raises(UserError, match=r"invalid path for --data-dir"):
         given_path(path, "--data-dir")
-    with pytest.raises(UserError, match=r"--out .* cannot be used"):
+    with pytest.raises(UserError, match=r"invalid path for --out"):
         check_writable(Path(path), empty=True)
 
 
@@ -119,7 +119,7 @@ def test_settings_that_are_no_toml_file(tmp_path: Path) -> None:
     words = {
         "deep.toml": "nested too deeply",
         "digits.toml": "is not valid TOML",
-        "large.toml": "settings take 1,000,000 at most",
+        "large.toml": "at most 1,000,000",
         "bytes.toml": "is not valid TOML",
         "pipe": "is not a regular file",
         "gone.toml": "no such file",

@@ -214,7 +214,7 @@ def test_an_unknown_plug_in_is_named_with_its_likely_meaning(name: str, words: s
 
 def test_a_file_that_exports_nothing_says_so(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("x = 1\n")
-    with pytest.raises(UserError, match=r"exports nothing called mine"):
+    with pytest.raises(UserError, match=r"does not define mine"):
         find("methods", str(tmp_path / "mine.py"))
 
 

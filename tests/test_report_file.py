@@ -37,13 +37,13 @@ def contents(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("run.sqlite", "is no report of layerlimits"),
-        ("manifest.json", "is no report of layerlimits"),
-        ("models/full/config.json", "is no report of layerlimits"),
-        ("../run/run.sqlite", "is no report of layerlimits"),
+        ("run.sqlite", "is not a layerlimits report"),
+        ("manifest.json", "is not a layerlimits report"),
+        ("models/full/config.json", "is not a layerlimits report"),
+        ("../run/run.sqlite", "is not a layerlimits report"),
         # Files that SQLite would take for its own.
-        ("run.sqlite-journal", "does not end in .html"),
-        ("run.sqlite-wal", "does not end in .html"),
+        ("run.sqlite-journal", "must end in .html"),
+        ("run.sqlite-wal", "must end in .html"),
         ("models", "is a folder"),
         (".", "is a folder"),
     ],
@@ -125,7 +125,7 @@ def test_a_study_whose_report_has_no_place_is_refused_before_it_runs(
     assert "report.html is a folder" in refused("study", tiny, "--out", out)
     (out / "report.html").rmdir()
     (out / "report.html").symlink_to(out / "run.sqlite")
-    assert "is no report of layerlimits" in refused("study", tiny, "--out", out)
+    assert "is not a layerlimits report" in refused("study", tiny, "--out", out)
     (out / "report.html").unlink()
     assert stored(out) == before
 
@@ -143,6 +143,6 @@ def stored(run: Path) -> list[Any]:
 def test_a_training_of_the_reference_model_writes_into_no_run(run: Path, tmp_path: Path, refused: Refused) -> None:
     before = contents(run)
     for out, work in ((run / "models" / "full", tmp_path / "work"), (tmp_path / "new", run), (run, tmp_path / "work")):
-        assert "lies in the run folder" in refused("reference", "train", "--out", out, "--work", work)
+        assert "is in the run folder" in refused("reference", "train", "--out", out, "--work", work)
     assert contents(run) == before
     assert not (tmp_path / "work").exists()

@@ -111,10 +111,10 @@ def test_recovery_that_a_file_asks_for_needs_a_generation_task(
 
 def test_a_method_that_needs_tasks_of_another_kind(refused: Refused, tiny: Path, tmp_path: Path) -> None:
     said = refused("study", tiny, "--config", toml(tmp_path, ""), "--methods", "chain_loss", "--out", tmp_path / "run")
-    assert "chain_loss needs a generation task to select layers by, and select_tasks has none (facts_choice)" in said
+    assert "chain_loss requires a generation task in select_tasks, which contains only facts_choice" in said
     mine = tmp_path / "mine.py"
     mine.write_text("NEEDED_KIND = 'choice'\ndef mine(context):\n    raise AssertionError\n")
-    with pytest.raises(UserError, match="mine needs a choice task"):
+    with pytest.raises(UserError, match="mine requires a choice task"):
         resolve(settings(tiny, methods=(str(mine),), select_tasks=("facts",)))
     assert not (tmp_path / "run").exists()
     resolve(settings(tiny, methods=("chain_loss",), select_tasks=("facts",)))
@@ -132,9 +132,9 @@ def _task_file(folder: Path, samples: str) -> Path:
 
 def test_a_task_without_items(tiny: Path, tmp_path: Path) -> None:
     rare = str(_task_file(tmp_path, "[Sample('a', 'b', split)] if split == 'train' else []"))
-    with pytest.raises(UserError, match="rare has no item to evaluate"):
+    with pytest.raises(UserError, match="rare has no evaluation items"):
         resolve(settings(tiny, tasks=("facts", rare)))
-    with pytest.raises(UserError, match="rare has no item to select layers by, and task_score needs some"):
+    with pytest.raises(UserError, match="rare has no selection items, which task_score requires"):
         resolve(settings(tiny, methods=("task_score",), select_tasks=("facts", rare)))
     resolve(settings(tiny, methods=("reverse",), select_tasks=("facts", rare)))
 
@@ -143,24 +143,24 @@ def test_tasks_without_training_prompts_leave_recovery_out(tiny: Path, tmp_path:
     rare = str(_task_file(tmp_path, "[Sample('a', 'b', split)] if split == 'evaluate' else []"))
     study = resolve(study_config("quick", model=str(tiny), **{**SMALL, "tasks": (rare,), "recovery": {}}))
     assert study.recovery is None
-    assert "no task has a training prompt (rare)" in study.notes[0]
+    assert "no task has training prompts (rare)" in study.notes[0]
 
 
 def test_what_fails_later_is_skipped_and_the_rest_stands(says: Says, tiny: Path, tmp_path: Path) -> None:
     """An untaught model answers no question: nothing can be ranked by its scores, and no answer of it trained on."""
     config, run = toml(tmp_path, "select_tasks = ['functions']"), tmp_path / "run"
     results = says("study", tiny, "--config", config, "--methods", "reverse,task_score,chain_loss", "--out", run)
-    skipped = [warning for warning in results["warnings"] if warning.startswith("Skipped: ")]
-    assert any("method task_score, since" in warning for warning in skipped)
-    assert any("method chain_loss, since" in warning for warning in skipped)
-    assert any("stage recover, since task_score has no plan" in warning for warning in skipped)
+    skipped = [warning for warning in results["warnings"] if warning.startswith("Skipped ")]
+    assert any("method task_score: " in warning for warning in skipped)
+    assert any("method chain_loss: " in warning for warning in skipped)
+    assert any("stage recover: task_score has no pruned model" in warning for warning in skipped)
     assert {row["method"] for row in results["methods"]} == {"reverse"}
     assert {row["method"] for row in results["pruned"]} == {"reverse"}
     # Timed without the layers of the method that did rank.
     reverse = next(row["order"] for row in results["methods"])
     assert [row["removed"] for row in results["speed"]] == [[], reverse[:1], sorted(reverse[:2])]
     page = (run / REPORT).read_text()
-    assert "Skipped: method task_score" in page
+    assert "Skipped method task_score" in page
 
 
 def test_recovery_without_one_finished_answer_is_skipped(
@@ -169,8 +169,8 @@ def test_recovery_without_one_finished_answer_is_skipped(
     monkeypatch.setattr(data, "_finished", lambda sample, response: Verdict("truncated", 0.0))
     config = toml(tmp_path, "[recovery]\nitems = 4")
     results = says("study", tiny, "--config", config, "--out", tmp_path / "run")
-    (warning,) = [warning for warning in results["warnings"] if warning.startswith("Skipped: ")]
-    assert "stage recover, since none of 4 answers is finished" in warning
+    (warning,) = [warning for warning in results["warnings"] if warning.startswith("Skipped ")]
+    assert "stage recover: none of 4 answers is finished" in warning
     assert results["speed"]
 
 
@@ -187,6 +187,6 @@ def test_a_model_of_few_positions_is_timed_on_shorter_prompts(tmp_path: Path) ->
 
     (timing,) = timings(small_llama(2, max_position_embeddings=50), [()], 1)
     assert len(timing.tokens_per_s) == 1
-    with pytest.raises(UserError, match="the model has 40 positions"):
+    with pytest.raises(UserError, match="at least 49 positions, and the model has 40"):
         timings(small_llama(2, max_position_embeddings=40), [()], 1)
     assert saved(small_llama(2), tmp_path / "model").is_dir()

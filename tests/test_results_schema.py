@@ -93,7 +93,7 @@ def test_a_whole_study_reads_back_and_is_drawn(tmp_path: Path) -> None:
     assert content["protocols"][0]["scores"]["free"]["estimate"] == 19 / 20
     assert len(content["samples"][0]["answers"]) == 3
     page = (tmp_path / "report.html").read_text()
-    assert "Not there yet" not in page
+    assert "No results yet" not in page
     assert results.answer in page.replace("&#39;", "'")
     assert "0.600" in page
 

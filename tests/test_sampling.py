@@ -34,7 +34,7 @@ def _typed(command: str, tiny: Path, out: Path) -> list[object]:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_seed_outside_its_range(command: str, seed: int, refused: Refused, tiny: Path, tmp_path: Path) -> None:
     said = refused(*_typed(command, tiny, tmp_path / "out"), "--seed", seed)
-    assert "is outside 0 to 4294967295" in said
+    assert "is not between 0 and 4294967295" in said
     assert list(tmp_path.iterdir()) == []
 
 
@@ -59,7 +59,7 @@ def test_a_temperature_that_cannot_be_drawn_with(
 ) -> None:
     said = refused(*_typed(command, tiny, tmp_path / "out"), "--temperature", temperature)
     assert "temperature" in said
-    assert "0.001 to 1000" in said
+    assert "between 0.001 and 1000" in said
     assert list(tmp_path.iterdir()) == []
 
 
@@ -72,13 +72,13 @@ def test_the_smallest_temperature_gives_finite_probabilities() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"top_p": 0.0}, "top_p 0 is not above 0"),
+        ({"top_p": 0.0}, "top_p 0 is not in"),
         ({"top_p": float("nan")}, "top_p nan"),
-        ({"top_k": -1}, "top_k -1 is below 0"),
-        ({"temperature": 1.0, "samples": 0}, "0 samples"),
-        ({"temperature": 1.0, "samples": MAX_SAMPLES + 1}, "outside 1 to 10000"),
-        ({"samples": 2}, "are all the same"),
-        ({"max_new_tokens": 0}, "max_new_tokens is 0"),
+        ({"top_k": -1}, "top_k -1 is negative"),
+        ({"temperature": 1.0, "samples": 0}, "samples 0"),
+        ({"temperature": 1.0, "samples": MAX_SAMPLES + 1}, "not between 1 and 10000"),
+        ({"samples": 2}, "would be identical"),
+        ({"max_new_tokens": 0}, "max_new_tokens 0"),
         ({"seed": -1}, "seed -1"),
     ],
 )
@@ -93,7 +93,7 @@ def test_more_samples_than_anyone_waits_for(
     command: str, samples: int, refused: Refused, tiny: Path, tmp_path: Path
 ) -> None:
     said = refused(*_typed(command, tiny, tmp_path / "out"), "--temperature", 1, "--samples", samples)
-    assert "outside 1 to 10000" in said
+    assert "not between 1 and 10000" in said
 
 
 @pytest.mark.parametrize("count", [MAX_ITEMS + 1, 10**9, 10**40])
@@ -111,15 +111,15 @@ def test_more_samples_than_anyone_waits_for(
 def test_more_items_than_there_can_be(
     command: str, option: str, count: int, refused: Refused, tiny: Path, tmp_path: Path
 ) -> None:
-    assert "is outside 1 to 100000" in refused(*_typed(command, tiny, tmp_path / "out"), option, count)
-    with pytest.raises(UserError, match="outside 1 to 100000"):
+    assert "is not between 1 and 100000" in refused(*_typed(command, tiny, tmp_path / "out"), option, count)
+    with pytest.raises(UserError, match="not between 1 and 100000"):
         check_items(count)
 
 
 def test_more_training_prompts_or_epochs_than_there_can_be(refused: Refused, pair: tuple[Path, Path]) -> None:
     parent, pruned = pair
     command = ("recover", pruned, "--parent", parent, "--out", pruned.with_name("out"))
-    assert "outside 1 to 100000" in refused(*command, "--items", 10**9)
+    assert "not between 1 and 100000" in refused(*command, "--items", 10**9)
     assert "epochs 1000000000 is above 1000" in refused(*command, "--epochs", 10**9)
 
 
@@ -133,31 +133,31 @@ def pair(tiny: Path, tmp_path: Path, says: Callable[..., object]) -> tuple[Path,
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("seed = -1", "seed: seed -1 is outside 0 to 4294967295"),
-        ("seed = 18446744073709551616", "seed: seed 18446744073709551616 is outside"),
+        ("seed = -1", "seed: seed -1 is not between 0 and 4294967295"),
+        ("seed = 18446744073709551616", "seed: seed 18446744073709551616 is not between"),
         ("seed = true", "seed: "),
         ("seed = '3'", "seed: "),
         ("limit = true", "limit: "),
         ("limit = 7.0", "limit: "),
-        ("limit = 1000000000", "limit: items 1000000000 is outside 1 to 100000"),
+        ("limit = 1000000000", "limit: items 1000000000 is not between 1 and 100000"),
         ("select_items = false", "select_items: "),
-        ("calibration_items = 0", "calibration_items: items 0 is outside"),
+        ("calibration_items = 0", "calibration_items: items 0 is not between"),
         ("recovery = {items = 1000000000}", "recovery.items: "),
         ("recovery = {epochs = true}", "recovery.epochs: "),
         ("recovery = {epochs = 1000000000}", "recovery.epochs: "),
         ("recovery = {ratios = [nan]}", "recovery.ratios.0: "),
-        ("temperature = inf", "temperature: temperature inf is neither 0 nor within 0.001 to 1000"),
+        ("temperature = inf", "temperature: temperature inf is neither 0 nor between 0.001 and 1000"),
         ("temperature = nan", "temperature: temperature nan"),
         ("temperature = 1e-40", "temperature: temperature 1e-40"),
         ("temperature = true", "temperature: "),
-        ("top_p = nan", "top_p: top_p nan is not above 0"),
+        ("top_p = nan", "top_p: top_p nan is not in"),
         ("difference = nan", "difference: "),
         ("ratios = [nan]", "ratios.0: "),
         ("ratios = [true]", "ratios.0: "),
         ("protect = [true]", "protect.0: "),
         ("chat = 1", "chat: "),
         ("unsafe_code = 'yes'", "unsafe_code: "),
-        ("temperature = 1\nsamples = 1000000000", "1000000000 samples of each item are outside 1 to 10000"),
+        ("temperature = 1\nsamples = 1000000000", "samples 1000000000 is not between 1 and 10000"),
         ("speed_repeats = 1000000000", "speed_repeats: "),
     ],
 )
@@ -167,6 +167,6 @@ def test_values_of_a_toml_file_are_checked_like_flags(
     file = tmp_path / "study.toml"
     file.write_text(line + "\n")
     said = refused("study", tiny, "--config", file, "--out", tmp_path / "run")
-    assert said.startswith("error: 1 setting is wrong: ")
+    assert said.startswith("error: 1 invalid setting: ")
     assert words in said
     assert not (tmp_path / "run").exists()

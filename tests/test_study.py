@@ -101,7 +101,7 @@ def test_choice_retention_is_corrected_for_chance_and_generation_is_not(printed:
 
 
 def test_the_answer_of_a_model_that_knows_nothing(results: StudyResults) -> None:
-    nothing = "In {} the unpruned model gets nothing right beyond chance, so it has nothing to lose there."
+    nothing = "On {} tasks the unpruned model is not above chance, so retention cannot be measured."
     assert results.answer.startswith(f"{nothing.format('choice')} {nothing.format('generation')}")
     assert results.answer == headline(results)
     assert "\n" not in results.answer
@@ -150,7 +150,7 @@ def test_a_report_escapes_what_models_and_users_write(results: StudyResults) -> 
 def test_a_report_of_an_unfinished_study_says_what_is_missing(results: StudyResults) -> None:
     part = replace(results, sweep=(), classes=(), pruned=(), recovery=(), speed=(), diagnostics=(), samples=())
     page = render(replace(part, answer=headline(part)))
-    assert page.count("Not there yet") == 6
+    assert page.count("No results yet") == 6
 
 
 def test_report_reads_only_the_run_folder(run: Path, tmp_path: Path, says: Callable[..., Any]) -> None:

@@ -104,7 +104,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 REFUSED_AFTER_RECOVERY: list[tuple[dict[str, Any], str]] = [
     ({"recovery": {"items": 7}}, "recovery.items 6, not 7"),
     ({"recovery": {"items": 6, "epochs": 2}}, "recovery.epochs 1, not 2"),
-    ({"recovery": {"items": 6}, "tasks": ("facts", "brackets")}, "other training prompts"),
+    ({"recovery": {"items": 6}, "tasks": ("facts", "brackets")}, "different training prompts"),
 ]
 
 
@@ -120,7 +120,7 @@ def test_settings_that_contradict_what_the_folder_holds(
     before = _contents(finished)
     with pytest.raises(UserError, match=words) as error:
         check_study(changed(tiny, **changes), finished)
-    assert "nothing in this folder was changed" in error.value.fix
+    assert "this folder was not changed" in error.value.fix
     assert _contents(finished) == before
 
 

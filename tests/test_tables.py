@@ -73,7 +73,7 @@ def test_evaluate(says: Says, shows: Shows, tiny: Path, tmp_path: Path) -> None:
     )
     results, shown = says(*asked), shows(*asked)
     assert headings(shown) == [["task", "score", "interval", "strict", "n", "metric", "outcomes"]]
-    assert joined(f"{tiny}: scores with 95% intervals") in joined(shown)
+    assert joined(f"{tiny}: scores with 95% confidence intervals") in joined(shown)
     expected = []
     for name, score in results["scores"].items():
         strict = "-" if score["strict"] is None else f"{score['strict']['estimate']:.3f}"
@@ -86,8 +86,8 @@ def test_evaluate(says: Says, shows: Shows, tiny: Path, tmp_path: Path) -> None:
     assert joined(
         f"facts_choice: {only['estimate']:.1%} ({only['low']:.1%} to {only['high']:.1%}) of 9 items"
     ) in joined(shown)
-    assert [line for line in shown.splitlines() if line.startswith("note: ")] == [
-        f"note: {warning}" for warning in results["warnings"]
+    assert [line for line in shown.splitlines() if line.startswith("warning: ")] == [
+        f"warning: {warning}" for warning in results["warnings"]
     ]
     assert len(results["warnings"]) == 2
 
@@ -107,7 +107,7 @@ def test_sweep(says: Says, shows: Shows, tiny: Path, tmp_path: Path) -> None:
     # An untaught model guesses choices, and writes nothing right.
     assert {line[3] for line in expected} == {"-"}
     assert any(re.match(r"\d\.\d\d", line[1]) for line in expected)
-    assert all(f"note: {warning}" in shown for warning in results["warnings"])
+    assert all(f"warning: {warning}" in shown for warning in results["warnings"])
 
 
 def test_rank_by_one_method(says: Says, shows: Shows, tiny: Path) -> None:
@@ -143,11 +143,11 @@ def test_prune(says: Says, shows: Shows, tiny: Path, tmp_path: Path) -> None:
     asked = ("prune", tiny, "--method", "reverse", "--layers", 2, "--items", 4)
     removed = ", ".join(map(str, says(*asked, "--out", tmp_path / "a")["removed"]))
     first = tmp_path / "b"
-    assert shows(*asked, "--out", first) == f"{first}: 4 layers, without {removed} of {tiny} (reverse)\n"
+    assert shows(*asked, "--out", first) == f"{first}: 4 layers; removed layers {removed} of {tiny} by reverse\n"
     filled = ("prune", tiny, "--remove", "2,3", "--replacement", "linear:alpha=0.5", "--items", 4)
     second = tmp_path / "c"
     shown = shows(*filled, "--out", second)
-    assert shown == f"{second}: 4 layers, without 2, 3 of {tiny} (listed, gap filled by linear:alpha=0.5)\n"
+    assert shown == f"{second}: 4 layers; removed layers 2, 3 of {tiny}; replacement: linear:alpha=0.5\n"
 
 
 def test_methods(says: Says, shows: Shows) -> None:
@@ -200,13 +200,13 @@ def test_study_and_its_plan(says: Says, shows: Shows, tiny: Path, tmp_path: Path
     file.write_text(SETTINGS)
     asked = ("study", tiny, "--config", file, "--tasks", "facts_choice", "--limit", 4, "--out", out)
     planned, shown = says(*asked, "--plan"), shows(*asked, "--plan")
-    assert joined(f"{tiny}, preset quick, into {out}") in joined(shown)
+    assert joined(f"{tiny}, preset quick, run folder {out}") in joined(shown)
     # Times are measured anew by each call.
     assert [line[:3] for line in rows(shown)] == [
         [row["stage"], str(row["models"]), f"{row['responses']:,}"] for row in planned["stages"]
     ]
     assert [row["responses"] for row in planned["stages"]] == [4, 24, 0, 4]
-    assert re.search(r"^about \d+ minutes; nothing was run$", shown, re.MULTILINE)
+    assert re.search(r"^Estimated total: \d+ minutes\. Nothing was run\.$", shown, re.MULTILINE)
     assert not out.exists()
     results, ended = says(*asked), shows(*asked)
     panel = " ".join(" ".join(line.strip("│ ") for line in ended.splitlines() if line[:1] == "│").split())
@@ -238,8 +238,10 @@ def test_recover(says: Says, shows: Shows, pruned: Path, taught: Any, tmp_path: 
     results = says(*asked, "--out", tmp_path / "a")
     shown = shows(*asked, "--out", tmp_path / "b")
     tokens, dropped = f"{results['trained_tokens']:,}", results["dropped"]
-    words = f"{tmp_path / 'b'}: {pruned} finetuned on {results['examples']} answers of {taught.folder} "
-    assert re.fullmatch(re.escape(f"{words}({tokens} answer tokens, {dropped} dropped, ") + r"\d+ s\)\n", shown)
+    words = f"{tmp_path / 'b'}: {pruned} finetuned on {results['examples']} responses of {taught.folder} "
+    assert re.fullmatch(
+        re.escape(f"{words}({tokens} response tokens; {dropped} unfinished responses dropped; ") + r"\d+ s\)\n", shown
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -253,10 +255,12 @@ def test_names_of_models_are_no_markup(
     assert joined(f"{name}: scores") in joined(shows("evaluate", name, *few))
     assert joined(f"{name}: retention") in joined(shows("sweep", name, *few))
     assert joined(f"{name}: removal order") in joined(shows("rank", name, "--method", "reverse"))
-    assert joined(f"{name}: 2 of 6 layers") in joined(shows("rank", name, "--method", "reverse,random"))
-    assert joined(f"of {name} (listed)") in joined(shows("prune", name, "--remove", "1", "--out", f"pruned{name}"))
+    assert joined(f"{name}: removal orders") in joined(shows("rank", name, "--method", "reverse,random"))
+    assert joined(f"removed layer 1 of {name}") in joined(
+        shows("prune", name, "--remove", "1", "--out", f"pruned{name}")
+    )
     studied = ("study", name, "--config", "study.toml", *few, "--out", f"run{name}")
-    assert joined(f"{name}, preset quick, into run{name}") in joined(shows(*studied, "--plan"))
+    assert joined(f"{name}, preset quick, run folder run{name}") in joined(shows(*studied, "--plan"))
     assert joined(f"report: run{name}/report.html") in joined(shows(*studied))
     assert joined(f"report: run{name}/report.html") in joined(shows("report", f"run{name}"))
 

@@ -91,8 +91,8 @@ def test_taylor_on_a_quantized_model(context: Context) -> None:
     ("spec", "words"),
     [
         ("magnitude:q=2", "unknown option of magnitude"),
-        ("magnitude:p=two", "option p of magnitude is 'two', not of type int"),
-        ("taylor:plus=perhaps", "option plus of taylor is 'perhaps', not of type bool"),
+        ("magnitude:p=two", "invalid value 'two' for option p of magnitude: expected int"),
+        ("taylor:plus=perhaps", "invalid value 'perhaps' for option plus of taylor: expected bool"),
         ("perplexity:p=1", "method perplexity takes no options"),
     ],
 )

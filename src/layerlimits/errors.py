@@ -1,15 +1,15 @@
-"""The one error users see, and the words for common mistakes."""
+"""The exception for user errors, and constructors for common messages."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """A mistake in what was asked for: printed in one line with its fix, without a traceback, exit status 2.
+    """An error in the user's input. The command line prints the problem and the fix and exits with status 2.
 
     Args:
-        problem: what is wrong, with the numbers.
-        fix: what to do about it.
+        problem: What is wrong, with the numbers.
+        fix: How to correct it.
     """
 
     def __init__(self, problem: str, fix: str) -> None:
@@ -22,7 +22,13 @@ class UserError(Exception):
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for a name that does not exist, with the nearest ones that do."""
+    """The error for an unknown name, with the closest known names.
+
+    Args:
+        what: What the name refers to, such as "task".
+        name: The unknown name.
+        known: All known names.
+    """
     names = sorted(known)
     near = get_close_matches(name, names, n=2, cutoff=0.6)
     fix = f"did you mean {' or '.join(near)}?" if near else f"use one of: {', '.join(names)}"

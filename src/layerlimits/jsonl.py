@@ -1,4 +1,4 @@
-"""Reading rows of JSON from files that others wrote: one reader, one clear error with the line's number."""
+"""Read rows from JSON and JSON Lines files; errors name the file and the line."""
 
 import codecs
 import json
@@ -17,22 +17,22 @@ LONGEST_LIST_BYTES = 1 << 30
 DEEPEST = 100
 
 _INTEGER = re.compile(r"\d{1000,}")
-_FIX_ROW = "mend or remove the line"
+_FIX_ROW = "correct or remove the line"
 
 
 def rows(path: Path, *, fix: str = _FIX_ROW) -> Iterator[tuple[int, Row]]:
-    r"""The rows of a file of JSON lines, each with the number of its line from 1; blank lines are passed over.
+    r"""Iterate over the rows of a JSON Lines file with their one-based line numbers; blank lines are skipped.
 
-    Lines end in "\n", "\r\n" or "\r"; the line separators that JSON strings may hold, such as U+2028, end none. A byte
-    order mark at the start is passed over. Rows are read one by one: a broken one is noticed when its turn comes.
+    Lines end in "\n", "\r\n" or "\r"; other line separators, such as U+2028, may occur inside JSON strings. A byte
+    order mark at the start is ignored. Rows are read lazily, so an invalid row raises when it is reached.
 
     Args:
-        path: the file, in UTF-8.
-        fix: what to do about a line that is no row.
+        path: The file, in UTF-8.
+        fix: The fix shown for an invalid line.
     Raises:
-        UserError: the file cannot be read or is larger than 4 GiB, or a line is longer than 64 MiB, not UTF-8, not
-            valid JSON, no JSON object, nested deeper than 100, or holds an integer or a character that Python cannot
-            store; with the path and the line's number.
+        UserError: The file cannot be read or is larger than 4 GiB, or a line is longer than 64 MiB, not UTF-8, not
+            valid JSON, not a JSON object, nested deeper than 100 levels, or contains an integer or a character that
+            Python cannot store.
     """
     try:
         with path.open("rb") as stream:
@@ -43,25 +43,27 @@ def rows(path: Path, *, fix: str = _FIX_ROW) -> Iterator[tuple[int, Row]]:
                     raise UserError(f"{where} is not a JSON object but {_kind(value)}", fix)
                 yield number, value
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {_reason(error)}", "give a file of JSON lines") from None
+        raise UserError(f"failed to read {path}: {_reason(error)}", "give a JSON Lines file") from None
 
 
 def list_of_rows(path: Path) -> list[Row]:
-    """The rows of a JSON file that is one list of objects; none of an empty file.
+    """The rows of a JSON file that contains a list of objects; an empty file has no rows.
 
     Raises:
-        UserError: as for `rows`, or the file is no list of objects.
+        UserError: See `rows`; also if the file is not a list of objects.
     """
     try:
         with path.open("rb") as stream:
             data = stream.read(LONGEST_LIST_BYTES + 1)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {_reason(error)}", "give a JSON file") from None
+        raise UserError(f"failed to read {path}: {_reason(error)}", "give a JSON file") from None
     if len(data) > LONGEST_LIST_BYTES:
-        raise UserError(f"{path} is larger than {LONGEST_LIST_BYTES >> 20} MiB", "write it as .jsonl, one item a line")
+        raise UserError(
+            f"{path} is larger than {LONGEST_LIST_BYTES >> 20} MiB", "write it as .jsonl, one item per line"
+        )
     data = data.removeprefix(codecs.BOM_UTF8)
-    fix = "mend it, or name it .jsonl if it has one item a line"
-    # Between the list and its items is one level more.
+    fix = "correct the file, or name it .jsonl if it has one item per line"
+    # The list itself adds one level of nesting.
     values = _decoded(data, str(path), fix, DEEPEST + 1) if data.strip() else []
     if not isinstance(values, list):
         raise UserError(f"{path} is not a list of JSON objects but {_kind(values)}", "write [{...}, ...], or .jsonl")
@@ -81,10 +83,10 @@ def _lines(stream: Any, path: Path) -> Iterator[tuple[int, bytes]]:
             raise UserError(f"{path} is larger than {MOST_BYTES >> 30} GiB", "split the file")
         if len(block) > LONGEST_LINE_BYTES:
             problem = f"{path}, line {number + 1} is longer than {LONGEST_LINE_BYTES >> 20} MiB"
-            raise UserError(problem, "write one item a line")
+            raise UserError(problem, "write one item per line")
         if number == 0:
             block = block.removeprefix(codecs.BOM_UTF8)
-        # bytes.splitlines knows "\n", "\r\n" and "\r", and no other signs.
+        # bytes.splitlines splits at "\n", "\r\n" and "\r" only.
         for line in block.splitlines():
             number += 1
             if line.strip():
@@ -106,9 +108,9 @@ def _decoded(data: bytes, where: str, fix: str, deepest: int = DEEPEST) -> Any:
     except RecursionError:
         raise UserError(f"{where} is nested deeper than {deepest} levels", fix) from None
     except ValueError:
-        # The only other one that json.loads raises.
+        # The only other ValueError that json.loads raises.
         digits = max((len(integer) for integer in _INTEGER.findall(text)), default=0)
-        raise UserError(f"{where} holds an integer of {digits:,} digits, too many to read", fix) from None
+        raise UserError(f"{where} contains an integer of {digits:,} digits, which is too long to read", fix) from None
     _check_depth(text, value, where, fix, deepest)
     _check_characters(text, value, where, fix)
     return value
@@ -135,18 +137,18 @@ def _check_depth(text: str, value: Any, where: str, fix: str, deepest: int) -> N
 
 
 def _check_characters(text: str, value: Any, where: str, fix: str) -> None:
-    """Refuse half of a surrogate pair, which only an escape can write: no file and no tokenizer takes it."""
+    """Reject lone surrogates, which only escapes can produce: neither files nor tokenizers accept them."""
     if "\\ud" not in text.lower():
         return
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         code = ord(error.object[error.start])
-        raise UserError(f"{where} holds half of a surrogate pair, \\u{code:04x}, which is no character", fix) from None
+        raise UserError(f"{where} contains the lone surrogate \\u{code:04x}, which is not a character", fix) from None
 
 
 def _kind(value: Any) -> str:
-    names = {list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+    names = {list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
     return names.get(type(value), "a number")
 
 

@@ -1,4 +1,4 @@
-"""The folder is the registry: a plug-in is one file that exports one object named like the file."""
+"""Find plug-ins. The folder is the registry: a plug-in is a file that exports one object named like the file."""
 
 import functools
 import importlib
@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from layerlimits.errors import UserError, unknown
 
-# What a folder's plug-ins are called in messages.
+# What the plug-ins of each folder are called in messages.
 _WHAT = {
     "methods": "method",
     "replacements": "replacement",
@@ -23,32 +23,38 @@ _TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0
 
 
 def names(folder: str) -> list[str]:
-    """The plug-ins of a folder such as "methods", found by file name; nothing is imported."""
+    """The names of the plug-ins in a folder such as "methods", from the file names; nothing is imported."""
     path = Path(__file__).parent / folder
     return sorted(entry.name for entry in pkgutil.iter_modules([str(path)]) if not entry.name.startswith("_"))
 
 
 def find(folder: str, spec: str) -> Any:
-    """The object a plug-in exports, by name or by the path of a Python file of your own ("./mine.py").
+    """Load a plug-in by name or by the path of a Python file ("./mine.py").
 
-    Options of a method or replacement follow its name: "magnitude:p=2:norms=true". They are its keyword-only arguments.
+    Options of a method or replacement follow its name, as in "magnitude:p=2:norms=true"; they are its keyword-only
+    arguments.
 
+    Args:
+        folder: Folder of the plug-in, such as "methods".
+        spec: Name or path, with options.
+    Returns:
+        The exported object, with the options bound.
     Raises:
-        UserError: no plug-in of that name, the file does not export what it must, or an option it does not take.
+        UserError: The plug-in does not exist, the file does not export the object, or an option is invalid.
     """
     name, *options = spec.split(":")
-    found = _from_file(folder, Path(name)) if name.endswith(".py") else _from_folder(folder, name)
-    return _with_options(found, _WHAT[folder], label(name), options) if options else found
+    plugin = _from_file(folder, Path(name)) if name.endswith(".py") else _from_folder(folder, name)
+    return _with_options(plugin, _WHAT[folder], label(name), options) if options else plugin
 
 
 def label(spec: str) -> str:
-    """How a plug-in is called in results: its spec, a file by its stem."""
+    """The name of a plug-in in results: its spec, with the path of a file reduced to its stem."""
     name, *options = spec.split(":")
     return ":".join([Path(name).stem if name.endswith(".py") else name, *options])
 
 
 def described(plugin: Callable[..., Any], section: str) -> str:
-    """The line `section:` of a plug-in's docstring, such as its Source or Cost; empty where it has none."""
+    """The text after `section:` in a plug-in's docstring, such as its Source or Cost; empty if there is none."""
     for line in (inspect.getdoc(plugin) or "").splitlines():
         if line.startswith(f"{section}:"):
             return line.partition(":")[2].strip()
@@ -58,7 +64,7 @@ def described(plugin: Callable[..., Any], section: str) -> str:
 def options_of(plugin: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """The keyword-only arguments of a method or replacement."""
     parameters = inspect.signature(plugin).parameters.values()
-    return {one.name: one for one in parameters if one.kind is one.KEYWORD_ONLY}
+    return {parameter.name: parameter for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
 
 
 def _from_folder(folder: str, name: str) -> Any:
@@ -74,7 +80,7 @@ def _from_file(folder: str, path: Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     if not hasattr(module, path.stem):
-        raise UserError(f"{path} exports nothing called {path.stem}", f"define {path.stem} in it")
+        raise UserError(f"{path} does not define {path.stem}", f"define {path.stem} in this file")
     return getattr(module, path.stem)
 
 
@@ -85,20 +91,20 @@ def _with_options(plugin: Callable[..., Any], what: str, name: str, options: lis
         key, _, value = option.partition("=")
         if key not in known:
             if not known:
-                raise UserError(f"{what} {name} takes no options, and {option!r} is given", "leave it out")
+                raise UserError(f"{what} {name} takes no options, but {option!r} was given", "remove the option")
             raise unknown(f"option of {name}", key, known)
         values[key] = _value(name, known[key], value)
     return functools.update_wrapper(functools.partial(plugin, **values), plugin)
 
 
 def _value(name: str, option: inspect.Parameter, text: str) -> Any:
-    """The text of an option in the type its annotation names: bool, int, float or str, or None beside one of them."""
+    """Convert the text of an option to its annotated type: bool, int, float or str, each optionally with None."""
     kinds = [kind for kind in get_args(option.annotation) or (option.annotation,) if kind is not type(None)]
     kind = kinds[0]
     try:
         return _TRUTHS[text.lower()] if kind is bool else kind(text)
     except (KeyError, ValueError):
         raise UserError(
-            f"option {option.name} of {name} is {text!r}, not of type {kind.__name__}",
+            f"invalid value {text!r} for option {option.name} of {name}: expected {kind.__name__}",
             f"write {name}:{option.name}={option.default}",
         ) from None

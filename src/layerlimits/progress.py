@@ -1,4 +1,4 @@
-"""A progress bar with an estimate, on stderr; its unit is estimated seconds, so that slow work counts for more."""
+"""A progress bar on stderr; its unit is estimated seconds, so that slow work counts for more."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -12,11 +12,11 @@ from layerlimits.errors import UserError
 
 
 class Bar:
-    """One bar over a whole command.
+    """A progress bar for a whole command.
 
     Args:
-        total: estimated seconds of all work.
-        on_stage: called with the name of each finished stage and the seconds it took.
+        total: Estimated seconds of all work.
+        on_stage: Called with the name of each finished stage and its duration in seconds.
     """
 
     def __init__(self, total: float, on_stage: Callable[[str, float], None] | None = None) -> None:
@@ -28,7 +28,7 @@ class Bar:
             "left",
             TimeRemainingColumn(),
             console=console,
-            # A file would only get the last state, and a blank line before an error.
+            # In a file, only the last state and a blank line before an error would appear.
             disable=not console.is_terminal,
         )
         self._task = self._progress.add_task("starting", total=total)
@@ -41,30 +41,30 @@ class Bar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # A mistake is told in one line, with no half-drawn bar before it.
+        # Erase the bar before the message of a UserError is printed.
         self._progress.live.transient = isinstance(error, UserError)
         self._progress.stop()
 
     def advance(self, seconds: float) -> None:
-        """Work worth this many estimated seconds is done."""
+        """Advance the bar by work that was estimated to take `seconds`."""
         self._progress.advance(self._task, seconds)
 
     def reach(self, seconds: float) -> None:
-        """All work up to this many estimated seconds is done, whatever part of it was told."""
+        """Set the bar to `seconds` estimated seconds, whatever has been reported before."""
         self._progress.update(self._task, completed=seconds)
 
     def name(self, work: str) -> None:
-        """What is being done now."""
+        """Set the description of the current work."""
         self._progress.update(self._task, description=work)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Names the work inside the block, and reports how long it took."""
+        """Show the name of a stage while the block runs, then report its duration."""
         self.name(name)
         began = time.perf_counter()
         try:
             yield
         finally:
-            # Of an interrupted stage, too: a resumed command adds its part.
+            # Also report an interrupted stage; a resumed command adds to its duration.
             if self._on_stage:
                 self._on_stage(name, time.perf_counter() - began)

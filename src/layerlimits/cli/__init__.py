@@ -1,4 +1,4 @@
-"""The command line. Heavy imports happen inside the commands, so that `--help` answers at once."""
+"""The command line interface. Commands import heavy packages when they run, so that `--help` is fast."""
 
 import gc
 import sys
@@ -9,7 +9,8 @@ from layerlimits.cli import evaluate, methods, prune, rank, recover, reference, 
 from layerlimits.errors import UserError
 
 app = typer.Typer(
-    help="How many layers can a language model lose before it stops reasoning, what is lost, and does it come back?",
+    help="Measure how many layers a language model can lose before it stops reasoning, what is lost, and what "
+    "finetuning recovers.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -30,9 +31,9 @@ app.add_typer(reference.app, name="reference")
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends in one clear error and exit status 2."""
-    # Importing torch and transformers makes millions of objects, none of them garbage: looking through them as often as
-    # by default takes a sixth of the import (LOG.md, "prune").
+    """Run the command line interface. A `UserError` is printed without a traceback; the exit status is then 2."""
+    # Importing torch and transformers creates millions of objects, none of them garbage. At the default thresholds,
+    # garbage collection takes a sixth of the import time (LOG.md, "prune").
     gc.set_threshold(100_000, 50, 50)
     try:
         app()

@@ -1,4 +1,4 @@
-"""`evaluate`: scores of a model."""
+"""The `evaluate` command: scores of a model."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,7 +50,7 @@ def evaluate(
     difference: Difference = 0.05,
     unsafe_code: UnsafeCode = False,
     whole: Annotated[
-        bool, typer.Option("--whole", help="The whole test set, as published, also items that may choose layers.")
+        bool, typer.Option("--whole", help="Evaluate on the full test set, including the items reserved for selection.")
     ] = False,
     seed: Seed = 0,
     out: RunOut = None,
@@ -60,7 +60,7 @@ def evaluate(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Scores of a model on tasks, with 95% intervals."""
+    """Evaluate a model on tasks, with 95% confidence intervals."""
     from layerlimits import api
 
     chosen = api.get_tasks(*words(tasks), protocols=protocol_names(protocol), shots=shots, chat=chat)
@@ -78,10 +78,10 @@ def evaluate(
 
 
 def show_scores(results: "EvaluateResults") -> None:
-    """A table for people."""
+    """Print the scores as a table."""
     columns = ("task", "score", "interval", "strict", "n", "metric", "outcomes")
     scores = table(
-        f"{results.model}: scores with 95% intervals",
+        f"{results.model}: scores with 95% confidence intervals",
         columns,
         left=("task", "metric", "outcomes"),
         whole=("task", "score", "n"),
@@ -94,10 +94,10 @@ def show_scores(results: "EvaluateResults") -> None:
         for part, value in row.sets.items():
             scores.add_row(f"  {part}", f"{value.estimate:.3f}", interval(value), "", str(value.n))
     show(scores)
-    for ways in results.protocols:
-        if only := ways.recognition_only:
+    for row in results.protocols:
+        if only := row.recognition_only:
             print(
-                f"{ways.task}: {only.estimate:.1%} ({only.low:.1%} to {only.high:.1%}) of {only.n} items are right "
-                "by likelihood and wrong when written"
+                f"{row.task}: {only.estimate:.1%} ({only.low:.1%} to {only.high:.1%}) of {only.n} items are correct "
+                "by likelihood and wrong in free generation"
             )
     show_warnings(results.warnings)

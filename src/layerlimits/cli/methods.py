@@ -1,4 +1,4 @@
-"""`methods`: what can choose layers and what can fill the gap."""
+"""The `methods` command: the available methods and replacements."""
 
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def methods(as_json: Json = False) -> None:
-    """The methods that choose layers and the replacements that fill the gap, with their sources and costs."""
+    """List the methods that select layers and the replacements for removed layers, with sources and costs."""
     from layerlimits import api
 
     results = api.catalogue()
@@ -20,10 +20,10 @@ def methods(as_json: Json = False) -> None:
 
 
 def show_catalogue(results: "Catalogue") -> None:
-    """Two tables for people."""
+    """Print the methods and the replacements as two tables."""
     titles = {
-        "Methods: which layers go first": results.methods,
-        "Replacements: what fills the gap": results.replacements,
+        "Methods: how the layers to remove are selected": results.methods,
+        "Replacements: what compensates for removed layers": results.replacements,
     }
     columns = ("name", "options", "source", "cost")
     for title, entries in titles.items():

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options shared by several commands."""
 
 import sys
 from pathlib import Path
@@ -6,29 +6,33 @@ from typing import Annotated
 
 import typer
 
-Model = Annotated[str, typer.Argument(help="A folder, a hub id, or `reference`.", show_default=False)]
-Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id.")]
-Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16; auto: float32 on a CPU, else the checkpoint's.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1; auto takes a GPU if there is one.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
-Tasks = Annotated[str, typer.Option(help="Tasks or suites, separated by commas.")]
-Limit = Annotated[int, typer.Option(help="Items a task.", min=1)]
-DataDir = Annotated[Path | None, typer.Option(help="Folder of benchmark files to evaluate on.")]
-Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else there.")]
+Model = Annotated[str, typer.Argument(help="Local folder, Hugging Face Hub id, or `reference`.", show_default=False)]
+Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hub.")]
+Dtype = Annotated[
+    str,
+    typer.Option(help="float32, bfloat16, float16 or auto: float32 on a CPU, the checkpoint's own type on a GPU."),
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or auto: a GPU if available.")]
+Seed = Annotated[int, typer.Option(help="Random seed.")]
+Tasks = Annotated[str, typer.Option(help="Comma-separated tasks or suites.")]
+Limit = Annotated[int, typer.Option(help="Maximum number of items per task.", min=1)]
+DataDir = Annotated[Path | None, typer.Option(help="Folder with benchmark files; default: download from the Hub.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON on stdout, and nothing else.")]
 RunOut = Annotated[
-    Path | None, typer.Option("--out", help="Run folder: keeps every answer, so a killed command resumes.")
+    Path | None, typer.Option("--out", help="Run folder that stores all responses; an interrupted command can resume.")
 ]
 Calibration = Annotated[
     str | None,
     typer.Option(
-        help="Calibration text: a file (.jsonl or plain), or a data set as id, id:split or id:configuration:split; "
-        "the bundled world if none."
+        help="Calibration text: a .txt or .jsonl file, or a dataset as id, id:split or id:configuration:split; "
+        "default: text of the bundled tasks."
     ),
 ]
-Protect = Annotated[str | None, typer.Option(help="Layers never to remove, such as 0,1,30-31.")]
-BatchSize = Annotated[int, typer.Option(help="Prompts a batch.", min=1)]
+Protect = Annotated[str | None, typer.Option(help="Layers that are never removed, such as 0,1,30-31.")]
+BatchSize = Annotated[int, typer.Option(help="Prompts per batch.", min=1)]
 MaxRows = Annotated[
-    int | None, typer.Option(help="Answers of all variants under way at a time, 2048 if not given.", min=1)
+    int | None,
+    typer.Option(help="Maximum number of responses generated at once, over all variants; default: 2048.", min=1),
 ]
 
 
@@ -36,32 +40,36 @@ Protocols = Annotated[
     str | None,
     typer.Option(
         "--protocol",
-        help="likelihood, one_token, free, or several separated by commas; each task's own if none. For choice tasks "
-        "and arithmetic.",
+        help="Comma-separated protocols for choice tasks and arithmetic: likelihood, one_token, free; "
+        "default: the task's own.",
     ),
 ]
-Shots = Annotated[int | None, typer.Option(help="Examples before every item.", min=0)]
+Shots = Annotated[int | None, typer.Option(help="Number of few-shot examples in each prompt.", min=0)]
 Chat = Annotated[
     bool | None,
     typer.Option(
         "--chat/--no-chat",
-        help="Ask through the model's chat template, or in plain text. If neither: generation through the template "
-        "where there is one, choice benchmarks in plain text.",
+        help="Format prompts with the model's chat template, or as plain text; default: the chat template for "
+        "generation tasks if the model has one, plain text for choice benchmarks.",
     ),
 ]
-Samples = Annotated[int, typer.Option(help="Answers drawn of each generated item; needs a temperature.", min=1)]
-Temperature = Annotated[float, typer.Option(help="Of the draws, 0.001 to 1000; 0 is greedy.")]
-TopP = Annotated[float, typer.Option(help="Draw from the likeliest tokens that make up this share.")]
-TopK = Annotated[int, typer.Option(help="Draw from so many likeliest tokens; 0: from all.", min=0)]
-MaxNewTokens = Annotated[int | None, typer.Option(help="Longest answer; each task's own limit if not given.", min=1)]
+Samples = Annotated[
+    int, typer.Option(help="Sampled responses per generation item; more than 1 requires a temperature above 0.", min=1)
+]
+Temperature = Annotated[float, typer.Option(help="Sampling temperature, 0.001 to 1000; 0 decodes greedily.")]
+TopP = Annotated[float, typer.Option(help="Nucleus sampling: keep the most likely tokens with this total probability.")]
+TopK = Annotated[int, typer.Option(help="Sample from the k most likely tokens; 0 samples from all.", min=0)]
+MaxNewTokens = Annotated[
+    int | None, typer.Option(help="Maximum number of generated tokens; default: the task's own limit.", min=1)
+]
 Difference = Annotated[
-    float, typer.Option(help="Difference in accuracy that should show; too few items for it are warned of.")
+    float, typer.Option(help="Difference in accuracy to detect; a warning is given if there are too few items.")
 ]
 UnsafeCode = Annotated[
-    bool, typer.Option("--unsafe-code", help="Run model-written programs as you, without a sandbox.")
+    bool, typer.Option("--unsafe-code", help="Run model-written programs without a sandbox, with your permissions.")
 ]
 
 
 def command() -> str:
-    """What the user typed, for recipes and reports."""
+    """The command line as typed, for recipes and reports."""
     return " ".join(["layerlimits", *sys.argv[1:]])

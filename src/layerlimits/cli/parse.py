@@ -1,4 +1,4 @@
-"""Lists on the command line: "a,b" and "0,4-7"."""
+"""Parse lists given on the command line: "a,b" and "0,4-7"."""
 
 from typing import Any, cast
 
@@ -19,13 +19,13 @@ def layers(text: str) -> tuple[int, ...]:
     """Layer numbers and ranges such as "4,5,11-12", in the order given.
 
     Raises:
-        UserError: a part that is neither.
+        UserError: A part is neither a layer number nor a range.
     """
     numbers: list[int] = []
     for part in words(text):
         first, dash, last = part.partition("-")
         if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
-            raise UserError(f"{part!r} is no layer number or range", "write layers as 4,5,11-12")
+            raise UserError(f"{part!r} is not a layer number or range", "write layers as 4,5,11-12")
         numbers.extend(range(int(first), int(last or first) + 1))
     return tuple(numbers)
 
@@ -34,7 +34,7 @@ def shares(text: str) -> tuple[float, ...]:
     """Ratios such as "0.125,0.25".
 
     Raises:
-        UserError: a part that is no number.
+        UserError: A part is not a number.
     """
     try:
         return tuple(float(part) for part in words(text))

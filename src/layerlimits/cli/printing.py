@@ -1,4 +1,4 @@
-"""How results are shown to people: tables and lines in which no text of others is read as markup."""
+"""Print results as tables and lines. Names of models, tasks and files are never interpreted as markup."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def show(content: RenderableType) -> None:
-    """Print a table or text; square brackets and colons in names of models, tasks and files stay as they are."""
+    """Print a table or text; square brackets and colons in names are printed literally."""
     Console(markup=False, emoji=False, highlight=False).print(content)
 
 
 def show_json(results: "Document") -> None:
-    """JSON on stdout."""
+    """Print results as JSON on stdout."""
     print(json.dumps(results.to_json(), indent=1))
 
 
@@ -26,27 +26,28 @@ def table(title: str, columns: Sequence[str], left: Sequence[str] = (), whole: S
     """An empty table.
 
     Args:
-        title, columns: its heading and the columns' headings.
-        left: columns of text, aligned left; others hold numbers.
-        whole: columns that are never wrapped.
+        title: Title of the table.
+        columns: Column headings.
+        left: Text columns, aligned left; the others hold numbers.
+        whole: Columns that are never wrapped.
     """
-    made = Table(title=title)
+    empty = Table(title=title)
     for column in columns:
-        made.add_column(column, justify="left" if column in left else "right", no_wrap=column in whole)
-    return made
+        empty.add_column(column, justify="left" if column in left else "right", no_wrap=column in whole)
+    return empty
 
 
 def interval(estimate: "Estimate") -> str:
-    """The 95% interval of a figure."""
+    """The 95% confidence interval of an estimate, as text."""
     return f"{estimate.low:.3f} to {estimate.high:.3f}"
 
 
 def counted(outcomes: Mapping[Any, int]) -> str:
-    """How many responses had each outcome."""
+    """The number of responses with each outcome, as text."""
     return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in outcomes.items())
 
 
 def show_warnings(warnings: Sequence[str]) -> None:
-    """A line for each."""
+    """Print each warning on a line of its own."""
     for warning in warnings:
-        print(f"note: {warning}")
+        print(f"warning: {warning}")

@@ -1,4 +1,4 @@
-"""`prune`: a checkpoint without some layers."""
+"""The `prune` command: write a checkpoint without some layers."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,17 +30,23 @@ if TYPE_CHECKING:
 
 def prune(
     model: Model,
-    out: Annotated[Path, typer.Option(help="Folder of the pruned checkpoint; must not exist or be empty.")],
-    method: Annotated[str | None, typer.Option(help="Method that chooses the layers, or the path of its file.")] = None,
-    layers: Annotated[int | None, typer.Option(help="How many layers to remove.")] = None,
-    ratio: Annotated[float | None, typer.Option(help="Which share of the layers to remove.")] = None,
-    remove: Annotated[str | None, typer.Option(help="The very layers to remove, such as 4,5,11-12.")] = None,
+    out: Annotated[
+        Path, typer.Option(help="Output folder for the pruned checkpoint; must not exist, or must be empty.")
+    ],
+    method: Annotated[
+        str | None, typer.Option(help="Method that selects the layers: a name, or the path of a Python file.")
+    ] = None,
+    layers: Annotated[int | None, typer.Option(help="Number of layers to remove.")] = None,
+    ratio: Annotated[float | None, typer.Option(help="Fraction of the layers to remove, such as 0.25.")] = None,
+    remove: Annotated[str | None, typer.Option(help="Indices of the layers to remove, such as 4,5,11-12.")] = None,
     replacement: Annotated[
-        str | None, typer.Option(help="What fills the gap: none, laco, linear, streamline or compensate.")
+        str | None, typer.Option(help="Replacement for the removed layers: none, laco, linear, streamline, compensate.")
     ] = None,
     protect: Protect = None,
     tasks: Tasks = "word_problems,functions,summaries",
-    items: Annotated[int, typer.Option(help="Select items a task, or calibration texts.", min=1)] = 32,
+    items: Annotated[
+        int, typer.Option(help="Number of selection items per task, or of calibration texts.", min=1)
+    ] = 32,
     data_dir: DataDir = None,
     calibration: Calibration = None,
     seed: Seed = 0,
@@ -51,7 +57,7 @@ def prune(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Write a checkpoint without some layers that stock transformers loads."""
+    """Remove layers and write a checkpoint that loads in unmodified transformers."""
     from layerlimits import api
 
     options = api.PruneOptions(
@@ -77,7 +83,9 @@ def prune(
 
 
 def show_checkpoint(results: "PruneResults") -> None:
-    """One line for people."""
+    """Print one line about the written checkpoint."""
     removed = ", ".join(map(str, results.removed))
-    filled = "" if results.replacement == "none" else f", gap filled by {results.replacement}"
-    print(f"{results.model}: {results.layers} layers, without {removed} of {results.base} ({results.method}{filled})")
+    noun = "layer" if len(results.removed) == 1 else "layers"
+    chosen = "" if results.method == "listed" else f" by {results.method}"
+    filled = "" if results.replacement == "none" else f"; replacement: {results.replacement}"
+    print(f"{results.model}: {results.layers} layers; removed {noun} {removed} of {results.base}{chosen}{filled}")

@@ -1,4 +1,4 @@
-"""`rank`: the order in which methods would remove layers."""
+"""The `rank` command: the order in which methods remove layers."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -32,16 +32,20 @@ def rank(
     method: Annotated[
         str,
         typer.Option(
-            help="A method, several separated by commas, or all; with options as magnitude:p=2; or a method's file.",
+            help="Comma-separated methods, or all. A method is a name, with options as in magnitude:p=2, or the path "
+            "of a Python file.",
             show_default=False,
         ),
     ],
     layers: Annotated[
-        int | None, typer.Option(help="Layers to go: greedy methods choose a quarter if not given, angular needs it.")
+        int | None,
+        typer.Option(help="Number of layers to remove; required by angular; default for greedy methods: a quarter."),
     ] = None,
     protect: Protect = None,
     tasks: Tasks = "word_problems,functions,summaries",
-    items: Annotated[int, typer.Option(help="Select items a task, or calibration texts.", min=1)] = 32,
+    items: Annotated[
+        int, typer.Option(help="Number of selection items per task, or of calibration texts.", min=1)
+    ] = 32,
     data_dir: DataDir = None,
     calibration: Calibration = None,
     seed: Seed = 0,
@@ -53,7 +57,7 @@ def rank(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """The order in which a method would remove layers."""
+    """Rank layers by the order in which a method removes them."""
     from layerlimits import api
 
     options = api.RankOptions(
@@ -77,9 +81,9 @@ def rank(
 
 
 def show_ranking(results: RankResults) -> None:
-    """A table for people: a line a layer, first to remove first."""
+    """Print a table with one row per layer; the first layer to remove comes first."""
     ranking = results.ranking
-    order = table(f"{results.model}: removal order by {ranking.method}", ("place", "layer", "score"))
+    order = table(f"{results.model}: removal order by {ranking.method}", ("rank", "layer", "score"))
     for place, layer in enumerate(ranking.order, 1):
         score = ranking.scores[layer]
         missing = "inf" if layer in ranking.infinite else "-"
@@ -88,22 +92,22 @@ def show_ranking(results: RankResults) -> None:
 
 
 def show_rankings(results: RankingsComparison) -> None:
-    """Tables for people: the orders, and how far they agree."""
-    title = f"{results.model}: {results.n} of {results.layers} layers to remove, first to remove first"
-    orders = table(title, ("method", "order", "layers the others remove too"), left=("method", "order"))
+    """Print the removal orders and the agreement between methods as tables."""
+    title = f"{results.model}: removal orders, compared on the first {results.n} of {results.layers} layers"
+    orders = table(title, ("method", "order", "mean overlap with the others"), left=("method", "order"))
     for method, ranking in results.rankings.items():
         shared = results.overlap[method].values()
         mean = f"{sum(shared) / len(shared):.0%}" if shared else "-"
         orders.add_row(method, ", ".join(map(str, ranking.order)), mean)
     show(orders)
-    show(_square(results.kendall_tau, "Kendall's tau of the scores", "{:.2f}"))
-    show(_square(results.overlap, f"Overlap of the first {results.n} layers", "{:.0%}"))
+    show(_square(results.kendall_tau, "Kendall's tau between the scores", "{:.2f}"))
+    show(_square(results.overlap, f"Overlap between the first {results.n} layers", "{:.0%}"))
     for method, reason in results.failed.items():
         show(f"{method} cannot rank this model: {reason}")
 
 
 def _square(values: Mapping[str, Mapping[str, float | None]], title: str, form: str) -> Table:
-    """Methods against methods; columns are numbered, since names would not fit beside each other."""
+    """A table of methods against methods; columns are numbered because the names would not fit."""
     numbers = [str(number) for number in range(1, len(values) + 1)]
     square = table(title, ("", *numbers), left=("",))
     for number, (method, row) in zip(numbers, values.items(), strict=True):

@@ -1,4 +1,4 @@
-"""`reference`: the bundled model."""
+"""The `reference` commands: the bundled model."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,11 +18,15 @@ def path() -> None:
 
 @app.command("train")
 def train(
-    out: Annotated[Path, typer.Option(help="Folder of the trained checkpoint.")],
-    work: Annotated[Path, typer.Option(help="Folder of the training state; a killed training resumes from it.")],
-    recipe: Annotated[Path | None, typer.Option(help="TOML recipe; the bundled one if not given.")] = None,
+    out: Annotated[Path, typer.Option(help="Output folder for the trained checkpoint.")],
+    work: Annotated[
+        Path, typer.Option(help="Folder for the training state; an interrupted training run resumes from it.")
+    ],
+    recipe: Annotated[
+        Path | None, typer.Option(help="Training recipe, a TOML file; default: the bundled recipe.")
+    ] = None,
 ) -> None:
-    """Train the reference model by its recipe, about three hours on two cores."""
+    """Train the reference model from its recipe; takes about three hours on two cores."""
     from layerlimits.reference import train as recipes
 
     recipes.train(work, out, recipe)

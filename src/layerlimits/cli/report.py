@@ -1,4 +1,4 @@
-"""`report`: the HTML page of a run folder."""
+"""The `report` command: the HTML report of a run folder."""
 
 import sys
 from pathlib import Path
@@ -14,10 +14,10 @@ from layerlimits.cli.printing import show_json
 
 def report(
     run: Annotated[Path, typer.Argument(help="Run folder of a study.")],
-    out: Annotated[Path | None, typer.Option(help="HTML file; report.html in the run folder if not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output HTML file; default: report.html in the run folder.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the report of a study from its run folder alone, finished or not."""
+    """Write the report of a finished or unfinished study from its run folder."""
     from layerlimits import api
 
     results = api.write_report(run, out)

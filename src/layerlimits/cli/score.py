@@ -1,4 +1,4 @@
-"""`score`: verdicts on answers that something else wrote."""
+"""The `score` command: score responses generated elsewhere."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,15 +17,18 @@ if TYPE_CHECKING:
 
 
 def score(
-    task: Annotated[str, typer.Argument(help="A benchmark, such as gsm8k.", show_default=False)],
+    task: Annotated[str, typer.Argument(help="Benchmark, such as gsm8k.", show_default=False)],
     responses: Annotated[
-        Path, typer.Argument(help='JSON lines {"index", "response"}; index: line of the data file, from 0.')
+        Path,
+        typer.Argument(
+            help='JSON Lines file of {"index", "response"} objects; index is the zero-based item index in the test set.'
+        ),
     ],
     data_dir: DataDir = None,
     unsafe_code: UnsafeCode = False,
     as_json: Json = False,
 ) -> None:
-    """Score answers that something else wrote, on a benchmark's whole test set."""
+    """Score responses generated elsewhere on a benchmark's full test set."""
     from layerlimits import api
 
     results = api.score(task, responses, data_dir, unsafe=unsafe_code)
@@ -33,7 +36,7 @@ def score(
 
 
 def show_score(results: "ScoreResults") -> None:
-    """A table of one line for people."""
+    """Print the score as a table with one row."""
     columns = ("score", "strict", "n", "of", "metric", "outcomes")
     scores = table(f"{results.task}, version {results.version}", columns, left=("metric", "outcomes"))
     strict = "-" if results.strict is None else f"{results.strict:.3f}"

@@ -1,4 +1,4 @@
-"""`study`: the whole experiment, and what it would take."""
+"""The `study` command: run or plan the full experiment."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,35 +28,37 @@ if TYPE_CHECKING:
 
 
 def study(
-    model: Annotated[str | None, typer.Argument(help="A folder or a hub id; without it, the reference model.")] = None,
-    preset: Annotated[str, typer.Option(help="quick, standard or paper.")] = "quick",
-    config: Annotated[Path | None, typer.Option(help="TOML file of settings over the preset.")] = None,
+    model: Annotated[
+        str | None, typer.Argument(help="Local folder or Hugging Face Hub id; default: the reference model.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="Preset: quick, standard or paper.")] = "quick",
+    config: Annotated[Path | None, typer.Option(help="TOML file of settings that override the preset.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; an existing one is resumed.")] = None,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Print what would run and how long it takes; run nothing.")
+        bool, typer.Option("--plan", help="Print the stages and their estimated duration without running them.")
     ] = False,
-    tasks: Annotated[str | None, typer.Option(help="Tasks or suites, separated by commas.")] = None,
-    methods: Annotated[str | None, typer.Option(help="Methods, separated by commas.")] = None,
-    ratios: Annotated[str | None, typer.Option(help="Shares of the layers to remove, such as 0.125,0.25.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Items a task.")] = None,
+    tasks: Annotated[str | None, typer.Option(help="Comma-separated tasks or suites.")] = None,
+    methods: Annotated[str | None, typer.Option(help="Comma-separated methods.")] = None,
+    ratios: Annotated[str | None, typer.Option(help="Fractions of the layers to remove, such as 0.125,0.25.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Maximum number of items per task.")] = None,
     data_dir: DataDir = None,
     protocol: Protocols = None,
     shots: Shots = None,
     chat: Chat = None,
-    samples: Annotated[int | None, typer.Option(help="Answers drawn of each generated item.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="Of the draws; 0 is greedy.")] = None,
-    difference: Annotated[float | None, typer.Option(help="Difference in accuracy the study should show.")] = None,
+    samples: Annotated[int | None, typer.Option(help="Sampled responses per generation item.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Sampling temperature; 0 decodes greedily.")] = None,
+    difference: Annotated[float | None, typer.Option(help="Difference in accuracy to detect.")] = None,
     unsafe_code: UnsafeCode = False,
     calibration: Calibration = None,
     protect: Protect = None,
     revision: Revision = None,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16 or auto.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 or auto.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed.")] = None,
     max_rows: MaxRows = None,
     as_json: Json = False,
 ) -> None:
-    """The whole experiment: sweep, rank, prune, diagnose, recover, report."""
+    """Run the full experiment: sweep, rank, prune, diagnose, recover, report."""
     from layerlimits import api
 
     given: dict[str, Any] = {
@@ -67,7 +69,7 @@ def study(
         "protect": None if protect is None else layers(protect),
     }
     given |= {"shots": shots, "chat": chat, "samples": samples, "temperature": temperature, "difference": difference}
-    # Left out, the preset or the file decides.
+    # An omitted flag leaves the setting to the preset or the file.
     given |= {"unsafe_code": unsafe_code or None}
     given |= {"model": model, "limit": limit, "data_dir": data_dir, "calibration": calibration}
     given |= {"revision": revision, "dtype": dtype, "device": device, "seed": seed, "max_rows": max_rows}
@@ -82,16 +84,16 @@ def study(
 
 
 def show_answer(results: "StudyResults", report: Path) -> None:
-    """The headline, and where the report lies."""
+    """Print the headline and the path of the report."""
     show(Panel(Text(results.answer), title="layerlimits"))
     print(f"report: {report}")
 
 
 def show_plan(results: "PlanResults", folder: Path) -> None:
-    """A line a stage."""
+    """Print a table with one row per stage."""
     columns = ("stage", "models", "responses", "estimated minutes")
-    stages = table(f"{results.model}, preset {results.preset}, into {folder}", columns, left=("stage",))
+    stages = table(f"{results.model}, preset {results.preset}, run folder {folder}", columns, left=("stage",))
     for row in results.stages:
         stages.add_row(row.stage, str(row.models), f"{row.responses:,}", f"{row.seconds / 60:.1f}")
     show(stages)
-    print(f"about {results.seconds / 60:.0f} minutes; nothing was run")
+    print(f"Estimated total: {results.seconds / 60:.0f} minutes. Nothing was run.")

@@ -1,4 +1,4 @@
-"""`sweep`: scores without one layer at a time."""
+"""The `sweep` command: scores with one layer skipped at a time."""
 
 from typing import TYPE_CHECKING
 
@@ -58,7 +58,7 @@ def sweep(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Skip one layer at a time and measure every task."""
+    """Evaluate every task with one layer skipped at a time."""
     from layerlimits import api
 
     chosen = api.get_tasks(*words(tasks), protocols=protocol_names(protocol), shots=shots, chat=chat)
@@ -76,13 +76,13 @@ def sweep(
 
 
 def show_sweep(results: "SweepResults") -> None:
-    """A table for people: retention by layer and task."""
-    title = f"{results.model}: retention without one layer (score / unpruned score)"
+    """Print retention by layer and task as a table."""
+    title = f"{results.model}: retention with one layer skipped (score / unpruned score)"
     retention = table(title, ("layer", *(score.name for score in results.base)))
     for layer, rows in results.by_layer().items():
         retention.add_row(str(layer), *(_cell(row.comparison) for row in rows))
     show(retention)
-    print("* differs from the unpruned model at the 5% level by McNemar's exact test, Holm-corrected over the table")
+    print("* significantly different from the unpruned model (McNemar's exact test, 5% level, Holm-corrected)")
     show_warnings(results.warnings)
 
 

@@ -1,4 +1,4 @@
-"""The report's figures, as Plotly JSON."""
+"""The report's figures, as Plotly figures."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,10 +10,10 @@ from layerlimits.results.document import StudyResults
 from layerlimits.results.rows import ClassRetention, PlanComparison
 from layerlimits.types import Estimate
 
-# Okabe and Ito's palette: told apart by colour-blind readers.
+# The Okabe-Ito palette, which colour-blind readers can distinguish.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 _MARKERS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "hexagon")
-# More lines than colours: the next eight are dashed, then dotted.
+# With more than eight lines, colours repeat with another dash style.
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _GRID = "#e6e8ec"
 _KIND_TITLES = {"generation": "generation", "choice": "choice, above chance"}
@@ -36,13 +36,13 @@ def _style(figure: go.Figure, height: int, y_title: str | None = None) -> go.Fig
     return figure
 
 
-def _whole_numbers(most: int) -> dict[str, Any]:
-    """Ticks of an axis that counts layers."""
-    return {"dtick": 1} if most <= 32 else {}
+def _whole_numbers(largest: int) -> dict[str, Any]:
+    """Tick settings of an axis that counts layers up to `largest`."""
+    return {"dtick": 1} if largest <= 32 else {}
 
 
 def _spread(figures: Sequence[Estimate]) -> dict[str, Any]:
-    """Error bars of figures with low and high."""
+    """Error bars from the intervals of estimates."""
     return {
         "type": "data",
         "symmetric": False,
@@ -61,7 +61,7 @@ _HOVER = "%{y:.2f} (%{customdata[0]:.2f} to %{customdata[1]:.2f}, n = %{customda
 
 
 def sweep(results: StudyResults) -> go.Figure | None:
-    """Retention against the skipped layer, a line a task; choice tasks dashed."""
+    """Retention over the skipped layer, one line per task; choice tasks are dashed."""
     if not results.sweep:
         return None
     figure = go.Figure()
@@ -79,12 +79,12 @@ def sweep(results: StudyResults) -> go.Figure | None:
             marker={"symbol": _MARKERS[number % 8], "size": 7},
         )
     figure.add_hline(y=1, line={"color": "#9aa3b0", "width": 1})
-    figure.update_xaxes(title="layer skipped", **_whole_numbers(results.model.layers))
+    figure.update_xaxes(title="skipped layer", **_whole_numbers(results.model.layers))
     return _style(figure, 460, "retention (score / unpruned score)")
 
 
 def methods(results: StudyResults) -> go.Figure | None:
-    """Retention against removed layers, a line a method, a panel a class."""
+    """Retention over the number of removed layers, one line per method and one panel per class."""
     kinds = [kind for kind in _KIND_TITLES if any(row.kind == kind for row in results.classes)]
     if not kinds:
         return None
@@ -106,7 +106,7 @@ def _methods(rows: Sequence[ClassRetention | PlanComparison]) -> list[str]:
 
 
 def _line(points: Sequence[tuple[int, Estimate | None]], method: str, number: int, *, legend: bool) -> go.Scatter:
-    """A method's retention over the layers removed, where there is one."""
+    """A method's retention over the number of removed layers, where it is measurable."""
     shown = [(layers, value) for layers, value in points if value]
     figures = [value for _, value in shown]
     return go.Scatter(
@@ -125,7 +125,7 @@ def _line(points: Sequence[tuple[int, Estimate | None]], method: str, number: in
 
 
 def by_task(results: StudyResults) -> go.Figure | None:
-    """Retention against removed layers for one task at a time, chosen from a menu."""
+    """Retention over the number of removed layers for one task, selected from a menu."""
     tasks = [task.name for task in results.tasks if any(row.task == task.name for row in results.pruned)]
     if not tasks:
         return None
@@ -147,7 +147,7 @@ def by_task(results: StudyResults) -> go.Figure | None:
 
 
 def recovery(results: StudyResults, removed: Sequence[int]) -> go.Figure:
-    """Scores by task of the base, the pruned model and its finetuned ones."""
+    """Scores by task of the unpruned model, the pruned model and its finetuned models."""
     entries = [entry for entry in results.recovery if entry.removed == tuple(removed)]
     tasks = [row.task for row in entries[0].tasks]
     bars = [("unpruned", "#9aa3b0", [row.base for row in entries[0].tasks])]
@@ -169,19 +169,19 @@ def recovery(results: StudyResults, removed: Sequence[int]) -> go.Figure:
     return _style(figure, 400, "score")
 
 
-# Of the diagnostics, what is drawn against the skipped layer: measure, task, name.
+# Diagnostic measures drawn over the skipped layer: measure, task, name.
 _DRAWN = (
     ("rep-3", "word_problems", "repetition (rep-3), word problems"),
-    ("truncated", "word_problems", "cut at the limit, word problems"),
-    ("balanced", "functions", "brackets balanced, functions"),
-    ("closed before the first error", "brackets", "closed before the first error, brackets"),
-    ("equations that hold", "word_problems", "equations that hold, word problems"),
+    ("truncated", "word_problems", "cut off at the length limit, word problems"),
+    ("balanced", "functions", "balanced brackets, functions"),
+    ("closed before the first error", "brackets", "brackets closed before the first error, brackets"),
+    ("equations that hold", "word_problems", "correct equations, word problems"),
     ("exact match", "arithmetic", "exact match, arithmetic"),
 )
 
 
 def diagnostics(results: StudyResults) -> go.Figure | None:
-    """Diagnostic measures against the skipped layer."""
+    """Diagnostic measures over the skipped layer."""
     values = {(row.model, row.task, row.measure): row.value for row in results.diagnostics}
     figure = go.Figure()
     for number, (measure, task, name) in enumerate(_DRAWN):
@@ -201,16 +201,16 @@ def diagnostics(results: StudyResults) -> go.Figure | None:
             )
     if not figure.data:
         return None
-    figure.update_xaxes(title="layer skipped", **_whole_numbers(results.model.layers))
-    return _style(figure, 440, "share")
+    figure.update_xaxes(title="skipped layer", **_whole_numbers(results.model.layers))
+    return _style(figure, 440, "fraction")
 
 
 def speed(results: StudyResults) -> go.Figure | None:
-    """What is kept against what is gained: mean retention by class over the speed-up, for the timed models."""
+    """Mean retention by class over the speedup, for the timed models."""
     gains = {row.removed: row.speedup for row in results.speed if row.speedup}
     figure = go.Figure()
     for number, kind in enumerate(_KIND_TITLES):
-        # Methods that agree on a plan share one point; the line goes from slow to fast.
+        # Methods with the same plan share a point; the line connects points in order of speed.
         rows = {row.removed: row for row in results.classes if row.kind == kind and row.removed in gains}
         points = [(row.layers, gains[removed], row.corrected or row.retention) for removed, row in rows.items()]
         shown = [(layers, gain, value) for layers, gain, value in points if value]
@@ -224,7 +224,7 @@ def speed(results: StudyResults) -> go.Figure | None:
                 text=[f"-{layers}" for layers, _, _ in shown],
                 textposition="top right",
                 customdata=_hover(figures),
-                hovertemplate="%{text} layers, %{x:.2f} times as fast: " + _HOVER,
+                hovertemplate="%{text} layers, speedup %{x:.2f}: " + _HOVER,
                 name=_KIND_TITLES[kind],
                 mode="lines+markers+text",
                 line={"color": _COLORS[number]},
@@ -232,5 +232,5 @@ def speed(results: StudyResults) -> go.Figure | None:
             )
     if not figure.data:
         return None
-    figure.update_xaxes(title="decoding speed-up over the unpruned model")
+    figure.update_xaxes(title="decoding speedup over the unpruned model")
     return _style(figure, 380, "mean retention")

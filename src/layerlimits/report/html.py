@@ -1,4 +1,4 @@
-"""Renders the report."""
+"""Render and write the HTML report."""
 
 import json
 import os
@@ -18,11 +18,11 @@ from layerlimits.results.document import StudyResults
 from layerlimits.results.rows import PairedTest, TaskScore
 from layerlimits.types import Estimate
 
-# How a report is known again, within its first bytes.
+# Marks a file as a report; must occur within the first bytes.
 _MARK = b"<title>layerlimits: "
 _MARK_WITHIN = 1000
 
-# What each section draws; a section whose figure is None says that its stage did not run.
+# The figure of each section; if it is None, the section states that its stage has not run.
 _FIGURES = {
     "sweep": figures.sweep,
     "methods": figures.methods,
@@ -33,12 +33,12 @@ _FIGURES = {
 
 
 def check_report_file(out: Path) -> Path:
-    """The file that a report can be written to without losing anything: a new one, or an older report.
+    """Check that writing a report overwrites nothing but an older report.
 
     Returns:
-        Its path, links resolved.
+        The path with links resolved.
     Raises:
-        UserError: a folder, a file that is no report, a file of a run, or a path that cannot be.
+        UserError: The path is a folder, a file that is not a report, a file of a run, or not a valid path.
     """
     fix = "choose another --out, such as report.html"
     try:
@@ -48,16 +48,16 @@ def check_report_file(out: Path) -> Path:
     if page.is_dir():
         raise UserError(f"{out} is a folder", fix)
     if page.exists() and not _is_report(page):
-        raise UserError(f"{out} exists and is no report of layerlimits", fix)
-    # Files that a run may yet make, such as the database's journal, are its own as well.
+        raise UserError(f"{out} exists and is not a layerlimits report", fix)
+    # Names that a run may use later, such as the database's journal, are reserved as well.
     if holds_run(page.parent) and page.suffix != ".html":
-        raise UserError(f"{out} would lie among the files of a run, and its name does not end in .html", fix)
+        raise UserError(f"{out} is in a run folder, where the name of a report must end in .html", fix)
     check_writable(page.parent, empty=False)
     return page
 
 
 def _is_report(page: Path) -> bool:
-    """Whether a file is a report of ours; nothing but a regular file is read."""
+    """Whether a file is a layerlimits report; only regular files are read."""
     if not page.is_file():
         return False
     try:
@@ -68,10 +68,15 @@ def _is_report(page: Path) -> bool:
 
 
 def write(results: StudyResults, out: Path) -> Path:
-    """Write the page, whole or not at all.
+    """Write the report atomically.
 
+    Args:
+        results: The results of a study.
+        out: The HTML file.
+    Returns:
+        The path of the file.
     Raises:
-        UserError: see `check_report_file`, or the disk is full.
+        UserError: See `check_report_file`; also if the file cannot be written, for instance on a full disk.
     """
     page = check_report_file(out)
     content = render(results)
@@ -81,13 +86,13 @@ def write(results: StudyResults, out: Path) -> Path:
         partial.write_text(content, encoding="utf-8", errors="backslashreplace")
         return partial.replace(page)
     except OSError as error:
-        raise UserError(f"{out} cannot be written: {error}", "choose another --out") from None
+        raise UserError(f"failed to write {out}: {error}", "choose another --out") from None
     finally:
         partial.unlink(missing_ok=True)
 
 
 def render(results: StudyResults) -> str:
-    """One self-contained page: style, Plotly and data are inside; every text of a model or a user is escaped."""
+    """Render a self-contained page with style sheet, Plotly and data; text from models and users is escaped."""
     drawn = {name: figure for name, draw in _FIGURES.items() if (figure := draw(results)) is not None}
     removals = list(dict.fromkeys(tuple(entry.removed) for entry in results.recovery if entry.tasks))
     recovered = {f"recovery_{number}": figures.recovery(results, removed) for number, removed in enumerate(removals)}
@@ -104,7 +109,7 @@ def render(results: StudyResults) -> str:
 
 
 def _json(content: Any) -> Markup:
-    """JSON that no text in it can end the script element of."""
+    """JSON for a script element; no text in it can close the element."""
     return Markup(json.dumps(content).replace("<", "\\u003c"))
 
 
@@ -114,14 +119,14 @@ def _read(name: str) -> str:
 
 @cache
 def _template() -> Any:
-    # Autoescape is on: prompts and answers are text of others.
+    # Autoescape, because prompts and answers are untrusted text.
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"fig": _fig, "percent": _percent, "bytes": _bytes, "asked": _asked, "star": _star}
     return environment.from_string(_read("report.html.j2"))
 
 
 def _fig(figure: Estimate | None) -> Markup:
-    """A figure with its interval, for a table cell."""
+    """An estimate with its interval, for a table cell."""
     if figure is None:
         return Markup('<span class="none">&ndash;</span>')
     shown = Markup('{:.3f} <span class="interval">{:.2f}&ndash;{:.2f}</span>')
@@ -129,7 +134,7 @@ def _fig(figure: Estimate | None) -> Markup:
 
 
 def _asked(task: TaskScore) -> str:
-    """How a task is asked, in a few words."""
+    """A task's protocol, number of examples and prompt format, as text."""
     shots = f", {task.shots}-shot" if task.shots else ""
     return f"{task.protocol.replace('_', ' ')}{shots}, {'chat' if task.template else 'plain text'}"
 

@@ -1,4 +1,4 @@
-"""Scores and comparisons of models on tasks, from stored answers: the same for `evaluate`, `sweep` and `study`."""
+"""Scores and comparisons of models on tasks, from stored answers; shared by `evaluate`, `sweep` and `study`."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
@@ -13,7 +13,7 @@ from layerlimits.statistics import intervals
 
 
 def task_score(answers: StoredAnswers, model: str, task: TaskRecord) -> TaskScore | None:
-    """The score of a model (by fingerprint) on a task; None where an answer is missing yet."""
+    """The score of a model, named by its fingerprint, on a task; None if an answer is missing."""
     verdicts = answers.verdicts(model, task)
     if not verdicts:
         return None
@@ -34,7 +34,7 @@ def task_score(answers: StoredAnswers, model: str, task: TaskRecord) -> TaskScor
 
 
 def comparison(answers: StoredAnswers, model: str, task: TaskRecord) -> tuple[TaskScore, Comparison] | None:
-    """A model's score on a task, and how it compares with the unpruned model's; None where an answer is missing yet."""
+    """A model's score on a task and its comparison with the unpruned model; None if an answer is missing."""
     base, values = answers.values(answers.fingerprint(()), task), answers.values(model, task)
     score = task_score(answers, model, task)
     if base is None or values is None or score is None:
@@ -51,7 +51,7 @@ def comparison(answers: StoredAnswers, model: str, task: TaskRecord) -> tuple[Ta
 
 
 def layer_scores(answers: StoredAnswers, depth: int) -> list[LayerScore]:
-    """The model without each of its layers, on every task that is answered."""
+    """The scores with each single layer skipped, on every task whose answers are complete."""
     scores, comparisons = [], []
     for layer in range(depth):
         for task in answers.tasks:
@@ -62,23 +62,29 @@ def layer_scores(answers: StoredAnswers, depth: int) -> list[LayerScore]:
 
 
 def protocol_scores(answers: StoredAnswers, method: str, removed: Sequence[int]) -> Iterator[ProtocolScores]:
-    """A model's scores on the same items by protocol, where tasks are asked by several, and what is recognized only."""
+    """A model's scores by protocol on the same items, and its recognition-only rate, for tasks with several protocols.
+
+    Args:
+        answers: The stored answers.
+        method: Method that selected the removed layers, or "base".
+        removed: The removed layers.
+    """
     by_name: dict[str, dict[str, TaskRecord]] = {}
     for task in answers.tasks:
         by_name.setdefault(task["name"].replace(f"@{task['protocol']}", ""), {})[task["protocol"]] = task
     for name, tasks in by_name.items():
-        values = {way: answers.values(answers.fingerprint(removed), task) for way, task in tasks.items()}
-        complete = {way: scores for way, scores in values.items() if scores is not None}
+        values = {protocol: answers.values(answers.fingerprint(removed), task) for protocol, task in tasks.items()}
+        complete = {protocol: scores for protocol, scores in values.items() if scores is not None}
         if len(tasks) < 2 or len(complete) < len(tasks):
             continue
         known, written = complete.get("likelihood"), complete.get("free")
         only = recognized_only(known, written) if known and written else None
-        scores = {way: intervals.mean(scores) for way, scores in complete.items()}
+        scores = {protocol: intervals.mean(scores) for protocol, scores in complete.items()}
         yield ProtocolScores(name, method, len(removed), scores, only)
 
 
 def evaluate_results(answers: StoredAnswers, decoding: str, difference: float) -> EvaluateResults:
-    """The scores of the unpruned model; all its answers are stored."""
+    """The scores of the unpruned model, whose answers must all be stored."""
     scores = _base_scores(answers)
     return EvaluateResults(
         model=answers.ref.path,
@@ -91,7 +97,7 @@ def evaluate_results(answers: StoredAnswers, decoding: str, difference: float) -
 
 
 def sweep_results(answers: StoredAnswers, depth: int, difference: float) -> SweepResults:
-    """The scores of the unpruned model and of the model without each layer; all their answers are stored."""
+    """The scores of the unpruned model and of the model without each layer; all answers must be stored."""
     base = _base_scores(answers)
     rows = layer_scores(answers, depth)
     return SweepResults(answers.ref.path, depth, base, tuple(rows), tuple(warnings(base, difference)))

@@ -1,4 +1,4 @@
-"""Runs the diagnostics over a run's stored answers."""
+"""Run the diagnostics on the stored answers of a run."""
 
 from collections.abc import Iterator, Mapping
 
@@ -11,10 +11,11 @@ from layerlimits.statistics import intervals
 
 
 def diagnose(answers: StoredAnswers, models: Mapping[str, str]) -> Iterator[DiagnosticMean]:
-    """Every diagnostic's mean measures with intervals, for every model and task it applies to.
+    """The mean of every measure of every diagnostic, for each model and each task it applies to.
 
     Args:
-        models: fingerprints by label.
+        answers: The stored answers.
+        models: Model fingerprints by label.
     """
     diagnostics: list[Diagnostic] = [find("diagnostics", name) for name in names("diagnostics")]
     for label, model in models.items():
@@ -26,7 +27,7 @@ def diagnose(answers: StoredAnswers, models: Mapping[str, str]) -> Iterator[Diag
 
 
 def applies(diagnostic: Diagnostic, task: TaskRecord) -> bool:
-    """Whether a diagnostic looks at a task's answers: generated ones, and of its tasks if it names some."""
+    """Whether a diagnostic applies to a task: a generation task, and one of the diagnostic's tasks if it lists any."""
     return task["kind"] == "generation" and (diagnostic.tasks is None or task["name"] in diagnostic.tasks)
 
 

@@ -1,7 +1,7 @@
-"""The results of every command as typed documents. docs/results.md describes their JSON form, key by key.
+"""The results of every command as typed documents; docs/results.md documents every key of their JSON form.
 
-Reports, tables, `--json` and Python code read these classes; `to_json` gives plain JSON values. An `Estimate` becomes
-`{"estimate", "low", "high", "n"}`.
+Reports, tables, `--json` and Python code read these classes. `to_json` converts them to plain JSON values; an
+`Estimate` becomes `{"estimate", "low", "high", "n"}`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ from layerlimits.results.rows import (
 
 @dataclass(frozen=True)
 class EvaluateResults(Document):
-    """A model's scores on tasks, in the order asked for."""
+    """A model's scores on tasks, in the order in which the tasks were given."""
 
     model: str
     fingerprint: str
@@ -40,14 +40,14 @@ class EvaluateResults(Document):
     warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Scores by task; of protocols those that tell what is recognized only."""
+        """The document as plain JSON values: scores by task; protocols only with a recognition-only rate."""
         return {
             "model": self.model,
             "fingerprint": self.fingerprint,
             "decoding": self.decoding,
             "scores": {score.name: score.printed() for score in self.scores},
             "protocols": {
-                row.task: {way: score.estimate for way, score in row.scores.items()}
+                row.task: {protocol: score.estimate for protocol, score in row.scores.items()}
                 | {"recognition_only": plain(row.recognition_only)}
                 for row in self.protocols
                 if row.recognition_only
@@ -75,7 +75,7 @@ class EvaluateResults(Document):
 
 @dataclass(frozen=True)
 class SweepResults(Document):
-    """The scores of the unpruned model, and of the model without each of its layers: a row a layer and task."""
+    """The scores of the unpruned model and of the model without each layer: one row per layer and task."""
 
     model: str
     layers: int
@@ -84,14 +84,14 @@ class SweepResults(Document):
     warnings: tuple[str, ...]
 
     def by_layer(self) -> dict[int, list[LayerScore]]:
-        """The rows of each layer, in the order of the tasks."""
+        """The rows by layer, in the order of the tasks."""
         rows: dict[int, list[LayerScore]] = {}
         for row in self.sweep:
             rows.setdefault(row.comparison.layer, []).append(row)
         return rows
 
     def to_json(self) -> dict[str, Any]:
-        """The base's scores by task, and a row a layer with its scores by task."""
+        """The document as plain JSON values: base scores by task, and one row per layer with its scores by task."""
         return {
             "model": self.model,
             "layers": self.layers,
@@ -128,7 +128,7 @@ class SweepResults(Document):
 
 @dataclass(frozen=True)
 class PruneResults(Document):
-    """A written checkpoint: its folder, where it comes from, and which layers it lacks."""
+    """A pruned checkpoint: its folder, its base model, and its removed and kept layers."""
 
     model: str
     base: str
@@ -141,9 +141,9 @@ class PruneResults(Document):
 
 @dataclass(frozen=True)
 class RecoverResults(Document):
-    """A finetuned checkpoint; `trained_tokens` counts answer tokens over all epochs.
+    """A finetuned checkpoint; `trained_tokens` counts response tokens over all epochs.
 
-    `adapted` and `not_adapted` name the weight matrices of layers with and without LoRA adapters; empty without LoRA.
+    `adapted` and `not_adapted` name the weight matrices with and without LoRA adapters; both are empty without LoRA.
     """
 
     model: str
@@ -159,7 +159,7 @@ class RecoverResults(Document):
 
 @dataclass(frozen=True)
 class ScoreResults(Document):
-    """The score of a file of responses to `n` of a benchmark's `of` items; `items` holds each one's verdict."""
+    """The score of a file of responses to `n` of the `of` items of a benchmark; `items` holds the verdicts."""
 
     task: str
     version: int
@@ -183,7 +183,7 @@ class ScoreResults(Document):
 
 @dataclass(frozen=True)
 class StagePlan:
-    """What a stage of a study would do: how many models answer, how often, and about how long that takes."""
+    """The planned work of a stage: number of models, number of responses, and estimated seconds."""
 
     stage: str
     models: int
@@ -193,7 +193,7 @@ class StagePlan:
 
 @dataclass(frozen=True)
 class PlanResults(Document):
-    """What a study would do."""
+    """The planned work of a study."""
 
     model: str
     preset: str
@@ -212,7 +212,7 @@ class PlanResults(Document):
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """A method or replacement: what it does, its options with their defaults, its source and its cost."""
+    """A method or replacement: its summary, its options with their defaults, its source and its cost."""
 
     name: str
     summary: str
@@ -223,7 +223,7 @@ class CatalogueEntry:
 
 @dataclass(frozen=True)
 class Catalogue(Document):
-    """What can choose layers and what can fill the gap."""
+    """The available methods and replacements."""
 
     methods: tuple[CatalogueEntry, ...]
     replacements: tuple[CatalogueEntry, ...]
@@ -240,7 +240,7 @@ class Catalogue(Document):
 
 @dataclass(frozen=True)
 class StudyResults(Document):
-    """Everything that a report shows of a study, finished or not."""
+    """Everything that the report of a finished or unfinished study shows."""
 
     made_by: str
     created: str

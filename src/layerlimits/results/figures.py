@@ -1,4 +1,4 @@
-"""From a model's verdicts to the figures of a task: score, strict score, further measures, parts, outcomes."""
+"""Compute the scores of a task from a model's verdicts: score, strict score, measures, subsets, outcomes."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,22 +13,22 @@ Row = TypeVar("Row", bound=Comparison)
 
 
 def by_item(values: Sequence[float], n: int) -> list[list[float]]:
-    """The values of k draws of n items, which come draw after draw, as (n, k)."""
+    """Regroup values by item: from draw-major order, (k * n,), to (n, k) for k draws of n items."""
     return [list(values[item::n]) for item in range(n)]
 
 
 def mean(values: Sequence[float], n: int) -> Estimate:
-    """The mean over n items and their draws, with its interval over both."""
+    """The mean over n items and their draws, with an interval that covers the variation of both."""
     return intervals.mean(values) if len(values) == n else intervals.sampled_mean(by_item(values, n))
 
 
 def summary(verdicts: Sequence[Verdict], n: int, sets: Sequence[str | None]) -> Score:
-    """Everything a task's verdicts say of one model.
+    """The scores of a model on a task.
 
     Args:
-        verdicts: of n items, draw after draw.
-        n: how many items.
-        sets: the part of the benchmark each item belongs to, None where it has no parts.
+        verdicts: Verdicts in draw-major order, (k * n,).
+        n: Number of items.
+        sets: Subset of the benchmark of each item, None if it has no subsets, (n,).
     """
     outcomes = [verdict.outcome for verdict in verdicts]
     measures = sorted({name for verdict in verdicts for name in verdict.measures})
@@ -36,7 +36,7 @@ def summary(verdicts: Sequence[Verdict], n: int, sets: Sequence[str | None]) -> 
     has_strict = any(verdict.strict is not None for verdict in verdicts)
     return Score(
         score=mean(values, n),
-        # What has no strict reading, such as an error, is not in the form asked for.
+        # A verdict without a strict value, such as an error, does not have the required format.
         strict=mean([verdict.strict or 0.0 for verdict in verdicts], n) if has_strict else None,
         measures={name: mean([verdict.measures.get(name, 0.0) for verdict in verdicts], n) for name in measures},
         sets=_sets(values, n, sets),
@@ -56,20 +56,20 @@ def _sets(values: Sequence[float], n: int, sets: Sequence[str | None]) -> dict[s
 
 
 def recognized_only(likelihood: Sequence[float], free: Sequence[float]) -> Estimate:
-    """The share of items that are right by likelihood and wrong when the model writes the answer itself.
+    """The recognition-only rate: the share of items correct by likelihood and wrong in free generation.
 
-    The mean of l (1 - f) over items, l being 1 where the right choice is likeliest and f the (mean) value of what is
-    written: what a score by likelihood shows and no user gets.
+    The mean of l (1 - f) over items, where l is 1 if the correct choice is the most likely one, and f is the mean value
+    of the generated answers.
 
     Raises:
-        ValueError: unlike numbers of items, or none.
+        ValueError: The numbers of items differ, or there are none.
     """
     pairs = zip(likelihood, free, strict=True)
     return intervals.mean([known * (1 - written) for known, written in pairs])
 
 
 def paired_test(base: Sequence[float], other: Sequence[float]) -> PairedTest | None:
-    """McNemar's exact test of two models on the same items; None where values are graded."""
+    """McNemar's exact test of two models on the same items; None if values are graded."""
     if any(value not in (0, 1) for value in (*base, *other)):
         return None
     test = mcnemar(base, other)
@@ -77,6 +77,6 @@ def paired_test(base: Sequence[float], other: Sequence[float]) -> PairedTest | N
 
 
 def corrected(rows: Sequence[Row]) -> list[Row]:
-    """The rows of one table with Holm's adjusted p-value beside that of each test: they are looked at together."""
+    """The rows of one table with p-values adjusted by Holm's method over all tests of the table."""
     adjusted = iter(holm([row.test.p for row in rows if row.test]))
     return [replace(row, test=replace(row.test, p_holm=next(adjusted))) if row.test else row for row in rows]

@@ -1,4 +1,4 @@
-"""What a study's reader must know beside its figures: how tasks were asked, and what the numbers cannot show."""
+"""Notes at the end of a report: decoding, separation of items, and statistical methods."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,14 +8,15 @@ from layerlimits.types import Decoding
 
 
 def notes(calibration: CalibrationRecord, config: Mapping[str, Any]) -> Iterator[str]:
-    """Sentences for the end of a report."""
-    yield f"Calibration text: {len(calibration['hashes'])} items of {calibration['source']}; none of them is evaluated."
+    """The notes of a study, one sentence or two each."""
+    count, source = len(calibration["hashes"]), calibration["source"]
+    yield f"Calibration text: {count} items from {source}; none of them is evaluated."
     yield (f"{_decoding(config)} Selection, calibration, training and evaluation items are disjoint by content hash.")
     yield (
-        "Intervals are 95%: Wilson's for rates, of the paired items' shares for retention (docs/statistics.md); "
-        "speeds show median and range."
+        "Intervals are 95% confidence intervals: Wilson's score interval for rates, an interval over paired items for "
+        "retention (docs/statistics.md). Speeds are given as median and range."
     )
-    yield "p-values are of McNemar's exact test against the unpruned model, by Holm's correction over their table."
+    yield "p-values are from McNemar's exact test against the unpruned model, with Holm's correction over each table."
 
 
 def _decoding(config: Mapping[str, Any]) -> str:
@@ -23,4 +24,5 @@ def _decoding(config: Mapping[str, Any]) -> str:
         return "Decoding is greedy."
     names = ("temperature", "top_p", "top_k", "seed", "samples")
     decoding = Decoding(**{name: config[name] for name in names})
-    return f"Of each generated answer {decoding.samples} were drawn ({decoding.name(0).removesuffix(' #0')})."
+    count = "One response was" if decoding.samples == 1 else f"{decoding.samples} responses were"
+    return f"{count} sampled per generation item ({decoding.name(0).removesuffix(' #0')})."

@@ -11,10 +11,14 @@ from layerlimits.results.rows import plain
 
 @dataclass(frozen=True)
 class MethodRanking:
-    """A method's ranking; `order` is first to remove first, `items` counts `used`.
+    """A method's ranking.
 
-    `scores` has one entry a layer, None where the layer has none or an infinite one, which JSON does not have;
-    the layers with an infinite score are listed in `infinite`.
+    Args:
+        scores: One entry per layer; None if the layer has no score or an infinite one, which JSON cannot represent.
+        infinite: Layers with an infinite score.
+        order: Layers in the order of removal.
+        used: Ids of the items that the method used.
+        items: Number of items in `used`.
     """
 
     method: str
@@ -37,7 +41,7 @@ class RankResults(Document):
     ranking: MethodRanking
 
     def to_json(self) -> dict[str, Any]:
-        """The ranking with the model's name."""
+        """The ranking and the model's name as plain JSON values."""
         return {"model": self.model, **plain(self.ranking)}
 
     def records(self) -> list[dict[str, Any]]:
@@ -55,7 +59,7 @@ class RankResults(Document):
 
 @dataclass(frozen=True)
 class RankingsComparison(Document):
-    """Several methods' rankings and how far they agree on the first `n` layers; `failed` holds reasons by method."""
+    """Rankings of several methods and their agreement on the first `n` layers; `failed` holds reasons by method."""
 
     model: str
     layers: int

@@ -1,4 +1,4 @@
-"""The rows that the documents of `document.py` are made of. Their fields are the keys of their JSON form."""
+"""The rows of the documents in `document.py`. Their field names are the keys of the JSON form."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -8,7 +8,7 @@ from layerlimits.types import Estimate, Kind, Outcome, Protocol
 
 
 def plain(value: Any) -> Any:
-    """A value of a document as JSON values: dataclasses as objects, tuples as arrays."""
+    """Convert a value to plain JSON values: dataclasses to objects, tuples to arrays."""
     if is_dataclass(value):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
@@ -20,9 +20,13 @@ def plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class PairedTest:
-    """McNemar's exact test against the unpruned model on the same items: how many were lost and won.
+    """McNemar's exact test against the unpruned model on the same items.
 
-    `p_holm` is corrected over all tests of its table, None before that is done.
+    Args:
+        lost: Number of items that only the unpruned model answers correctly.
+        won: Number of items that only this model answers correctly.
+        p: Two-sided p-value.
+        p_holm: p-value corrected over all tests of its table; None before the correction.
     """
 
     lost: int
@@ -38,11 +42,17 @@ class PairedTest:
 
 @dataclass(frozen=True)
 class Score:
-    """What the verdicts on a task's items say of one model.
+    """The scores of one model on a task.
 
-    `strict` is None where a task has only one way to score. `measures` holds further scores by name, `sets` the scores
-    of the benchmark's parts, `outcomes` how many responses were correct, wrong and so on. `draws` counts the responses
-    of each item; `graded` tells that values lie between 0 and 1; `refused` counts prompts that did not fit.
+    Args:
+        score: Mean score over items.
+        strict: Mean score that counts only answers in the required format; None if the task does not distinguish them.
+        measures: Further scores by name.
+        sets: Scores by subset of the benchmark.
+        outcomes: Number of responses by outcome.
+        draws: Number of responses per item.
+        graded: Whether scores of single items can lie between 0 and 1.
+        refused: Number of prompts that exceed the model's context.
     """
 
     score: Estimate
@@ -57,7 +67,7 @@ class Score:
 
 @dataclass(frozen=True)
 class TaskScore(Score):
-    """The score of a model on a task, with how the task is asked."""
+    """The score of a model on a task, with the task's protocol, examples, template and decoding."""
 
     name: str
     version: int
@@ -71,7 +81,7 @@ class TaskScore(Score):
     decodings: tuple[str, ...]
 
     def printed(self) -> dict[str, Any]:
-        """The JSON form that `evaluate` and `sweep` print: the score's own figures at the top."""
+        """The JSON form that `evaluate` and `sweep` print: the main score and its interval at the top level."""
         content = plain(self)
         score = content.pop("score")
         left_out = ("name", "kind", "summary", "decodings")
@@ -84,10 +94,16 @@ class TaskScore(Score):
 
 @dataclass(frozen=True)
 class Comparison:
-    """A pruned model's score on a task against the unpruned model's, on the same items.
+    """A pruned model's score on a task compared with the unpruned model's on the same items.
 
-    `retention` is None where nothing can be retained, `corrected` (for chance) also where nothing can be guessed;
-    `test` is None where values are graded.
+    Args:
+        task: Name of the task.
+        chance: Score of random guessing.
+        score: Mean score of the pruned model.
+        strict: Its mean score under strict extraction; None if the task does not distinguish it.
+        retention: Score / unpruned score; None if the unpruned score is 0.
+        corrected: Retention corrected for chance; None if the chance is 0 or the unpruned model is not above it.
+        test: None if values are graded.
     """
 
     task: str
@@ -99,21 +115,21 @@ class Comparison:
     test: PairedTest | None
 
     @property
-    def kept(self) -> Estimate | None:
-        """Retention above chance where something can be guessed, else raw; None where nothing can be retained."""
+    def adjusted_retention(self) -> Estimate | None:
+        """Chance-corrected retention if the chance is above 0, else raw retention; None if it is not measurable."""
         return self.corrected if self.chance else self.retention
 
 
 @dataclass(frozen=True)
 class LayerComparison(Comparison):
-    """The model without one layer."""
+    """The comparison of the model without one layer."""
 
     layer: int
 
 
 @dataclass(frozen=True)
 class LayerScore:
-    """A task's score without one layer, and how it compares with the unpruned model's."""
+    """A task's score without one layer, and its comparison with the unpruned model's."""
 
     score: TaskScore
     comparison: LayerComparison
@@ -126,7 +142,7 @@ class LayerScore:
 
 @dataclass(frozen=True)
 class PlanComparison(Comparison):
-    """The model without the layers that a method removes at a ratio; `layers` counts them."""
+    """The comparison of the model without the layers that a method removes at a ratio; `layers` is their number."""
 
     method: str
     ratio: float
@@ -136,7 +152,7 @@ class PlanComparison(Comparison):
 
 @dataclass(frozen=True)
 class ClassRetention:
-    """Mean retention over the tasks of a class; `left_out` are at chance unpruned."""
+    """Mean retention over the tasks of a class; `left_out` are tasks on which the unpruned model is at chance."""
 
     method: str
     ratio: float
@@ -150,8 +166,8 @@ class ClassRetention:
     left_out: tuple[str, ...]
 
     @property
-    def kept(self) -> Estimate | None:
-        """As `Comparison.kept`."""
+    def adjusted_retention(self) -> Estimate | None:
+        """See `Comparison.adjusted_retention`."""
         return self.corrected if self.chance else self.retention
 
 
@@ -170,7 +186,7 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class MethodOrder:
-    """The order in which a method removes layers, from looking at `items` items."""
+    """The order in which a method removes layers, based on `items` items."""
 
     method: str
     order: tuple[int, ...]
@@ -182,7 +198,10 @@ class MethodOrder:
 
 @dataclass(frozen=True)
 class ProtocolScores:
-    """A model's scores on the same items by protocol; `recognition_only` is right by likelihood, wrong when written."""
+    """A model's scores on the same items by protocol.
+
+    `recognition_only` is the share of items that are correct by likelihood and wrong in free generation.
+    """
 
     task: str
     method: str
@@ -193,7 +212,7 @@ class ProtocolScores:
 
 @dataclass(frozen=True)
 class Regained:
-    """A task's scores before pruning, after it, and after finetuning; `regained` is the share of the loss."""
+    """A task's scores unpruned, pruned and finetuned; `regained` is the recovered share of the loss."""
 
     task: str
     kind: Kind
@@ -205,7 +224,7 @@ class Regained:
 
 @dataclass(frozen=True)
 class Recovery:
-    """A finetuned model: its kind of finetuning, on how many answers and tokens, and what came back."""
+    """A finetuned model: the kind of finetuning, the training data, and the recovered scores."""
 
     name: str
     method: str
@@ -233,7 +252,7 @@ class DiagnosticMean:
 
 @dataclass(frozen=True)
 class Speed:
-    """Size and decoding speed of a model: median and range of interleaved repeats."""
+    """Size and decoding speed of a model; speeds are median and range over interleaved repeats."""
 
     model: str
     removed: tuple[int, ...]
@@ -246,7 +265,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class ModelAnswer:
-    """What a model answered, and how that was judged."""
+    """A model's answer and its verdict."""
 
     model: str
     text: str
@@ -266,7 +285,7 @@ class AnsweredItem:
 
 @dataclass(frozen=True)
 class Stage:
-    """How long a stage of a study took."""
+    """The duration of a stage of a study."""
 
     stage: str
     seconds: float

@@ -1,4 +1,4 @@
-"""The stored answers of a run, as comparisons need them: by model and task, in the order of the items."""
+"""Read access to the stored answers of a run by model and task, in the order of the items."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,12 +13,12 @@ Answers = dict[str, tuple[Response, Verdict]]
 
 
 class StoredAnswers:
-    """The stored answers to some tasks by model, read once each.
+    """The stored answers to tasks by model; each is read from the database once.
 
     Args:
-        store: the run folder.
-        ref: the unpruned model.
-        tasks: which items of each task were asked, and how.
+        store: The run folder.
+        ref: The unpruned model.
+        tasks: Records of the tasks: their items, and how each prompt was built.
     """
 
     def __init__(self, store: Store, ref: ModelRef, tasks: Sequence[TaskRecord]) -> None:
@@ -31,21 +31,21 @@ class StoredAnswers:
         """The answers of the study in a run folder.
 
         Raises:
-            UserError: the folder holds no study.
+            UserError: The folder does not contain a study.
         """
         artifacts = Artifacts(store)
         manifest, tasks = artifacts.manifest, artifacts.tasks
         if manifest is None or tasks is None:
-            raise UserError(f"{store.folder} holds no study", "give the folder of a `layerlimits study`")
+            raise UserError(f"{store.folder} does not contain a study", "give the run folder of `layerlimits study`")
         ref = ModelRef(manifest["model"], manifest["base_fingerprint"], manifest["revision"], (), manifest["dtype"])
         return cls(store, ref, tasks)
 
     def fingerprint(self, removed: Sequence[int]) -> str:
-        """The base model without these layers."""
+        """The fingerprint of the base model without the given layers."""
         return self.ref.without(tuple(removed)).fingerprint
 
     def answers(self, model: str, task: TaskRecord, draw: int = 0) -> list[tuple[Response, Verdict]] | None:
-        """The answers to all evaluation items in order, of one draw; None where one is missing yet."""
+        """The answers of one draw to all evaluation items, in order; None if one is missing."""
         decoding = task["decodings"][draw]
         key = (model, task["name"], decoding)
         if key not in self._read:
@@ -54,7 +54,7 @@ class StoredAnswers:
         return [answers[item] for item in task["ids"]] if all(item in answers for item in task["ids"]) else None
 
     def verdicts(self, model: str, task: TaskRecord) -> list[Verdict] | None:
-        """The verdicts on all evaluation items in order, draw after draw; None where one is missing yet."""
+        """The verdicts on all evaluation items, in order, draw after draw; None if one is missing."""
         verdicts: list[Verdict] = []
         for draw in range(len(task["decodings"])):
             answers = self.answers(model, task, draw)
@@ -64,7 +64,7 @@ class StoredAnswers:
         return verdicts
 
     def values(self, model: str, task: TaskRecord) -> list[float] | None:
-        """The scores of all evaluation items in order, each the mean of its draws; None where one is missing yet."""
+        """The scores of all evaluation items, in order, each the mean over its draws; None if one is missing."""
         verdicts = self.verdicts(model, task)
         if verdicts is None:
             return None
@@ -72,7 +72,7 @@ class StoredAnswers:
         return [sum(values) / len(values) for values in draws]
 
     def contents(self, task: str) -> dict[str, dict[str, Any]]:
-        """Prompt and target of a task's items by id."""
+        """The prompts and targets of a task's items by id."""
         if task not in self._contents:
             self._contents[task] = self.store.samples(task)
         return self._contents[task]

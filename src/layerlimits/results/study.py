@@ -1,4 +1,4 @@
-"""The results of a study, from its run folder's database and nothing else."""
+"""Compute the results of a study from the database of its run folder alone."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -37,17 +37,17 @@ _SHOWN_ITEMS = 3
 
 
 def study_results(store: Store) -> StudyResults:
-    """Everything that a report shows, of a study that may not be finished.
+    """The results of a finished or unfinished study.
 
     Raises:
-        UserError: the folder holds no study, or not even the unpruned model has been evaluated.
+        UserError: The folder does not contain a study, or the unpruned model has not finished any task.
     """
     answers, artifacts = StoredAnswers.of_study(store), Artifacts(store)
     tasks = _tasks(answers)
     manifest, base, calibration = artifacts.manifest, artifacts.base, artifacts.calibration
     if not tasks or manifest is None or base is None or calibration is None:
         raise UserError(
-            f"{store.folder} holds no finished task of the unpruned model", "resume it with `layerlimits study`"
+            f"the unpruned model has not finished any task in {store.folder}", "resume it with `layerlimits study`"
         )
     config, recovered = manifest["config"], list(artifacts.recovered.values())
     results = StudyResults(
@@ -109,7 +109,7 @@ def _classes(answers: StoredAnswers, plans: Sequence[Plan]) -> Iterator[ClassRet
 
 
 def _class(answers: StoredAnswers, plan: Plan, kind: Kind) -> ClassRetention | None:
-    """None where a task of the class is not answered yet, or there is none."""
+    """Mean retention of a plan over a class; None if the class has no tasks or answers are missing."""
     whole, model = answers.fingerprint(()), answers.fingerprint(plan["removed"])
     tasks = [task for task in answers.tasks if task["kind"] == kind]
     values = [(answers.values(whole, task), answers.values(model, task)) for task in tasks]
@@ -133,7 +133,7 @@ def _class(answers: StoredAnswers, plan: Plan, kind: Kind) -> ClassRetention | N
 
 
 def _protocols(answers: StoredAnswers, plans: Sequence[Plan]) -> Iterator[ProtocolScores]:
-    """Task by task, of the base and every pruned model."""
+    """Scores by protocol of the base model and every pruned model, grouped by task."""
     rows = list(protocol_scores(answers, "base", ()))
     rows += [row for plan in plans for row in protocol_scores(answers, plan["method"], plan["removed"])]
     for name in dict.fromkeys(row.task for row in rows):
@@ -173,7 +173,7 @@ def _regained(answers: StoredAnswers, record: RecoveredRecord, task: TaskRecord)
 
 
 def _models(answers: StoredAnswers, depth: int, artifacts: Artifacts) -> dict[str, str]:
-    """Fingerprints by label: the base, each skipped layer, each plan, each finetuned model."""
+    """Fingerprints by label: the base model, each skipped layer, each plan and each finetuned model."""
     models = {"base": answers.fingerprint(())}
     models |= {f"without {layer}": answers.fingerprint((layer,)) for layer in range(depth)}
     models |= {f"{plan['method']} {plan['layers']}": answers.fingerprint(plan["removed"]) for plan in artifacts.plans}
@@ -198,13 +198,13 @@ def _speed(timings: Sequence[TimingRecord]) -> Iterator[Speed]:
 
 
 def _median(values: Sequence[float]) -> Estimate:
-    """Median with the range: too few repeats for an interval, so the extremes stand in for it."""
+    """Median and range; there are too few repeats for a confidence interval."""
     ordered = sorted(values)
     return Estimate(ordered[len(ordered) // 2], ordered[0], ordered[-1], len(ordered))
 
 
 def _samples(answers: StoredAnswers, recovered: Sequence[RecoveredRecord]) -> Iterator[AnsweredItem]:
-    """Items the unpruned model gets right, first those that the pruned one lost, with each model's answer."""
+    """Items that the unpruned model answers correctly, with every model's answer; those lost by pruning come first."""
     if not recovered:
         return
     widest = max(recovered, key=lambda record: record["layers"])

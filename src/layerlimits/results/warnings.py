@@ -1,4 +1,4 @@
-"""What a reader of scores must know: settings that differ between them, and items too few to tell them apart."""
+"""Warnings about scores: settings that differ between tasks, too few items, tasks at chance, and skipped parts."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,42 +7,43 @@ from layerlimits.statistics.significance import cannot_tell
 
 
 def warnings(scores: Sequence[TaskScore], difference: float) -> list[str]:
-    """What must be known before any two of these scores are compared.
+    """Warnings about comparing the given scores.
 
     Args:
-        difference: in accuracy, 0..1, that should show.
+        scores: Scores of one model on several tasks.
+        difference: Difference in accuracy to detect, 0 to 1.
     """
     return [*confounds(scores), *too_few(scores, difference), *refused(scores)]
 
 
 def confounds(tasks: Sequence[TaskScore]) -> list[str]:
-    """Where compared tasks are not asked alike: one sentence, none if they are."""
-    if len({_way(task) for task in tasks}) < 2:
+    """A warning if the tasks differ in protocol, few-shot examples or template."""
+    if len({_format_of(task) for task in tasks}) < 2:
         return []
     groups: dict[tuple[str, int, str | None], list[str]] = {}
     for task in tasks:
-        groups.setdefault(_way(task), []).append(task.name)
-    ways = list(groups)
-    settings = zip(("protocol", "shots", "template"), zip(*ways, strict=True), strict=True)
+        groups.setdefault(_format_of(task), []).append(task.name)
+    forms = list(groups)
+    settings = zip(("protocol", "shots", "template"), zip(*forms, strict=True), strict=True)
     differ = [setting for setting, values in settings if len(set(values)) > 1]
-    described = "; ".join(f"{_some(groups[way])}: {_words(way)}" for way in ways)
-    return [f"Compare with care: these tasks differ in {_listed(differ)}, not by what they ask alone ({described})."]
+    described = "; ".join(f"{_some(groups[form])}: {_words(form)}" for form in forms)
+    return [f"Scores are not directly comparable across tasks, which differ in {_listed(differ)} ({described})."]
 
 
-def _way(task: TaskScore) -> tuple[str, int, str | None]:
+def _format_of(task: TaskScore) -> tuple[str, int, str | None]:
     return (task.protocol, task.shots, task.template)
 
 
-def _words(way: tuple[str, int, str | None]) -> str:
-    protocol, shots, template = way
+def _words(form: tuple[str, int, str | None]) -> str:
+    protocol, shots, template = form
     how = {"likelihood": "by likelihood", "one_token": "by one token", "free": "free generation"}[protocol]
-    examples = "no example" if not shots else f"{shots} example{'s' * (shots > 1)}"
+    examples = f"{shots}-shot" if shots else "zero-shot"
     return f"{how}, {examples}, {'chat template' if template else 'plain text'}"
 
 
-def _some(names: Sequence[str], most: int = 4) -> str:
-    """The names; of many the first ones and how many more."""
-    shown = names if len(names) <= most else [*names[: most - 1], f"{len(names) - most + 1} more"]
+def _some(names: Sequence[str], limit: int = 4) -> str:
+    """The names; a long list is cut to the first ones and the number of the others."""
+    shown = names if len(names) <= limit else [*names[: limit - 1], f"{len(names) - limit + 1} more"]
     return ", ".join(shown)
 
 
@@ -51,20 +52,21 @@ def _listed(words: Sequence[str]) -> str:
 
 
 def refused(tasks: Sequence[TaskScore]) -> list[str]:
-    """Where prompts did not fit into the model's positions: they count as errors."""
+    """A warning for each task with prompts that exceed the model's context."""
     return [
-        f"{task.refused} of {task.score.n} prompts of {task.name} do not fit into the model's context: "
-        "they count as errors, and none was cut."
+        f"{task.refused} of {task.score.n} prompts of {task.name} exceed the model's context; they count as errors "
+        "and were not truncated."
         for task in tasks
         if task.refused
     ]
 
 
 def too_few(tasks: Sequence[TaskScore], difference: float) -> list[str]:
-    """One warning for each number of items that cannot show a difference in accuracy, of tasks scored right or wrong.
+    """A warning for each number of items that is too small to detect a difference; graded tasks are ignored.
 
     Args:
-        difference: in accuracy, 0..1.
+        tasks: Scores of one model.
+        difference: Difference in accuracy to detect, 0 to 1.
     """
     by_count: dict[int, list[TaskScore]] = {}
     for task in tasks:
@@ -72,7 +74,7 @@ def too_few(tasks: Sequence[TaskScore], difference: float) -> list[str]:
             by_count.setdefault(task.score.n, []).append(task)
     sentences = []
     for n, asked in sorted(by_count.items()):
-        # The accuracy nearest to a half needs the most items.
+        # An accuracy close to one half requires the most items.
         hardest = min((task.score.estimate for task in asked), key=lambda accuracy: abs(accuracy - 0.5))
         if sentence := cannot_tell(n, difference, hardest):
             sentences.append(f"{sentence} ({_some([task.name for task in asked])}).")
@@ -80,20 +82,20 @@ def too_few(tasks: Sequence[TaskScore], difference: float) -> list[str]:
 
 
 def at_chance(tasks: Sequence[TaskScore]) -> list[str]:
-    """Where the unpruned model is not above chance."""
+    """A warning if there are tasks on which the unpruned model is not above chance."""
     names = [task.name for task in tasks if task.score.low <= task.chance]
     if not names:
         return []
     return [
-        f"The unpruned model is not above chance on {', '.join(names)}: nothing can be kept of that, and the means "
-        "over tasks leave it out."
+        f"The unpruned model is not above chance on {', '.join(names)}; retention cannot be measured there, and means "
+        "over tasks exclude it."
     ]
 
 
 def skipped(reasons: Mapping[str, str]) -> list[str]:
-    """One sentence for each part of a study that was given up.
+    """A warning for each skipped part of a study.
 
     Args:
-        reasons: why, by the name of the part.
+        reasons: The reasons by the name of the part.
     """
-    return [f"Skipped: {what}, since {why}." for what, why in reasons.items()]
+    return [f"Skipped {what}: {why}." for what, why in reasons.items()]

@@ -1,4 +1,4 @@
-"""What a study is told: a preset, a TOML file over it, flags over both; every mistake is reported at once."""
+"""Settings of a study: a preset, overridden by a TOML file, overridden by flags. All errors are reported at once."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,11 +16,16 @@ _USUAL_RATIO = 0.25
 
 
 class RecoverySettings(BaseModel):
-    """Finetuning of pruned models on the unpruned model's answers.
+    """Finetuning of pruned models on responses of the unpruned model.
 
-    `kinds` may hold "full" and "lora", or nothing. The models pruned by `method` (task_score where it is among the
-    study's methods, else the first of them) at `ratios` (else the one nearest to a quarter and the largest, where
-    losses are sure to show) are recovered. `items` training prompts are answered, and read `epochs` times.
+    Args:
+        kinds: Any of "full" and "lora"; empty to skip recovery.
+        method: Method whose pruned models are finetuned; default: task_score if it is among the study's methods,
+            else the first method.
+        ratios: Ratios at which models are finetuned; default: the ratio closest to a quarter, and the largest one,
+            where the loss is certain to be visible.
+        items: Number of training prompts; the unpruned model generates the responses.
+        epochs: Number of passes over the training data.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,17 +40,25 @@ class RecoverySettings(BaseModel):
 class StudyConfig(BaseModel):
     """All settings of a study.
 
-    `limit` items a task are evaluated, `select_items` a task score candidates in `select_tasks`. `protocols`, `shots`
-    and `chat` say how tasks are asked (`tasks.choose`); answers are greedy at `temperature` 0, else `samples` are drawn
-    of each. `difference` in accuracy is what the study should show: too few items for it are warned of. `ratios` are
-    shares of the layers to remove. `protect` replaces every method's own protected layers. `speed_repeats` timed
-    generations a model, interleaved. Settings that are not given are those of the `preset`.
+    Args:
+        limit: Maximum number of evaluation items per task.
+        protocols, shots, chat: How prompts are built; see `tasks.choose`.
+        temperature: Sampling temperature; 0 decodes greedily.
+        samples: Sampled responses per generation item.
+        difference: Difference in accuracy to detect, 0 to 0.5; a warning is given if there are too few items.
+        ratios: Fractions of the layers to remove.
+        protect: Layers that are never removed; replaces every method's own protected layers.
+        select_tasks: Tasks on which methods score candidates.
+        select_items: Number of selection items per task.
+        speed_repeats: Timed generations per model, interleaved across models.
+
+    Settings that are not given are those of the `preset`.
 
     Example:
         >>> StudyConfig(model="reference", preset="standard", methods=("reverse", "random"), limit=100)
 
     Raises:
-        UserError: an unknown preset; or, together, every setting that is wrong.
+        UserError: The preset is unknown, or settings are invalid; all invalid settings are listed.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -98,7 +111,7 @@ class StudyConfig(BaseModel):
             raise unknown("preset", str(preset), PRESETS)
         merged = PRESETS[preset] | settings
         if "ratios" in settings and "recovery" not in settings and "recovery" in merged:
-            # The preset's choice among its own ratios means nothing for others.
+            # The preset selects among its own ratios; that selection is meaningless for other ratios.
             merged["recovery"] = {name: value for name, value in merged["recovery"].items() if name != "ratios"}
         return merged
 
@@ -108,14 +121,14 @@ class StudyConfig(BaseModel):
         outside = [ratio for ratio in ratios if not 0 < ratio < 1]
         if outside or not ratios:
             given = ", ".join(f"{ratio:g}" for ratio in outside) or "none"
-            raise ValueError(f"ratio {given} is outside 0..1; give shares of layers to remove, such as 0.25")
+            raise ValueError(f"ratio {given} is not between 0 and 1; give fractions of the layers, such as 0.25")
         return tuple(sorted(set(ratios)))
 
     @field_validator("methods")
     @classmethod
     def _methods(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
         if not methods:
-            raise ValueError("no method given")
+            raise ValueError("no methods given")
         for method in methods:
             try:
                 find("methods", method)
@@ -133,7 +146,7 @@ class StudyConfig(BaseModel):
 
     @property
     def decoding(self) -> Decoding:
-        """How answers are drawn."""
+        """The decoding settings."""
         return Decoding(self.temperature, self.top_p, self.top_k, self.seed, self.samples, self.max_new_tokens)
 
     @model_validator(mode="after")
@@ -147,7 +160,7 @@ class StudyConfig(BaseModel):
 
     @property
     def asks_for_recovery(self) -> bool:
-        """Whether recovery is set otherwise than the preset does by itself."""
+        """Whether the recovery settings differ from the preset's own."""
         usual = RecoverySettings(**PRESETS.get(self.preset, {}).get("recovery", {}))
         set_here = any(
             getattr(self.recovery, name) != getattr(usual, name) for name in ("kinds", "method", "items", "epochs")
@@ -195,10 +208,14 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def study_config(preset: str, file: Path | None = None, **flags: Any) -> StudyConfig:
-    """The settings of a preset, changed by a TOML file, changed by flags that are not None.
+    """Merge a preset, a TOML file and flags into the settings of a study; later ones override earlier ones.
 
+    Args:
+        preset: Name of a preset.
+        file: TOML file of settings.
+        flags: Settings by name; those that are None are ignored.
     Raises:
-        UserError: as `StudyConfig`, or a file that is not TOML.
+        UserError: As `StudyConfig`, or the file is not valid TOML.
 
     Example:
         >>> study_config("standard", Path("study.toml"), limit=100)
@@ -211,9 +228,11 @@ def study_config(preset: str, file: Path | None = None, **flags: Any) -> StudyCo
 def _all_at_once(error: ValidationError) -> UserError:
     problems = [_problem(mistake) for mistake in error.errors()]
     count = len(problems)
-    head = "1 setting is wrong" if count == 1 else f"{count} settings are wrong"
+    head = "1 invalid setting" if count == 1 else f"{count} invalid settings"
     known = ", ".join(StudyConfig.model_fields)
-    fix = f"known settings: {known}" if any("no such setting" in text for text in problems) else "change what is listed"
+    fix = (
+        f"known settings: {known}" if any("no such setting" in text for text in problems) else "correct these settings"
+    )
     return UserError(f"{head}: " + "; ".join(problems), fix)
 
 

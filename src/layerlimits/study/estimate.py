@@ -1,4 +1,4 @@
-"""What a study will do, and about how long it takes: counted before anything runs."""
+"""Estimate the work and the duration of a study before it runs."""
 
 import time
 from collections.abc import Iterator
@@ -15,76 +15,87 @@ from layerlimits.models.safetensors_header import read_headers
 from layerlimits.study.resolved import PlannedRecovery, ResolvedStudy
 from layerlimits.types import Task
 
-# Seconds that one decoder layer of stock transformers takes for one decoding step beside its arithmetic (measured on
-# two cores: LOG.md, "cost model"), and what a training token costs in forward passes.
+# Overhead of one decoder layer of unmodified transformers per decoding step, in seconds, without its arithmetic
+# (measured on two cores: LOG.md, "cost model"), and the cost of a training token in forward passes.
 _LAYER_STEP_S = 0.45e-3
 _TRAINING_FACTOR = 4.0
-# Share of the measured matrix product rate that a whole forward pass reaches.
+# Fraction of the measured matrix multiplication rate that a full forward pass reaches.
 _EFFICIENCY = 0.25
-# Prompts of each task whose tokens are counted.
+# Number of prompts per task used to estimate the prompt length.
 _MEASURED_PROMPTS = 20
 
 
 @dataclass(frozen=True)
 class Work:
-    """`models` variants of `kept` layers answer `items` items of a task in a stage."""
+    """In a stage, `models` variants with `kept_layers` layers each answer `items` items of a task."""
 
     stage: str
     models: int
-    kept: int
+    kept_layers: int
     task: Task
     items: int
 
     @property
     def responses(self) -> int:
-        """Answers to be given."""
+        """Number of responses."""
         return self.models * self.items
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What the cost of a model depends on: its layers and its parameters."""
+    """Number of layers and of parameters, which determine the cost of a model."""
 
     layers: int
     parameters: int
 
 
 class Cost:
-    """Estimated seconds: a fixed price for each layer and step, and arithmetic at a measured rate.
+    """Cost model, in seconds: a fixed overhead per layer and step, plus arithmetic at a measured rate.
 
-    `most` new tokens stand instead of every task's own limit, if not None.
+    Args:
+        shape: Size of the unpruned model.
+        batch_size: Prompts per batch.
+        prompt_tokens: Mean prompt length by task name, in tokens.
+        max_new_tokens: Replaces the generation tasks' own limits if not None.
     """
 
-    def __init__(self, shape: Shape, batch_size: int, prompt_tokens: dict[str, float], most: int | None = None) -> None:
-        self.shape, self.batch_size, self.prompt_tokens, self.most = shape, batch_size, prompt_tokens, most
+    def __init__(
+        self, shape: Shape, batch_size: int, prompt_tokens: dict[str, float], max_new_tokens: int | None = None
+    ) -> None:
+        self.shape, self.batch_size, self.prompt_tokens = shape, batch_size, prompt_tokens
+        self.max_new_tokens = max_new_tokens
         self._flops = _EFFICIENCY * product_rate()
 
-    def response(self, task: Task, kept: int, items: int, new_tokens: int | None = None) -> float:
-        """One response, asked in batches among `items`; `new_tokens` replaces the task's own limit."""
+    def response(self, task: Task, kept_layers: int, items: int, new_tokens: int | None = None) -> float:
+        """Seconds per response of a model with `kept_layers` layers when `items` items are batched.
+
+        `new_tokens` replaces the task's own limit if not None.
+        """
         if new_tokens is None:
-            new_tokens = task.max_new_tokens if self.most is None or task.kind == "choice" else self.most
-        parameters = self.shape.parameters * kept / self.shape.layers
+            override = None if task.kind == "choice" else self.max_new_tokens
+            new_tokens = task.max_new_tokens if override is None else override
+        parameters = self.shape.parameters * kept_layers / self.shape.layers
         rows = 1 if task.kind == "generation" else 4
         tokens = rows * self.prompt_tokens[task.name] + new_tokens
         steps = 1 + new_tokens
         batch = min(items, self.batch_size)
-        return tokens * 2 * parameters / self._flops + steps * kept * _LAYER_STEP_S / batch
+        return tokens * 2 * parameters / self._flops + steps * kept_layers * _LAYER_STEP_S / batch
 
     def forward(self, tokens: float) -> float:
-        """A forward pass over so many tokens."""
+        """Seconds of a forward pass of the unpruned model over `tokens` tokens."""
         return tokens * 2 * self.shape.parameters / self._flops
 
-    def training(self, tokens: float, kept: int) -> float:
-        """Finetuning on so many tokens."""
-        return _TRAINING_FACTOR * self.forward(tokens) * kept / self.shape.layers
+    def training(self, tokens: float, kept_layers: int) -> float:
+        """Seconds of finetuning a model with `kept_layers` layers on `tokens` tokens."""
+        return _TRAINING_FACTOR * self.forward(tokens) * kept_layers / self.shape.layers
 
     def work(self, work: Work) -> float:
-        """A whole piece of work."""
-        return work.responses * self.response(work.task, work.kept, work.items)
+        """Seconds of all responses of a `Work`."""
+        return work.responses * self.response(work.task, work.kept_layers, work.items)
 
 
 def product_rate() -> float:
-    """Floating-point operations a second of a square float32 matrix product, measured for a tenth of a second."""
+    """Floating-point operations per second of a square float32 matrix multiplication, measured for 0.1 s."""
     square = torch.rand(512, 512)
     square @ square
     began, rounds = time.perf_counter(), 0
@@ -95,10 +106,10 @@ def product_rate() -> float:
 
 
 def shape_of(folder: Path) -> Shape:
-    """Layers and parameters, read from the configuration and the checkpoint's headers.
+    """Read the number of layers and parameters from the configuration and the checkpoint's headers.
 
     Raises:
-        UserError: see `models.locate.layer_count`.
+        UserError: See `models.locate.layer_count`.
     """
     headers = read_headers(weight_files(folder))
     parameters = sum(tensor.elements for header in headers for tensor in header.tensors)
@@ -106,7 +117,7 @@ def shape_of(folder: Path) -> Shape:
 
 
 def cost_of(study: ResolvedStudy, shape: Shape) -> Cost:
-    """Estimated prices, from the real prompts' lengths."""
+    """The cost model of a study, with prompt lengths measured on its items."""
     config = study.config
     lengths = {
         name: fmean(encode(study.tokenizer, sample, config.chat).tokens for sample in samples[:_MEASURED_PROMPTS])
@@ -117,7 +128,7 @@ def cost_of(study: ResolvedStudy, shape: Shape) -> Cost:
 
 
 def works(study: ResolvedStudy) -> Iterator[Work]:
-    """All evaluations of a study, stage by stage; as if no two plans were equal and nothing were stored."""
+    """All evaluations of a study, stage by stage; assumes that all plans differ and that nothing is stored yet."""
     config, depth = study.config, study.depth
     sized = [(task, len(study.items[task.name]) * study.draws(task)) for task in study.tasks]
     for task, n in sized:
@@ -145,18 +156,18 @@ def method_cost(study: ResolvedStudy, method: str, cost: Cost) -> float:
 
 
 def row_tokens(study: ResolvedStudy, cost: Cost) -> float:
-    """About how long a training row is: a prompt with its answer, which seldom takes half of what it may."""
+    """Estimated tokens of a training example: the prompt, and half of the response limit, which is rarely reached."""
     return fmean(cost.prompt_tokens[task.name] + task.max_new_tokens / 2 for task in study.tasks)
 
 
 def training_answer_cost(study: ResolvedStudy, recovery: PlannedRecovery, cost: Cost) -> float:
-    """Estimated seconds of the unpruned model's answer to one training prompt."""
+    """Estimated seconds for the unpruned model's response to one training prompt."""
     items = study.config.recovery.items
     return fmean(cost.response(task, study.depth, items, recovery.max_new_tokens) for task in study.tasks)
 
 
 def training_cost(study: ResolvedStudy, cost: Cost) -> float:
-    """Estimated seconds of all finetuning, the unpruned model's answers included."""
+    """Estimated seconds of all finetuning, including the unpruned model's responses."""
     recovery, settings = study.recovery, study.config.recovery
     if recovery is None:
         return 0.0
@@ -168,7 +179,8 @@ def training_cost(study: ResolvedStudy, cost: Cost) -> float:
 
 
 def total_cost(study: ResolvedStudy, cost: Cost) -> float:
-    """Estimated seconds of all work; what methods ask of tasks is counted with their passes."""
+    """Estimated seconds of the whole study."""
+    # `method_cost` covers the rank stage: evaluations and forward passes.
     asked = sum(cost.work(work) for work in works(study) if work.stage != "rank")
     ranked = sum(method_cost(study, method, cost) for method in study.config.methods)
     return asked + ranked + training_cost(study, cost)

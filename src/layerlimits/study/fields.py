@@ -1,4 +1,4 @@
-"""Types of a study's settings: no number is taken for another kind of value, and ranges are those of the flags."""
+"""Field types of a study's settings: no implicit type conversion, and the same ranges as the command line flags."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -10,7 +10,7 @@ from layerlimits.sampling import MAX_EPOCHS, MAX_SAMPLES, check_items, check_see
 
 
 def refusing(check: Callable[[Any], object]) -> AfterValidator:
-    """A check that raises a UserError, for pydantic to collect with all others."""
+    """A pydantic validator from a check that raises UserError, so that all errors are reported together."""
 
     def validate(value: Any) -> Any:
         try:
@@ -22,7 +22,7 @@ def refusing(check: Callable[[Any], object]) -> AfterValidator:
     return AfterValidator(validate)
 
 
-# Strict: TOML's `true` is no 1, and "3" no 3.
+# Strict: `true` is not accepted as 1, nor "3" as 3.
 Flag = Annotated[bool, Field(strict=True)]
 Whole = Annotated[int, Field(strict=True)]
 Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -32,6 +32,6 @@ Items = Annotated[Whole, refusing(check_items)]
 Epochs = Annotated[Whole, Field(ge=1, le=MAX_EPOCHS)]
 Repeats = Annotated[Whole, Field(ge=3, le=MAX_SAMPLES)]
 Seed = Annotated[Whole, refusing(check_seed)]
-# Not `Real`: what is not finite gets the same error as other temperatures outside the range.
+# Not `Real`, so that infinite values get the same error as other temperatures outside the range.
 Temperature = Annotated[float, Field(strict=True), refusing(check_temperature)]
 TopP = Annotated[float, Field(strict=True), refusing(check_top_p)]

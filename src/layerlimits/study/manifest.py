@@ -1,4 +1,4 @@
-"""Whose run a folder is: the manifest, and what may not differ between answers that are compared."""
+"""The manifest of a run folder: the model it belongs to, and the settings that all of its responses must share."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from layerlimits.models.load import Loaded
 from layerlimits.paths import check_writable, given_path, holds_run
 from layerlimits.version import __version__
 
-# What all answers of a run have in common, for them to be compared; and its name in the manifest.
+# Settings that all responses of a run must share to be comparable, with their keys in the manifest.
 _FIXED = {
     "model": "base_fingerprint",
     "dtype": "dtype",
@@ -23,20 +23,26 @@ _FIXED = {
 
 
 def check_run_folder(out: Path) -> None:
-    """Refuse a folder that cannot be written to, or holds files but no run.
+    """Check that a folder can be used as a run folder.
 
     Raises:
-        UserError: with what is there.
+        UserError: The folder is not writable, or contains files but no run.
     """
     given_path(out, "--out")
     check_writable(out, empty=not holds_run(out))
 
 
 def claim(store: Store, loaded: Loaded, batch_size: int, **more: object) -> None:
-    """Make the folder the run of this model, or find that it is; a study's `more` is kept beside.
+    """Write the manifest of a run folder, or check it if there is one.
 
+    Args:
+        store: The run folder.
+        loaded: The unpruned model.
+        batch_size: Prompts per batch.
+        more: Further entries, which only a study records.
     Raises:
-        UserError: it is the run of another model, number type or batch size, or of a study that asked in another way.
+        UserError: The folder belongs to another model, dtype or batch size, or to a study with another chat setting or
+            decoding.
     """
     ref = loaded.ref
     artifacts = Artifacts(store)
@@ -52,7 +58,7 @@ def claim(store: Store, loaded: Loaded, batch_size: int, **more: object) -> None
     if before:
         refuse_other_run(store.folder, before, {**now, **more})
         if not more:
-            # A command that only adds answers leaves the manifest of a study as it is.
+            # Commands other than `study` add responses without changing a study's manifest.
             return
     manifest = cast(Manifest, {**(before or {}), **now, **more})
     artifacts.manifest = manifest
@@ -60,17 +66,17 @@ def claim(store: Store, loaded: Loaded, batch_size: int, **more: object) -> None
 
 
 def refuse_other_run(folder: Path, before: Mapping[str, object], now: Mapping[str, object]) -> None:
-    """Refuse to continue a run whose results could not be compared with what comes.
+    """Check that new responses would be comparable with those of the run.
 
     Raises:
-        UserError: another model, number type, batch size, chat setting or decoding.
+        UserError: Another model, dtype, batch size, chat setting or decoding.
     """
     for what, name in _FIXED.items():
-        # Commands that only evaluate fix less than a study does.
+        # Commands other than `study` record fewer settings.
         if name in before and name in now and before[name] != now[name]:
-            # A model is named by its path, too: a fingerprint alone says nothing to people.
+            # Show the model's path as well, since a fingerprint alone is meaningless to users.
             was, new = (f"{run['model']} ({run[name]})" if what == "model" else str(run[name]) for run in (before, now))
             raise UserError(
-                f"{folder} is the run of another {what}: {was}, not {new}",
-                "choose another --out; nothing in this folder was changed",
+                f"{folder} contains a run with another {what}: {was}, not {new}",
+                "choose another --out; this folder was not changed",
             )

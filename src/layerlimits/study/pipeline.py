@@ -1,4 +1,4 @@
-"""The whole experiment: base, sweep, rank, prune, recover, time. Each stage skips what the run folder already holds."""
+"""The full experiment: base, sweep, rank, prune, recover, speed. Each stage skips what the run folder already holds."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,16 +22,19 @@ REPORT = "report.html"
 def study(config: StudyConfig, out: Path, command: str) -> StudyResults:
     """Run or resume a study in a run folder and write its report.
 
-    What turns out to be impossible only after the unpruned model has answered is skipped, with a warning in the
-    results: the study goes on and ends with a report.
+    A later stage that fails is skipped with a warning in the results, and the study continues.
 
+    Args:
+        config: The settings.
+        out: The run folder.
+        command: The command line, for the report.
     Returns:
-        The results, as in the report.
+        The results shown in the report.
     Raises:
-        UserError: settings that cannot work, or a folder that is not this study's.
+        UserError: The settings are invalid, or the folder belongs to another study.
     """
     resolved = check_study(config, out)
-    # Before hours of work: its last step writes the report.
+    # Check now what would otherwise fail in the last step, after hours of work.
     check_report_file(out / REPORT)
     run = open_run(resolved, out, command)
     with run.store, Bar(total_cost(resolved, run.cost), run.add_stage_time) as run.bar:
@@ -59,7 +62,7 @@ def _stages(run: Run) -> None:
 
 @contextmanager
 def _skippable(run: Run, stage: str) -> Iterator[None]:
-    """A stage without which the results of the others stand."""
+    """Run a stage that can be skipped without invalidating the results of the others."""
     with run.bar.stage(stage):
         try:
             yield

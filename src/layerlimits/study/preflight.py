@@ -1,4 +1,4 @@
-"""Everything about a study that can be known before weights load: mistakes, and how long it will take."""
+"""Checks and estimates that do not require the weights of the model."""
 
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,15 @@ from layerlimits.tasks import check_sandbox
 
 
 def check_study(config: StudyConfig, out: Path) -> ResolvedStudy:
-    """The study, worked out; refuses what cannot work.
+    """Resolve a study and check that it can run.
 
     Raises:
-        UserError: see `resolve` and `check_resumable`; an architecture that can lose no layer; a folder that cannot be
-            written to; items that would be both trained on, selected or calibrated by, and evaluated.
+        UserError: See `resolve` and `check_resumable`; also for an architecture from which no layer can be removed, a
+            folder that is not writable, and evaluation items that are also used for selection, calibration or training.
     """
     check_run_folder(out)
     study = resolve(config)
-    # Each plan is checked when it is saved; an architecture that can lose no layer is known now.
+    # Each plan is checked when it is saved; this finds architectures from which no layer can be removed.
     check_sound(configuration(study.folder), (study.depth // 2,))
     check_sandbox([*study.tasks, *study.select_tasks], config.unsafe_code)
     check_splits(study)
@@ -35,10 +35,10 @@ def check_study(config: StudyConfig, out: Path) -> ResolvedStudy:
 
 
 def check_splits(study: ResolvedStudy) -> None:
-    """Refuse to evaluate an item that selects layers, calibrates, trains or serves as an example, however it is asked.
+    """Check that no evaluation item is used for selection, calibration, training or few-shot examples.
 
     Raises:
-        UserError: see `check_leaks`.
+        UserError: See `check_leaks`.
     """
     evaluated = [sample for samples in study.items.values() for sample in samples]
     selecting = [sample for samples in study.select_items.values() for sample in samples]
@@ -51,17 +51,17 @@ def check_splits(study: ResolvedStudy) -> None:
 
 
 def estimate(study: ResolvedStudy) -> list[dict[str, Any]]:
-    """A row a stage: how many models answer how many items, and about how many seconds that takes."""
+    """One row per stage: number of models, number of responses, and estimated seconds."""
     cost = cost_of(study, shape_of(study.folder))
     rows: dict[str, dict[str, Any]] = {}
     for work in works(study):
         row = rows.setdefault(work.stage, {"stage": work.stage, "models": 0, "responses": 0, "seconds": 0.0})
-        # Every task of a stage is answered by the same models.
+        # Count models once: every task of a stage is answered by the same models.
         first = study.select_tasks[0] if work.stage == "rank" else study.tasks[0]
         row["models"] += work.models if work.task.name == first.name else 0
         row["responses"] += work.responses
         row["seconds"] += cost.work(work)
-    # Methods that ask no task have no row yet, and methods' passes over the calibration text are no responses.
+    # Methods that evaluate no task have no row yet; forward passes over the calibration text do not count as responses.
     ranking = rows.setdefault("rank", {"stage": "rank", "models": 0, "responses": 0})
     ranking["seconds"] = sum(method_cost(study, method, cost) for method in study.config.methods)
     if study.recovery:

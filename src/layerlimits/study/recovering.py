@@ -1,4 +1,4 @@
-"""The stage that finetunes pruned models on the unpruned model's answers, and measures them again."""
+"""The recovery stage: finetune pruned models on responses of the unpruned model, then evaluate them again."""
 
 import time
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from layerlimits.study.session import Run
 
 
 def recover(run: Run) -> None:
-    """Finetune the pruned models that the study names; one that cannot be is skipped."""
+    """Finetune the pruned models selected by the settings; a failed finetuning is skipped with a warning."""
     recovery = run.study.recovery
     if recovery is None:
         return
@@ -23,7 +23,7 @@ def recover(run: Run) -> None:
         plan for plan in run.artifacts.plans if plan["method"] == recovery.method and plan["layers"] in recovery.counts
     ]
     if not wanted:
-        run.skip("stage recover", f"{recovery.method} has no plan to recover")
+        run.skip("stage recover", f"{recovery.method} has no pruned model to finetune")
         return
     each = training_answer_cost(run.study, recovery, run.cost)
     examples, dropped = generate_answers(
@@ -40,7 +40,7 @@ def recover(run: Run) -> None:
 def _recover_one(
     run: Run, plan: Plan, kind: Literal["full", "lora"], examples: Sequence[Example], dropped: int
 ) -> None:
-    # Imported here: it takes seconds, and only this stage needs it.
+    # Imported here because it takes seconds and only this stage needs it.
     from layerlimits.recovery.finetune import FinetuneConfig, finetune
 
     name = f"{plan['method']}-{plan['layers']}-{kind}"
@@ -58,7 +58,7 @@ def _recover_one(
     about = {"base": run.loaded.ref.path, "base_fingerprint": run.loaded.ref.base_fingerprint, **plan}
     began = time.perf_counter()
     finetune(run.loaded, tuple(plan["removed"]), examples, settings, work, out, about, on_step)
-    # A resumed training took longer than its last part.
+    # After a resume, the measured time covers the last part only.
     records = run.artifacts.recovered
     before = records[name]["seconds"] if name in records else 0.0
     spent = max(time.perf_counter() - began, before)

@@ -1,4 +1,4 @@
-"""What a study will do, worked out once from its settings before any weight loads."""
+"""Everything a study derives from its settings, resolved once, before weights load."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ from layerlimits.types import Sample, Task, content_hash
 
 @dataclass(frozen=True)
 class PlannedRecovery:
-    """Which pruned models are finetuned, and on what.
+    """Which pruned models are finetuned, and on which prompts.
 
     Args:
-        kinds: ways of finetuning, one model each.
-        method: label of the method whose pruned models are finetuned.
-        counts: how many layers these lack.
-        prompts: training prompts, which the unpruned model answers.
-        max_new_tokens: where an answer is cut: the longest limit of the generation tasks.
+        kinds: Kinds of finetuning, one model each.
+        method: Label of the method whose pruned models are finetuned.
+        counts: Numbers of removed layers of these models.
+        prompts: Training prompts; the unpruned model generates the responses.
+        max_new_tokens: Response limit: the largest limit of the generation tasks.
     """
 
     kinds: tuple[Literal["full", "lora"], ...]
@@ -40,27 +40,27 @@ class PlannedRecovery:
 
     @property
     def data_hash(self) -> str:
-        """Names the prompts: models finetuned on other ones cannot be compared."""
+        """Hash of the prompts; models finetuned on different prompts are not comparable."""
         return content_hash([[prompt.id, prompt.shots] for prompt in self.prompts])
 
 
 @dataclass(frozen=True)
 class ResolvedStudy:
-    """A configuration with all that follows from it: preflight, estimate, session and stages work on this.
+    """The settings of a study with everything derived from them; used by all later steps.
 
     Args:
-        config: the settings.
-        folder: files of the unpruned model.
-        depth: its number of layers.
-        tokenizer: its tokenizer.
-        tasks: what is evaluated, asked as set.
-        items: evaluation items by task.
-        select_tasks: what scores candidates for removal.
-        select_items: select items by task.
-        calibration: the calibration text.
-        removals: how many layers each ratio removes.
-        recovery: None where nothing is finetuned.
-        notes: what was decided here that a reader of the results must know.
+        config: The settings.
+        folder: Files of the unpruned model.
+        depth: Number of layers of the unpruned model.
+        tokenizer: Tokenizer of the unpruned model.
+        tasks: Evaluated tasks, with the protocol, few-shot and chat settings applied.
+        items: Evaluation items by task name.
+        select_tasks: Tasks on which methods score candidates.
+        select_items: Selection items by task name.
+        calibration: The calibration text.
+        removals: Number of removed layers by ratio.
+        recovery: None if nothing is finetuned.
+        notes: Decisions made here that the results must mention.
     """
 
     config: StudyConfig
@@ -78,7 +78,7 @@ class ResolvedStudy:
 
     @property
     def ratios(self) -> dict[int, float]:
-        """The ratio of each number of layers to remove, ascending; of several that mean as many, the smallest."""
+        """The ratio by number of removed layers, ascending; the smallest if several ratios round to one number."""
         smallest: dict[int, float] = {}
         for ratio in sorted(self.removals):
             smallest.setdefault(self.removals[ratio], ratio)
@@ -86,31 +86,31 @@ class ResolvedStudy:
 
     @property
     def most_removed(self) -> int:
-        """Layers that the largest ratio removes."""
+        """Number of layers that the largest ratio removes."""
         return max(self.removals.values())
 
     @property
     def calibration_tokens(self) -> int:
-        """Tokens of the whole calibration text."""
+        """Number of tokens of the calibration text."""
         return sum(map(len, self.calibration.ids))
 
     @property
     def selection_hash(self) -> str:
-        """Names the select items: rankings by other ones cannot be compared."""
+        """Hash of the selection items; rankings from different items are not comparable."""
         return content_hash([[sample.id for sample in self.select_items[task.name]] for task in self.select_tasks])
 
     def draws(self, task: Task) -> int:
-        """How many responses every item of a task gets."""
+        """Number of responses per item of a task."""
         return self.config.samples if task.kind == "generation" and self.config.temperature else 1
 
 
 def resolve(config: StudyConfig) -> ResolvedStudy:
-    """Work out what a study will do.
+    """Resolve the settings of a study.
 
     Raises:
-        UserError: a model, task, calibration text, ratio or protected layer that cannot be used; a task without items;
-            a method that needs tasks of a kind that there is none of; or recovery that the settings ask for where no
-            generation task says how long an answer may be.
+        UserError: A model, task, calibration text, ratio or protected layer is invalid; a task has no items; a method
+            requires a kind of task that is missing; or the settings request recovery without a generation task, which
+            sets the response limit.
     """
     if config.data_dir:
         given_path(config.data_dir, "--data-dir")
@@ -148,7 +148,7 @@ def resolve(config: StudyConfig) -> ResolvedStudy:
 def _check_items(items: Mapping[str, list[Sample]]) -> None:
     for name, samples in items.items():
         if not samples:
-            raise UserError(f"{name} has no item to evaluate", "give a larger file, or leave the task out")
+            raise UserError(f"{name} has no evaluation items", "use a larger file, or omit the task")
 
 
 def _check_methods(
@@ -159,28 +159,28 @@ def _check_methods(
         kind = needed_kind(method)
         if kind and not any(task.kind == kind for task in tasks):
             raise UserError(
-                f"{label(method)} needs a {kind} task to select layers by, and select_tasks has none ({names})",
-                f"add a {kind} task to select_tasks, or leave {label(method)} out",
+                f"{label(method)} requires a {kind} task in select_tasks, which contains only {names}",
+                f"add a {kind} task to select_tasks, or omit {label(method)}",
             )
         empty = [name for name, samples in items.items() if not samples]
         if empty and (kind or effort(method, "evaluations", depth, rounds)):
             raise UserError(
-                f"{empty[0]} has no item to select layers by, and {label(method)} needs some",
-                "give a larger file, or leave the task out of select_tasks",
+                f"{empty[0]} has no selection items, which {label(method)} requires",
+                "use a larger file, or omit the task from select_tasks",
             )
 
 
 def _recovery(
     config: StudyConfig, tasks: Sequence[Task], removals: Mapping[float, int]
 ) -> tuple[PlannedRecovery | None, tuple[str, ...]]:
-    """What is finetuned, and a note where nothing can be."""
+    """The planned recovery, or None and a note with the reason."""
     settings = config.recovery
     if not settings.kinds:
         return None, ()
     reason = _no_recovery(config, tasks)
     if reason:
         if config.asks_for_recovery:
-            raise UserError(f"nothing can be recovered: {reason}", "add a generation task, or set recovery.kinds = []")
+            raise UserError(f"recovery is not possible: {reason}", "add a generation task, or set recovery.kinds = []")
         return None, (f"Recovery was skipped: {reason}.",)
     prompts = training_prompts(tasks, settings.items, config.data_dir)
     counts = dict.fromkeys(removals[ratio] for ratio in config.recovery_ratios)
@@ -189,12 +189,12 @@ def _recovery(
 
 
 def _no_recovery(config: StudyConfig, tasks: Sequence[Task]) -> str:
-    """Why nothing can be finetuned; empty where something can."""
+    """Why nothing can be finetuned; empty if finetuning is possible."""
     names = ", ".join(task.name for task in tasks)
     if not any(task.kind == "generation" for task in tasks):
-        return f"no generation task says how long a training answer may be, and all tasks are choice tasks ({names})"
+        return f"it requires a generation task, which sets the response limit, and all tasks are choice tasks ({names})"
     if not any(task.samples("train", 1, config.data_dir) for task in tasks):
-        return f"no task has a training prompt ({names})"
+        return f"no task has training prompts ({names})"
     return ""
 
 
@@ -206,6 +206,6 @@ def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"the tokenizer in {folder} cannot be loaded: {reason}", "check the folder, or download the model again"
+            f"failed to load the tokenizer from {folder}: {reason}", "check the folder, or download the model again"
         ) from None
     return tokenizer

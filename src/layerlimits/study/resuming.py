@@ -1,16 +1,16 @@
 """Which settings of a study may change when its run folder is used again.
 
-Answers are stored by all that changes them, so most settings may change: the study then shows what the new ones ask
-for, and answers that are stored already cost nothing.
+The key of a response contains everything that affects it, so most settings may change: the study then covers the new
+settings and reuses all stored responses that still apply.
 
-- Free: tasks, protocols and shots (where nothing is recovered yet), limit, samples, methods, ratios, which models are
-  recovered (recovery.kinds, recovery.method, recovery.ratios), difference, speed_repeats, preset, revision, device,
-  data_dir, max_rows, unsafe_code, and the command.
-- Fixed from the start, since all answers must be comparable: the model's files, number type, batch_size, chat,
+- May change: tasks, protocols and shots (before any model is recovered), limit, samples, methods, ratios, which models
+  are recovered (recovery.kinds, recovery.method, recovery.ratios), difference, speed_repeats, preset, revision,
+  device, data_dir, max_rows, unsafe_code, and the command.
+- Fixed from the start, because all responses must be comparable: the model's files, dtype, batch_size, chat,
   temperature, top_p, top_k, max_new_tokens.
-- Fixed once a method has ranked, since rankings stand beside each other: seed, protect, select_tasks, select_items and
-  the items they mean, calibration, calibration_items.
-- Fixed once a model is recovered: recovery.items, recovery.epochs, and whatever changes the training prompts.
+- Fixed once a method has ranked, because rankings are compared: seed, protect, select_tasks, select_items and the
+  resulting items, calibration, calibration_items.
+- Fixed once a model is recovered: recovery.items, recovery.epochs, and everything that changes the training prompts.
 """
 
 import json
@@ -30,10 +30,10 @@ _FIXED_BY_RECOVERY = ("items", "epochs")
 
 
 def check_resumable(study: ResolvedStudy, out: Path) -> None:
-    """Refuse settings that contradict what the folder's study has found, before anything loads or is written.
+    """Check that settings are compatible with the results in a run folder, before anything is loaded or written.
 
     Raises:
-        UserError: with every such setting, its value in the folder and the one given.
+        UserError: Some settings are not; all are listed, with the old and the new value.
     """
     if not holds_run(out):
         return
@@ -46,19 +46,19 @@ def check_resumable(study: ResolvedStudy, out: Path) -> None:
         changes = _changes(study, artifacts, manifest)
     if changes:
         raise UserError(
-            f"{out} holds results by other settings: {'; '.join(changes)}",
-            "choose another --out, or keep these settings; nothing in this folder was changed",
+            f"{out} contains results with other settings: {'; '.join(changes)}",
+            "choose another --out, or use the old settings; this folder was not changed",
         )
 
 
 def recorded_settings(study: ResolvedStudy) -> dict[str, Any]:
-    """What a manifest says of a study, for `check_resumable` of a later one."""
+    """The manifest entries of a study, which `check_resumable` reads later."""
     recorded = {"config": settings(study), "selection": study.selection_hash, **_asking(study)}
     return recorded | ({"training": study.recovery.data_hash} if study.recovery else {})
 
 
 def _asking(study: ResolvedStudy) -> dict[str, Any]:
-    """How all tasks of a study are asked, as its manifest says it."""
+    """The settings shared by all prompts of a study, as manifest entries."""
     return {"chat": study.config.chat, "decoding": study.config.decoding.name(0)}
 
 
@@ -71,7 +71,7 @@ def settings(study: ResolvedStudy) -> dict[str, Any]:
 def _changes(study: ResolvedStudy, artifacts: Artifacts, manifest: Mapping[str, Any]) -> list[str]:
     before, now = manifest.get("config"), settings(study)
     if before is None:
-        # Only `evaluate` and the like have used the folder.
+        # The folder was only used by other commands, such as `evaluate`.
         return []
     changes: list[str] = []
     if artifacts.rankings:
@@ -82,15 +82,15 @@ def _changes(study: ResolvedStudy, artifacts: Artifacts, manifest: Mapping[str, 
         ]
         text = artifacts.calibration
         if text and list(text["hashes"]) != list(study.calibration.hashes) and not changes:
-            changes.append(f"calibration text of {text['source']}, not of {study.calibration.source}")
+            changes.append(f"calibration text from {text['source']}, not from {study.calibration.source}")
         if manifest.get("selection", study.selection_hash) != study.selection_hash and not changes:
-            changes.append("other select items")
+            changes.append("different selection items")
     if artifacts.recovered and study.recovery:
         trained, wanted = before["recovery"], now["recovery"]
         changed = [name for name in _FIXED_BY_RECOVERY if trained[name] != wanted[name]]
         changes += [_change(f"recovery.{name}", trained[name], wanted[name]) for name in changed]
         if manifest.get("training", study.recovery.data_hash) != study.recovery.data_hash and not changed:
-            changes.append("other training prompts, by tasks, protocols, shots or data_dir")
+            changes.append("different training prompts, because of tasks, protocols, shots or data_dir")
     return changes
 
 

@@ -1,4 +1,4 @@
-"""A run folder with a loaded model: what every stage of a study works on."""
+"""A run folder with a loaded model, on which every stage of a study works."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from layerlimits.types import Task
 
 @dataclass
 class Run:
-    """A study's state: everything that must survive is in `store`."""
+    """State of a running study; everything that must survive an interruption is in `store`."""
 
     study: ResolvedStudy
     folder: Path
@@ -41,15 +41,16 @@ class Run:
 
     @property
     def artifacts(self) -> Artifacts:
-        """What the run folder keeps beside answers."""
+        """What the run folder stores besides responses."""
         return Artifacts(self.store)
 
     def ask(self, variants: Sequence[Sequence[int]], task: Task, evaluator: Evaluator | None = None) -> None:
-        """Ask variants of the base model, or of another one, the task's evaluation items; the bar moves along.
+        """Evaluate variants on a task's evaluation items and advance the progress bar.
 
         Args:
-            variants: the layers each lacks, equally many.
-            evaluator: of the other model.
+            variants: Removed layers of each variant, equally many.
+            task: The task.
+            evaluator: Evaluator of another model than the unpruned one.
         """
         evaluator = evaluator or self.evaluator
         samples = self.study.items[task.name]
@@ -65,16 +66,16 @@ class Run:
         self.bar.advance((len(variants) * len(samples) * evaluator.draws(task) - done) * each)
 
     def skip(self, what: str, why: str) -> None:
-        """Record that part of the study was given up, for the warnings of its results."""
+        """Record that a part of the study was skipped; the results contain a warning."""
         self.artifacts.skipped = self.artifacts.skipped | {what: why}
 
     def add_stage_time(self, stage: str, seconds: float) -> None:
-        """Add to how long a stage took; resumed runs add up."""
+        """Add to the recorded duration of a stage, which accumulates over resumed runs."""
         spent = self.artifacts.stages
         self.artifacts.stages = spent | {stage: spent.get(stage, 0.0) + seconds}
 
     def like(self, loaded: Loaded) -> Evaluator:
-        """An evaluator that asks another model the same way."""
+        """An evaluator for another model with the same options."""
         return _evaluator(self.config, loaded, self.store)
 
 
@@ -90,11 +91,10 @@ def _evaluator(config: StudyConfig, loaded: Loaded, store: Store) -> Evaluator:
 
 
 def open_run(study: ResolvedStudy, out: Path, command: str) -> Run:
-    """Load the model and open the run folder, new or to be resumed; of what is stored only the study's description,
-    its plan of this time, is written anew.
+    """Load the model and open a new or existing run folder. Stored results stay; the study's description is replaced.
 
     Raises:
-        UserError: the folder is another model's run.
+        UserError: The folder belongs to another model.
     """
     config = study.config
     loaded = load(config.model, revision=config.revision, dtype=config.dtype, device=config.device)
@@ -107,7 +107,7 @@ def open_run(study: ResolvedStudy, out: Path, command: str) -> Run:
 
 
 def _describe(evaluator: Evaluator, study: ResolvedStudy) -> None:
-    """What a report needs to know of the model and the tasks."""
+    """Store the description of the model and the tasks that the report needs."""
     loaded, artifacts = evaluator.loaded, Artifacts(evaluator.store)
     artifacts.base = {
         "name": study.config.model,
@@ -121,5 +121,5 @@ def _describe(evaluator: Evaluator, study: ResolvedStudy) -> None:
     artifacts.calibration = {"source": study.calibration.source, "hashes": list(study.calibration.hashes)}
     artifacts.tasks = [evaluator.described(task, study.items[task.name]) for task in study.tasks]
     artifacts.study_notes = list(study.notes)
-    # Whatever was given up before is tried again.
+    # Parts skipped by an earlier run are tried again.
     artifacts.skipped = {}

@@ -1,4 +1,4 @@
-"""What pruning buys: tokens a second and memory, models interleaved so that a noisy machine is noisy for all."""
+"""Decoding speed and memory of pruned models, timed interleaved, so that noise affects all models equally."""
 
 import time
 from collections.abc import Sequence
@@ -20,7 +20,15 @@ _NEW_TOKENS = 48
 
 @dataclass(frozen=True)
 class Timing:
-    """A variant's speed: one figure a repeat; `memory_bytes` is weights and key-value cache, or a GPU's peak."""
+    """Speed and memory of a variant.
+
+    Args:
+        removed: Removed layers.
+        parameters: Number of parameters.
+        weight_bytes: Size of the weights, in bytes.
+        memory_bytes: Peak memory on a GPU; weights plus key-value cache on a CPU.
+        tokens_per_s: Decoding speed, one value per repeat.
+    """
 
     removed: tuple[int, ...]
     parameters: int
@@ -30,13 +38,17 @@ class Timing:
 
 
 def timings(model: PreTrainedModel, variants: Sequence[tuple[int, ...]], repeats: int) -> list[Timing]:
-    """Decoding speed of each variant (removed layers) on the same prompts, greedy, without stopping early.
+    """Time greedy decoding of each variant on the same prompts, without early stopping.
 
-    Every repeat times all variants one after the other. 16 prompts of 64 tokens, 48 new tokens each; shorter prompts
-    where the model has no positions for so many tokens.
+    Every repeat times all variants once. Each run decodes 48 new tokens for 16 prompts of 64 tokens, or shorter
+    prompts if the model has fewer than 112 positions.
 
+    Args:
+        model: The unpruned model.
+        variants: Removed layers of each variant.
+        repeats: Number of repeats.
     Raises:
-        UserError: the model has no positions for the new tokens alone.
+        UserError: The model has too few positions for the new tokens.
     """
     width = _prompt_tokens(model)
     probe = torch.arange(_PROMPTS * width, device=model.device) % (model.config.vocab_size - 5) + 5
@@ -54,8 +66,8 @@ def _prompt_tokens(model: PreTrainedModel) -> int:
     width = _PROMPT_TOKENS if positions is None else min(_PROMPT_TOKENS, positions - _NEW_TOKENS)
     if width < 1:
         raise UserError(
-            f"timing takes {_NEW_TOKENS + 1} tokens or more, and the model has {positions} positions",
-            "time another model",
+            f"timing requires at least {_NEW_TOKENS + 1} positions, and the model has {positions}",
+            "use a model with a longer context",
         )
     return width
 
@@ -87,7 +99,7 @@ def _wait(model: PreTrainedModel) -> None:
 
 
 def _facts(model: PreTrainedModel, removed: tuple[int, ...], prompts: torch.Tensor) -> tuple[int, int, int]:
-    """Parameters, weight bytes and memory of a variant; warms it up as well."""
+    """Parameters, weight bytes and memory of a variant; also serves as a warm-up run."""
     with without_layers(model, removed):
         if model.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(model.device)
@@ -101,6 +113,6 @@ def _facts(model: PreTrainedModel, removed: tuple[int, ...], prompts: torch.Tens
 
 
 def _cache_bytes(cache: Any) -> int:
-    """Bytes of the keys and values of a transformers cache; layers of other kinds count with the tensors they hold."""
+    """Bytes of all tensors in a transformers cache, including states of layers without keys and values."""
     tensors = [tensor for layer in cache.layers for tensor in vars(layer).values() if isinstance(tensor, torch.Tensor)]
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

@@ -1,4 +1,4 @@
-"""The stages of a study. Each asks for what it needs; what the run folder already holds costs nothing."""
+"""The stages of a study. Responses that the run folder already holds are not computed again."""
 
 import time
 from collections.abc import Callable
@@ -14,24 +14,24 @@ from layerlimits.study.session import Run
 from layerlimits.study.speed import timings
 from layerlimits.types import Ranking
 
-# By the method's label.
+# Rankings by method label.
 Rankings = dict[str, Ranking]
 
 
 def base(run: Run) -> None:
-    """The unpruned model on every task."""
+    """Evaluate the unpruned model on every task."""
     for task in run.study.tasks:
         run.ask([()], task)
 
 
 def sweep(run: Run) -> None:
-    """One layer skipped at a time, on every task."""
+    """Evaluate every task with one layer skipped at a time."""
     for task in run.study.tasks:
         run.ask([(layer,) for layer in range(run.study.depth)], task)
 
 
 def rank(run: Run) -> Rankings:
-    """Every method's order of removal, as far as the largest ratio needs; a method that cannot rank is skipped."""
+    """Rank the layers by every method, as far as the largest ratio requires; a method that fails is skipped."""
     rankings: Rankings = {}
     for name in run.config.methods:
         try:
@@ -67,7 +67,7 @@ def _rank_one(run: Run, name: str) -> Ranking:
         "largest_first": ranking.largest_first,
         "detail": dict(ranking.detail),
         "source": described(find("methods", name), "Source"),
-        # A resumed run finds the answers stored: the first full time is the true one.
+        # A resumed run reuses stored responses, so the longest duration is the real one.
         "seconds": max(time.perf_counter() - began, before),
     }
     run.artifacts.rankings = records
@@ -75,12 +75,12 @@ def _rank_one(run: Run, name: str) -> Ranking:
 
 
 def _advancing(run: Run, seconds: float) -> Callable[[float], None]:
-    """Moves the bar by a share of so many estimated seconds."""
+    """A callback that advances the bar by a fraction of `seconds` estimated seconds."""
     return lambda share: run.bar.advance(share * seconds)
 
 
 def prune(run: Run, rankings: Rankings) -> None:
-    """Every method at every ratio, on every task."""
+    """Evaluate every task with the layers removed that each method selects at each ratio."""
     planned = _plans(run, rankings)
     run.artifacts.plans = planned
     by_count: dict[int, list[list[int]]] = {}
@@ -92,13 +92,13 @@ def prune(run: Run, rankings: Rankings) -> None:
 
 
 def _plans(run: Run, rankings: Rankings) -> list[Plan]:
-    """Which layers each method removes at each ratio; where it has no such plan, that is skipped."""
+    """The removed layers by method and ratio; a method that cannot remove that many layers is skipped there."""
     planned: list[Plan] = []
     for method, ranking in rankings.items():
         for count, ratio in run.study.ratios.items():
             removed = ranking.plan(count)
             if len(removed) < count:
-                run.skip(f"{count} layers by {method}", f"it finds {len(removed)} layers to remove")
+                run.skip(f"{count} layers by {method}", f"it can remove only {len(removed)} layers")
                 continue
             layers = list(check_layers(removed, run.study.depth))
             planned.append({"method": method, "ratio": ratio, "layers": count, "removed": layers})
@@ -106,9 +106,7 @@ def _plans(run: Run, rankings: Rankings) -> list[Plan]:
 
 
 def speed(run: Run, rankings: Rankings) -> None:
-    """Base and pruned models timed against each other; layers taken by the recovery method if it ranked, else by the
-    first method that did.
-    """
+    """Time the unpruned model and the models pruned by the recovery method, or by the first method that has ranked."""
     if not rankings:
         run.skip("stage speed", "no method has ranked the layers")
         return
