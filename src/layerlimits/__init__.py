@@ -1,4 +1,9 @@
-"""How many layers a language model can lose, by which method, before it stops reasoning."""
+"""How many layers a language model can lose, by which method, before it stops reasoning.
+
+Example:
+    >>> import layerlimits as ll
+    >>> ll.sweep("reference", ll.get_tasks("arithmetic", "facts"), ll.EvalOptions(limit=20)).to_frame()
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,15 +11,36 @@ from layerlimits.version import __version__
 
 if TYPE_CHECKING:
     from layerlimits.api import (
+        Calibration,
+        Catalogue,
         Decoding,
+        Estimate,
         EvalOptions,
+        EvaluateResults,
+        FinetuneConfig,
+        Model,
         ModelOptions,
+        PlanResults,
         PruneOptions,
+        PruneResults,
+        RankingsComparison,
         RankOptions,
+        RankResults,
         RecoverOptions,
+        RecoverResults,
+        RecoverySettings,
+        ScoreResults,
         StudyConfig,
+        StudyResults,
+        SweepResults,
+        Task,
+        UserError,
+        calibration,
         catalogue,
+        compare_methods,
         evaluate,
+        get_tasks,
+        load,
         open_run,
         plan,
         prune,
@@ -24,20 +50,42 @@ if TYPE_CHECKING:
         score,
         study_config,
         sweep,
+        without_layers,
         write_report,
     )
 
 __all__ = [
+    "Calibration",
+    "Catalogue",
     "Decoding",
+    "Estimate",
     "EvalOptions",
+    "EvaluateResults",
+    "FinetuneConfig",
+    "Model",
     "ModelOptions",
+    "PlanResults",
     "PruneOptions",
+    "PruneResults",
     "RankOptions",
+    "RankResults",
+    "RankingsComparison",
     "RecoverOptions",
+    "RecoverResults",
+    "RecoverySettings",
+    "ScoreResults",
     "StudyConfig",
+    "StudyResults",
+    "SweepResults",
+    "Task",
+    "UserError",
     "__version__",
+    "calibration",
     "catalogue",
+    "compare_methods",
     "evaluate",
+    "get_tasks",
+    "load",
     "open_run",
     "plan",
     "prune",
@@ -47,6 +95,7 @@ __all__ = [
     "score",
     "study_config",
     "sweep",
+    "without_layers",
     "write_report",
 ]
 

@@ -1,4 +1,4 @@
-"""What the command line does, as functions with typed options and typed results.
+"""The public functions, their typed options and their typed results; the command line calls these.
 
 Everything is imported when it is first used: `import layerlimits` takes no time, and a command imports only its own.
 """
@@ -9,40 +9,129 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from layerlimits.api.listing import catalogue
     from layerlimits.api.measuring import evaluate, sweep
-    from layerlimits.api.options import EvalOptions, ModelOptions, PruneOptions, RankOptions, RecoverOptions
+    from layerlimits.api.models import Model, load, without_layers
+    from layerlimits.api.options import EvalOptions, ModelOptions, PruneOptions, RankOptions
     from layerlimits.api.pruning import prune
-    from layerlimits.api.ranking import rank
-    from layerlimits.api.recovering import recover
+    from layerlimits.api.ranking import compare_methods, rank
+    from layerlimits.api.recovering import RecoverOptions, recover
     from layerlimits.api.scoring import score
     from layerlimits.api.studying import default_folder, open_run, plan, report_file, run_study, write_report
+    from layerlimits.api.tasks import get_tasks
+    from layerlimits.api.texts import calibration
+    from layerlimits.errors import UserError
+    from layerlimits.evaluation.calibration import Calibration
+    from layerlimits.recovery.finetune import FinetuneConfig
+    from layerlimits.results.document import (
+        Catalogue,
+        EvaluateResults,
+        PlanResults,
+        PruneResults,
+        RecoverResults,
+        ScoreResults,
+        StudyResults,
+        SweepResults,
+    )
+    from layerlimits.results.rankings import RankingsComparison, RankResults
     from layerlimits.sampling import Decoding
-    from layerlimits.study.config import StudyConfig, study_config
+    from layerlimits.study.config import RecoverySettings, StudyConfig, study_config
+    from layerlimits.types import Estimate, Task
 
 _MODULES = {
     "api.listing": ("catalogue",),
-    "api.measuring": ("evaluate", "sweep"),
-    "api.options": ("EvalOptions", "ModelOptions", "PruneOptions", "RankOptions", "RecoverOptions"),
+    "api.measuring": (
+        "evaluate",
+        "sweep",
+    ),
+    "api.models": (
+        "Model",
+        "load",
+        "without_layers",
+    ),
+    "api.options": (
+        "EvalOptions",
+        "ModelOptions",
+        "PruneOptions",
+        "RankOptions",
+    ),
     "api.pruning": ("prune",),
-    "api.ranking": ("rank",),
-    "api.recovering": ("recover",),
+    "api.ranking": (
+        "compare_methods",
+        "rank",
+    ),
+    "api.recovering": (
+        "RecoverOptions",
+        "recover",
+    ),
     "api.scoring": ("score",),
-    "api.studying": ("default_folder", "open_run", "plan", "report_file", "run_study", "write_report"),
+    "api.studying": (
+        "default_folder",
+        "open_run",
+        "plan",
+        "report_file",
+        "run_study",
+        "write_report",
+    ),
+    "api.tasks": ("get_tasks",),
+    "api.texts": ("calibration",),
+    "errors": ("UserError",),
+    "evaluation.calibration": ("Calibration",),
+    "recovery.finetune": ("FinetuneConfig",),
+    "results.document": (
+        "Catalogue",
+        "EvaluateResults",
+        "PlanResults",
+        "PruneResults",
+        "RecoverResults",
+        "ScoreResults",
+        "StudyResults",
+        "SweepResults",
+    ),
+    "results.rankings": ("RankResults", "RankingsComparison"),
     "sampling": ("Decoding",),
-    "study.config": ("StudyConfig", "study_config"),
+    "study.config": (
+        "RecoverySettings",
+        "StudyConfig",
+        "study_config",
+    ),
+    "types": (
+        "Estimate",
+        "Task",
+    ),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
+    "Calibration",
+    "Catalogue",
     "Decoding",
+    "Estimate",
     "EvalOptions",
+    "EvaluateResults",
+    "FinetuneConfig",
+    "Model",
     "ModelOptions",
+    "PlanResults",
     "PruneOptions",
+    "PruneResults",
     "RankOptions",
+    "RankResults",
+    "RankingsComparison",
     "RecoverOptions",
+    "RecoverResults",
+    "RecoverySettings",
+    "ScoreResults",
     "StudyConfig",
+    "StudyResults",
+    "SweepResults",
+    "Task",
+    "UserError",
+    "calibration",
     "catalogue",
+    "compare_methods",
     "default_folder",
     "evaluate",
+    "get_tasks",
+    "load",
     "open_run",
     "plan",
     "prune",
@@ -53,6 +142,7 @@ __all__ = [
     "score",
     "study_config",
     "sweep",
+    "without_layers",
     "write_report",
 ]
 

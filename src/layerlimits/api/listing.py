@@ -7,7 +7,12 @@ from layerlimits.results.document import Catalogue, CatalogueEntry
 
 
 def catalogue() -> Catalogue:
-    """Every method and replacement."""
+    """Every method that ranks layers and every replacement that fills a gap, with options, source and cost.
+
+    Example:
+        >>> [entry.name for entry in catalogue().methods][:2]
+        ['angular', 'block_influence']
+    """
     return Catalogue(_entries("methods"), _entries("replacements"))
 
 

@@ -1,38 +1,79 @@
-"""`evaluate` and `sweep`: scores without choosing or removing anything for good."""
+"""`evaluate` and `sweep`: scores of a model, and of the model without each of its layers."""
 
-from layerlimits.api.opening import Items, evaluation_items, open_evaluator
-from layerlimits.api.options import EvalOptions, ModelOptions
+from pathlib import Path
+
+from layerlimits.api.models import ModelSource
+from layerlimits.api.opening import open_evaluator
+from layerlimits.api.options import EvalOptions, Tasks
+from layerlimits.api.tasks import Items, evaluation_items
 from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.options import AskOptions
 from layerlimits.progress import Bar
 from layerlimits.results.comparisons import evaluate_results, sweep_results
 from layerlimits.results.document import EvaluateResults, SweepResults
 from layerlimits.results.stored_answers import StoredAnswers
 
+_DEFAULT = EvalOptions()
 
-def evaluate(model: ModelOptions, options: EvalOptions) -> EvaluateResults:
+
+def evaluate(
+    model: ModelSource, tasks: Tasks = "reference", options: EvalOptions = _DEFAULT, out: str | Path | None = None
+) -> EvaluateResults:
     """Scores of a model on tasks, computed as lm-evaluation-harness computes them.
 
+    Args:
+        model: a model of `load`, or what names one.
+        tasks: tasks of `get_tasks`, or names of tasks and suites.
+        options: how many items are asked, and how.
+        out: run folder that stores the answers, so that an interrupted call resumes; not stored if None.
     Raises:
         UserError: a task, model or run folder that cannot be used.
+
+    Example:
+        >>> results = evaluate("reference", ["arithmetic", "facts"], EvalOptions(limit=20))
+        >>> results.to_frame()
     """
-    items = evaluation_items(options)
-    with open_evaluator(model, options, engine="hflm") as evaluator:
+    items = evaluation_items(tasks, options)
+    with open_evaluator(model, _ask_options(options, items, "hflm"), seed=options.decoding.seed, out=out) as evaluator:
         _ask(evaluator, [()], items)
         decoding = options.decoding.name(0).removesuffix(" #0")
         return evaluate_results(_stored(evaluator, items), decoding, options.difference)
 
 
-def sweep(model: ModelOptions, options: EvalOptions) -> SweepResults:
-    """Scores of a model, and of the model without each of its layers, with retention.
+def sweep(
+    model: ModelSource, tasks: Tasks = "reference", options: EvalOptions = _DEFAULT, out: str | Path | None = None
+) -> SweepResults:
+    """Scores of a model and of the model without each of its layers, with retention (score / unpruned score).
 
+    Args:
+        model, tasks, options, out: as for `evaluate`.
+    Returns:
+        Results with one row per layer and task; a notebook shows them as a chart.
     Raises:
         UserError: a task, model or run folder that cannot be used.
+
+    Example:
+        >>> results = sweep("reference", ["arithmetic", "facts"], EvalOptions(limit=20))
+        >>> list(results.to_frame().columns)
+        ['layer', 'task', 'score', 'low', 'high', 'n', 'retention']
     """
-    items = evaluation_items(options)
-    with open_evaluator(model, options) as evaluator:
+    items = evaluation_items(tasks, options)
+    with open_evaluator(model, _ask_options(options, items, "sweep"), seed=options.decoding.seed, out=out) as evaluator:
         depth = evaluator.loaded.depth
         _ask(evaluator, [(), *((layer,) for layer in range(depth))], items)
         return sweep_results(_stored(evaluator, items), depth, options.difference)
+
+
+def _ask_options(options: EvalOptions, items: Items, engine: str) -> AskOptions:
+    return AskOptions(
+        engine=engine,
+        batch_size=options.batch_size,
+        # Each task's own setting holds; this one refuses a model without a template before anything is asked.
+        chat=True if any(task.chat for task, _ in items) else None,
+        decoding=options.decoding,
+        unsafe=options.unsafe,
+        max_rows=options.max_rows,
+    )
 
 
 def _ask(evaluator: Evaluator, variants: list[tuple[int, ...]], items: Items) -> None:

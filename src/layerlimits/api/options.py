@@ -1,79 +1,72 @@
-"""The options that functions of the API share, each validated when it is made."""
+"""Settings that functions of the API share, each validated when it is made."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from layerlimits.errors import UserError
 from layerlimits.paths import given_path
 from layerlimits.sampling import GREEDY, Decoding, check_items, check_seed
-from layerlimits.types import AskFormat
+from layerlimits.types import Task
+
+# Names of tasks and suites, tasks of `get_tasks`, or a mixture of both; a single name needs no list.
+Tasks = str | Task | list[str] | list[Task] | list[str | Task] | tuple[str | Task, ...]
 
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """Which model to load and how.
+    """Which model to load and how. Accepted wherever a model is; nothing is loaded before it is needed.
 
     Args:
         model: a folder, a hub id, or "reference".
         revision: branch, tag or commit of a hub id.
-        dtype: "float32", "bfloat16", "float16", or "auto": float32 on a CPU, else the checkpoint's.
+        dtype: "float32", "bfloat16", "float16", or "auto": float32 on a CPU, the checkpoint's own type on a GPU.
         device: "cpu", "cuda", "cuda:1", or "auto": a GPU if there is one.
-        out: run folder that keeps the answers, so that a killed call resumes; else they are not kept.
-        batch_size: prompts per batch; part of what a run fixes, since rounding depends on it.
-        seed: of whatever a method or task of your own draws; greedy answers do not depend on it.
-        max_rows: answers of all variants under way at a time; the engine's own bound if None.
-    Raises:
-        UserError: a seed outside its range.
+
+    Example:
+        >>> ModelOptions("reference", device="cpu")
     """
 
     model: str
     revision: str | None = None
     dtype: str = "auto"
     device: str = "auto"
-    out: Path | None = None
-    batch_size: int = 64
-    seed: int = 0
-    max_rows: int | None = None
-
-    def __post_init__(self) -> None:
-        check_seed(self.seed)
 
 
 @dataclass(frozen=True)
 class EvalOptions:
-    """Which items a model is asked, and how.
+    """How `evaluate` and `sweep` ask a model. How items are phrased is a property of each task (see `get_tasks`).
 
     Args:
-        tasks: names of tasks or suites.
         limit: items per task.
         data_dir: folder of benchmark files; the hub if None.
-        protocols: how items are asked; each task's own way if empty.
-        shots: examples before every item; the task's own number if None.
-        chat: whether prompts go through the model's chat template; None: generation where the model has one.
-        decoding: how generated answers are decoded.
-        unsafe: run programs that a model wrote without a sandbox.
-        difference: in accuracy, that should show; too few items for it are warned of.
-        whole: a benchmark's whole test set in the order of its file, as published scores do, also the items that other
-            commands choose layers by.
+        decoding: how generated answers are decoded; its seed also seeds tasks and methods of your own.
+        unsafe: run model-written programs without a sandbox.
+        difference: smallest difference in accuracy of interest, in (0, 0.5]; a warning says where n is too small to
+            detect it.
+        whole: use a benchmark's whole test set in the order of its file, as published scores do, including the items
+            that other functions use to choose layers.
+        batch_size: prompts per batch; fixed within a run folder, because rounding depends on it.
+        max_rows: largest number of responses in progress at a time, over all variants; the engine's own bound if None.
     Raises:
-        UserError: a limit or difference outside its range, or a path that cannot be.
+        UserError: a value outside its range, or an invalid path.
+
+    Example:
+        >>> EvalOptions(limit=20, decoding=Decoding(temperature=0.7, samples=4))
     """
 
-    tasks: tuple[str, ...] = ("reference",)
     limit: int = 100
     data_dir: Path | None = None
-    protocols: tuple[AskFormat, ...] = ()
-    shots: int | None = None
-    chat: bool | None = None
     decoding: Decoding = GREEDY
     unsafe: bool = False
     difference: float = 0.05
     whole: bool = False
+    batch_size: int = 64
+    max_rows: int | None = None
 
     def __post_init__(self) -> None:
         check_items(self.limit, "limit")
-        _check_path(self.data_dir, "--data-dir")
+        object.__setattr__(self, "data_dir", _path(self.data_dir, "--data-dir"))
+        _check_batches(self.batch_size, self.max_rows)
         if not 0 < self.difference <= 0.5:
             raise UserError(f"a difference of {self.difference:g} is not in 0..0.5", "write five points as 0.05")
 
@@ -83,19 +76,21 @@ class RankOptions:
     """How methods choose layers.
 
     Args:
-        methods: names, with options as in "magnitude:p=2", or files of methods; ("all",) for every method.
-        layers: how many layers are to be removed; None if that is open.
+        layers: how many layers are to be removed; None leaves it to the method.
         protect: layers never to remove; None leaves it to the method.
-        tasks: whose select items score candidates.
+        tasks: names of the tasks whose select items score candidates.
         items: select items per task, or calibration texts.
-        calibration: a file or a data set; the bundled world if None.
-        seed: of methods that draw.
+        calibration: a file or a data set (see `calibration`); the bundled world if None.
+        seed: of methods that draw at random.
         data_dir: folder of benchmark files; the hub if None.
+        batch_size, max_rows: as for `EvalOptions`.
     Raises:
-        UserError: a number of items or a seed outside its range, or a path that cannot be.
+        UserError: a value outside its range, or an invalid path.
+
+    Example:
+        >>> RankOptions(layers=3, protect=(0,), items=64)
     """
 
-    methods: tuple[str, ...] = ()
     layers: int | None = None
     protect: tuple[int, ...] | None = None
     tasks: tuple[str, ...] = ("word_problems", "functions", "summaries")
@@ -103,12 +98,15 @@ class RankOptions:
     calibration: str | None = None
     seed: int = 0
     data_dir: Path | None = None
+    batch_size: int = 64
+    max_rows: int | None = None
 
     def __post_init__(self) -> None:
         check_items(self.items)
         check_seed(self.seed)
-        _check_path(self.data_dir, "--data-dir")
-        _check_path(self.calibration, "--calibration")
+        object.__setattr__(self, "data_dir", _path(self.data_dir, "--data-dir"))
+        _path(self.calibration, "--calibration")
+        _check_batches(self.batch_size, self.max_rows)
 
 
 @dataclass(frozen=True)
@@ -117,10 +115,13 @@ class PruneOptions:
 
     Args:
         method: chooses the layers; None with `remove`.
-        layers, ratio, remove: how many, which share, or which; exactly one is given.
-        replacement: what fills the gap; None: nothing, or the method where it is one that merges layers (laco).
+        layers, ratio, remove: how many, which share, or which; exactly one of them.
+        replacement: what fills the gap. If None: "laco" for the method of that name, which merges layers; else "none".
     Raises:
-        UserError: none or several of the three, a number without a method, or a method beside `remove`.
+        UserError: none or several of the three, a number without a method, or a method together with `remove`.
+
+    Example:
+        >>> PruneOptions(method="block_influence", ratio=0.25, replacement="linear")
     """
 
     method: str | None = None
@@ -140,38 +141,11 @@ class PruneOptions:
             raise UserError("--remove and --method are mutually exclusive", "leave one of them out")
 
 
-@dataclass(frozen=True)
-class RecoverOptions:
-    """How a pruned model is finetuned on the unpruned model's answers.
-
-    Args:
-        kind: "full" trains every weight, "lora" adapters.
-        tasks: whose training prompts are asked.
-        items: how many prompts.
-        epochs: how often the answers are read.
-        data_dir: folder of benchmark files; the hub if None.
-        seed: of the finetuning.
-        protocols, shots, chat: how prompts are asked, as for `EvalOptions`: give those that will evaluate.
-    Raises:
-        UserError: a number of items or a seed outside its range, or a path that cannot be.
-    """
-
-    kind: Literal["full", "lora"] = "full"
-    tasks: tuple[str, ...] = ("reference",)
-    items: int = 1000
-    epochs: int = 1
-    data_dir: Path | None = None
-    seed: int = 0
-    protocols: tuple[AskFormat, ...] = ()
-    shots: int | None = None
-    chat: bool | None = None
-
-    def __post_init__(self) -> None:
-        check_items(self.items)
-        check_seed(self.seed)
-        _check_path(self.data_dir, "--data-dir")
+def _path(path: str | Path | None, option: str) -> Path | None:
+    return None if path is None else given_path(path, option)
 
 
-def _check_path(path: str | Path | None, option: str) -> None:
-    if path is not None:
-        given_path(path, option)
+def _check_batches(batch_size: int, max_rows: int | None) -> None:
+    for name, value in (("batch_size", batch_size), ("max_rows", max_rows)):
+        if value is not None and value < 1:
+            raise UserError(f"{name} is {value}", f"set {name} to 1 or more")

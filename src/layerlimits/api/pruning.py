@@ -5,8 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from layerlimits.api.opening import calibration_text, check_choosing, check_removal, checked_folder, open_evaluator
-from layerlimits.api.options import ModelOptions, PruneOptions, RankOptions
+from layerlimits.api.models import Model, ModelSource, checked_folder, settings
+from layerlimits.api.opening import ask_options, calibration_text, check_choosing, check_removal, open_evaluator
+from layerlimits.api.options import PruneOptions, RankOptions
 from layerlimits.api.ranking import ranking
 from layerlimits.evaluation.calibration import Calibration
 from layerlimits.evaluation.evaluator import Evaluator
@@ -24,6 +25,7 @@ from layerlimits.results.document import PruneResults
 from layerlimits.types import ModelRef, PrunePlan
 
 NONE = "none"
+_DEFAULT = RankOptions()
 
 
 @dataclass(frozen=True)
@@ -35,41 +37,56 @@ class _Target:
 
 
 def prune(
-    model: ModelOptions, out: Path, options: PruneOptions, choice: RankOptions | None = None, command: str = ""
+    model: ModelSource,
+    out: str | Path,
+    options: PruneOptions,
+    rank_options: RankOptions = _DEFAULT,
+    *,
+    command: str = "",
 ) -> PruneResults:
     """Choose layers and write the checkpoint without them, which stock transformers loads.
 
+    A model of `load` stays as it is: what fills the gap is computed on a copy, loaded again from the model's files.
+
     Args:
+        model: a model of `load`, or what names one.
         out: folder of the checkpoint; must not exist, or be empty.
-        choice: what the method may look at; its methods and number of layers are those of `options`.
-        command: named in the checkpoint's recipe.
+        options: how many layers, or which, and what fills the gap.
+        rank_options: what the method may use; its number of layers is that of `options`.
+        command: recorded in the checkpoint's recipe.
     Raises:
         UserError: a model, folder, method, replacement or layer that cannot be used.
+
+    Example:
+        >>> prune("reference", "pruned", PruneOptions(method="block_influence", layers=3)).removed
+        >>> prune("reference", "pruned-2", PruneOptions(remove=(4, 5))).kept
     """
-    choice, target = choice or RankOptions(), _Target(out, command)
+    target = _Target(Path(out), command)
     replacement = _replacement(options)
     if options.method is not None:
         find("methods", options.method)
     find("replacements", replacement)
-    check_new_folder(out)
-    folder = checked_folder(model)
-    plan = _listed(folder, options, choice)
-    choice = replace(choice, layers=None if plan else _count(options, layer_count(folder)))
-    check_removal(choice, folder)
+    check_new_folder(target.out)
+    folder, source = checked_folder(model), settings(model)
+    plan = _listed(folder, options, rank_options)
+    rank_options = replace(rank_options, layers=None if plan else _count(options, layer_count(folder)))
+    check_removal(rank_options, layer_count(folder))
     if plan and replacement == NONE:
-        # Hashing a large checkpoint takes as long as copying it, and can go on beside it.
-        with ThreadPoolExecutor(1) as aside:
-            hashed = aside.submit(fingerprint, folder)
-            _write(folder, lambda: ModelRef(model.model, hashed.result(), model.revision), plan, target)
+        # Hashing a large checkpoint takes as long as copying it, so both are done at the same time.
+        with ThreadPoolExecutor(1) as executor:
+            hashed = executor.submit(fingerprint, folder)
+            _write(folder, lambda: ModelRef(source.model, hashed.result(), source.revision), plan, target)
     else:
-        check_choosing(choice)
-        with open_evaluator(model) as evaluator:
-            text = calibration_text(choice, evaluator)
-            plan = plan or _chosen(evaluator, options.method or "", choice, text)
-            _finish(evaluator.loaded, plan, replacement, _Material(text, choice.seed), target)
+        check_choosing(rank_options)
+        # A replacement changes weights in place, which must not be those of the caller's model.
+        asked = source if isinstance(model, Model) and replacement != NONE else model
+        with open_evaluator(asked, ask_options(rank_options), seed=rank_options.seed) as evaluator:
+            text = calibration_text(rank_options, evaluator)
+            plan = plan or _chosen(evaluator, options.method or "", rank_options, text)
+            _finish(evaluator.loaded, plan, replacement, _Material(text, rank_options.seed), target)
     return PruneResults(
         model=str(out),
-        base=model.model,
+        base=source.model,
         method=plan.method,
         replacement=label(replacement),
         removed=plan.removed,
@@ -100,21 +117,21 @@ def _count(options: PruneOptions, depth: int) -> int:
     return options.layers or 0
 
 
-def _listed(folder: Path, options: PruneOptions, choice: RankOptions) -> PrunePlan | None:
+def _listed(folder: Path, options: PruneOptions, rank_options: RankOptions) -> PrunePlan | None:
     """The plan of the listed layers, checked before anything loads."""
     if options.remove is None:
         return None
-    depth, protected = layer_count(folder), choice.protect or ()
+    depth, protected = layer_count(folder), rank_options.protect or ()
     return PrunePlan(check_layers(options.remove, depth, protected), depth, "listed", protected=protected)
 
 
-def _chosen(evaluator: Evaluator, method: str, choice: RankOptions, text: Calibration) -> PrunePlan:
-    assert choice.layers is not None
+def _chosen(evaluator: Evaluator, method: str, rank_options: RankOptions, text: Calibration) -> PrunePlan:
+    assert rank_options.layers is not None
     with Bar(1.0) as bar, bar.stage(f"ranking by {method}"):
-        result = ranking(method, choice, evaluator, text, bar.advance)
+        result = ranking(method, rank_options, evaluator, text, bar.advance)
     depth = evaluator.loaded.depth
     return PrunePlan(
-        check_layers(result.plan(choice.layers), depth),
+        check_layers(result.plan(rank_options.layers), depth),
         depth,
         result.method,
         tuple(finite(score) for score in result.scores),

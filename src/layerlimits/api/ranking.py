@@ -1,46 +1,108 @@
-"""`rank`: the order in which one method, several or all would remove layers, and how far they agree."""
+"""`rank` and `compare_methods`: the order in which methods would remove layers, and how far they agree."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
-from layerlimits import methods
-from layerlimits.api.opening import calibration_text, check_choosing, check_removal, checked_folder, open_evaluator
-from layerlimits.api.options import ModelOptions, RankOptions
+from layerlimits import methods as ranking_methods
+from layerlimits.api.models import ModelSource, depth, settings
+from layerlimits.api.opening import ask_options, calibration_text, check_choosing, check_removal, open_evaluator
+from layerlimits.api.options import RankOptions
 from layerlimits.errors import UserError
 from layerlimits.evaluation.calibration import Calibration
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.methods import Context, finite
-from layerlimits.models.locate import layer_count
 from layerlimits.plugins import described, find, label, names
 from layerlimits.progress import Bar
-from layerlimits.results.document import MethodRanking, RankingsComparison, RankResults
+from layerlimits.results.rankings import MethodRanking, RankingsComparison, RankResults
 from layerlimits.statistics.intervals import kendall_tau
 from layerlimits.tasks import choose
 from layerlimits.types import Ranking
 
-ALL = "all"
 Agreement = TypeVar("Agreement")
+_DEFAULT = RankOptions()
 
 
-def rank(model: ModelOptions, options: RankOptions) -> RankResults | RankingsComparison:
-    """One method's ranking; of several methods, or all of them, their rankings side by side.
+def rank(
+    model: ModelSource, method: str, options: RankOptions = _DEFAULT, out: str | Path | None = None
+) -> RankResults:
+    """The order in which a method would remove a model's layers.
 
+    Args:
+        model: a model of `load`, or what names one.
+        method: a name, with options as in "magnitude:p=2", or the path of a method's file (see `catalogue`).
+        options: what the method may use.
+        out: run folder that stores the answers of methods that ask tasks; not stored if None.
+    Returns:
+        A score and a place in the order for each layer.
     Raises:
-        UserError: no method, an unknown one, or one that cannot rank this model; see `methods.rank`.
+        UserError: an unknown method, or one that cannot rank this model; see `methods.rank`.
+
+    Example:
+        >>> results = rank("reference", "block_influence", RankOptions(items=16))
+        >>> results.ranking.order[:3]
     """
-    chosen = names("methods") if options.methods == (ALL,) else list(dict.fromkeys(options.methods))
+    layers = _checked(model, [method], options)
+    with open_evaluator(model, ask_options(options), seed=options.seed, out=out) as evaluator:
+        text = calibration_text(options, evaluator)
+        with Bar(1.0) as bar, bar.stage(f"ranking by {method}"):
+            result = ranking(method, options, evaluator, text, bar.advance)
+        return RankResults(settings(model).model, _row(result, method, layers))
+
+
+def compare_methods(
+    model: ModelSource,
+    methods: Sequence[str] | None = None,
+    options: RankOptions = _DEFAULT,
+    out: str | Path | None = None,
+) -> RankingsComparison:
+    """The rankings of several methods, and how far they agree.
+
+    Args:
+        model, options, out: as for `rank`; a quarter of the layers is compared if `options.layers` is None.
+        methods: names or files of methods; every method if None.
+    Returns:
+        The rankings by method, Kendall's tau of their scores, the overlap of the first layers they remove, and for
+        methods that cannot rank this model the reason.
+    Raises:
+        UserError: no method, an unknown one, or none that can rank this model.
+
+    Example:
+        >>> compare_methods("reference", ["reverse", "block_influence"], RankOptions(layers=3)).kendall_tau
+    """
+    chosen = names("methods") if methods is None else list(dict.fromkeys(methods))
     if not chosen:
         raise UserError("no method given", "name one, several separated by commas, or all")
-    for method in chosen:
+    layers = _checked(model, chosen, options)
+    # Agreement is counted over one number of layers, which block methods need anyway.
+    count = max(1, round(layers / 4)) if options.layers is None else options.layers
+    with open_evaluator(model, ask_options(options), seed=options.seed, out=out) as evaluator:
+        rankings, failed = _rankings(chosen, replace(options, layers=count), evaluator)
+    name = settings(model).model
+    if not rankings:
+        raise UserError(f"no method can rank {name}: " + "; ".join(failed.values()), "see each method's reason")
+    results = {result.method: result for result in rankings.values()}
+    return RankingsComparison(
+        model=name,
+        layers=layers,
+        n=count,
+        rankings={result.method: _row(result, spec, layers) for spec, result in rankings.items()},
+        failed=failed,
+        kendall_tau=_pairs(results, _tau),
+        overlap=_pairs(results, lambda first, second: _overlap(first, second, count)),
+    )
+
+
+def _checked(model: ModelSource, methods: Sequence[str], options: RankOptions) -> int:
+    """The model's number of layers, after every check that needs no weights."""
+    for method in methods:
         find("methods", method)
-    folder = checked_folder(model)
-    check_removal(options, folder)
+    layers = depth(model)
+    check_removal(options, layers)
     check_choosing(options)
-    if options.methods != (ALL,) and len(chosen) == 1:
-        return _one(model, options, chosen[0])
-    return _several(model, options, chosen, layer_count(folder))
+    return layers
 
 
 def ranking(
@@ -62,15 +124,7 @@ def ranking(
         data_dir=options.data_dir,
         on_progress=on_progress,
     )
-    return methods.rank(method, context)
-
-
-def _one(model: ModelOptions, options: RankOptions, method: str) -> RankResults:
-    with open_evaluator(model) as evaluator:
-        text = calibration_text(options, evaluator)
-        with Bar(1.0) as bar, bar.stage(f"ranking by {method}"):
-            result = ranking(method, options, evaluator, text, bar.advance)
-        return RankResults(model.model, _row(result, method, evaluator.loaded.depth))
+    return ranking_methods.rank(method, context)
 
 
 def _row(result: Ranking, spec: str, depth: int) -> MethodRanking:
@@ -88,37 +142,23 @@ def _row(result: Ranking, spec: str, depth: int) -> MethodRanking:
     )
 
 
-def _several(model: ModelOptions, options: RankOptions, chosen: list[str], depth: int) -> RankingsComparison:
-    """Methods that cannot rank this model are named with the reason; the others stand."""
-    # Agreement is counted over one number of layers, which block methods need anyway.
-    count = max(1, round(depth / 4)) if options.layers is None else options.layers
-    counted = replace(options, layers=count)
+def _rankings(
+    methods: Sequence[str], options: RankOptions, evaluator: Evaluator
+) -> tuple[dict[str, Ranking], dict[str, str]]:
+    """The rankings by method as given, and the reasons of methods that cannot rank this model."""
     rankings: dict[str, Ranking] = {}
-    rows: dict[str, MethodRanking] = {}
     failed: dict[str, str] = {}
-    with open_evaluator(model) as evaluator, Bar(float(len(chosen))) as bar:
-        text = calibration_text(options, evaluator)
-        for done, spec in enumerate(chosen, 1):
-            with bar.stage(f"ranking by {spec}"):
+    text = calibration_text(options, evaluator)
+    with Bar(float(len(methods))) as bar:
+        for done, method in enumerate(methods, 1):
+            with bar.stage(f"ranking by {method}"):
                 try:
-                    result = ranking(spec, counted, evaluator, text, bar.advance)
+                    rankings[method] = ranking(method, options, evaluator, text, bar.advance)
                 except UserError as error:
-                    failed[label(spec)] = error.problem
-                    continue
+                    failed[label(method)] = error.problem
                 finally:
                     bar.reach(done)
-            rankings[result.method], rows[result.method] = result, _row(result, spec, depth)
-    if not rankings:
-        raise UserError(f"no method can rank {model.model}: " + "; ".join(failed.values()), "see each method's reason")
-    return RankingsComparison(
-        model=model.model,
-        layers=depth,
-        n=count,
-        rankings=rows,
-        failed=failed,
-        kendall_tau=_pairs(rankings, _tau),
-        overlap=_pairs(rankings, lambda first, second: _overlap(first, second, count)),
-    )
+    return rankings, failed
 
 
 def _pairs(

@@ -17,7 +17,9 @@ _ABOUT = ("set", "subject", "level", "entry_point")
 _FINISHES = ("stop", "length")
 
 
-def score(task: str, responses: Path, data_dir: Path | None, *, unsafe: bool = False) -> ScoreResults:
+def score(
+    task: str, responses: str | Path, data_dir: str | Path | None = None, *, unsafe: bool = False
+) -> ScoreResults:
     """The score of a file of responses to a task's whole test set, in the order of its lines.
 
     Only the lines given count: n is their number, and an item without a line is neither asked nor scored. An empty
@@ -31,16 +33,18 @@ def score(task: str, responses: Path, data_dir: Path | None, *, unsafe: bool = F
     Raises:
         UserError: a broken line, an index that is unknown or comes twice, an empty file, a task without test files or
             without answers in words, or no sandbox is possible for the programs in the responses.
+
+    Example:
+        >>> score("gsm8k", "answers.jsonl", "data").score
     """
-    if data_dir:
-        given_path(data_dir, "--data-dir")
+    folder = None if data_dir is None else given_path(data_dir, "--data-dir")
     chosen = choose([task])
     if len(chosen) == 1 and chosen[0].kind == "choice":
         raise UserError(f"{task} is asked by likelihood, so no text answers it", "name a benchmark, such as gsm8k")
     if len(chosen) != 1 or not hasattr(chosen[0].samples, "whole"):
         raise UserError(f"{task} has no test file, so no line has an index", "name a benchmark, such as gsm8k")
-    samples: list[Sample] = chosen[0].samples.whole(data_dir)
-    read = _read(responses, len(samples))
+    samples: list[Sample] = chosen[0].samples.whole(folder)
+    read = _read(Path(responses), len(samples))
     verdicts = judged(chosen[0], [(samples[index], response) for index, response in read], unsafe)
     items: list[dict[str, Any]] = []
     for (index, _), verdict in zip(read, verdicts, strict=True):

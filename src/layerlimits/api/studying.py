@@ -19,43 +19,65 @@ def default_folder(config: StudyConfig) -> Path:
     return Path("runs") / Path(config.model).name
 
 
-def report_file(run: Path) -> Path:
+def report_file(run: str | Path) -> Path:
     """The report in a run folder."""
-    return run / REPORT
+    return Path(run) / REPORT
 
 
-def run_study(config: StudyConfig, out: Path | None = None, command: str = "") -> StudyResults:
+def run_study(config: StudyConfig, out: str | Path | None = None, *, command: str = "") -> StudyResults:
     """Run or resume a whole study and write its report.
 
     Args:
-        out: run folder; `default_folder` if None.
-        command: named in the report.
+        config: settings of the study.
+        out: run folder; `default_folder` if None. If it holds this study already, only what is missing is run.
+        command: recorded in the report.
+    Returns:
+        The results, as in the report.
     Raises:
-        UserError: settings or a model that cannot work, or a folder that is not this study's.
+        UserError: settings or a model that cannot be used, or a folder that holds something else.
+
+    Example:
+        >>> results = run_study(StudyConfig(model="reference", tasks=("arithmetic",), limit=20), "runs/small")
+        >>> print(results.answer)
     """
-    return run_pipeline(config, out or default_folder(config), command)
+    return run_pipeline(config, _folder(config, out), command)
 
 
-def plan(config: StudyConfig, out: Path | None = None) -> PlanResults:
-    """What a study would do, stage by stage, and about how long it takes; nothing is run.
+def plan(config: StudyConfig, out: str | Path | None = None) -> PlanResults:
+    """What a study would do, stage by stage, and about how long it takes in seconds. Nothing is run.
 
+    Args:
+        config, out: as for `run_study`.
     Raises:
         UserError: as `run_study`.
+
+    Example:
+        >>> plan(StudyConfig(preset="standard")).to_frame()
     """
-    study = check_study(config, out or default_folder(config))
+    study = check_study(config, _folder(config, out))
     stages = tuple(StagePlan(**row) for row in estimate(study))
     return PlanResults(config.model, config.preset, stages, sum(stage.seconds for stage in stages))
 
 
-def open_run(run: Path) -> StudyResults:
-    """The results of a study, finished or not, from its run folder alone.
+def open_run(run: str | Path) -> StudyResults:
+    """The results of a study, finished or not, from its run folder alone. The model is not needed.
 
+    Args:
+        run: the run folder.
     Raises:
         UserError: no study in the folder, or nothing finished yet.
+
+    Example:
+        >>> open_run("runs/reference").to_frame()
     """
-    _check_run(run)
-    with Store(run) as store:
+    folder = Path(run)
+    _check_run(folder)
+    with Store(folder) as store:
         return study_results(store)
+
+
+def _folder(config: StudyConfig, out: str | Path | None) -> Path:
+    return Path(out) if out else default_folder(config)
 
 
 def _check_run(run: Path) -> None:
@@ -63,17 +85,21 @@ def _check_run(run: Path) -> None:
         raise UserError(f"{run} is no run folder: it has no {RUN_FILE}", "give the --out folder of a study")
 
 
-def write_report(run: Path, out: Path | None = None) -> StudyResults:
+def write_report(run: str | Path, out: str | Path | None = None) -> StudyResults:
     """Write the report of a study as one HTML page, from its run folder alone.
 
     Args:
+        run: the run folder.
         out: the page; `report_file` if None.
     Raises:
         UserError: as `open_run`; or `out` is a folder, a file of a run, or a file that is no report.
+
+    Example:
+        >>> write_report("runs/reference", "report.html")
     """
-    _check_run(run)
+    _check_run(Path(run))
     # Reading a run takes seconds: what is known before is refused before.
-    page = check_report_file(out or report_file(run))
+    page = check_report_file(Path(out) if out else report_file(run))
     results = open_run(run)
     write(results, page)
     return results

@@ -1,6 +1,6 @@
 """The `evaluate` command: scores of a model."""
 
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,7 +27,7 @@ from layerlimits.cli.options import (
     TopP,
     UnsafeCode,
 )
-from layerlimits.cli.parse import words
+from layerlimits.cli.parse import protocol_names, words
 from layerlimits.cli.printing import counted, interval, show, show_json, show_warnings, table
 
 if TYPE_CHECKING:
@@ -63,21 +63,17 @@ def evaluate(
     """Evaluate a model on tasks, with 95% confidence intervals."""
     from layerlimits import api
 
-    decoding = api.Decoding(temperature, top_p, top_k, seed, samples, max_new_tokens)
+    chosen = api.get_tasks(*words(tasks), protocols=protocol_names(protocol), shots=shots, chat=chat)
     options = api.EvalOptions(
-        tasks=words(tasks),
         limit=limit,
         data_dir=data_dir,
-        protocols=cast(tuple[Any, ...], words(protocol or "")),
-        shots=shots,
-        chat=chat,
-        decoding=decoding,
+        decoding=api.Decoding(temperature, top_p, top_k, seed, samples, max_new_tokens),
         unsafe=unsafe_code,
         difference=difference,
         whole=whole,
+        batch_size=batch_size,
     )
-    source = api.ModelOptions(model, revision, dtype, device, out, batch_size, seed)
-    results = api.evaluate(source, options)
+    results = api.evaluate(api.ModelOptions(model, revision, dtype, device), chosen, options, out)
     show_json(results) if as_json else show_scores(results)
 
 

@@ -1,11 +1,18 @@
 """Parse lists given on the command line: "a,b" and "0,4-7"."""
 
+from typing import Any, cast
+
 from layerlimits.errors import UserError
 
 
 def words(text: str) -> tuple[str, ...]:
     """The parts of a comma-separated list."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def protocol_names(text: str | None) -> tuple[Any, ...]:
+    """The protocols of a comma-separated list; the function that uses them refuses unknown ones."""
+    return cast(tuple[Any, ...], words(text or ""))
 
 
 def layers(text: str) -> tuple[int, ...]:

@@ -67,16 +67,18 @@ def prune(
         remove=None if remove is None else layer_numbers(remove),
         replacement=replacement,
     )
-    choice = api.RankOptions(
+    rank_options = api.RankOptions(
         protect=None if protect is None else layer_numbers(protect),
         tasks=words(tasks),
         items=items,
         calibration=calibration,
         seed=seed,
         data_dir=data_dir,
+        batch_size=batch_size,
+        max_rows=max_rows,
     )
-    source = api.ModelOptions(model, revision, dtype, device, None, batch_size, seed, max_rows)
-    results = api.prune(source, out, options, choice, command())
+    source = api.ModelOptions(model, revision, dtype, device)
+    results = api.prune(source, out, options, rank_options, command=command())
     show_json(results) if as_json else show_checkpoint(results)
 
 

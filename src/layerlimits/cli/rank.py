@@ -24,7 +24,7 @@ from layerlimits.cli.options import (
 from layerlimits.cli.parse import layers as layer_numbers
 from layerlimits.cli.parse import words
 from layerlimits.cli.printing import show, show_json, table
-from layerlimits.results.document import RankingsComparison, RankResults
+from layerlimits.results.rankings import RankingsComparison, RankResults
 
 
 def rank(
@@ -61,7 +61,6 @@ def rank(
     from layerlimits import api
 
     options = api.RankOptions(
-        methods=words(method),
         layers=layers,
         protect=None if protect is None else layer_numbers(protect),
         tasks=words(tasks),
@@ -69,15 +68,16 @@ def rank(
         calibration=calibration,
         seed=seed,
         data_dir=data_dir,
+        batch_size=batch_size,
+        max_rows=max_rows,
     )
-    source = api.ModelOptions(model, revision, dtype, device, out, batch_size, seed, max_rows)
-    results = api.rank(source, options)
-    if as_json:
-        show_json(results)
-    elif isinstance(results, RankResults):
-        show_ranking(results)
-    else:
-        show_rankings(results)
+    source, methods = api.ModelOptions(model, revision, dtype, device), words(method)
+    if methods != ("all",) and len(set(methods)) == 1:
+        ranking = api.rank(source, methods[0], options, out)
+        show_json(ranking) if as_json else show_ranking(ranking)
+        return
+    comparison = api.compare_methods(source, None if methods == ("all",) else methods, options, out)
+    show_json(comparison) if as_json else show_rankings(comparison)
 
 
 def show_ranking(results: RankResults) -> None:

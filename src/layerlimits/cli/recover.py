@@ -1,7 +1,7 @@
 """The `recover` command: finetune a pruned model on responses of the unpruned model."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -17,7 +17,7 @@ from layerlimits.cli.options import (
     Tasks,
     command,
 )
-from layerlimits.cli.parse import words
+from layerlimits.cli.parse import protocol_names, words
 from layerlimits.cli.printing import show_json
 
 if TYPE_CHECKING:
@@ -50,18 +50,13 @@ def recover(
     from layerlimits import api
 
     options = api.RecoverOptions(
-        kind=cast(Literal["full", "lora"], kind),
-        tasks=words(tasks),
         items=items,
-        epochs=epochs,
         data_dir=data_dir,
-        seed=seed,
-        protocols=cast(tuple[Any, ...], words(protocol or "")),
-        shots=shots,
-        chat=chat,
+        finetune=api.FinetuneConfig(kind=cast(Literal["full", "lora"], kind), epochs=epochs, seed=seed),
     )
+    chosen = api.get_tasks(*words(tasks), protocols=protocol_names(protocol), shots=shots, chat=chat)
     source = api.ModelOptions(parent, revision, dtype, device)
-    results = api.recover(pruned, source, out, options, command())
+    results = api.recover(pruned, source, out, chosen, options, command=command())
     show_json(results) if as_json else show_recovered(results)
 
 

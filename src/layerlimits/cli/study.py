@@ -79,7 +79,7 @@ def study(
         planned = api.plan(settings, folder)
         show_json(planned) if as_json else show_plan(planned, folder)
         return
-    results = api.run_study(settings, folder, command())
+    results = api.run_study(settings, folder, command=command())
     show_json(results) if as_json else show_answer(results, api.report_file(folder))
 
 

@@ -1,6 +1,6 @@
 """The `sweep` command: scores with one layer skipped at a time."""
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from layerlimits.cli.options import (
     BatchSize,
@@ -26,7 +26,7 @@ from layerlimits.cli.options import (
     TopP,
     UnsafeCode,
 )
-from layerlimits.cli.parse import words
+from layerlimits.cli.parse import protocol_names, words
 from layerlimits.cli.printing import show, show_json, show_warnings, table
 
 if TYPE_CHECKING:
@@ -61,20 +61,17 @@ def sweep(
     """Evaluate every task with one layer skipped at a time."""
     from layerlimits import api
 
-    decoding = api.Decoding(temperature, top_p, top_k, seed, samples, max_new_tokens)
+    chosen = api.get_tasks(*words(tasks), protocols=protocol_names(protocol), shots=shots, chat=chat)
     options = api.EvalOptions(
-        tasks=words(tasks),
         limit=limit,
         data_dir=data_dir,
-        protocols=cast(tuple[Any, ...], words(protocol or "")),
-        shots=shots,
-        chat=chat,
-        decoding=decoding,
+        decoding=api.Decoding(temperature, top_p, top_k, seed, samples, max_new_tokens),
         unsafe=unsafe_code,
         difference=difference,
+        batch_size=batch_size,
+        max_rows=max_rows,
     )
-    source = api.ModelOptions(model, revision, dtype, device, out, batch_size, seed, max_rows)
-    results = api.sweep(source, options)
+    results = api.sweep(api.ModelOptions(model, revision, dtype, device), chosen, options, out)
     show_json(results) if as_json else show_sweep(results)
 
 

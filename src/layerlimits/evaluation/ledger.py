@@ -47,7 +47,8 @@ class Ledger:
         """The sample as this model reads it."""
         key = (task.name, sample.id)
         if key not in self._prompts:
-            self._prompts[key] = encode(self.loaded.tokenizer, sample, self.options.chat)
+            chat = self.options.chat if task.chat is None else task.chat
+            self._prompts[key] = encode(self.loaded.tokenizer, sample, chat)
         return self._prompts[key]
 
     def decoding(self, task: Task) -> Decoding:

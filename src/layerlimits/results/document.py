@@ -4,10 +4,12 @@ Reports, tables, `--json` and Python code read these classes. `to_json` converts
 `Estimate` becomes `{"estimate", "low", "high", "n"}`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from layerlimits.results.charts import retention_chart
+from layerlimits.results.frames import Document, heading, paragraphs, rows_of, score_columns, value
 from layerlimits.results.rows import (
     AnsweredItem,
     ClassRetention,
@@ -24,15 +26,6 @@ from layerlimits.results.rows import (
     TaskScore,
     plain,
 )
-
-
-class Document:
-    """Base class of results: a dataclass whose JSON form `--json` prints."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The document as plain JSON values."""
-        content: dict[str, Any] = plain(self)
-        return content
 
 
 @dataclass(frozen=True)
@@ -61,6 +54,23 @@ class EvaluateResults(Document):
             },
             "warnings": list(self.warnings),
         }
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row per task."""
+        return [
+            {"task": row.name, **score_columns(row.score), "strict": value(row.strict), "metric": row.metric}
+            for row in self.scores
+        ]
+
+    @property
+    def title(self) -> str:
+        """The heading in a notebook."""
+        return f"{self.model}: scores with 95% intervals"
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """The warnings."""
+        return self.warnings
 
 
 @dataclass(frozen=True)
@@ -93,54 +103,27 @@ class SweepResults(Document):
             "warnings": list(self.warnings),
         }
 
+    def records(self) -> list[dict[str, Any]]:
+        """A row per layer and task; `retention` is the score divided by the unpruned model's."""
+        return [
+            {
+                "layer": row.comparison.layer,
+                "task": row.score.name,
+                **score_columns(row.comparison.score),
+                "retention": value(row.comparison.retention),
+            }
+            for row in self.sweep
+        ]
 
-@dataclass(frozen=True)
-class MethodRanking:
-    """A method's ranking.
-
-    Args:
-        scores: One entry per layer; None if the layer has no score or an infinite one, which JSON cannot represent.
-        infinite: Layers with an infinite score.
-        order: Layers in the order of removal.
-        used: Ids of the items that the method used.
-        items: Number of items in `used`.
-    """
-
-    method: str
-    scores: tuple[float | None, ...]
-    infinite: tuple[int, ...]
-    order: tuple[int, ...]
-    largest_first: bool
-    layers: int
-    protected: tuple[int, ...]
-    items: int
-    used: tuple[str, ...]
-    source: str
-
-
-@dataclass(frozen=True)
-class RankResults(Document):
-    """The ranking of a model's layers by one method."""
-
-    model: str
-    ranking: MethodRanking
-
-    def to_json(self) -> dict[str, Any]:
-        """The ranking and the model's name as plain JSON values."""
-        return {"model": self.model, **plain(self.ranking)}
-
-
-@dataclass(frozen=True)
-class RankingsComparison(Document):
-    """Rankings of several methods and their agreement on the first `n` layers; `failed` holds reasons by method."""
-
-    model: str
-    layers: int
-    n: int
-    rankings: Mapping[str, MethodRanking]
-    failed: Mapping[str, str]
-    kendall_tau: Mapping[str, Mapping[str, float | None]]
-    overlap: Mapping[str, Mapping[str, float]]
+    def _repr_html_(self) -> str:
+        """A chart of retention by layer, with a line per task."""
+        compared = [(row.score.name, row.comparison.layer, row.comparison.retention) for row in self.sweep]
+        lines = {
+            score.name: [(layer, figure) for name, layer, figure in compared if name == score.name and figure]
+            for score in self.base
+        }
+        title = heading(f"{self.model}: retention without one layer")
+        return f"{title}{retention_chart(self.layers, lines)}{paragraphs(self.warnings)}"
 
 
 @dataclass(frozen=True)
@@ -188,6 +171,15 @@ class ScoreResults(Document):
     verdicts: Mapping[str, int]
     items: tuple[Mapping[str, Any], ...]
 
+    def records(self) -> list[dict[str, Any]]:
+        """A row per item."""
+        return [dict(item) for item in self.items]
+
+    @property
+    def title(self) -> str:
+        """The heading in a notebook."""
+        return f"{self.task}: {self.score:.3f} ({self.metric}), n = {self.n} of {self.of}"
+
 
 @dataclass(frozen=True)
 class StagePlan:
@@ -208,6 +200,15 @@ class PlanResults(Document):
     stages: tuple[StagePlan, ...]
     seconds: float
 
+    def records(self) -> list[dict[str, Any]]:
+        """A row per stage."""
+        return [dict(vars(stage)) for stage in self.stages]
+
+    @property
+    def title(self) -> str:
+        """The heading in a notebook."""
+        return f"{self.model}, preset {self.preset}: about {self.seconds / 60:.0f} minutes"
+
 
 @dataclass(frozen=True)
 class CatalogueEntry:
@@ -226,6 +227,15 @@ class Catalogue(Document):
 
     methods: tuple[CatalogueEntry, ...]
     replacements: tuple[CatalogueEntry, ...]
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row per method and replacement."""
+        return rows_of({"method": self.methods, "replacement": self.replacements}, "kind")
+
+    @property
+    def title(self) -> str:
+        """The heading in a notebook."""
+        return "Methods that choose layers, and replacements that fill the gap"
 
 
 @dataclass(frozen=True)
@@ -254,3 +264,27 @@ class StudyResults(Document):
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     answer: str = ""
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row per model and task: the unpruned model first, then each method at each ratio."""
+        base = [
+            {"method": "unpruned", "ratio": 0.0, "layers": 0, "task": row.name, **score_columns(row.score)}
+            for row in self.tasks
+        ]
+        pruned = [
+            {"method": row.method, "ratio": row.ratio, "layers": row.layers, "task": row.task}
+            | score_columns(row.score)
+            | {"retention": value(row.retention)}
+            for row in self.pruned
+        ]
+        return [{**row, "retention": 1.0 if row["score"] else None} for row in base] + pruned
+
+    @property
+    def title(self) -> str:
+        """The heading in a notebook."""
+        return f"{self.model.name}: scores of pruned models"
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """The answer in a paragraph, and the warnings."""
+        return [self.answer, *self.warnings] if self.answer else self.warnings

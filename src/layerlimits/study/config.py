@@ -1,7 +1,7 @@
 """Settings of a study: a preset, overridden by a TOML file, overridden by flags. All errors are reported at once."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -51,6 +51,14 @@ class StudyConfig(BaseModel):
         select_tasks: Tasks on which methods score candidates.
         select_items: Number of selection items per task.
         speed_repeats: Timed generations per model, interleaved across models.
+
+    Settings that are not given are those of the `preset`.
+
+    Example:
+        >>> StudyConfig(model="reference", preset="standard", methods=("reverse", "random"), limit=100)
+
+    Raises:
+        UserError: The preset is unknown, or settings are invalid; all invalid settings are listed.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -85,6 +93,27 @@ class StudyConfig(BaseModel):
     batch_size: Count = 64
     max_rows: Count | None = None
     speed_repeats: Repeats = 5
+
+    # Type checkers see the signature that pydantic makes of the fields.
+    if not TYPE_CHECKING:
+
+        def __init__(self, **settings: Any) -> None:
+            try:
+                super().__init__(**settings)
+            except ValidationError as error:
+                raise _all_at_once(error) from None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _over_preset(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        preset = settings.get("preset", "quick")
+        if not isinstance(preset, str) or preset not in PRESETS:
+            raise unknown("preset", str(preset), PRESETS)
+        merged = PRESETS[preset] | settings
+        if "ratios" in settings and "recovery" not in settings and "recovery" in merged:
+            # The preset selects among its own ratios; that selection is meaningless for other ratios.
+            merged["recovery"] = {name: value for name, value in merged["recovery"].items() if name != "ratios"}
+        return merged
 
     @field_validator("ratios")
     @classmethod
@@ -186,20 +215,14 @@ def study_config(preset: str, file: Path | None = None, **flags: Any) -> StudyCo
         file: TOML file of settings.
         flags: Settings by name; those that are None are ignored.
     Raises:
-        UserError: The preset is unknown, or settings are invalid; all invalid settings are listed.
+        UserError: As `StudyConfig`, or the file is not valid TOML.
+
+    Example:
+        >>> study_config("standard", Path("study.toml"), limit=100)
     """
-    if preset not in PRESETS:
-        raise unknown("preset", preset, PRESETS)
-    given = {name: value for name, value in flags.items() if value is not None}
-    overrides = (read_toml(file) if file else {}) | given
-    merged = {"preset": preset} | PRESETS[preset] | overrides
-    if "ratios" in overrides and "recovery" not in overrides and "recovery" in merged:
-        # The preset selects among its own ratios; that selection is meaningless for other ratios.
-        merged["recovery"] = {name: value for name, value in merged["recovery"].items() if name != "ratios"}
-    try:
-        return StudyConfig(**merged)
-    except ValidationError as error:
-        raise _all_at_once(error) from None
+    flag_settings = {name: value for name, value in flags.items() if value is not None}
+    file_settings = read_toml(file) if file else {}
+    return StudyConfig(**{"preset": preset} | file_settings | flag_settings)
 
 
 def _all_at_once(error: ValidationError) -> UserError:

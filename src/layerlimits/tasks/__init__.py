@@ -1,6 +1,7 @@
 """Tasks: samples and a function that scores responses. Each file exports one `Task` with the name of the file."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from layerlimits.errors import UserError, unknown
 from layerlimits.plugins import find, names
@@ -93,7 +94,8 @@ def _asked(spec: str, protocol: AskFormat | None, shots: int | None, chat: bool 
     way = protocol or given
     if way:
         task = under(task, way)  # type: ignore[arg-type]  # `under` rejects unknown protocols
-    return with_shots(task, _shots(spec, option) if shots is None else shots, chat)
+    task = with_shots(task, _shots(spec, option) if shots is None else shots, chat)
+    return task if chat is None else replace(task, chat=chat)
 
 
 def _shots(spec: str, option: str) -> int:
