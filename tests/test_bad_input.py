@@ -106,9 +106,9 @@ def test_an_unknown_task(refused: Refused, tiny: Path) -> None:
         (["--method", "reverse", "--layers", "99"], "cannot remove 99 layers: the model has 6"),
         (["--method", "reverse", "--layers", "0"], "cannot remove 0 layers"),
         (["--method", "reverse", "--layers", "-1"], "cannot remove -1 layers"),
-        (["--method", "reverse", "--ratio", "1.5"], "ratio 1.5 is outside 0..1"),
-        (["--method", "reverse", "--ratio", "0"], "ratio 0 is outside 0..1"),
-        (["--method", "reverse", "--ratio", "-0.2"], "ratio -0.2 is outside 0..1"),
+        (["--method", "reverse", "--ratio", "1.5"], "ratio 1.5 is not between 0 and 1"),
+        (["--method", "reverse", "--ratio", "0"], "ratio 0 is not between 0 and 1"),
+        (["--method", "reverse", "--ratio", "-0.2"], "ratio -0.2 is not between 0 and 1"),
         (["--method", "reverse"], "0 of --layers, --ratio, --remove are given"),
         (["--layers", "2"], "--layers needs a method"),
         (["--method", "reverse", "--remove", "1"], "are mutually exclusive"),
@@ -125,8 +125,8 @@ def test_layers_that_cannot_be_removed(
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        (["--ratios", "0.5,1.2"], "ratio 1.2 is outside 0..1"),
-        (["--ratios", "0"], "ratio 0 is outside 0..1"),
+        (["--ratios", "0.5,1.2"], "ratio 1.2 is not between 0 and 1"),
+        (["--ratios", "0"], "ratio 0 is not between 0 and 1"),
         (["--ratios", "0.99"], "cannot remove 6 layers: the model has 6"),
         (["--protect", "0-5"], "cannot remove 2 layers: the model has 6, and 6 is protected"),
         (["--protect", "8"], "protected layer 8 does not exist"),
