@@ -1,8 +1,9 @@
-"""Losses that no perplexity can hold: layers are ordered by loss, infinite ones go last, and all JSON stays JSON."""
+"""Losses whose perplexity overflows: layers are ordered by loss, infinite losses last, and the JSON stays valid."""
 
 import json
 import math
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any
 
 import pytest
 import torch
-from layerlimits.calibration import calibration
 from oracles import deleted, loss
 from safetensors.torch import load_file, save_file
 
+from layerlimits.cli import main
 from layerlimits.errors import UserError
+from layerlimits.evaluation.calibration import calibration
 from layerlimits.methods import Context, by_rounds, by_score, rank
 from layerlimits.methods import chain_loss as chain
 from layerlimits.types import Ranking
@@ -23,21 +25,21 @@ INF, NAN = math.inf, math.nan
 
 
 def _strict(text: str) -> Any:
-    """JSON as every other program reads it: without NaN and Infinity."""
+    """Strict JSON, without NaN and Infinity."""
     return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
 
 @pytest.fixture
 def short(context: Context, monkeypatch: pytest.MonkeyPatch) -> Context:
-    """Four texts, which chain_loss takes for right answers."""
-    few = replace(context, calibration=calibration(context.evaluator.loaded.tokenizer, 4))
+    """Four texts, which chain_loss uses as correct answers."""
+    few = replace(context, calibration=calibration(context.tokenizer, 4))
     monkeypatch.setattr(chain, "_worked_answers", lambda _: (list(few.calibration.texts), []))
     return few
 
 
 def _loud(context: Context, factor: float = 3000.0) -> list[float]:
-    """Logits so large that every loss is over 709 nats; the losses without each layer, by the slow way."""
-    model: Any = context.evaluator.loaded.model
+    """A model with every loss above 709 nats, and the losses without each layer, computed separately."""
+    model: Any = context.model
     with torch.no_grad():
         model.lm_head.weight *= factor
     text = context.calibration
@@ -55,7 +57,7 @@ def test_perplexity_orders_by_loss_what_no_float_can_hold(short: Context) -> Non
 def test_losses_on_both_sides_of_the_limit(short: Context) -> None:
     losses = _loud(short)
     with torch.no_grad():
-        short.evaluator.loaded.model.lm_head.weight *= 709.0 / sorted(losses)[2]
+        short.model.lm_head.weight *= 709.0 / sorted(losses)[2]
     ranking = rank("perplexity", short)
     assert 1 <= sum(score == INF for score in ranking.scores) <= 5
     assert list(ranking.order) == sorted(range(6), key=lambda layer: losses[layer])
@@ -73,8 +75,8 @@ def test_the_other_methods_take_large_losses_too(method: str, short: Context) ->
 
 
 def _masking_without(context: Context, layer: int) -> None:
-    """Without this layer, the model gives the tokens of the first text the probability 0."""
-    model: Any = context.evaluator.loaded.model
+    """Make the model assign probability 0 to the first text's tokens when this layer is removed."""
+    model: Any = context.model
     masked = torch.tensor(sorted(set(context.calibration.texts[0].ids)))
     marks = torch.nn.functional.one_hot(torch.tensor(0), 32) * 1000.0
     seen: dict[str, torch.Tensor] = {}
@@ -95,18 +97,18 @@ def test_a_layer_without_which_the_loss_is_infinite_goes_last(method: str, short
     again = rank(method, replace(short, layers=5))
     assert again == ranking
     _strict(json.dumps(ranking.detail))
-    for (content,) in short.evaluator.store._db.execute("SELECT content FROM artifacts"):
+    for (content,) in short._evaluator.store._db.execute("SELECT content FROM artifacts"):
         _strict(content)
 
 
 @pytest.mark.parametrize("method", ["perplexity", "sleb", "interaction", "chain_loss", "taylor"])
 def test_losses_that_are_no_numbers_are_refused_and_not_kept(method: str, short: Context) -> None:
-    model: Any = short.evaluator.loaded.model
+    model: Any = short.model
     with torch.no_grad():
         model.model.layers[4].mlp.down_proj.weight[0, 0] = NAN
     with pytest.raises(UserError, match="not numbers"):
         rank(method, short)
-    assert not list(short.evaluator.store._db.execute("SELECT content FROM artifacts"))
+    assert not list(short._evaluator.store._db.execute("SELECT content FROM artifacts"))
 
 
 def test_recorded_scores_may_be_infinite_but_not_undefined(short: Context) -> None:
@@ -115,12 +117,12 @@ def test_recorded_scores_may_be_infinite_but_not_undefined(short: Context) -> No
     for wrong in (NAN, -INF, None):
         with pytest.raises(UserError, match=f"mine gives layer 1 the score {wrong}"):
             by_score("mine", [3.0, wrong, 1.0], ())
-    with pytest.raises(UserError, match="mine gives every layer the score inf: nothing tells them apart"):
+    with pytest.raises(UserError, match="mine gives every layer the score inf, so the layers cannot be ranked"):
         by_score("mine", [INF, INF], ())
 
     def rounds(worst: float, **more: Any) -> Ranking:
         return by_rounds(
-            "mine", short, (), lambda _, left: {at: worst if at == 5 else float(at) for at in left}, **more
+            "mine", short, (), lambda _, left: {layer: worst if layer == 5 else float(layer) for layer in left}, **more
         )
 
     assert rounds(INF).order == (0, 1, 2)
@@ -136,18 +138,18 @@ def test_the_command_line_shows_inf_and_writes_null(
     tensors = load_file(folder / "model.safetensors")
     tensors["lm_head.weight"] *= 3000
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    found = says("rank", folder, "--method", "perplexity", "--items", "4")
-    assert found["scores"] == [None] * 6
-    assert found["infinite"] == list(range(6))
-    assert sorted(found["order"]) == list(range(6))
+    result = says("rank", folder, "--method", "perplexity", "--items", "4")
+    assert result["scores"] == [None] * 6
+    assert result["infinite"] == list(range(6))
+    assert sorted(result["order"]) == list(range(6))
     both = says("rank", folder, "--method", "perplexity,reverse", "--items", "4")
-    assert both["rankings"]["perplexity"]["order"] == found["order"]
+    assert both["rankings"]["perplexity"]["order"] == result["order"]
     assert both["rankings"]["reverse"]["infinite"] == []
     options = ["--method", "perplexity", "--layers", "2", "--items", "4", "--out", tmp_path / "out"]
-    assert sorted(says("prune", folder, *options)["removed"]) == sorted(found["order"][:2])
+    assert sorted(says("prune", folder, *options)["removed"]) == sorted(result["order"][:2])
     assert _strict((tmp_path / "out" / "layerlimits.json").read_text())["scores"] == [None] * 6
 
-    from layerlimits.commands.rank import show
-
-    show({**found, "model": "loud"})
+    monkeypatch.setattr(sys, "argv", ["layerlimits", "rank", str(folder), "--method", "perplexity", "--items", "4"])
+    with pytest.raises(SystemExit):
+        main()
     assert capsys.readouterr().out.count(" inf ") == 6

@@ -7,7 +7,7 @@ from typing import Literal
 from layerlimits.errors import UserError
 from layerlimits.paths import given_path
 from layerlimits.sampling import GREEDY, Decoding, check_items, check_seed
-from layerlimits.types import Protocol
+from layerlimits.types import AskFormat
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class EvalOptions:
     tasks: tuple[str, ...] = ("reference",)
     limit: int = 100
     data_dir: Path | None = None
-    protocols: tuple[Protocol, ...] = ()
+    protocols: tuple[AskFormat, ...] = ()
     shots: int | None = None
     chat: bool | None = None
     decoding: Decoding = GREEDY
@@ -162,7 +162,7 @@ class RecoverOptions:
     epochs: int = 1
     data_dir: Path | None = None
     seed: int = 0
-    protocols: tuple[Protocol, ...] = ()
+    protocols: tuple[AskFormat, ...] = ()
     shots: int | None = None
     chat: bool | None = None
 
