@@ -130,7 +130,7 @@ def test_layers_that_cannot_be_removed(
         (["--ratios", "0.99"], "cannot remove 6 layers: the model has 6"),
         (["--protect", "0-5"], "cannot remove 2 layers: the model has 6, and 6 are protected"),
         (["--protect", "8"], "protected layer 8 does not exist"),
-        (["--limit", "0"], "limit: items 0 is outside 1 to 100000"),
+        (["--limit", "0"], "limit: items 0 is not between 1 and 100000"),
         (["--preset", "quik"], "did you mean quick"),
         (["--config", "gone.toml"], "no such file: gone.toml"),
     ],
