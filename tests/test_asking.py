@@ -148,17 +148,17 @@ def test_a_prompt_that_does_not_fit_is_an_error_of_its_item_and_not_cut(loaded: 
 
     evaluator = Evaluator(loaded, Store(tmp_path), engine=Watched(lambda ids: Response("red", (1,), "stop")))
     roomy = replace(facts, max_new_tokens=400)
-    (found,) = evaluator.verdicts([()], roomy, [long, *short, tight])
-    assert found[0].outcome == "error"
-    assert f"tokens, and the model has {positions} positions" in found[0].why
-    assert "error" not in [verdict.outcome for verdict in found[1:]]
-    assert [most for length, most in asked if length < 100] == [400, 400]
-    assert [most for length, most in asked if length > 100] == [128]
+    (verdicts,) = evaluator.verdicts([()], roomy, [long, *short, tight])
+    assert verdicts[0].outcome == "error"
+    assert f"tokens, and the model has {positions} positions" in verdicts[0].why
+    assert "error" not in [verdict.outcome for verdict in verdicts[1:]]
+    assert [limit for length, limit in asked if length < 100] == [400, 400]
+    assert [limit for length, limit in asked if length > 100] == [128]
     # Nothing of it is asked again, and a report counts it.
     (again,) = evaluator.verdicts([()], roomy, [long, *short, tight])
-    assert again == found
+    assert again == verdicts
     assert len(asked) == 3
-    assert summary(found, 4, [None] * 4)["refused"] == 1
+    assert summary(verdicts, 4, [None] * 4).refused == 1
     (said,) = cautions.refused([{"name": "facts", "refused": 1, "score": {"n": 4}}])
     assert said.startswith("1 of 4 prompts of facts do not fit")
 

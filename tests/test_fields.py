@@ -158,14 +158,14 @@ def test_two_names_of_the_depth_change_together() -> None:
         (
             "llama",
             {"sliding_window_pattern": 3},
-            "sliding_window_pattern = 3 of llama determines the kind of each layer by its number",
+            "sliding_window_pattern = 3 of llama determines the kind of each layer",
         ),
         (
             "llama",
             {"no_rope_layer_interval": 4},
-            "no_rope_layer_interval = 4 of llama determines the kind of each layer by its number",
+            "no_rope_layer_interval = 4 of llama determines the kind of each layer",
         ),
-        ("llama", {"moe_layer_freq": 2}, "moe_layer_freq = 2 of llama determines the kind of each layer by its number"),
+        ("llama", {"moe_layer_freq": 2}, "moe_layer_freq = 2 of llama determines the kind of each layer"),
         ("jamba", {}, "attn_layer_period = 8 and attn_layer_offset = 4 .* layer 4 would become layer 3"),
     ],
 )
