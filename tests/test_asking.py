@@ -213,10 +213,10 @@ def test_greedy_samples_that_would_all_be_the_same_are_refused(tiny: Path, refus
 
 
 def test_evaluate_gives_the_same_items_under_all_protocols(tiny: Path, says: Says, tmp_path: Path) -> None:
-    told = says(
+    printed = says(
         "evaluate", tiny, "--tasks", "facts_choice,arithmetic", "--protocol", "likelihood,one_token,free", "--limit", 12
     )
-    assert set(told["scores"]) == {
+    assert set(printed["scores"]) == {
         "facts_choice",
         "facts_choice@one_token",
         "facts_choice@free",
@@ -225,25 +225,25 @@ def test_evaluate_gives_the_same_items_under_all_protocols(tiny: Path, says: Say
         "arithmetic@one_token",
     }
     for name in ("facts_choice", "arithmetic"):
-        ways = told["protocols"][name]
+        ways = printed["protocols"][name]
         assert set(ways) == {"likelihood", "one_token", "free", "recognition_only"}
         only = ways["recognition_only"]
         # An untaught model writes nothing right: all it gets right is recognized only.
         assert only["estimate"] == pytest.approx(ways["likelihood"])
         assert only["n"] == 12
-    assert any("differ in protocol" in said for said in told["warnings"])
-    assert any("12 items cannot tell 5 points apart" in said for said in told["warnings"])
+    assert any("differ in protocol" in said for said in printed["warnings"])
+    assert any("12 items cannot tell 5 points apart" in said for said in printed["warnings"])
 
 
 def test_samples_widen_to_an_interval_over_items_and_draws(tiny: Path, says: Says, tmp_path: Path) -> None:
     asked = ("evaluate", tiny, "--tasks", "facts,facts_choice", "--limit", 10, "--temperature", 0.9, "--samples", 4)
-    told = says(*asked, "--seed", 5, "--out", tmp_path / "run")
-    assert told["scores"]["facts"]["draws"] == 4
-    assert told["scores"]["facts"]["n"] == 10
-    assert sum(told["scores"]["facts"]["outcomes"].values()) == 40
+    printed = says(*asked, "--seed", 5, "--out", tmp_path / "run")
+    assert printed["scores"]["facts"]["draws"] == 4
+    assert printed["scores"]["facts"]["n"] == 10
+    assert sum(printed["scores"]["facts"]["outcomes"].values()) == 40
     # Likelihoods are not drawn.
-    assert told["scores"]["facts_choice"]["draws"] == 1
-    assert told == says(*asked, "--seed", 5, "--out", tmp_path / "run")
+    assert printed["scores"]["facts_choice"]["draws"] == 1
+    assert printed == says(*asked, "--seed", 5, "--out", tmp_path / "run")
 
 
 def test_the_whole_test_set_is_asked_in_the_order_of_its_file(

@@ -128,11 +128,11 @@ def test_diagnostics_keep_their_contract(name: str) -> None:
         for sample in task.samples("evaluate", 5, None):
             for text in (sample.target, "", "([{", "go go go go"):
                 response = Response(text, tuple(range(len(text))), "stop")
-                found = diagnostic.measure(
+                values = diagnostic.measure(
                     Answered(sample.prompt, sample.target, response, task.score(sample, response))
                 )
-                assert all(isinstance(value, float) for value in found.values())
-                measured |= set(found)
+                assert all(isinstance(value, float) for value in values.values())
+                measured |= set(values)
     assert measured
 
 
