@@ -256,7 +256,7 @@ def test_a_data_folder_without_the_file(refused: Refused, tiny: Path, tmp_path: 
 
 def test_calibration_text_that_is_not_there_or_empty(refused: Refused, tiny: Path, tmp_path: Path) -> None:
     options = ["rank", tiny, "--method", "block_influence", "--calibration"]
-    assert "cannot be read" in refused(*options, tmp_path / "gone.txt")
+    assert "cannot read" in refused(*options, tmp_path / "gone.txt")
     (tmp_path / "empty.txt").write_text("\n\n")
     assert "is empty" in refused(*options, tmp_path / "empty.txt")
     (tmp_path / "odd.jsonl").write_text('{"text": "good"}\n{"words": 1}\n')
