@@ -90,7 +90,7 @@ def test_layers_whose_removal_changes_nothing_stop_it(loaded: Loaded, tmp_path: 
     layer: Any = loaded.model.model.layers[2]
     for weight in (layer.self_attn.o_proj.weight, layer.mlp.down_proj.weight):
         weight.data.zero_()
-    with pytest.raises(UserError, match="removing layers 2"):
+    with pytest.raises(UserError, match="removing layer 2"):
         Evaluator(loaded, Store(tmp_path)).verdicts([(1,), (2,)], facts, facts.samples("evaluate", 2, None))
 
 
