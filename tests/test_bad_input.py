@@ -125,8 +125,8 @@ def test_layers_that_cannot_be_removed(
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        (["--ratios", "0.5,1.2"], "ratio 1.2 is not between 0 and 1"),
-        (["--ratios", "0"], "ratio 0 is not between 0 and 1"),
+        (["--ratios", "0.5,1.2"], "ratio 1.2 is outside 0..1"),
+        (["--ratios", "0"], "ratio 0 is outside 0..1"),
         (["--ratios", "0.99"], "cannot remove 6 layers: the model has 6"),
         (["--protect", "0-5"], "cannot remove 2 layers: the model has 6, and 6 are protected"),
         (["--protect", "8"], "protected layer 8 does not exist"),
@@ -186,7 +186,7 @@ def test_models_of_another_kind(fields: dict[str, object], words: str, refused: 
 
 
 def test_an_unknown_device_or_type(refused: Refused, tiny: Path) -> None:
-    assert "no device 'moon'" in refused("evaluate", tiny, "--device", "moon")
+    assert "device 'moon' is not available" in refused("evaluate", tiny, "--device", "moon")
     assert "float31" in refused("evaluate", tiny, "--dtype", "float31")
 
 
