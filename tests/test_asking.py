@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -158,8 +159,10 @@ def test_a_prompt_that_does_not_fit_is_an_error_of_its_item_and_not_cut(loaded: 
     (again,) = evaluator.verdicts([()], roomy, [long, *short, tight])
     assert again == verdicts
     assert len(asked) == 3
-    assert summary(verdicts, 4, [None] * 4).refused == 1
-    (said,) = cautions.refused([{"name": "facts", "refused": 1, "score": {"n": 4}}])
+    score = summary(verdicts, 4, [None] * 4)
+    assert score.refused == 1
+    task: Any = SimpleNamespace(name="facts", refused=score.refused, score=score.score)
+    (said,) = cautions.refused([task])
     assert said.startswith("1 of 4 prompts of facts do not fit")
 
 
