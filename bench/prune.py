@@ -1,7 +1,7 @@
-"""How fast `layerlimits prune` removes layers, beside loading the model, deleting them and saving it.
+"""Speed of `layerlimits prune` compared with loading the model, deleting layers and saving it.
 
-Makes a random Llama checkpoint of 2.2 GB in shards of 500 MB in a temporary folder, then removes a quarter of its
-layers both ways, alternating, each time in a fresh process: its start and its imports count. All files are in the
+Creates a random Llama checkpoint of 2.2 GB in shards of 500 MB in a temporary folder, then removes a quarter of its
+layers both ways in alternation. Each run is a new process, so startup and imports are included. All files are in the
 page cache before the first measurement.
 
     python bench/prune.py [--json] [--gb 2.2] [--dtype bfloat16] [--repeats 3] [--at FOLDER]
@@ -32,7 +32,7 @@ try:
 except SystemExit as ended:
     assert not ended.code, ended.code
 """
-# What a user of stock transformers does; with dtype="auto" the stored type stays.
+# The same with plain transformers; dtype="auto" keeps the stored type.
 _MEMORY = """
 import sys
 from torch import nn
@@ -46,13 +46,13 @@ model.model.layers = nn.ModuleList(layers)
 model.config.num_hidden_layers = len(layers)
 model.save_pretrained(sys.argv[2], max_shard_size="500MB")
 """
-# The high-water mark of the process itself, and its processor time; Linux counts memory in KB, macOS in bytes.
+# Peak memory and CPU time of the process; Linux reports memory in KB, macOS in bytes.
 _USED = """
 import resource
 used = resource.getrusage(resource.RUSAGE_SELF)
 print(used.ru_maxrss * (1 if sys.platform == "darwin" else 1024), used.ru_utime + used.ru_stime)
 """
-# What both pay before they begin.
+# Startup cost of both.
 _IMPORTS = """
 import sys
 import layerlimits.models.shards
@@ -61,7 +61,7 @@ _WAYS = {"files": _FILES, "memory": _MEMORY, "imports": _IMPORTS}
 
 
 class Run(NamedTuple):
-    """From the start of a process to its end: wall and processor seconds, and the peak of its resident memory."""
+    """Wall and CPU seconds of a whole process, and its peak resident memory in bytes."""
 
     seconds: float
     cpu: float
@@ -69,7 +69,7 @@ class Run(NamedTuple):
 
 
 def make_checkpoint(folder: Path, size: int, dtype: str) -> int:
-    """Write a random Llama of `size` bytes, holding one shard at a time in memory; returns its number of layers."""
+    """Write a random Llama of about `size` bytes, one shard in memory at a time; returns its number of layers."""
     import torch
     from safetensors.torch import save_file
     from transformers import AutoModelForCausalLM, LlamaConfig
@@ -77,9 +77,9 @@ def make_checkpoint(folder: Path, size: int, dtype: str) -> int:
     kind = getattr(torch, dtype)
     shape: dict[str, Any] = {"hidden_size": 2048, "intermediate_size": 5632, "vocab_size": 32_000}
     heads: dict[str, Any] = {"num_attention_heads": 32, "num_key_value_heads": 4, "tie_word_embeddings": False}
-    one_layer = (2 * 2048 * 2048 + 2 * 2048 * 256 + 3 * 2048 * 5632 + 2 * 2048) * kind.itemsize
-    around = (2 * 32_000 * 2048 + 2048) * kind.itemsize
-    layers = max(4, -(-(size - around) // one_layer))
+    layer_bytes = (2 * 2048 * 2048 + 2 * 2048 * 256 + 3 * 2048 * 5632 + 2 * 2048) * kind.itemsize
+    other_bytes = (2 * 32_000 * 2048 + 2048) * kind.itemsize
+    layers = max(4, -(-(size - other_bytes) // layer_bytes))
     config = LlamaConfig(**shape, **heads, num_hidden_layers=layers, architectures=["LlamaForCausalLM"], dtype=dtype)
     with torch.device("meta"):
         shapes = {name: tensor.shape for name, tensor in AutoModelForCausalLM.from_config(config).state_dict().items()}
@@ -103,10 +103,10 @@ def make_checkpoint(folder: Path, size: int, dtype: str) -> int:
 
 
 def measure(way: str, folder: Path, removed: list[int], out: Path) -> Run:
-    """One run in a fresh process; `out` is emptied before."""
+    """One run in a new process; `out` is emptied first."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
-    # What earlier runs left to be written to disk must not slow this one.
+    # Pending writes of earlier runs must not slow this one down.
     os.sync()
     command = [sys.executable, "-c", _WAYS[way] + _USED, str(folder), str(out), ",".join(map(str, removed))]
     began = time.perf_counter()
@@ -116,20 +116,20 @@ def measure(way: str, folder: Path, removed: list[int], out: Path) -> Run:
     return Run(seconds, float(cpu), int(peak))
 
 
-def same_weights(one: Path, other: Path) -> bool:
-    """Whether two folders hold the same tensors."""
+def same_weights(first: Path, second: Path) -> bool:
+    """Whether two folders contain the same tensors."""
     import torch
     from safetensors import safe_open
 
-    def where(folder: Path) -> dict[str, Path]:
+    def files_of(folder: Path) -> dict[str, Path]:
         index = json.loads((folder / "model.safetensors.index.json").read_text())
         return {name: folder / file for name, file in index["weight_map"].items()}
 
-    here, there = where(one), where(other)
-    if here.keys() != there.keys():
+    first_files, second_files = files_of(first), files_of(second)
+    if first_files.keys() != second_files.keys():
         return False
-    for name in here:
-        with safe_open(here[name], "pt") as a, safe_open(there[name], "pt") as b:
+    for name in first_files:
+        with safe_open(first_files[name], "pt") as a, safe_open(second_files[name], "pt") as b:
             if not torch.equal(a.get_tensor(name), b.get_tensor(name)):
                 return False
     return True
@@ -140,13 +140,13 @@ def _apart(work: Callable[..., Any], *arguments: Any) -> Any:
         return pool.submit(work, *arguments).result()
 
 
-def compare(at: Path, size: int, dtype: str, repeats: int) -> dict[str, Any]:
-    """Make the checkpoint, measure both ways in turn, and check that both wrote the same."""
-    base = at / "base"
+def compare(folder: Path, size: int, dtype: str, repeats: int) -> dict[str, Any]:
+    """Create the checkpoint, measure both ways in alternation, and check that both write the same weights."""
+    base = folder / "base"
     base.mkdir()
-    # In processes of their own: on Linux the peak of a process counts from the size of the one that started it.
+    # Run in separate processes: on Linux, a process's peak memory starts at the size of its parent.
     layers = _apart(make_checkpoint, base, size, dtype)
-    # Every fourth: from all shards.
+    # Every fourth layer, so that all shards are affected.
     removed = list(range(2, layers, 4))[: layers // 4]
     stored = sum(file.stat().st_size for file in base.glob("*.safetensors"))
     for file in base.glob("*.safetensors"):
@@ -155,11 +155,11 @@ def compare(at: Path, size: int, dtype: str, repeats: int) -> dict[str, Any]:
                 pass
     runs: dict[str, list[Run]] = {way: [] for way in _WAYS}
     for repeat in range(repeats):
-        # Who goes first alternates, too.
+        # The order alternates, too.
         for way in list(_WAYS)[:: 1 if repeat % 2 == 0 else -1]:
-            runs[way].append(measure(way, base, removed, at / way))
+            runs[way].append(measure(way, base, removed, folder / way))
             print(f"{way}: {runs[way][-1].seconds:.1f} s", file=sys.stderr)
-    same = _apart(same_weights, at / "files", at / "memory")
+    same = _apart(same_weights, folder / "files", folder / "memory")
     ways = {way: _summary(measured) for way, measured in runs.items()}
     return {
         "checkpoint_bytes": stored,
@@ -198,30 +198,33 @@ def _table(result: dict[str, Any]) -> str:
     return "\n".join([*lines, f"files / memory: {result['time_ratio']:.3f} of the time"])
 
 
-def _check_room(at: Path, size: int) -> None:
-    """The base and both results go to disk; loading it takes its size in memory."""
-    free = shutil.disk_usage(at).free
+def _check_room(folder: Path, size: int) -> None:
+    """Check for enough disk space for the base and both results, and enough memory to load the base."""
+    free = shutil.disk_usage(folder).free
     if free < 3.5 * size:
-        sys.exit(f"error: {at} has {free / 1e9:.1f} GB free of {3.5 * size / 1e9:.1f} GB\n  fix: name another --at")
+        sys.exit(
+            f"error: {folder} has {free / 1e9:.1f} GB free, but {3.5 * size / 1e9:.1f} GB are needed\n"
+            "  fix: choose another folder with --at"
+        )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    # The page cache must hold the base, too.
+    # The page cache must hold the base as well.
     if memory < 3 * size:
-        sys.exit(f"error: {memory / 1e9:.1f} GB of memory, {3 * size / 1e9:.1f} GB needed\n  fix: set --gb lower")
+        sys.exit(f"error: {memory / 1e9:.1f} GB of memory, but {3 * size / 1e9:.1f} GB are needed\n  fix: lower --gb")
 
 
 def main() -> None:
-    """Parse, measure, print."""
+    """Measure and print the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON dict")
-    parser.add_argument("--gb", type=float, default=2.2, help="size of the checkpoint, at least")
+    parser.add_argument("--json", action="store_true", help="print a JSON object")
+    parser.add_argument("--gb", type=float, default=2.2, help="minimum size of the checkpoint in GB")
     parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--at", type=Path, default=None, help="where the temporary folder is made")
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bench-prune-", dir=asked.at) as name:
-        _check_room(Path(name), int(asked.gb * 1e9))
-        result = compare(Path(name), int(asked.gb * 1e9), asked.dtype, asked.repeats)
-    print(json.dumps(result) if asked.json else _table(result))
+    parser.add_argument("--at", type=Path, default=None, help="parent of the temporary folder")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bench-prune-", dir=args.at) as name:
+        _check_room(Path(name), int(args.gb * 1e9))
+        result = compare(Path(name), int(args.gb * 1e9), args.dtype, args.repeats)
+    print(json.dumps(result) if args.json else _table(result))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Times of ranking against the obvious way, as ratios within one run: `python bench/ranking.py [--json]`.
+"""Speed of ranking relative to a straightforward implementation: `python bench/ranking.py [--json]`.
 
-Asks of each model: what block_influence with angular for all n costs beside one plain forward pass over the same text,
-and how much faster the perplexity of every one-layer removal is than removing each layer and running the model again at
-its best batch size. Runs alternate; figures are the median of the ratios, with their range.
+For each model, it measures (1) the cost of block_influence and angular for all n relative to one plain forward pass
+over the same text, and (2) the speedup of the perplexity of every one-layer removal over removing each layer and
+running the model again at its best batch size. Runs alternate; figures are the median of the ratios, with their range.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from layerlimits.models.stream import batches
 from layerlimits.types import Text
 
 REPEATS = 5
-# A removal takes seconds on the large model: the obvious way runs fewer times there.
+# Fewer repeats, since running the large model again for each removal takes seconds.
 REPEATS_OF_REMOVALS = 3
 BATCH_TOKENS = (256, 1024, 4096)
 
@@ -55,7 +55,7 @@ def random_model() -> PreTrainedModel:
 
 
 def random_text(model: PreTrainedModel, texts: int, tokens: int) -> Calibration:
-    """Texts of different lengths around `tokens`."""
+    """Random texts with lengths around `tokens`."""
     generator = torch.Generator().manual_seed(1)
     lengths = torch.randint(tokens // 2, tokens * 3 // 2, (texts,), generator=generator).tolist()
     ids = [torch.randint(5, model.config.vocab_size, (length,), generator=generator).tolist() for length in lengths]
@@ -63,7 +63,7 @@ def random_text(model: PreTrainedModel, texts: int, tokens: int) -> Calibration:
 
 
 def compare(jobs: dict[str, Job], repeats: int = REPEATS, *, warm: bool = False) -> dict[str, list[float]]:
-    """Seconds of each job, run in turn so that the machine's moods strike all alike; a first turn warms up."""
+    """Seconds of each job; runs are interleaved, so that noise affects all jobs equally. The first turn is warm-up."""
     times: dict[str, list[float]] = {name: [] for name in jobs}
     for turn in range(int(warm), repeats + 1):
         for name, job in jobs.items():
@@ -75,9 +75,9 @@ def compare(jobs: dict[str, Job], repeats: int = REPEATS, *, warm: bool = False)
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> dict[str, float]:
-    """Median and range of paired ratios."""
-    found = [one / other for one, other in zip(above, below, strict=True)]
-    return {"ratio": median(found), "low": min(found), "high": max(found)}
+    """Median and range of the paired ratios."""
+    ratios = [numerator / denominator for numerator, denominator in zip(above, below, strict=True)]
+    return {"ratio": median(ratios), "low": min(ratios), "high": max(ratios)}
 
 
 @torch.no_grad()
@@ -88,30 +88,33 @@ def plain_pass(model: PreTrainedModel, text: Calibration) -> None:
 
 
 def similarity(loaded: Loaded, text: Calibration, folder: Path) -> dict[str, Any]:
-    """block_influence and angular for all n, against a plain pass over the same batches."""
+    """block_influence and angular for all n, relative to a plain pass over the same batches."""
     with Store(folder) as store:
         context = Context(Evaluator(loaded, store), None, text)
-        jobs: dict[str, Job] = {"both": lambda: _measure(context), "plain": lambda: plain_pass(loaded.model, text)}
+        jobs: dict[str, Job] = {
+            "both": lambda: _measure(context, lambda share: None),
+            "plain": lambda: plain_pass(loaded.model, text),
+        }
         times = compare(jobs)
     return {"what": "block_influence and angular / plain pass", **ratio(times["both"], times["plain"])}
 
 
 @torch.no_grad()
 def run_again(model: PreTrainedModel, texts: Sequence[Text], layers: Sequence[int], tokens: int) -> list[float]:
-    """The obvious way: take each layer out and run the model over the text."""
-    found = []
+    """The straightforward way: remove each layer and run the model over the text."""
+    losses = []
     for layer in layers:
         with without_layers(model, (layer,)) as view:
             sums = [
                 float(summed_loss(view(**batch.inputs).logits, batch, texts))
                 for batch in batches(view, [text.ids for text in texts], tokens)
             ]
-        found.append(sum(sums) / sum(text.predicted for text in texts))
-    return found
+        losses.append(sum(sums) / sum(text.predicted for text in texts))
+    return losses
 
 
 def perplexity(model: PreTrainedModel, text: Calibration, removed: tuple[int, ...], what: str) -> dict[str, Any]:
-    """The loss without each layer left, with `removed` gone already: shared prefixes against running again."""
+    """The loss without each remaining layer, after removing `removed`: shared prefixes against running again."""
     texts = [Text(ids) for ids in text.ids]
     with without_layers(model, removed) as view:
         layers = range(view.config.num_hidden_layers)
@@ -128,12 +131,12 @@ def perplexity(model: PreTrainedModel, text: Calibration, removed: tuple[int, ..
         times = compare(jobs, REPEATS_OF_REMOVALS, warm=True)
         _, shared = losses_without(view, texts, layers)
         again = run_again(view, texts, layers, best)
-    apart = max(abs(one / other - 1) for one, other in zip(shared.values(), again, strict=True))
+    apart = max(abs(ours / theirs - 1) for ours, theirs in zip(shared.values(), again, strict=True))
     return {"what": what, **ratio(times["again"], times["shared"]), "batch_tokens": best, "apart": apart}
 
 
 def measure() -> list[dict[str, Any]]:
-    """All rows."""
+    """Measure all rows of the table."""
     reference = load("reference", device="cpu")
     large = replace(reference, model=random_model(), depth=24)
     texts = {
@@ -153,7 +156,7 @@ def measure() -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Print a table, or JSON."""
+    """Print a table or JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--json", action="store_true")
     as_json = parser.parse_args().json

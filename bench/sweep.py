@@ -1,10 +1,11 @@
-"""The sweep engine against one ablation after another, as ratios within one run: `python bench/sweep.py`.
+"""Speed of the sweep engine relative to evaluating one ablation at a time: `python bench/sweep.py`.
 
-All single-layer ablations of a model answer the same prompts of 20 to 120 tokens with up to 64 new ones, greedily:
-together, and (a) by the paper's procedure, each written to disk by mergekit, loaded and asked; (b) each skipped in
-memory and asked by stock generation; both at their best batch size. "iterative" is a selection of four layers in greedy
-rounds, together and with races, and by (b) with every candidate asked everything. Runs alternate; figures are the
-median of the ratios, with their range. Each run is kept in bench/results.json as it ends; `--add` goes on from there.
+All single-layer ablations of a model answer the same prompts of 20 to 120 tokens with up to 64 new tokens, greedily.
+The sweep engine is compared with (a) the paper's procedure, which writes each ablation to disk with mergekit and loads
+it, and (b) skipping each layer in memory and using stock generation, both at their best batch size. "iterative" selects
+four layers in greedy rounds, with the sweep engine and racing, and with (b) and every candidate evaluated on all items.
+Runs alternate; figures are the median of the ratios, with their range. Each run is written to bench/results.json when
+it ends; `--add` keeps earlier runs.
 """
 
 import argparse
@@ -23,8 +24,8 @@ import torch
 from transformers import AutoModelForCausalLM
 from workload import NEW_TOKENS, Answers, batched, best_batch, one_by_one, workload
 
-from layerlimits.engines.sweep import sweep
-from layerlimits.engines.transformers import transformers
+from layerlimits.engines.sweep import SweepEngine
+from layerlimits.engines.transformers import TransformersEngine
 from layerlimits.evaluation.calibration import calibration
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.options import AskOptions
@@ -39,8 +40,8 @@ SELECTED, ITEMS = 4, 32
 
 
 def by_disk(mergekit: str, folder: Path, depth: int, tokenizer: Any, prompts: Any, size: int) -> Answers:
-    """(a): each variant merged to disk by mergekit's passthrough, loaded, and stock generation."""
-    found = []
+    """(a): write each variant to disk with mergekit's passthrough, load it, and use stock generation."""
+    answers = []
     for gone in range(depth):
         with tempfile.TemporaryDirectory() as work:
             spans = [span for span in ((0, gone), (gone + 1, depth)) if span[0] < span[1]]
@@ -51,12 +52,12 @@ def by_disk(mergekit: str, folder: Path, depth: int, tokenizer: Any, prompts: An
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             model = AutoModelForCausalLM.from_pretrained(f"{work}/merged", dtype=torch.float32).eval()
             model.generation_config.eos_token_id = tokenizer.eos_token_id
-            found.append(batched(transformers(model, tokenizer), prompts, size))
-    return found
+            answers.append(batched(TransformersEngine(model, tokenizer), prompts, size))
+    return answers
 
 
 def paired(ours: Callable[[], Any], theirs: Callable[[], Any]) -> tuple[list[float], Any, Any]:
-    """Seconds of both, one right after the other, and what both gave."""
+    """Seconds of both, run one after the other, and both results."""
     began = time.perf_counter()
     first = ours()
     between = time.perf_counter()
@@ -65,11 +66,11 @@ def paired(ours: Callable[[], Any], theirs: Callable[[], Any]) -> tuple[list[flo
 
 
 def measured(name: str, count: int, repeats: int, against: Sequence[str], mergekit: str) -> Iterator[dict[str, Any]]:
-    """A row after each run of a model and number of prompts."""
+    """Yield a row after each run of a model and number of prompts."""
     model, tokenizer, prompts = workload(name, count)
     depth = model.config.num_hidden_layers
     variants = [(layer,) for layer in range(depth)]
-    engine = sweep(model, tokenizer)
+    engine = SweepEngine(model, tokenizer)
     engine.generate(variants, prompts[:2], 2)
     size = best_batch(model, tokenizer, prompts)
 
@@ -86,15 +87,17 @@ def measured(name: str, count: int, repeats: int, against: Sequence[str], mergek
         for other in against:
             for _ in range(repeats):
                 seconds, first, second = paired(together, ways[other])
-                pairs = [pair for one, two in zip(first, second, strict=True) for pair in zip(one, two, strict=True)]
+                pairs = [
+                    pair for mine, others in zip(first, second, strict=True) for pair in zip(mine, others, strict=True)
+                ]
                 row = {"model": name, "against": other, "work": f"{count} prompts", "batch": size}
                 drafted = engine.accepted / (engine.accepted + engine.written)
-                differ = sum(one.tokens != two.tokens for one, two in pairs)
+                differ = sum(ours.tokens != theirs.tokens for ours, theirs in pairs)
                 yield row | {"answers": len(pairs), "differ": differ, "accepted": round(drafted, 3), "run": seconds}
 
 
 def selected(loaded: Loaded, engine: str, size: int, error: float) -> dict[str, Any]:
-    """Four layers of the reference model by greedy rounds, from nothing stored."""
+    """Select four layers of the reference model in greedy rounds, with an empty store."""
     with tempfile.TemporaryDirectory() as folder:
         evaluator = Evaluator(loaded, Store(Path(folder)), AskOptions(engine, size))
         tasks = choose(["word_problems", "functions", "summaries"])
@@ -104,7 +107,7 @@ def selected(loaded: Loaded, engine: str, size: int, error: float) -> dict[str, 
 
 
 def iterative(repeats: int) -> Iterator[dict[str, Any]]:
-    """Rounds together against rounds by (b), a row after each run."""
+    """Compare greedy rounds with the sweep engine and by (b); yields a row after each run."""
     loaded = load("reference", device="cpu")
     for _ in range(repeats):
         seconds, ours, theirs = paired(
@@ -114,8 +117,8 @@ def iterative(repeats: int) -> Iterator[dict[str, Any]]:
         yield row | {"same": ours["order"] == theirs["order"], "race": ours["race"], "run": seconds}
 
 
-def kept(row: dict[str, Any], afresh: bool) -> dict[str, Any]:
-    """The row with all its runs, put into the file of results; `afresh` forgets earlier runs of the same work."""
+def saved(row: dict[str, Any], afresh: bool) -> dict[str, Any]:
+    """Save the row with all its runs to the results file; `afresh` discards earlier runs of the same work."""
     rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     name = itemgetter("model", "against", "work")
     runs = [run for old in rows if name(old) == name(row) and not afresh for run in old["runs"]] + [row.pop("run")]
@@ -128,26 +131,28 @@ def kept(row: dict[str, Any], afresh: bool) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure what is asked for, keep it, and print it."""
+    """Run the selected measurements, save and print them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--models", default="reference", help="reference, random-100M, random-500M")
-    parser.add_argument("--work", default="100,8", help="numbers of prompts, and iterative")
+    parser.add_argument("--work", default="100,8", help="numbers of prompts, or iterative")
     parser.add_argument("--against", default="simple", help="simple, paper")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--add", action="store_true", help="to the runs there are, of this same code on this machine")
-    parser.add_argument("--mergekit", default=".mergekit/bin/mergekit-yaml", help="in an environment of its own")
-    told = parser.parse_args()
-    for name in told.models.split(","):
-        for work in told.work.split(","):
+    parser.add_argument("--add", action="store_true", help="add to earlier runs of the same code on the same machine")
+    parser.add_argument(
+        "--mergekit", default=".mergekit/bin/mergekit-yaml", help="mergekit-yaml, in a separate environment"
+    )
+    args = parser.parse_args()
+    for name in args.models.split(","):
+        for work in args.work.split(","):
             begun: set[str] = set()
             if work == "iterative":
-                rows = iterative(told.repeats)
+                rows = iterative(args.repeats)
             else:
-                rows = measured(name, int(work), told.repeats, told.against.split(","), told.mergekit)
+                rows = measured(name, int(work), args.repeats, args.against.split(","), args.mergekit)
             for row in rows:
-                afresh = not told.add and row["against"] not in begun
+                afresh = not args.add and row["against"] not in begun
                 begun.add(row["against"])
-                print(json.dumps(kept(row, afresh)), flush=True)
+                print(json.dumps(saved(row, afresh)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What each technique of the sweep engine brings, and how far the whole is from what the machine's arithmetic allows:
+"""Speedup of each technique of the sweep engine, and its speed relative to the machine's limit:
 `python bench/techniques.py`.
 
-Techniques are switched on one after another. Operations and bytes are counted as the passes are made, and divided by
-the rates this machine reaches on matrices of the model's shapes and on reading memory.
+Techniques are enabled one after another. Operations and bytes are counted during the passes and divided by the rates
+that the machine reaches on matrices of the model's shapes and on reading memory.
 """
 
 import argparse
@@ -24,32 +24,32 @@ from layerlimits.engines import _forks
 from layerlimits.engines._lookup import Lookup
 from layerlimits.engines._pool import Pool
 from layerlimits.engines._rows import Rows
-from layerlimits.engines.sweep import sweep
+from layerlimits.engines.sweep import SweepEngine
 
-# Rows that stand for a large product, where the rate is highest.
+# Number of rows of a large matrix product, where the rate is highest.
 LARGE = 2048
-# How often a rate is measured.
+# Number of measurements per rate.
 TIMES = 7
 
 
 @dataclass
 class Work:
-    """What passes computed: tokens times layers, logits, and tokens' keys and values read by single-token steps."""
+    """Work of the passes: tokens times layers, logits, and keys and values read by single-token steps (in tokens)."""
 
     tokens: int = 0
     logits: int = 0
     read: int = 0
 
 
-def unshared(depth: int, texts: int, variants: Any, columns: int, device: torch.device) -> Pool:
+def unshared(depth: int, texts: int, variants: Any, max_positions: int, device: torch.device) -> Pool:
     """A pool whose rows follow none: every row computes its prompt itself."""
-    pool = REAL_POOL(depth, texts, variants, columns, device)
-    pool.kept = pool.alone.clone()
+    pool = REAL_POOL(depth, texts, variants, max_positions, device)
+    pool.computed = pool.has_layer.clone()
     # The base's rows are there to be followed only.
-    pool.kept[:, :texts] = False
+    pool.computed[:, :texts] = False
     pool._forks, pool.end = [None] * depth, torch.arange(pool.size)
-    pool._orders = [layer.nonzero()[:, 0] for layer in pool.kept]
-    pool._number()
+    pool._orders = [layer.nonzero()[:, 0] for layer in pool.computed]
+    pool._update_rows()
     return pool
 
 
@@ -58,42 +58,42 @@ REAL_POOL = _forks._pool
 
 @contextmanager
 def counted(work: Work) -> Iterator[None]:
-    """Count what passes compute."""
+    """Count the work of the passes."""
     real = Rows.logits
 
-    def logits(self: Rows, pool: Pool, ids: Any, at: Any, seen: int, wanted: Any) -> Any:
-        work.tokens += int(pool.kept.sum()) * ids.shape[1]
+    def logits(self: Rows, pool: Pool, ids: Any, positions: Any, visible: int, wanted: Any) -> Any:
+        work.tokens += int(pool.computed.sum()) * ids.shape[1]
         work.logits += len(wanted[0])
-        work.read += int(pool.kept.sum()) * seen * (ids.shape[1] <= 9)
-        return real(self, pool, ids, at, seen, wanted)
+        work.read += int(pool.computed.sum()) * visible * (ids.shape[1] <= 9)
+        return real(self, pool, ids, positions, visible, wanted)
 
     with patch.object(Rows, "logits", logits):
         yield
 
 
 def rates(model: Any) -> tuple[float, float]:
-    """Operations a second on products of the model's shapes, and bytes read a second."""
+    """Operations per second on matrix products of the model's shapes, and bytes read per second."""
     weights = [weight for weight in model.model.layers[0].parameters() if weight.dim() == 2]
     rows = {weight.shape[1]: torch.randn(LARGE, weight.shape[1]) for weight in weights}
     seconds = shortest(lambda: [linear(rows[weight.shape[1]], weight) for weight in weights], TIMES)
-    much = torch.ones(1 << 28)
-    return 2 * LARGE * sum(map(torch.numel, weights)) / seconds, much.nbytes / shortest(much.sum, TIMES)
+    large = torch.ones(1 << 28)
+    return 2 * LARGE * sum(map(torch.numel, weights)) / seconds, large.nbytes / shortest(large.sum, TIMES)
 
 
 def report(name: str, count: int, repeats: int, whole: bool) -> None:
-    """Print what each technique brings, or the whole engine alone, and its share of the limit."""
+    """Print the speedup of each technique, or of the whole engine only, and its fraction of the limit."""
     model, tokenizer, prompts = workload(name, count)
     variants = [(layer,) for layer in range(model.config.num_hidden_layers)]
-    engine = sweep(model, tokenizer)
+    engine = SweepEngine(model, tokenizer)
     engine.generate(variants, prompts[:2], 2)
     none: list[Any] = [[] for _ in prompts]
     no_prefix = patch.object(_forks, "_pool", unshared)
-    no_guess = patch.object(Lookup, "ahead", lambda self, tail, most: [])
+    no_lookup = patch.object(Lookup, "ahead", lambda self, tail, max_tokens: [])
     ways: list[tuple[str, list[Any], Any]] = [
-        ("variants in one batch", [no_prefix, no_guess], none),
-        ("and shared prefixes of prompts", [no_guess], none),
-        ("and the base's answers as drafts", [no_guess], None),
-        ("and guesses looked up", [], None),
+        ("variants in one batch", [no_prefix, no_lookup], none),
+        ("+ shared prompt prefixes", [no_lookup], none),
+        ("+ the base model's answers as drafts", [no_lookup], None),
+        ("+ drafts by prompt lookup", [], None),
     ]
     table = Table("way", "seconds", "ratio", "tokens x layers", "TFLOP", title=f"{name}, {count} prompts")
     stock = float("nan")
@@ -121,21 +121,25 @@ def report(name: str, count: int, repeats: int, whole: bool) -> None:
     token_bytes = engine._trial.token_bytes / len(variants) if engine._trial else 0
     limit = operations / gemm + work.read * token_bytes / reading
     print(f"rates of this machine: {gemm / 1e9:.0f} GFLOPS, {reading / 1e9:.1f} GB/s")
-    print(f"products at that rate {operations / gemm:.2f} s, keys and values read {limit - operations / gemm:.2f} s")
-    print(f"the whole reaches {limit / seconds:.0%} of that limit")
+    print(
+        f"at these rates: products {operations / gemm:.2f} s, reading keys and values {limit - operations / gemm:.2f} s"
+    )
+    print(f"the engine reaches {limit / seconds:.0%} of this limit")
 
 
 def main() -> None:
-    """Measure what is asked for."""
+    """Run the selected measurements."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--models", default="reference")
     parser.add_argument("--prompts", default="100,8")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--whole", action="store_true", help="only the whole engine, against the machine's limit")
-    told = parser.parse_args()
-    for name in told.models.split(","):
-        for count in map(int, told.prompts.split(",")):
-            report(name, count, told.repeats, told.whole)
+    parser.add_argument(
+        "--whole", action="store_true", help="measure only the whole engine against the machine's limit"
+    )
+    args = parser.parse_args()
+    for name in args.models.split(","):
+        for count in map(int, args.prompts.split(",")):
+            report(name, count, args.repeats, args.whole)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the benchmarks of the sweep engine share: models, prompts, and the simple way to answer them."""
+"""Shared by the benchmarks of the sweep engine: models, prompts, and the straightforward way to answer them."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from layerlimits.engines.transformers import transformers
+from layerlimits.engines.transformers import TransformersEngine
 from layerlimits.evaluation.prompts import encode
 from layerlimits.models.load import load
 from layerlimits.models.remove import without_layers
@@ -17,25 +17,25 @@ from layerlimits.types import Response
 NEW_TOKENS = 64
 LENGTHS = (20, 120)
 BATCHES = (8, 25, 50, 100)
-# Layers, width, inner width, heads, vocabulary. What layers add to the stream is scaled down so that most variants
-# agree with the base for about half their tokens, as trained models' do.
+# Layers, width, MLP width, heads, vocabulary. Layer outputs are scaled down so that most variants agree with the base
+# on about half of their tokens, as in trained models.
 RANDOM = {"random-100M": (16, 704, 1920, 11, 8192), "random-500M": (24, 1280, 3456, 20, 8192)}
 SCALE = 0.001
 Answers = list[list[Response]]
 
 
 class Ids:
-    """A tokenizer for random models: tokens are their own text."""
+    """A tokenizer for random models: the text of a token is its number."""
 
     pad_token_id, eos_token_id, bos_token_id = 0, None, None
 
     def decode(self, tokens: Sequence[int], **_: Any) -> str:
-        """The numbers."""
+        """The token numbers as text."""
         return " ".join(map(str, tokens))
 
 
 def random_model(layers: int, width: int, inner: int, heads: int, vocabulary: int) -> Any:
-    """A random Llama whose layers add little to the stream."""
+    """A random Llama with small layer outputs."""
     torch.manual_seed(0)
     config = LlamaConfig(
         hidden_size=width,
@@ -55,29 +55,29 @@ def random_model(layers: int, width: int, inner: int, heads: int, vocabulary: in
 
 
 def random_prompts(vocabulary: int, count: int) -> list[list[int]]:
-    """Random ids, of lengths spread evenly over `LENGTHS`."""
+    """Random token ids with lengths spaced evenly over `LENGTHS`."""
     draw = torch.Generator().manual_seed(1)
     lengths = torch.linspace(*LENGTHS, count).long().tolist()
     return [torch.randint(5, vocabulary, (length,), generator=draw).tolist() for length in lengths]
 
 
 def real_prompts(tokenizer: Any, count: int) -> list[list[int]]:
-    """Select items of the bundled tasks whose prompts have such lengths, tasks in turn."""
+    """Prompts from the bundled tasks' select items with lengths in `LENGTHS`, alternating between tasks."""
     tasks = choose(["arithmetic", "word_problems", "functions", "summaries", "facts"])
-    columns = [[encode(tokenizer, one).ids for one in task.samples("select", 200, None)] for task in tasks]
+    columns = [[encode(tokenizer, sample).ids for sample in task.samples("select", 200, None)] for task in tasks]
     fitting = [[ids for ids in column if LENGTHS[0] <= len(ids) <= LENGTHS[1]] for column in columns]
-    rounds = [column[at] for at in range(200) for column in fitting if at < len(column)]
+    rounds = [column[number] for number in range(200) for column in fitting if number < len(column)]
     return rounds[:count]
 
 
 def shortest(job: Callable[[], Any], times: int) -> float:
-    """The shortest of several times, in seconds."""
-    found = []
+    """The minimum time of several runs, in seconds."""
+    seconds = []
     for _ in range(times):
         began = time.perf_counter()
         job()
-        found.append(time.perf_counter() - began)
-    return min(found)
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
 
 
 def workload(name: str, count: int) -> tuple[Any, Any, list[list[int]]]:
@@ -89,26 +89,26 @@ def workload(name: str, count: int) -> tuple[Any, Any, list[list[int]]]:
     return model, Ids(), random_prompts(model.config.vocab_size, count)
 
 
-def batched(engine: transformers, prompts: Sequence[list[int]], size: int) -> list[Response]:
-    """Stock generation in batches of similar length."""
-    order = sorted(range(len(prompts)), key=lambda at: len(prompts[at]))
-    found: dict[int, Response] = {}
+def batched(engine: TransformersEngine, prompts: Sequence[list[int]], size: int) -> list[Response]:
+    """Stock generation in batches of prompts with similar length."""
+    order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
+    responses: dict[int, Response] = {}
     for start in range(0, len(order), size):
         chosen = order[start : start + size]
-        found |= zip(chosen, engine.generate_batch([prompts[at] for at in chosen], NEW_TOKENS), strict=True)
-    return [found[at] for at in range(len(prompts))]
+        responses |= zip(chosen, engine.generate_batch([prompts[row] for row in chosen], NEW_TOKENS), strict=True)
+    return [responses[row] for row in range(len(prompts))]
 
 
 def one_by_one(model: Any, tokenizer: Any, variants: Sequence[tuple[int, ...]], prompts: Any, size: int) -> Answers:
-    """The simple way: each variant's layers skipped in memory, and stock generation."""
-    engine, found = transformers(model, tokenizer), []
+    """The straightforward way: skip each variant's layers in memory and use stock generation."""
+    engine, answers = TransformersEngine(model, tokenizer), []
     for variant in variants:
         with without_layers(model, variant):
-            found.append(batched(engine, prompts, size))
-    return found
+            answers.append(batched(engine, prompts, size))
+    return answers
 
 
 def best_batch(model: Any, tokenizer: Any, prompts: Sequence[list[int]]) -> int:
-    """The batch size at which stock generation is quickest."""
+    """The fastest batch size for stock generation."""
     sizes = {min(size, len(prompts)) for size in BATCHES}
     return min(sizes, key=lambda size: shortest(lambda: one_by_one(model, tokenizer, [(1,)], prompts, size), 1))

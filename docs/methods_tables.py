@@ -1,4 +1,4 @@
-"""The tables of docs/methods.md, from the run folder of the study docs/methods.toml describes.
+"""Print the tables of docs/methods.md from the run folder of the study defined in docs/methods.toml.
 
 python docs/methods_tables.py runs/methods
 """
@@ -25,7 +25,7 @@ Pairs = list[tuple[Sequence[float], Sequence[float]]]
 
 
 class Results:
-    """What each method's pruned models scored, item by item; random as the mean of its seeds."""
+    """Per-item scores of each method's pruned models; random is the mean over its seeds."""
 
     def __init__(self, answers: StoredAnswers) -> None:
         self._answers, self._whole = answers, answers.fingerprint(())
@@ -36,24 +36,25 @@ class Results:
         self.methods = list(dict.fromkeys(name for name, _ in self.plans))
 
     def pairs(self, method: str, count: int, kind: str) -> tuple[Pairs, float]:
-        """(unpruned values, pruned values) a task, and the chance of guessing."""
+        """(unpruned values, pruned values) per task, and the accuracy of guessing."""
         tasks = [task for task in self._answers.tasks if task["kind"] == kind]
-        found = []
+        pairs = []
         for task in tasks:
             models = [self._values(removed, task) for removed in self.plans[method, count]]
-            found.append((self._values((), task), np.mean(models, axis=0).tolist()))
-        return found, max(task["chance"] for task in tasks)
+            pairs.append((self._values((), task), np.mean(models, axis=0).tolist()))
+        return pairs, max(task["chance"] for task in tasks)
 
     def _values(self, removed: Sequence[int], task: TaskRecord) -> list[float]:
         values = self._answers.values(self._answers.fingerprint(removed), task)
         if values is None:
-            raise SystemExit(f"the study has not finished: no answers to {task['name']} without {list(removed)}")
+            raise SystemExit(f"the study is not finished: no answers for {task['name']} without layers {list(removed)}")
         return values
 
 
 def ahead(method: Pairs, random: Pairs, chance: float) -> float:
-    """The lower and upper 2.5% bound of the difference in kept score, whichever is nearer to 0; 0 where they differ in
-    sign: resampled over items, the same items for both.
+    """The bound of the 95% interval of the difference in retention that is closer to 0; 0 if the interval contains 0.
+
+    The difference is bootstrapped over items, with the same items for both.
     """
     draw = np.random.default_rng(0)
     differences = np.zeros(2000)
@@ -66,12 +67,12 @@ def ahead(method: Pairs, random: Pairs, chance: float) -> float:
 
 
 def cell(results: Results, method: str, count: int, kind: str) -> str:
-    """Kept share with its interval; bold where it beats random, in brackets where random beats it."""
+    """Retention with its interval; bold if it is above random, in brackets if it is below."""
     pairs, chance = results.pairs(method, count, kind)
-    kept = intervals.shared(pairs, chance)
-    if kept is None:
+    retained = intervals.shared(pairs, chance)
+    if retained is None:
         return "not measurable"
-    text = f"{kept.estimate:.2f} ({kept.low:.2f} to {kept.high:.2f})"
+    text = f"{retained.estimate:.2f} ({retained.low:.2f} to {retained.high:.2f})"
     if method == RANDOM:
         return text
     lead = ahead(pairs, results.pairs(RANDOM, count, kind)[0], chance)
@@ -79,7 +80,7 @@ def cell(results: Results, method: str, count: int, kind: str) -> str:
 
 
 def main() -> None:
-    """Print both tables, and the orders."""
+    """Print both score tables and the table of removed layers."""
     with Store(Path(sys.argv[1])) as store:
         results = Results(StoredAnswers.of_study(store))
         for kind, title in KINDS.items():

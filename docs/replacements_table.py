@@ -1,6 +1,6 @@
-"""The table of replacements in docs/methods.md: the bundled model without a block, under each replacement.
+"""Print the table of replacements in docs/methods.md: the bundled model without a block, with each replacement.
 
-python docs/replacements_table.py [items a task]
+python docs/replacements_table.py [items per task]
 """
 
 import sys
@@ -15,7 +15,7 @@ from layerlimits.evaluation.store import Store
 from layerlimits.models.load import load
 from layerlimits.models.remove import remove
 from layerlimits.plugins import find, names
-from layerlimits.replacements import Filling
+from layerlimits.replacements import ReplacementContext
 from layerlimits.statistics import intervals
 from layerlimits.tasks import choose
 from layerlimits.types import Sample, Task
@@ -28,11 +28,11 @@ Items = list[tuple[Task, list[Sample]]]
 
 
 def values(removed: tuple[int, ...], replacement: str, items: Items) -> Values:
-    """Scores by task, item by item, of the model with the layers removed and replaced."""
+    """Per-item scores by task of the model with its layers removed and the replacement applied."""
     loaded = load("reference", device="cpu")
     if removed:
         text = calibration(loaded.tokenizer, CALIBRATION)
-        find("replacements", replacement)(Filling(loaded.model, removed, text.ids))
+        find("replacements", replacement)(ReplacementContext(loaded.model, removed, text.ids))
         remove(loaded.model, removed)
     shorter = replace(loaded, depth=loaded.depth - len(removed))
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder)) as store:
@@ -44,13 +44,13 @@ def values(removed: tuple[int, ...], replacement: str, items: Items) -> Values:
 
 
 def cells(base: Values, other: Values, items: Items) -> Iterator[str]:
-    """Kept share of generation, and of choice less guessing, with 95% intervals."""
+    """Retention of generation, and chance-corrected retention of choice, with 95% intervals."""
     for kind in ("generation", "choice"):
         tasks = [task for task, _ in items if task.kind == kind]
         pairs = [(base[task.name], other[task.name]) for task in tasks]
-        kept = intervals.shared(pairs, max(task.chance for task in tasks))
-        assert kept is not None
-        yield f"{kept.estimate:.2f} ({kept.low:.2f} to {kept.high:.2f})"
+        retained = intervals.shared(pairs, max(task.chance for task in tasks))
+        assert retained is not None
+        yield f"{retained.estimate:.2f} ({retained.low:.2f} to {retained.high:.2f})"
 
 
 def main() -> None:
@@ -58,12 +58,13 @@ def main() -> None:
     limit = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     items = [(task, task.samples("evaluate", limit, None)) for task in choose(["reference"])]
     base = values((), "none", items)
-    print("| removed layers | replacement | generation retained | choice retained |\n|---|---|---|---|")
+    print("| removed layers | replacement | generation retention | choice retention (chance-corrected) |")
+    print("|---|---|---|---|")
     for removed in BLOCKS:
         for replacement in names("replacements"):
-            found = values(removed, replacement, items)
+            scores = values(removed, replacement, items)
             listed = ", ".join(map(str, removed))
-            print(f"| {listed} | `{replacement}` | {' | '.join(cells(base, found, items))} |", flush=True)
+            print(f"| {listed} | `{replacement}` | {' | '.join(cells(base, scores, items))} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ TEXTS = tuple(tuple(torch.randint(3, 96, (length,), generator=_draw).tolist()) f
 
 
 def busy(name: str, **fields: Any) -> PreTrainedModel:
-    """A tiny model whose biases and norms are not at their starting values, where mistakes in them would not show."""
+    """A tiny model with random biases and norms, since errors in them would not show at their initial values."""
     model = tiny_model(name, **fields)
     draw = torch.Generator().manual_seed(2)
     with torch.no_grad():
@@ -36,12 +36,12 @@ def weights(module: nn.Module) -> dict[str, Tensor]:
 
 def logits(model: PreTrainedModel) -> Tensor:
     with torch.no_grad():
-        found: Tensor = model(input_ids=PROBE).logits
-    return found
+        output: Tensor = model(input_ids=PROBE).logits
+    return output
 
 
 def streams(model: PreTrainedModel) -> list[Tensor]:
-    """What each of the L layers reads and what the last leaves, each text alone: L + 1 times (tokens, D)."""
+    """The input of each of the L layers and the output of the last, one text at a time: L + 1 times (tokens, D)."""
     seen: list[list[Tensor]] = [[] for _ in range(len(layers(model)) + 1)]
 
     def leave(place: int) -> Any:
@@ -68,6 +68,6 @@ def streams(model: PreTrainedModel) -> list[Tensor]:
 def changed_layers(before: PreTrainedModel, after: PreTrainedModel) -> set[int]:
     return {
         number
-        for number, (one, other) in enumerate(zip(layers(before), layers(after), strict=True))
-        if any(not torch.equal(one.get_parameter(name), weight) for name, weight in other.named_parameters())
+        for number, (first, second) in enumerate(zip(layers(before), layers(after), strict=True))
+        if any(not torch.equal(first.get_parameter(name), weight) for name, weight in second.named_parameters())
     }

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from layerlimits.engines.scripted import scripted
+from layerlimits.engines.scripted import ScriptedEngine
 from layerlimits.plugins import find
 from layerlimits.types import Response
 
@@ -57,7 +57,7 @@ def evaluated(folder: Path, model: Any, tasks: list[str], **settings: Any) -> An
 def logprobs(samples: list[Row]) -> list[tuple[float, ...]]:
     """The log-probabilities in the harness's log of a task, in the order of its items."""
     ordered = sorted(samples, key=lambda sample: int(sample["doc_id"]))
-    return [tuple(float(one[0]) for one in sample["filtered_resps"]) for sample in ordered]
+    return [tuple(float(response[0]) for response in sample["filtered_resps"]) for sample in ordered]
 
 
 def pairs(samples: list[Row]) -> list[tuple[tuple[str, str], ...]]:
@@ -93,12 +93,12 @@ def harness_logs(
             mine = [row for row in given if not asked.part or row[asked.part] == part]
             files[split] = write_rows(work / f"{part}{split}.jsonl", mine or given[:1])
         write_yaml(work / "yaml", f"local{part}", asked.yaml.format(part), files)
-    found = evaluated(work / "yaml", model, [f"local{part}" for part in parts], **settings)
-    return {part: found["samples"][f"local{part}"] for part in parts}
+    results = evaluated(work / "yaml", model, [f"local{part}" for part in parts], **settings)
+    return {part: results["samples"][f"local{part}"] for part in parts}
 
 
 def asked_alone(tokenizer: Any) -> Any:
     """A model for the harness that answers at once: only what it is asked matters."""
     from layerlimits.lm_eval_bridge import EngineLM
 
-    return EngineLM(scripted(lambda _: Response("", (), "stop")), tokenizer)
+    return EngineLM(ScriptedEngine(lambda _: Response("", (), "stop")), tokenizer)

@@ -16,24 +16,24 @@ PLACES = {
 
 
 def double(model: Any) -> Any:
-    """A float64 copy; grouped products of experts know no float64, plain loops do."""
+    """A float64 copy; grouped expert products do not support float64, plain loops do."""
     network = copy.deepcopy(model).double().eval()
     network.set_experts_implementation("eager")
     return network
 
 
 def deleted(model: Any, gone: Iterable[int]) -> Any:
-    """A float64 copy without these layers; for uncached passes, layer numbers do not matter."""
+    """A float64 copy without the layers; without a cache, layer numbers do not matter."""
     network = double(model)
     body, stack, _ = PLACES[type(model).__name__]
     layers = getattr(getattr(network, body), stack)
-    kept = [layer for number, layer in enumerate(layers) if number not in set(gone)]
-    setattr(getattr(network, body), stack, nn.ModuleList(kept))
+    remaining = [layer for number, layer in enumerate(layers) if number not in set(gone)]
+    setattr(getattr(network, body), stack, nn.ModuleList(remaining))
     return network
 
 
 def loss(network: Any, texts: Sequence[Sequence[int]], starts: Sequence[int] | None = None) -> float:
-    """Mean negative log-likelihood of the tokens of each text from its start on."""
+    """Mean negative log-likelihood of each text's tokens from its start position."""
     total, tokens = 0.0, 0
     for ids, start in zip(texts, starts or [1] * len(texts), strict=True):
         with torch.no_grad():
@@ -45,20 +45,20 @@ def loss(network: Any, texts: Sequence[Sequence[int]], starts: Sequence[int] | N
 
 
 def streams(model: Any, texts: Sequence[Sequence[int]]) -> list[list[Tensor]]:
-    """h_0 .. h_L of each text, each (T, D): what a copy with only the first l layers and no final norm gives out."""
+    """h_0 .. h_L of each text, each (T, D): the output of a copy with only the first l layers and no final norm."""
     body, stack, norm = PLACES[type(model).__name__]
-    found: list[list[Tensor]] = [[] for _ in texts]
+    all_streams: list[list[Tensor]] = [[] for _ in texts]
     for count in range(model.config.num_hidden_layers + 1):
         network = double(model)
         inner = getattr(network, body)
         setattr(inner, stack, getattr(inner, stack)[:count])
         setattr(inner, norm, nn.Identity())
-        for ids, kept in zip(texts, found, strict=True):
+        for ids, streams_of_text in zip(texts, all_streams, strict=True):
             with torch.no_grad():
-                kept.append(inner(torch.tensor([list(ids)]), use_cache=False).last_hidden_state[0])
-    return found
+                streams_of_text.append(inner(torch.tensor([list(ids)]), use_cache=False).last_hidden_state[0])
+    return all_streams
 
 
-def cosine(one: Tensor, other: Tensor) -> float:
-    """Of two vectors."""
-    return float(one @ other / one.norm() / other.norm())
+def cosine(first: Tensor, second: Tensor) -> float:
+    """Cosine of two vectors."""
+    return float(first @ second / first.norm() / second.norm())

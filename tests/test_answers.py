@@ -48,15 +48,15 @@ def test_every_case_of_the_corpus_gets_its_verdict(case: Case) -> None:
     ],
 )
 def test_numbers_in_a_text(text: str, values: list[str]) -> None:
-    assert [one.text for one in numbers(without_latex(ascii_signs(text)))] == values
+    assert [value.text for value in numbers(without_latex(ascii_signs(text)))] == values
 
 
 def test_a_number_is_none_where_there_are_several() -> None:
     assert number("7 or 8") is None
     assert number("none") is None
-    found = number("-$7.50")
-    assert found is not None
-    assert (found.text, found.unit) == ("-7.5", "$")
+    price = number("-$7.50")
+    assert price is not None
+    assert (price.text, price.unit) == ("-7.5", "$")
 
 
 def test_units_of_one_kind_differ_and_others_do_not() -> None:
@@ -80,7 +80,9 @@ def _wrong(gold: str) -> set[str]:
 @pytest.mark.parametrize("form", ["#### {}", "The answer is {}.", "\\boxed{{{}}}", "so it is {}"])
 def test_numbers_made_from_the_right_one_are_wrong(gold: str, form: str) -> None:
     assert quantities.judge(Response(form.format(gold), (), "stop"), gold).value == 1.0
-    for wrong in _wrong(gold):
+    made = _wrong(gold)
+    assert len(made) > 3
+    for wrong in made:
         assert quantities.judge(Response(form.format(wrong), (), "stop"), gold).value == 0.0, wrong
 
 
@@ -129,14 +131,14 @@ def test_algebra_that_does_not_end_is_an_error_and_the_next_comparison_works(mon
 
 def test_comparisons_work_in_threads_and_after_their_process_died() -> None:
     equality.equal.cache_clear()
-    told: list[bool | None] = []
+    results: list[bool | None] = []
     asked = [(f"{k}x + {k}", f"{k}(x + 1)") for k in range(2, 8)]
-    threads = [threading.Thread(target=lambda pair=pair: told.append(equality.equal(*pair))) for pair in asked]
+    threads = [threading.Thread(target=lambda pair=pair: results.append(equality.equal(*pair))) for pair in asked]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert told == [True] * 6
+    assert results == [True] * 6
     for child in equality._running.values():
         child.kill()
         child.wait()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from layerlimits.engines.scripted import scripted
+from layerlimits.engines.scripted import ScriptedEngine
 from layerlimits.errors import UserError
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.options import AskOptions
@@ -64,7 +64,9 @@ def test_what_the_model_writes_is_judged_by_the_protocol() -> None:
 
 def test_letters_are_listed_for_a_benchmark_of_numbers(real_data: Path) -> None:
     task = _one("gpt3_arithmetic@one_token")
-    for sample in task.samples("evaluate", 20, real_data):
+    samples = task.samples("evaluate", 20, real_data)
+    assert len(samples) == 20
+    for sample in samples:
         assert sample.origin is not None
         options = sample.meta["choices"]
         right = "ABCD"[options.index(sample.target)]
@@ -79,8 +81,8 @@ def test_letters_are_listed_for_a_benchmark_of_numbers(real_data: Path) -> None:
     [
         ("facts@likelihood", "its items have no choices"),
         ("facts_choice@fre", "did you mean free"),
-        ("facts_choice:shot=2", "cannot be read"),
-        ("facts_choice:shots=two", "cannot be read"),
+        ("facts_choice:shot=2", "invalid task 'facts_choice:shot=2'"),
+        ("facts_choice:shots=two", "invalid task 'facts_choice:shots=two'"),
     ],
 )
 def test_a_way_of_asking_that_cannot_be_is_refused(spec: str, words: str) -> None:
@@ -93,9 +95,9 @@ def test_examples_come_from_the_train_split_and_stand_before_the_question(loaded
     task = _one("facts:shots=2")
     train = facts.samples("train", 2, None)
     for sample in task.samples("evaluate", 5, None):
-        assert sample.shots == tuple((one.prompt, one.target) for one in train)
+        assert sample.shots == tuple((example.prompt, example.target) for example in train)
         assert [turn["role"] for turn in sample.messages] == ["user", "assistant"] * 2 + ["user"]
-        assert sample.id in {one.id for one in facts.samples("evaluate", 5, None)}
+        assert sample.id in {example.id for example in facts.samples("evaluate", 5, None)}
     text = encode(loaded.tokenizer, sample, chat=False).text
     assert text == f"{train[0].prompt}\n{train[0].target}\n\n{train[1].prompt}\n{train[1].target}\n\n{sample.prompt}\n"
     assert task.shots == 2
@@ -105,7 +107,7 @@ def test_more_examples_than_there_are_is_refused() -> None:
     few = replace(facts, samples=lambda split, limit, data_dir: facts.samples(split, min(limit, 3), data_dir))
     from layerlimits.tasks._protocols import with_shots
 
-    with pytest.raises(UserError, match="4 examples are asked for, and the train split of facts has 3"):
+    with pytest.raises(UserError, match="4 examples requested, but the train split of facts has 3"):
         with_shots(few, 4, None).samples("evaluate", 1, None)
 
 
@@ -114,13 +116,15 @@ def test_the_template_is_the_models_own_and_its_hash_is_kept(loaded: Loaded, tmp
     for chat in (None, False):
         evaluator = Evaluator(loaded, Store(tmp_path / str(chat)), AskOptions(chat=chat))
         evaluator.verdicts([()], facts, samples)
-        for row in evaluator.store.export():
-            kept = evaluator.store.prompt(row["prompt"])
-            assert kept is not None
-            assert (kept["template"] is None) == (chat is False)
-            assert (kept["protocol"], kept["shots"]) == ("free", 0)
+        rows = list(evaluator.store.export())
+        assert len(rows) == 3
+        for row in rows:
+            prompt = evaluator.store.prompt(row["prompt"])
+            assert prompt is not None
+            assert (prompt["template"] is None) == (chat is False)
+            assert (prompt["protocol"], prompt["shots"]) == ("free", 0)
             assert row["finish"] in ("stop", "length")
-            assert any(sample.prompt in kept["text"] for sample in samples)
+            assert any(sample.prompt in prompt["text"] for sample in samples)
     template = loaded.tokenizer.apply_chat_template(samples[0].messages, add_generation_prompt=True, tokenize=False)
     assert encode(loaded.tokenizer, samples[0]).text == template
 
@@ -142,22 +146,22 @@ def test_a_prompt_that_does_not_fit_is_an_error_of_its_item_and_not_cut(loaded: 
     short = facts.samples("evaluate", 2, None)
     asked: list[tuple[int, int]] = []
 
-    class Watched(scripted):
+    class Watched(ScriptedEngine):
         def generate_batch(self, prompts: list[list[int]], max_new_tokens: int, *more: Any) -> list[Response]:
             asked.extend((len(prompt), max_new_tokens) for prompt in prompts)
             return super().generate_batch(prompts, max_new_tokens, *more)
 
     evaluator = Evaluator(loaded, Store(tmp_path), engine=Watched(lambda ids: Response("red", (1,), "stop")))
     roomy = replace(facts, max_new_tokens=400)
-    (found,) = evaluator.verdicts([()], roomy, [long, *short, tight])
-    assert found[0].outcome == "error"
-    assert f"tokens, and the model has {positions} positions" in found[0].why
-    assert "error" not in [verdict.outcome for verdict in found[1:]]
+    (verdicts,) = evaluator.verdicts([()], roomy, [long, *short, tight])
+    assert verdicts[0].outcome == "error"
+    assert f"tokens, and the model has {positions} positions" in verdicts[0].why
+    assert "error" not in [verdict.outcome for verdict in verdicts[1:]]
     assert [most for length, most in asked if length < 100] == [400, 400]
     assert [most for length, most in asked if length > 100] == [128]
     # Nothing of it is asked again, and a report counts it.
     (again,) = evaluator.verdicts([()], roomy, [long, *short, tight])
-    assert again == found
+    assert again == verdicts
     assert len(asked) == 3
     record: Any = evaluator.described(roomy, [long, *short, tight])
     answers = StoredAnswers(evaluator.store, loaded.ref, [record])
@@ -217,11 +221,11 @@ def test_greedy_samples_that_would_all_be_the_same_are_refused(tiny: Path, refus
     assert "would be identical" in refused("study", tiny, "--tasks", "facts", "--samples", 3, "--plan")
 
 
-def test_evaluate_gives_the_same_items_under_all_protocols(tiny: Path, says: Says, tmp_path: Path) -> None:
-    told = says(
+def test_evaluate_gives_the_same_items_under_all_protocols(tiny: Path, says: Says) -> None:
+    results = says(
         "evaluate", tiny, "--tasks", "facts_choice,arithmetic", "--protocol", "likelihood,one_token,free", "--limit", 12
     )
-    assert set(told["scores"]) == {
+    assert set(results["scores"]) == {
         "facts_choice",
         "facts_choice@one_token",
         "facts_choice@free",
@@ -230,25 +234,25 @@ def test_evaluate_gives_the_same_items_under_all_protocols(tiny: Path, says: Say
         "arithmetic@one_token",
     }
     for name in ("facts_choice", "arithmetic"):
-        ways = told["protocols"][name]
+        ways = results["protocols"][name]
         assert set(ways) == {"likelihood", "one_token", "free", "recognition_only"}
         only = ways["recognition_only"]
         # An untaught model writes nothing right: all it gets right is recognized only.
         assert only["estimate"] == pytest.approx(ways["likelihood"])
         assert only["n"] == 12
-    assert any("differ in protocol" in said for said in told["warnings"])
-    assert any("12 items cannot tell 5 points apart" in said for said in told["warnings"])
+    assert any("differ in protocol" in warning for warning in results["warnings"])
+    assert any("n = 12 is too small to detect a 5-point difference" in warning for warning in results["warnings"])
 
 
 def test_samples_widen_to_an_interval_over_items_and_draws(tiny: Path, says: Says, tmp_path: Path) -> None:
     asked = ("evaluate", tiny, "--tasks", "facts,facts_choice", "--limit", 10, "--temperature", 0.9, "--samples", 4)
-    told = says(*asked, "--seed", 5, "--out", tmp_path / "run")
-    assert told["scores"]["facts"]["draws"] == 4
-    assert told["scores"]["facts"]["n"] == 10
-    assert sum(told["scores"]["facts"]["outcomes"].values()) == 40
+    results = says(*asked, "--seed", 5, "--out", tmp_path / "run")
+    assert results["scores"]["facts"]["draws"] == 4
+    assert results["scores"]["facts"]["n"] == 10
+    assert sum(results["scores"]["facts"]["outcomes"].values()) == 40
     # Likelihoods are not drawn.
-    assert told["scores"]["facts_choice"]["draws"] == 1
-    assert told == says(*asked, "--seed", 5, "--out", tmp_path / "run")
+    assert results["scores"]["facts_choice"]["draws"] == 1
+    assert results == says(*asked, "--seed", 5, "--out", tmp_path / "run")
 
 
 def test_the_whole_test_set_is_asked_in_the_order_of_its_file(

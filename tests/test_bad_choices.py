@@ -1,6 +1,7 @@
 """Layers that cannot be chosen and gaps that cannot be filled: one clear error each, and nothing written."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def test_protected_layers_that_leave_no_block(refused: Refused, tiny: Path, tmp_
 @pytest.mark.parametrize("method", ["sleb", "taylor", "interaction", "task_score", "chain_loss"])
 def test_protected_layers_that_leave_too_little(method: str, refused: Refused, tiny: Path) -> None:
     said = refused("rank", tiny, "--method", method, "--layers", 4, "--protect", "0,2,3")
-    assert "cannot remove 4 layers: the model has 6, and 3 is protected (0, 2, 3)" in said
+    assert "cannot remove 4 layers: the model has 6, and 3 are protected (0, 2, 3)" in said
     assert "at most 3" in said
 
 
@@ -92,14 +93,14 @@ def test_an_architecture_whose_layers_depend_on_each_other(
 
 
 @pytest.mark.parametrize("method", ["block_influence", "angular", "perplexity", "sleb", "taylor", "magnitude", "laco"])
-def test_activations_or_weights_that_are_no_numbers(method: str, refused: Refused, tiny: Path, tmp_path: Path) -> None:
+def test_activations_or_weights_that_are_no_numbers(method: str, refused: Refused, tmp_path: Path) -> None:
     model = small_llama(6)
     with torch.no_grad():
         model.model.layers[2].mlp.down_proj.weight[3] = float("nan")
     model.save_pretrained(tmp_path / "broken")
     build().save_pretrained(tmp_path / "broken")
     said = refused("rank", tmp_path / "broken", "--method", method, "--layers", 2, "--items", 8)
-    assert "nan" in said or "not finite" in said
+    assert re.match(r"error: .*(the score nan|not finite|not numbers)", said)
 
 
 def test_a_replacement_or_option_that_does_not_exist(refused: Refused, tiny: Path, tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_a_replacement_or_option_that_does_not_exist(refused: Refused, tiny: Pat
     assert "did you mean compensate" in refused(*options, "compensat")
     assert "unknown option of linear 'beta'" in refused(*options, "linear:beta=1")
     assert "alpha = -1" in refused(*options, "linear:alpha=-1")
-    assert "all" in refused("prune", tiny, "--method", "all", "--layers", 1, "--out", tmp_path / "p")
+    assert "unknown method 'all'" in refused("prune", tiny, "--method", "all", "--layers", 1, "--out", tmp_path / "p")
 
 
 def test_a_data_set_that_cannot_be_read(refused: Refused, tiny: Path, tmp_path: Path) -> None:
@@ -117,7 +118,7 @@ def test_a_data_set_that_cannot_be_read(refused: Refused, tiny: Path, tmp_path: 
     folder.mkdir()
     (folder / "train.jsonl").write_text(json.dumps({"words": "one"}) + "\n")
     said = refused(*options, folder)
-    assert "has no column text, nor prompt and response: it has words" in said
+    assert "has neither a column text nor columns prompt and response; it has words" in said
     (folder / "train.jsonl").write_text(json.dumps({"text": " "}) + "\n")
     assert "is empty" in refused(*options, folder)
 
@@ -125,4 +126,4 @@ def test_a_data_set_that_cannot_be_read(refused: Refused, tiny: Path, tmp_path: 
 def test_a_text_of_one_token_predicts_nothing(refused: Refused, tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "one.jsonl").write_text('{"text": ""}\n')
     said = refused("rank", tiny, "--method", "perplexity", "--calibration", tmp_path / "one.jsonl")
-    assert "hold no token to predict" in said
+    assert "contain no token to predict" in said

@@ -37,7 +37,7 @@ def test_a_missing_folder(command: str, refused: Refused, tmp_path: Path) -> Non
 
 def test_a_folder_that_is_no_model(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert "is no model folder: it has no config.json" in refused("evaluate", tmp_path / "empty")
+    assert "is not a model folder: it has no config.json" in refused("evaluate", tmp_path / "empty")
 
 
 def test_a_file_in_place_of_a_folder(refused: Refused, tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_truncated_weight_file(refused: Refused, copy: Path, tmp_path: Path) -
         assert "is truncated" in said or "is not a safetensors file" in said
         assert "download the model again" in said
         if size == whole - 1:
-            assert f"{size:,} bytes of {whole:,}" in said
+            assert f"{size:,} bytes, expected {whole:,}" in said
     assert not (tmp_path / "run").exists()
 
 
@@ -99,16 +99,16 @@ def test_an_unknown_task(refused: Refused, tiny: Path) -> None:
         (["--remove", "2,9-10"], "layer 9, 10 does not exist: the model has 6 layers"),
         (["--remove", "2,3,2"], "layer 2 is listed more than once"),
         (["--remove", "0-5"], "cannot remove 6 layers: the model has 6"),
-        (["--remove", "x"], "x"),
+        (["--remove", "x"], "'x' is no layer number"),
         (["--remove", "1", "--protect", "1"], "layer 1 is protected"),
         (["--remove", "1", "--protect", "7"], "protected layer 7 does not exist: the model has 6 layers"),
         (["--method", "reverse", "--layers", "6"], "cannot remove 6 layers: the model has 6"),
         (["--method", "reverse", "--layers", "99"], "cannot remove 99 layers: the model has 6"),
         (["--method", "reverse", "--layers", "0"], "cannot remove 0 layers"),
         (["--method", "reverse", "--layers", "-1"], "cannot remove -1 layers"),
-        (["--method", "reverse", "--ratio", "1.5"], "ratio 1.5 is outside 0..1"),
-        (["--method", "reverse", "--ratio", "0"], "ratio 0 is outside 0..1"),
-        (["--method", "reverse", "--ratio", "-0.2"], "ratio -0.2 is outside 0..1"),
+        (["--method", "reverse", "--ratio", "1.5"], "ratio 1.5 is not between 0 and 1"),
+        (["--method", "reverse", "--ratio", "0"], "ratio 0 is not between 0 and 1"),
+        (["--method", "reverse", "--ratio", "-0.2"], "ratio -0.2 is not between 0 and 1"),
         (["--method", "reverse"], "0 of --layers, --ratio, --remove are given"),
         (["--layers", "2"], "--layers needs a method"),
         (["--method", "reverse", "--remove", "1"], "are mutually exclusive"),
@@ -125,12 +125,12 @@ def test_layers_that_cannot_be_removed(
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        (["--ratios", "0.5,1.2"], "ratio 1.2 is outside 0..1"),
-        (["--ratios", "0"], "ratio 0 is outside 0..1"),
+        (["--ratios", "0.5,1.2"], "ratio 1.2 is not between 0 and 1"),
+        (["--ratios", "0"], "ratio 0 is not between 0 and 1"),
         (["--ratios", "0.99"], "cannot remove 6 layers: the model has 6"),
-        (["--protect", "0-5"], "cannot remove 2 layers: the model has 6, and 6 is protected"),
+        (["--protect", "0-5"], "cannot remove 2 layers: the model has 6, and 6 are protected"),
         (["--protect", "8"], "protected layer 8 does not exist"),
-        (["--limit", "0"], "limit"),
+        (["--limit", "0"], "limit: items 0 is outside 1 to 100000"),
         (["--preset", "quik"], "did you mean quick"),
         (["--config", "gone.toml"], "no such file: gone.toml"),
     ],
@@ -165,7 +165,7 @@ def test_a_model_without_a_recognisable_stack(refused: Refused, copy: Path) -> N
     torch.manual_seed(0)
     XLMWithLMHeadModel(XLMConfig(vocab_size=64, emb_dim=16, n_layers=6, n_heads=2)).save_pretrained(copy)
     said = refused("evaluate", copy)
-    assert "XLMWithLMHeadModel has no recognisable layer stack: looked for one list of 6 modules" in said
+    assert "XLMWithLMHeadModel has no recognisable layer stack: expected one list of 6 modules" in said
     assert "found 4" in said
 
 
@@ -176,8 +176,8 @@ def test_a_model_without_a_recognisable_stack(refused: Refused, copy: Path) -> N
         ({"vision_config": {"hidden_size": 8}}, "is multimodal"),
         ({"audio_config": {}}, "is multimodal"),
         ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "is already quantized (gptq)"),
-        ({"model_type": "not_a_model"}, "which transformers knows no causal language model for"),
-        ({"model_type": "t5"}, "which transformers knows no causal language model for"),
+        ({"model_type": "not_a_model"}, "for which transformers has no causal language model"),
+        ({"model_type": "t5"}, "for which transformers has no causal language model"),
     ],
 )
 def test_models_of_another_kind(fields: dict[str, object], words: str, refused: Refused, copy: Path) -> None:
@@ -238,10 +238,10 @@ def test_a_recipe_that_is_none(refused: Refused, tmp_path: Path) -> None:
     recipe, folders = tmp_path / "recipe.toml", ("--out", tmp_path / "out", "--work", tmp_path / "work")
     assert "no such file" in refused("reference", "train", "--recipe", recipe, *folders)
     recipe.write_text("seed = 1\nrow_tokens = 64\n[mix]\nfacts = 1.0\n")
-    assert "lacks model, phase" in refused("reference", "train", "--recipe", recipe, *folders)
+    assert "is missing model, phase" in refused("reference", "train", "--recipe", recipe, *folders)
     recipe.write_text(recipe.read_text() + "[model]\n[[phase]]\nlayers = 2\nrate = 1.0\n")
     said = refused("reference", "train", "--recipe", recipe, *folders)
-    assert "phase 1 of the recipe lacks steps, lacks rows, lacks lr, lacks skip, has an unknown setting rate" in said
+    assert "phase 1 of the recipe is missing steps, rows, lr, skip and has unknown settings: rate" in said
     assert not (tmp_path / "out").exists()
 
 
@@ -260,7 +260,7 @@ def test_calibration_text_that_is_not_there_or_empty(refused: Refused, tiny: Pat
     (tmp_path / "empty.txt").write_text("\n\n")
     assert "is empty" in refused(*options, tmp_path / "empty.txt")
     (tmp_path / "odd.jsonl").write_text('{"text": "good"}\n{"words": 1}\n')
-    assert "line 2: no calibration item" in refused(*options, tmp_path / "odd.jsonl")
+    assert "line 2: not a calibration item" in refused(*options, tmp_path / "odd.jsonl")
 
 
 def test_a_model_and_its_parent_must_belong_together(refused: Refused, tiny: Path, tmp_path: Path) -> None:

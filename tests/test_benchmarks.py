@@ -49,9 +49,9 @@ def benchmark(name: str) -> Benchmark:
 
 def written(folder: Path, name: str, rows: list[Any]) -> Path:
     """A data folder whose files of this benchmark hold these rows; texts stand as they are."""
-    one = benchmark(name)
-    for part in (*one.test, *([one.train] if one.train else [])):
-        path = folder / one.folder / f"{part.file}.jsonl"
+    items = benchmark(name)
+    for part in (*items.test, *([items.train] if items.train else [])):
+        path = folder / items.folder / f"{part.file}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows))
     return folder
@@ -66,21 +66,25 @@ def test_a_good_item_is_read(name: str, tmp_path: Path) -> None:
 
 # What must be said of a file that holds, after a good item, this one instead.
 BROKEN: list[tuple[str, dict[str, Any], str]] = [
-    ("gsm8k", {"answer": "#### two"}, "item 2: its answer does not end in '#### number': '#### two'"),
-    ("gsm8k", {"question": None}, "item 2: question is of type NoneType, not a text"),
-    ("math500", {"answer": "\\frac{1}{2"}, "item 2: its answer is no formula: '\\\\frac{1}{2'"),
-    ("xsum", {"summary": " "}, "item 2: it has no summary"),
-    ("gpt3_arithmetic", {"completion": " two"}, "item 2: its completion is no number: ' two'"),
-    ("gpt3_arithmetic", {"context": "1 + 1"}, "item 2: its context asks no question: '1 + 1'"),
-    ("humanevalplus", {"canonical_solution": "    return (a"}, "is no Python: '(' was never closed"),
-    ("humanevalplus", {"entry_point": "sub"}, "item 2: its reference solution defines no function sub"),
-    ("humanevalplus", {"test": 3}, "item 2: test is of type int, not a text"),
-    ("mbppplus", {"code": "def add(a, b:"}, "item 2: 'def add(a, b:' is no Python"),
-    ("mbppplus", {"test_list": "assert add(1, 2) == 3"}, "item 2: its test_list is no list of texts"),
-    ("mbppplus", {"test_list": ["assert 3"]}, "item 2: its assertions call none of the functions it defines: add"),
-    ("mbppplus", {"test_list": ["assert ("]}, "item 2: 'assert (' is no Python"),
-    ("mbppplus", {"test_imports": "import re"}, "item 2: its test_imports is no list of texts"),
-    ("mbppplus", {"entry_point": 3}, "item 2: its reference solution defines no function 3"),
+    ("gsm8k", {"answer": "#### two"}, "item 2: answer does not end in '#### number': '#### two'"),
+    ("gsm8k", {"question": None}, "item 2: question has type NoneType, expected a string"),
+    ("math500", {"answer": "\\frac{1}{2"}, "item 2: answer is not a formula: '\\\\frac{1}{2'"),
+    ("xsum", {"summary": " "}, "item 2: summary is empty"),
+    ("gpt3_arithmetic", {"completion": " two"}, "item 2: completion is not a number: ' two'"),
+    ("gpt3_arithmetic", {"context": "1 + 1"}, "item 2: context contains no question: '1 + 1'"),
+    ("humanevalplus", {"canonical_solution": "    return (a"}, "is not valid Python: '(' was never closed"),
+    ("humanevalplus", {"entry_point": "sub"}, "item 2: the reference solution does not define the function sub"),
+    ("humanevalplus", {"test": 3}, "item 2: test has type int, expected a string"),
+    ("mbppplus", {"code": "def add(a, b:"}, "item 2: 'def add(a, b:' is not valid Python"),
+    ("mbppplus", {"test_list": "assert add(1, 2) == 3"}, "item 2: test_list is not a list of strings"),
+    (
+        "mbppplus",
+        {"test_list": ["assert 3"]},
+        "item 2: test_list calls none of the functions in the reference solution: add",
+    ),
+    ("mbppplus", {"test_list": ["assert ("]}, "item 2: 'assert (' is not valid Python"),
+    ("mbppplus", {"test_imports": "import re"}, "item 2: test_imports is not a list of strings"),
+    ("mbppplus", {"entry_point": 3}, "item 2: the reference solution does not define the function 3"),
 ]
 
 
@@ -88,31 +92,31 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
 def test_a_broken_item_is_refused_with_its_number(
     name: str, change: dict[str, Any], words: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as refused:
         benchmark(name).whole(written(tmp_path, name, [GOOD[name], GOOD[name] | change]))
-    assert words in told.value.problem
-    assert str(tmp_path) in told.value.problem
-    assert told.value.fix.startswith("mend the item")
+    assert words in refused.value.problem
+    assert str(tmp_path) in refused.value.problem
+    assert refused.value.fix.startswith("correct the item")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_broken_files_are_refused(name: str, tmp_path: Path) -> None:
-    one, good = benchmark(name), GOOD[name]
-    with pytest.raises(UserError, match=f"no such folder: {tmp_path / one.folder}"):
-        one("evaluate", 5, tmp_path)
-    (tmp_path / one.folder).mkdir()
-    with pytest.raises(UserError, match=rf"{one.folder} has no \w+\.jsonl \(nor \.json, nor \.parquet\)") as told:
-        one("evaluate", 5, tmp_path)
-    assert "--data-dir" in told.value.fix
+    items, good = benchmark(name), GOOD[name]
+    with pytest.raises(UserError, match=f"no such folder: {tmp_path / items.folder}"):
+        items("evaluate", 5, tmp_path)
+    (tmp_path / items.folder).mkdir()
+    with pytest.raises(UserError, match=rf"{items.folder} has no \w+\.jsonl \(nor \.json, nor \.parquet\)") as refused:
+        items("evaluate", 5, tmp_path)
+    assert "--data-dir" in refused.value.fix
     with pytest.raises(UserError, match=r"\.jsonl is empty"):
-        one("evaluate", 5, written(tmp_path, name, ["", " "]))
+        items("evaluate", 5, written(tmp_path, name, ["", " "]))
     with pytest.raises(UserError, match="line 3 is not valid JSON"):
-        one("evaluate", 5, written(tmp_path, name, [good, good, '{"prompt": ']))
-    for column in one.columns:
+        items("evaluate", 5, written(tmp_path, name, [good, good, '{"prompt": ']))
+    for column in items.columns:
         rest = {key: value for key, value in good.items() if key != column}
-        with pytest.raises(UserError, match=rf"item 2 has no column {column}: it has {next(iter(rest))}") as told:
-            one("evaluate", 5, written(tmp_path, name, [good, rest]))
-        assert all(column in told.value.fix for column in one.columns)
+        with pytest.raises(UserError, match=rf"item 2 has no column {column}: it has {next(iter(rest))}") as refused:
+            items("evaluate", 5, written(tmp_path, name, [good, rest]))
+        assert all(column in refused.value.fix for column in items.columns)
 
 
 OFFLINE = """
@@ -136,7 +140,7 @@ def test_offline_every_benchmark_names_its_data_set_and_the_way_out(tmp_path: Pa
     said = ran.stdout.splitlines()
     assert [line.split()[0] for line in said] == list(NAMES)
     for line, name in zip(said, NAMES, strict=True):
-        assert f"data set {benchmark(name).hub} cannot be read from the hub: " in line
+        assert f"dataset {benchmark(name).hub} cannot be read from the hub: " in line
         assert "--data-dir" in line
     assert "Traceback" not in ran.stderr
 
@@ -213,12 +217,12 @@ SPLITS: dict[str, dict[Split, tuple[int, str]]] = {
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_item_ever_moves_to_another_split(name: str, real_data: Path) -> None:
-    found = {split: benchmark(name)(split, 10**6, real_data) for split in SPLITS[name]}
-    assert {s: (len(made), content_hash([one.id for one in made])) for s, made in found.items()} == SPLITS[name]
-    ids = [one.id for made in found.values() for one in made]
+    splits = {split: benchmark(name)(split, 10**6, real_data) for split in SPLITS[name]}
+    assert {s: (len(made), content_hash([sample.id for sample in made])) for s, made in splits.items()} == SPLITS[name]
+    ids = [sample.id for made in splits.values() for sample in made]
     assert len(ids) == len(set(ids))
-    assert all(one.split == split for split, made in found.items() for one in made)
-    assert benchmark(name)("evaluate", 5, real_data) == found["evaluate"][:5]
+    assert all(sample.split == split for split, made in splits.items() for sample in made)
+    assert benchmark(name)("evaluate", 5, real_data) == splits["evaluate"][:5]
 
 
 @pytest.mark.parametrize(("name", "count"), [("humanevalplus", 164), ("mbppplus", 407)])
@@ -226,11 +230,11 @@ def test_programs_evaluate_on_their_own_split_and_the_whole_is_there_to_compare(
     name: str, count: int, real_data: Path
 ) -> None:
     whole = benchmark(name).whole(real_data)
-    cut = [one for split in SPLITS[name] for one in benchmark(name)(split, 10**6, real_data)]
+    cut = [sample for split in SPLITS[name] for sample in benchmark(name)(split, 10**6, real_data)]
     assert len(whole) == len(cut) == count
-    assert {one.id for one in whole} == {one.id for one in cut}
+    assert {sample.id for sample in whole} == {sample.id for sample in cut}
     _, rows = read_file(real_data / name, "test")
-    assert all(row["prompt"].strip() in one.prompt for row, one in zip(rows, whole, strict=True))
+    assert all(row["prompt"].strip() in sample.prompt for row, sample in zip(rows, whole, strict=True))
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -239,9 +243,9 @@ def test_nothing_is_trained_on_a_test_set(name: str, tmp_path: Path) -> None:
 
 
 def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
-    one = benchmark("math500")
-    assert [s.target for s in one.whole(written(tmp_path, "math500", [GOOD["math500"]]))] == ["2"]
-    assert [s.target for s in one.whole(written(tmp_path, "math500", [GOOD["math500"] | {"answer": "33"}]))] == ["33"]
+    items = benchmark("math500")
+    assert [s.target for s in items.whole(written(tmp_path, "math500", [GOOD["math500"]]))] == ["2"]
+    assert [s.target for s in items.whole(written(tmp_path, "math500", [GOOD["math500"] | {"answer": "33"}]))] == ["33"]
 
 
 def test_rows_and_their_file_are_told(tmp_path: Path) -> None:
@@ -258,7 +262,7 @@ def test_rows_and_their_file_are_told(tmp_path: Path) -> None:
 def test_columns_need_not_be_texts() -> None:
     rows = [{"a": "x", "b": [1]}]
     check_columns("here", rows, ("a", "b"), texts=("a",))
-    with pytest.raises(UserError, match="here, item 1: b is of type list, not a text"):
+    with pytest.raises(UserError, match="here, item 1: b has type list, expected a string"):
         check_columns("here", rows, ("a", "b"))
 
 

@@ -1,4 +1,4 @@
-"""What methods are given: the members of the context, nothing behind them, and progress that adds up."""
+"""The method context: methods use only its public members, and progress adds up to 1."""
 
 import ast
 import inspect
@@ -23,7 +23,7 @@ IDLE = ("random", "reverse")
 
 
 def names_in(source: str) -> set[str]:
-    """Every name, attribute, argument and keyword of a file."""
+    """Every name, attribute, argument and keyword in a file."""
     named: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         for field in ("id", "attr", "arg", "name"):
@@ -72,7 +72,7 @@ def test_a_cached_value_is_computed_once_for_a_model_and_its_text(context: Conte
 
 @pytest.fixture
 def busy(context: Context) -> Context:
-    """Tasks with fewer items than the context asks of each, always right, and always wrong."""
+    """Tasks with fewer items than the context requests: one always right, one always wrong."""
     facts, brackets, functions = choose(["facts_choice", "brackets", "functions"])
     easy = replace(brackets, max_new_tokens=4, score=lambda *_: Verdict("correct", 1.0))
     hard = replace(functions, max_new_tokens=4, score=lambda *_: Verdict("wrong", 0.0))
@@ -89,7 +89,7 @@ def test_the_shares_of_a_methods_work_add_up_to_1(name: str, layers: int, busy: 
     find("methods", name)(asked)
     assert sum(shares) == pytest.approx(0 if name in IDLE else 1, abs=1e-6)
     assert all(share > 0 for share in shares)
-    # A second time everything is stored; and methods that report nothing are reported as a whole.
+    # The second time, everything is cached. Progress that a method does not report is reported at its end.
     for _ in range(2):
         shares.clear()
         rank(name, asked)

@@ -24,7 +24,7 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ignore=shutil.ignore_patterns("*.safetensors", "__pycache__"),
     )
     text = (ROOT / "docs" / "extending.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    code, *_ = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     (place / "layerlimits" / "methods" / "toward_the_middle.py").write_text(code)
     return place
 

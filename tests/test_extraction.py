@@ -1,11 +1,12 @@
 """Programs out of hostile texts within seconds, and out of odd but honest ones; no thought is judged. About 15 s."""
 
-import json
 import time
+from pathlib import Path
 
 import pytest
 from programs import BODY, CODE, f_of_1, need_sandbox
 
+from layerlimits.evaluation.store import Key, Store
 from layerlimits.plugins import find
 from layerlimits.scoring import sandbox
 from layerlimits.scoring.code import Answer, extract_code, judge_all
@@ -178,9 +179,12 @@ def test_thoughts_are_no_summary(name: str) -> None:
     assert task.scorer > 1
 
 
-def test_verdicts_on_hostile_texts_can_be_stored() -> None:
+def test_verdicts_on_hostile_texts_can_be_stored(tmp_path: Path) -> None:
+    need_sandbox()
     texts = [HOSTILE[name] for name in ("surrogates", "NULs")]
     verdicts = judge_all([Answer(Response(text, (1,), "stop"), "assert f(1) == 2", "f") for text in texts])
-    for verdict in verdicts:
-        json.dumps(verdict.answer).encode()
-        verdict.answer.encode()
+    assert [verdict.outcome for verdict in verdicts] == ["correct", "correct"]
+    keys = [Key("m", "t", 1, str(number), "p", "greedy", "e") for number in range(2)]
+    with Store(tmp_path) as store:
+        store.add([(key, Response("", (), "stop"), verdict) for key, verdict in zip(keys, verdicts, strict=True)])
+        assert store.verdicts(keys) == dict(zip(keys, verdicts, strict=True))

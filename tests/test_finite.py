@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from layerlimits.engines.hflm import hflm
-from layerlimits.engines.sweep import sweep
-from layerlimits.engines.transformers import transformers
+from layerlimits.engines.hflm import HflmEngine
+from layerlimits.engines.sweep import SweepEngine
+from layerlimits.engines.transformers import TransformersEngine
 from layerlimits.errors import UserError
 from layerlimits.models.finite import NonFiniteLogits, gathered, likeliest
 from layerlimits.models.load import Loaded, load
@@ -19,7 +19,7 @@ from layerlimits.types import Decoding
 NAN, INF = float("nan"), float("inf")
 PROMPTS = [[1, 280, 281, 282], [1, 290]]
 ROWS = [([1, 280], [281, 282]), ([1, 290, 291], [292])]
-ENGINES = [transformers, sweep, hflm]
+ENGINES = [TransformersEngine, SweepEngine, HflmEngine]
 
 
 def _spoiled(loaded: Loaded, value: float, layer: int = 5) -> Loaded:
@@ -34,27 +34,26 @@ def test_a_base_model_with_one_bad_weight_is_refused_by_every_engine(
     engine: type, value: float, loaded: Loaded
 ) -> None:
     asked = engine(_spoiled(loaded, value).model, loaded.tokenizer)
-    words = "the logits of the model as it is are not finite in float32"
+    words = "the logits of the model are not finite in float32"
     with pytest.raises(UserError, match=words):
         asked.generate([()], PROMPTS, 6)
     with pytest.raises(UserError, match=words):
         asked.generate([()], PROMPTS, 6, Decoding(temperature=0.7), 1)
     with pytest.raises(UserError, match=words):
-        asked.loglikelihoods([()], ROWS)
+        asked.loglikelihoods([()], ROWS)[0]
     assert len(asked.generate([(5,)], PROMPTS, 6)[0]) == 2
-    assert all(torch.tensor([logprob for logprob, _ in asked.loglikelihoods([(5,)], ROWS)[0]]).isfinite())
-    for compute in (lambda: asked.generate([(0, 2)], PROMPTS, 6), lambda: asked.loglikelihoods([(0, 2)], ROWS)):
-        with pytest.raises(UserError, match="without layers 0, 2 are not finite"):
-            compute()
+    assert all(torch.tensor([sums for sums, _ in asked.loglikelihoods([(5,)], ROWS)[0]]).isfinite())
+    with pytest.raises(UserError, match="without layers 0, 2 are not finite"):
+        asked.generate([(0, 2)], PROMPTS, 6)
 
 
-@pytest.mark.parametrize("engine", [sweep, hflm])
+@pytest.mark.parametrize("engine", [SweepEngine, HflmEngine])
 def test_variants_asked_together_are_refused_by_name(engine: type, loaded: Loaded) -> None:
     asked = engine(_spoiled(loaded, NAN, 3).model, loaded.tokenizer)
     fine: list[tuple[int, ...]] = [(3,), (1, 3), (3, 4)]
     assert asked.refusal is None
     assert len(asked.generate(fine, PROMPTS, 6)) == 3
-    assert torch.tensor([[logprob for logprob, _ in row] for row in asked.loglikelihoods(fine, ROWS)]).isfinite().all()
+    assert torch.tensor(asked.loglikelihoods(fine, ROWS)).isfinite().all()
     for variants, words in (([(3,), (4,)], "without layer 4 are"), ([(0, 4), (4, 5)], "without layers 0, 4 are")):
         with pytest.raises(UserError, match="are not finite"):
             asked.generate(variants, PROMPTS, 6)
@@ -72,7 +71,7 @@ def _needs_layer_1(loaded: Loaded) -> None:
 
 def test_the_one_variant_that_fails_is_named(loaded: Loaded) -> None:
     _needs_layer_1(loaded)
-    asked = sweep(loaded.model, loaded.tokenizer)
+    asked = SweepEngine(loaded.model, loaded.tokenizer)
     assert asked.refusal is None
     fine: list[tuple[int, ...]] = [(), (2,), (5,), (1, 4)]
     assert len(asked.generate(fine, PROMPTS, 6)) == 4
@@ -85,23 +84,23 @@ def test_the_one_variant_that_fails_is_named(loaded: Loaded) -> None:
 
 def test_a_model_that_fails_after_the_first_token_is_refused(loaded: Loaded) -> None:
     # Only a token that is written, not one of a prompt, has a bad embedding.
-    first = transformers(loaded.model, loaded.tokenizer).generate([()], PROMPTS[:1], 1)[0][0].tokens[0]
+    first = TransformersEngine(loaded.model, loaded.tokenizer).generate_batch(PROMPTS[:1], 1)[0].tokens[0]
     assert first not in PROMPTS[0]
     with torch.no_grad():
         loaded.model.model.embed_tokens.weight[first, 0] = NAN
     for engine in ENGINES:
         asked = engine(loaded.model, loaded.tokenizer)
-        with pytest.raises(UserError, match="as it is are not finite"):
+        with pytest.raises(UserError, match="logits of the model are not finite"):
             asked.generate([()], PROMPTS[:1], 6)
     with pytest.raises(UserError, match="are not finite"):
-        sweep(loaded.model, loaded.tokenizer).generate([(), (2,)], PROMPTS[:1], 6)
+        SweepEngine(loaded.model, loaded.tokenizer).generate([(), (2,)], PROMPTS[:1], 6)
 
 
 @pytest.mark.parametrize("kind", ["bfloat16", "float16"])
 def test_the_number_type_is_named_and_a_wider_one_advised(kind: str, tiny: Path) -> None:
     loaded = _spoiled(load(str(tiny), dtype=kind, device="cpu"), NAN)
     with pytest.raises(UserError, match=f"not finite in {kind}") as refused:
-        transformers(loaded.model, loaded.tokenizer).generate([()], PROMPTS, 3)
+        TransformersEngine(loaded.model, loaded.tokenizer).generate([()], PROMPTS, 3)
     assert refused.value.fix.startswith("use --dtype float32")
 
 
@@ -119,12 +118,12 @@ def test_masked_tokens_are_no_fault(engine: type, loaded: Loaded) -> None:
     for decoding in (Decoding(), Decoding(temperature=1.0)):
         (answers,) = asked.generate([()], PROMPTS, 8, decoding)
         assert not {*masked} & {token for answer in answers for token in answer.tokens}
-    (weighed,) = asked.loglikelihoods([()], ROWS)
-    assert weighed[0][0] == pytest.approx(usual, abs=0.1)
-    assert weighed[1] == (-INF, False)
-    if engine is not transformers:
+    found = asked.loglikelihoods([()], ROWS)[0]
+    assert found[0][0] == pytest.approx(usual, abs=0.1)
+    assert found[1] == (-INF, False)
+    if engine is not TransformersEngine:
         assert asked.refusal is None
-        assert asked.loglikelihoods([(), (2,)], ROWS)[1][1][0] == -INF
+        assert asked.loglikelihoods([(), (2,)], ROWS)[1][1] == (-INF, False)
         assert len(asked.generate([(), (2,)], PROMPTS, 8)) == 2
 
 
@@ -152,5 +151,5 @@ def test_a_checkpoint_with_one_nan_is_refused_by_the_command_line(
     tensors["model.layers.5.mlp.down_proj.weight"][0, 0] = NAN
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     said = refused(command, folder, "--tasks", task, "--limit", "4")
-    assert "the logits of the model as it is are not finite in float32" in said
+    assert "the logits of the model are not finite in float32" in said
     assert "look for NaN or inf in the checkpoint's weights" in said

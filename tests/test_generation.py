@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from transformers import GenerationConfig
 
-from layerlimits.engines.hflm import hflm
-from layerlimits.engines.sweep import sweep
-from layerlimits.engines.transformers import transformers
+from layerlimits.engines.hflm import HflmEngine
+from layerlimits.engines.sweep import SweepEngine
+from layerlimits.engines.transformers import TransformersEngine
 from layerlimits.errors import UserError
 from layerlimits.models.generation import end_tokens, own_settings_only
 from layerlimits.models.load import Loaded
@@ -32,15 +32,15 @@ LEAKS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("engine", [transformers, sweep, hflm])
+@pytest.mark.parametrize("engine", [TransformersEngine, SweepEngine, HflmEngine])
 @pytest.mark.parametrize("decoding", [GREEDY, DRAWN])
 def test_no_setting_of_the_checkpoint_changes_an_answer(engine: type, decoding: Decoding, loaded: Loaded) -> None:
-    before = engine(loaded.model, loaded.tokenizer).generate([()], PROMPTS, 12, decoding, 5)[0]
+    (before,) = engine(loaded.model, loaded.tokenizer).generate([()], PROMPTS, 12, decoding, 5)
     assert max(len(answer.tokens) for answer in before) == 12
     for leak in LEAKS:
         loaded.model.generation_config = said = GenerationConfig(eos_token_id=4, **leak)
         asked = engine(loaded.model, loaded.tokenizer)
-        assert asked.generate([()], PROMPTS, 12, decoding, 5)[0] == before, leak
+        assert asked.generate([()], PROMPTS, 12, decoding, 5) == [before], leak
         assert loaded.model.generation_config is said
 
 
@@ -69,7 +69,7 @@ def test_end_tokens_are_the_checkpoints_or_else_the_tokenizers(loaded: Loaded) -
     for named, tokens in ((7, (7,)), ([9, 7, 9], (9, 7)), (0, (0,)), (None, (loaded.tokenizer.eos_token_id,))):
         settings.eos_token_id = named
         assert end_tokens(loaded.model, loaded.tokenizer) == tokens
-        assert transformers(loaded.model, loaded.tokenizer)._ends == list(tokens)
+        assert TransformersEngine(loaded.model, loaded.tokenizer)._ends == list(tokens)
     loaded.model.generation_config = None
     assert end_tokens(loaded.model, loaded.tokenizer) == (loaded.tokenizer.eos_token_id,)
     loaded.tokenizer.eos_token = None
@@ -83,5 +83,5 @@ def test_end_tokens_that_are_no_tokens_are_refused(named: Any, loaded: Loaded) -
     settings = loaded.model.generation_config
     assert settings is not None
     settings.eos_token_id = named
-    with pytest.raises(UserError, match=r"eos_token_id is .*, not a token's number"):
-        sweep(loaded.model, loaded.tokenizer)
+    with pytest.raises(UserError, match=r"eos_token_id is .*, not a token id"):
+        SweepEngine(loaded.model, loaded.tokenizer)

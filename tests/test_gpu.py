@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from layerlimits.engines.sweep import sweep
-from layerlimits.engines.transformers import transformers
+from layerlimits.engines.sweep import SweepEngine
+from layerlimits.engines.transformers import TransformersEngine
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.prompts import encode
 from layerlimits.evaluation.store import Store
@@ -47,7 +47,7 @@ def test_variants_answer_together_on_a_gpu_as_one_at_a_time(beside: bool) -> Non
     loaded = load("reference", device="cuda", dtype="float32")
     tasks = choose(["arithmetic", "facts"])
     prompts = [encode(loaded.tokenizer, one).ids for task in tasks for one in task.samples("select", 8, None)]
-    together, alone = sweep(loaded.model, loaded.tokenizer), transformers(loaded.model, loaded.tokenizer)
+    together, alone = SweepEngine(loaded.model, loaded.tokenizer), TransformersEngine(loaded.model, loaded.tokenizer)
     together._bounds = replace(together._bounds, stretch=4, together=beside)
     variants = [(), (0,), (5,), (3, 7)]
     found = together.generate(variants, prompts, 24)

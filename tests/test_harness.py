@@ -12,7 +12,7 @@ from choice_rows import TASKS, asked_with, choice_folder, rows
 from harness_tasks import asked_alone, harness_logs, logprobs, pairs
 from tokenizers.processors import TemplateProcessing
 
-from layerlimits.engines.scripted import scripted
+from layerlimits.engines.scripted import ScriptedEngine
 from layerlimits.errors import UserError
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.options import AskOptions
@@ -54,8 +54,8 @@ def test_items_are_asked_as_the_harness_asks_them(
     assert len(samples) == 8
     if shots:
         # The first ones are the same whatever the limit.
-        assert [one.pairs for one in asked_with(name, shots, chat).samples("evaluate", 3, data)] == [
-            one.pairs for one in samples[:3]
+        assert [sample.pairs for sample in asked_with(name, shots, chat).samples("evaluate", 3, data)] == [
+            sample.pairs for sample in samples[:3]
         ]
 
 
@@ -118,8 +118,8 @@ def test_a_killed_evaluation_resumes(loaded: Loaded, tmp_path: Path) -> None:
     samples = task.samples("evaluate", 100, choice_folder(tmp_path / "data", "arc_easy"))
     run = tmp_path / "run"
 
-    def evaluator(weigh: Callable[[list[int], list[int]], float]) -> tuple[Evaluator, scripted]:
-        engine = scripted(lambda _: Response("", (), "stop"), weigh)
+    def evaluator(weigh: Callable[[list[int], list[int]], float]) -> tuple[Evaluator, ScriptedEngine]:
+        engine = ScriptedEngine(lambda _: Response("", (), "stop"), weigh)
         return Evaluator(loaded, Store(run), AskOptions(batch_size=5), engine), engine
 
     def dies(_: list[int], continuation: list[int]) -> float:
@@ -132,12 +132,12 @@ def test_a_killed_evaluation_resumes(loaded: Loaded, tmp_path: Path) -> None:
         killed.verdicts([()], task, samples)
     killed.store.close()
     resumed, second = evaluator(lambda _, continuation: -float(sum(continuation)))
-    found = resumed.verdicts([()], task, samples)
+    verdicts = resumed.verdicts([()], task, samples)
     # 12 items of three options, of which the first batch of 5 was there.
     assert (first.generated, second.generated) == (30, 21)
-    engine = scripted(lambda _: Response("", (), "stop"), lambda _, continuation: -float(sum(continuation)))
+    engine = ScriptedEngine(lambda _: Response("", (), "stop"), lambda _, continuation: -float(sum(continuation)))
     fresh = Evaluator(loaded, Store(tmp_path / "other"), AskOptions(batch_size=5), engine)
-    assert fresh.verdicts([()], task, samples) == found
+    assert fresh.verdicts([()], task, samples) == verdicts
     assert list(fresh.store.export()) == list(resumed.store.export())
 
 
@@ -158,13 +158,13 @@ def test_pairs_are_tokenized_as_hflm_does(
         # Most tokenizers begin a text with this token; that of the reference model leaves it to the chat template.
         made: Any = loaded.tokenizer
         made.backend_tokenizer.post_processor = TemplateProcessing(single="<|bos|> $A", special_tokens=[bos])
-    kept: list[Any] = []
+    rows: list[Any] = []
     with quiet():
         theirs = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer)
-    monkeypatch.setattr(theirs, "_loglikelihood_tokens", lambda requests, **_: kept.extend(requests) or [])
+    monkeypatch.setattr(theirs, "_loglikelihood_tokens", lambda requests, **_: rows.extend(requests) or [])
     theirs.loglikelihood([Instance("loglikelihood", {}, (asked, " because"), 0)], disable_tqdm=True)
     context, continuation = encode_pair(loaded.tokenizer, asked, " because")
-    assert [(context, continuation)] == [row[1:] for row in kept]
+    assert [(context, continuation)] == [row[1:] for row in rows]
     assert context.count(bos[1]) == (begins or asked in ("", "<|bos|><|user|>why?<|assistant|>"))
     spaces = "  " if asked.endswith(" ") else ""
     assert loaded.tokenizer.decode(continuation) == f"{spaces} because"
@@ -174,16 +174,16 @@ def test_pairs_are_tokenized_as_hflm_does(
 
 def test_hflm_leaves_the_model_as_it_is_and_says_nothing(loaded: Loaded, capfd: pytest.CaptureFixture[str]) -> None:
     before = {name: (weight.data_ptr(), weight.dtype) for name, weight in loaded.model.named_parameters()}
-    kept = [([1, 2, 3], [4, 5]), ([1, 2], [9]), ([1, 2], [7]), ([1, 2, 3, 4, 5, 6], [8, 9, 10])]
-    one, many = find("engines", "hflm"), find("engines", "hflm:batch_size=3")
+    rows = [([1, 2, 3], [4, 5]), ([1, 2], [9]), ([1, 2], [7]), ([1, 2, 3, 4, 5, 6], [8, 9, 10])]
+    single, many = find("engines", "hflm"), find("engines", "hflm:batch_size=3")
     for removed in ((), (0, 4)):
         with without_layers(loaded.model, removed):
-            wanted = find("engines", "transformers")(loaded.model, loaded.tokenizer).loglikelihood_batch(kept)
-            for engine in (one, many):
-                found = engine(loaded.model, loaded.tokenizer).loglikelihood_batch(kept)
-                assert [greedy for _, greedy in found] == [greedy for _, greedy in wanted]
-                assert [sum_ for sum_, _ in found] == pytest.approx([sum_ for sum_, _ in wanted], abs=1e-4, rel=0)
-        (together,) = one(loaded.model, loaded.tokenizer).loglikelihoods([removed], kept)
+            wanted = find("engines", "transformers")(loaded.model, loaded.tokenizer).loglikelihood_batch(rows)
+            for engine in (single, many):
+                answers = engine(loaded.model, loaded.tokenizer).loglikelihood_batch(rows)
+                assert [greedy for _, greedy in answers] == [greedy for _, greedy in wanted]
+                assert [sum_ for sum_, _ in answers] == pytest.approx([sum_ for sum_, _ in wanted], abs=1e-4, rel=0)
+        (together,) = single(loaded.model, loaded.tokenizer).loglikelihoods([removed], rows)
         assert [greedy for _, greedy in together] == [greedy for _, greedy in wanted]
         assert [sum_ for sum_, _ in together] == pytest.approx([sum_ for sum_, _ in wanted], abs=1e-4, rel=0)
     after = {name: (weight.data_ptr(), weight.dtype) for name, weight in loaded.model.named_parameters()}
@@ -215,7 +215,7 @@ def test_what_our_model_for_the_harness_cannot_do_it_says(loaded: Loaded) -> Non
 
     from layerlimits.lm_eval_bridge import EngineLM
 
-    engine = scripted(lambda _: Response("", (), "stop"))
+    engine = ScriptedEngine(lambda _: Response("", (), "stop"))
     model = EngineLM(engine, loaded.tokenizer, positions=8)
     with pytest.raises(UserError, match=r"takes \d\d tokens, and the model has 8 positions"):
         model.loglikelihood([Instance("loglikelihood", {}, ("a long context", " goes on"), 0)], disable_tqdm=True)

@@ -52,11 +52,11 @@ def written(real_data: Path, folder: Path, task: str, items: int) -> Path:
 
 def ours(loaded: Loaded, run: Path, data: Path, task: str, engine: str, removed: tuple[int, ...] = ()) -> Answers:
     """Verdicts and log-probabilities of our evaluation."""
-    found = find("tasks", task)
-    samples = found.samples("evaluate", 10**6, data)
+    benchmark = find("tasks", task)
+    samples = benchmark.samples("evaluate", 10**6, data)
     evaluator = Evaluator(loaded, Store(run / engine), AskOptions(engine))
-    (verdicts,) = evaluator.verdicts([removed], found, samples)
-    return verdicts, [response.logprobs for response in evaluator.responses(removed, found, samples)]
+    (verdicts,) = evaluator.verdicts([removed], benchmark, samples)
+    return verdicts, [response.logprobs for response in evaluator.responses(removed, benchmark, samples)]
 
 
 def assert_equal(answers: Answers, result: Row, log: list[Row]) -> None:
@@ -67,7 +67,7 @@ def assert_equal(answers: Answers, result: Row, log: list[Row]) -> None:
     if "acc_norm,none" in result:
         assert fmean(verdict.measures["acc_norm"] for verdict in verdicts) == result["acc_norm,none"]
     assert [verdict.value for verdict in verdicts] == [item["acc"] for item in log]
-    assert sums == [tuple(round(one, LOGPROB_DIGITS) for one in item) for item in logprobs(log)]
+    assert sums == [tuple(round(logprob, LOGPROB_DIGITS) for logprob in item) for item in logprobs(log)]
 
 
 def check(tmp_path: Path, says: Says, real_data: Path, tasks: list[str], items: int, *, base: bool) -> None:
@@ -85,8 +85,8 @@ def check(tmp_path: Path, says: Says, real_data: Path, tasks: list[str], items: 
             if removed:
                 assert_equal(ours(saved, tmp_path / "saved", data, task, "hflm"), results[name], log)
             _, swept = ours(whole, tmp_path / "sweep", data, task, "transformers", removed)
-            for one, other in zip(swept, logprobs(log), strict=True):
-                assert one == pytest.approx(other, abs=1e-4, rel=0)
+            for computed, other in zip(swept, logprobs(log), strict=True):
+                assert computed == pytest.approx(other, abs=1e-4, rel=0)
 
 
 def test_some_items_score_as_in_the_command(tmp_path: Path, says: Says, real_data: Path) -> None:

@@ -17,7 +17,7 @@ from layerlimits.methods.laco import laco
 
 @pytest.fixture
 def calm(context: Context) -> Context:
-    """A model whose layers write little, so that merging some of them keeps the final states."""
+    """A model with small layer outputs, so that merging some layers preserves the final states."""
     model = context.model
     with torch.no_grad():
         for number, layer in enumerate(model.model.layers):
@@ -32,7 +32,7 @@ def _states(network: Any, texts: Any) -> list[torch.Tensor]:
 
 
 def _slow(context: Context, size: int, interval: int, threshold: float, count: int) -> list[list[Any]]:
-    """The merges of the algorithm: layers leave the copy for good, numbered anew each time."""
+    """The merges of the algorithm, on a copy whose layers are deleted and renumbered after each merge."""
     network = copy.deepcopy(context.model).double()
     base = _states(network, context.calibration.ids)
     numbers, merges, gone = list(range(6)), [], 0
@@ -48,7 +48,7 @@ def _slow(context: Context, size: int, interval: int, threshold: float, count: i
         trial.model.layers = nn.ModuleList(layer for k, layer in enumerate(layers) if k not in absorbed)
         texts = []
         for now, before in zip(_states(trial, context.calibration.ids), base, strict=True):
-            cosines = [cosine(one, other) for one, other in zip(now, before, strict=True)]
+            cosines = [cosine(state, reference) for state, reference in zip(now, before, strict=True)]
             texts.append(sum(cosines) / len(cosines))
         if absorbed and sum(texts) / len(texts) > threshold:
             network = trial
@@ -68,6 +68,7 @@ def test_merges_are_those_of_the_algorithm(
     size: int, interval: int, threshold: float, count: int, calm: Context
 ) -> None:
     slow = _slow(calm, size, interval, threshold, count)
+    assert slow
     before = {name: weight.clone() for name, weight in calm.model.named_parameters()}
     ranking = laco(replace(calm, layers=count), size=size, interval=interval, threshold=threshold)
     assert ranking.detail["merges"] == slow
@@ -77,7 +78,7 @@ def test_merges_are_those_of_the_algorithm(
 
 
 def test_a_threshold_that_lets_too_few_merge_is_an_error(calm: Context) -> None:
-    with pytest.raises(UserError, match=r"laco:threshold=0\.999999 finds 0 of 3 layers to remove"):
+    with pytest.raises(UserError, match=r"laco:threshold=0\.999999 selects 0 of 3 layers to remove"):
         rank("laco:threshold=0.999999", calm)
 
 
@@ -103,7 +104,15 @@ def test_only_layers_in_the_range_merge_and_protected_ones_are_not_absorbed(calm
     assert set(ranking.order) <= {2, 4}
 
 
-@pytest.mark.parametrize("spec", ["laco:size=1", "laco:interval=0", "laco:low=4:high=3", "laco:high=9"])
-def test_options_out_of_range(spec: str, calm: Context) -> None:
-    with pytest.raises(UserError, match="laco"):
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("laco:size=1", "1 layers at intervals of 2"),
+        ("laco:interval=0", "4 layers at intervals of 0"),
+        ("laco:low=4:high=3", "no layers from 4 up to 3"),
+        ("laco:high=9", "no layers from 0 up to 9: the model has 6"),
+    ],
+)
+def test_options_out_of_range(spec: str, words: str, calm: Context) -> None:
+    with pytest.raises(UserError, match=words):
         rank(spec, calm)

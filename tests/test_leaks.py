@@ -107,7 +107,7 @@ def test_distinct_items_of_bundled_tasks_stay_distinct_and_no_split_of_them_is_r
         check_leaks(f"{split} items", others, evaluated)
         questions |= set(others)
     assert len({question_hash(question) for question in questions}) == len(questions)
-    with pytest.raises(UserError, match=r"1 of 2 texts hold items that are evaluated, such as"):
+    with pytest.raises(UserError, match=r"1 of 2 texts contain evaluated items, such as"):
         check_leaks("texts", [others[0], evaluated[7].question], evaluated)
 
 
@@ -117,7 +117,7 @@ def test_the_message_counts_texts_and_quotes_a_question() -> None:
     check_leaks("calibration texts", [], evaluated)
     with pytest.raises(UserError) as caught:
         check_leaks("calibration texts", ["how old is SHE", "b", f"x {LONG}"], evaluated)
-    assert "2 of 3 calibration texts hold items that are evaluated, such as 'How old is she?'" in str(caught.value)
+    assert "2 of 3 calibration texts contain evaluated items, such as 'How old is she?'" in str(caught.value)
 
 
 def test_the_question_is_compared_without_the_instructions_of_its_prompt() -> None:
@@ -182,7 +182,7 @@ def test_calibration_texts_that_hold_evaluated_items_are_refused_by_rank_and_pru
         refused("prune", tiny, "--layers", 2, *options, "--out", tmp_path / "out"),
         refused("prune", tiny, "--remove", 2, "--replacement", "linear", *options[2:], "--out", tmp_path / "out"),
     ):
-        assert "20 of 23 calibration texts hold items that are evaluated, such as 'Ann has 0 apples" in said
+        assert "20 of 23 calibration texts contain evaluated items, such as 'Ann has 0 apples" in said
     assert not (tmp_path / "out").exists()
 
 
@@ -191,7 +191,7 @@ def test_a_study_refuses_such_calibration_texts(form: str, tiny: Path, data: Pat
     file = written(tmp_path / "text.jsonl", form, data)
     settings = {"model": str(tiny), "tasks": ("gsm8k",), "data_dir": data, "recovery": {"kinds": ()}}
     check_study(study_config("quick", **settings, calibration=str(file), calibration_items=3), tmp_path / "run")
-    with pytest.raises(UserError, match="20 of 23 calibration texts hold items that are evaluated"):
+    with pytest.raises(UserError, match="20 of 23 calibration texts contain evaluated items"):
         check_study(study_config("quick", **settings, calibration=str(file)), tmp_path / "run")
 
 
@@ -199,7 +199,7 @@ def test_a_study_refuses_to_train_on_what_it_evaluates(tiny: Path, data: Path, t
     settings = {"model": str(tiny), "tasks": ("gsm8k",), "data_dir": data}
     check_study(study_config("quick", **settings), tmp_path / "run")
     gsm8k(data, stories(20, "Ann"), [text.replace(".", " ,").upper() for text in stories(60, "Ann")])
-    with pytest.raises(UserError, match=r"of \d+ training prompts hold items that are evaluated"):
+    with pytest.raises(UserError, match=r"of \d+ training prompts contain evaluated items"):
         check_study(study_config("quick", **settings), tmp_path / "run")
 
 
@@ -214,7 +214,7 @@ def test_a_study_refuses_to_select_by_what_it_evaluates(tiny: Path, data: Path, 
         "mine = replace(gsm8k, name='mine', samples=samples)\n"
     )
     settings = {"model": str(tiny), "tasks": ("gsm8k",), "data_dir": data, "select_tasks": (str(file),)}
-    with pytest.raises(UserError, match="5 of 5 selection items hold items that are evaluated"):
+    with pytest.raises(UserError, match="5 of 5 selection items contain evaluated items"):
         check_study(study_config("quick", **settings, recovery={"kinds": ()}), tmp_path / "run")
 
 
@@ -228,7 +228,7 @@ def test_a_study_refuses_to_show_what_it_evaluates_as_examples(tiny: Path, tmp_p
         "mine = replace(facts, name='mine', samples=samples)\n"
     )
     settings = {"model": str(tiny), "tasks": (str(file),), "shots": 2, "recovery": {"kinds": ()}}
-    with pytest.raises(UserError, match="2 of 2 examples hold items that are evaluated"):
+    with pytest.raises(UserError, match="2 of 2 examples contain evaluated items"):
         check_study(study_config("quick", **settings), tmp_path / "run")
 
 
@@ -258,5 +258,5 @@ def test_calibration_texts_are_read_as_they_are_written(tmp_path: Path) -> None:
     # What is no JSON object is refused by the reader of JSON lines: tests/test_jsonl.py.
     for line in ('{"text": 123}', '{"prompt": "q", "response": null}', '{"other": "q"}'):
         file.write_text(f'{{"text": "a"}}\n{line}\n')
-        with pytest.raises(UserError, match="line 2: no calibration item"):
+        with pytest.raises(UserError, match="line 2: not a calibration item"):
             written_texts(5, file)

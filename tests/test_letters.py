@@ -240,7 +240,7 @@ def test_a_question_lists_its_options_one_a_line() -> None:
     assert lettered("Where?", ("Paris", "New\n York")) == "Where?\nA. Paris\nB. New York"
     many = [str(number) for number in range(26)]
     assert lettered("?", many).endswith("\nZ. 25")
-    with pytest.raises(UserError, match="27 options, and there are 26 letters"):
+    with pytest.raises(UserError, match="27 options, but there are only 26 letters"):
         lettered("?", [*many, "26"])
 
 

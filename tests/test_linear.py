@@ -12,12 +12,12 @@ from transformers import PreTrainedModel
 from layerlimits.errors import UserError
 from layerlimits.models.remove import remove
 from layerlimits.models.writers import writers
-from layerlimits.replacements import Filling
+from layerlimits.replacements import ReplacementContext
 from layerlimits.replacements.linear import linear
 
 
 def mlp_writes(model: PreTrainedModel, layer: int, multiplier: float = 1.0) -> Tensor:
-    """M (tokens, D): what the module called mlp returns, each text alone."""
+    """M (tokens, D): the outputs of the module named mlp, one text at a time."""
     seen: list[Tensor] = []
     module = getattr(layers(model)[layer], "mlp", None) or layers(model)[layer].feed_forward
     handle = module.register_forward_hook(
@@ -41,18 +41,18 @@ def test_linear_is_the_same_change_done_by_hand_in_float64(name: str, alpha: flo
     model = busy(name)
     before = copy.deepcopy(model)
     stream = streams(model)
-    report = linear(Filling(model, (1, 4, 5), TEXTS), alpha=alpha)
+    report = linear(ReplacementContext(model, (1, 4, 5), TEXTS), alpha=alpha)
     for (first, last), gap in zip(((1, 1), (4, 5)), report["gaps"], strict=True):
         written = mlp_writes(before, first - 1)
         missing = stream[last + 1] - (stream[first] - written)
         best = least_squares(written, missing, alpha)
         old, new = layers(before)[first - 1].mlp, layers(model)[first - 1].mlp
         if name == "llama":
-            by_hand, found = best.T @ old.down_proj.weight.double(), new.down_proj.weight
+            by_hand, folded = best.T @ old.down_proj.weight.double(), new.down_proj.weight
         else:
-            by_hand, found = old.c_proj.weight.double() @ best, new.c_proj.weight
+            by_hand, folded = old.c_proj.weight.double() @ best, new.c_proj.weight
             assert torch.allclose(new.c_proj.bias.double(), old.c_proj.bias.double() @ best, atol=1e-4)
-        assert torch.allclose(found.double(), by_hand, atol=1e-4)
+        assert torch.allclose(folded.double(), by_hand, atol=1e-4)
         squared = missing.square().sum()
         assert gap["error_before"] == pytest.approx(float((written - missing).square().sum() / squared), rel=1e-4)
         assert gap["error_after"] == pytest.approx(float((written @ best - missing).square().sum() / squared), rel=1e-4)
@@ -79,7 +79,7 @@ def test_the_folded_layer_writes_the_mapped_mlp(name: str, fields: dict[str, Any
     stream, written = streams(model), mlp_writes(model, 1, multiplier)
     middle = stream[2] - written
     best = least_squares(written, stream[4] - middle, 0.1)
-    linear(Filling(model, (2, 3), TEXTS))
+    linear(ReplacementContext(model, (2, 3), TEXTS))
     remove(model, (2, 3))
     expected = middle + written @ best
     assert (streams(model)[2] - expected).abs().max() < 1e-4 * expected.abs().max()
@@ -92,7 +92,7 @@ def test_a_gap_that_does_nothing_maps_by_the_identity() -> None:
         nn.init.zeros_(layer.self_attn.o_proj.weight)
         nn.init.zeros_(layer.mlp.down_proj.weight)
     before = copy.deepcopy(layers(model)[1].mlp.down_proj.weight)
-    (gap,) = linear(Filling(model, (2, 3), TEXTS), alpha=0.0)["gaps"]
+    (gap,) = linear(ReplacementContext(model, (2, 3), TEXTS), alpha=0.0)["gaps"]
     assert torch.allclose(layers(model)[1].mlp.down_proj.weight, before, atol=1e-5)
     assert gap["error_before"] < 1e-10
     assert gap["error_after"] < 1e-10
@@ -127,7 +127,7 @@ def test_a_known_map_is_recovered_and_the_pruned_model_is_the_whole_one() -> Non
     layers(model)[2] = _Mix(matrix)
     before = layers(model)[1].mlp.down_proj.weight.detach().double().clone()
     whole = logits(model)
-    (gap,) = linear(Filling(model, (2,), TEXTS), alpha=0.0)["gaps"]
+    (gap,) = linear(ReplacementContext(model, (2,), TEXTS), alpha=0.0)["gaps"]
     by_hand = (torch.eye(32) + matrix).double().T @ before
     assert torch.allclose(layers(model)[1].mlp.down_proj.weight.double(), by_hand, atol=1e-4)
     assert gap["error_before"] > 0.5
@@ -140,34 +140,38 @@ def test_a_known_map_is_recovered_and_the_pruned_model_is_the_whole_one() -> Non
 def test_linear_refuses_a_norm_after_the_mlp(name: str) -> None:
     model = busy(name)
     with pytest.raises(UserError, match=r"linear cannot fold a map into layer 1 of \w+: a norm follows the MLP"):
-        linear(Filling(model, (2, 3), TEXTS))
+        linear(ReplacementContext(model, (2, 3), TEXTS))
 
 
 def test_linear_refuses_a_layer_without_a_known_mlp_and_an_alpha_below_0() -> None:
-    with pytest.raises(UserError, match="layer 1 of RwkvForCausalLM has no recognisable MLP output projection"):
-        linear(Filling(busy("rwkv", rescale_every=0), (2, 3), TEXTS))
+    with pytest.raises(UserError, match="layer 1 of RwkvForCausalLM has no recognizable MLP output projection"):
+        linear(ReplacementContext(busy("rwkv", rescale_every=0), (2, 3), TEXTS))
     with pytest.raises(UserError, match="alpha = -1"):
-        linear(Filling(busy("llama"), (2, 3), TEXTS), alpha=-1)
+        linear(ReplacementContext(busy("llama"), (2, 3), TEXTS), alpha=-1)
 
 
 def test_a_map_folded_along_the_wrong_axis_is_an_error_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     model = busy("gpt2", n_inner=32)
     before = copy.deepcopy(model)
-    # Square and not known for a Conv1D, the projection is taken for a Linear.
+    # The projection is square and not recognized as a Conv1D, so it is treated as a Linear.
     monkeypatch.setattr("layerlimits.models.writers.Conv1D", nn.Identity)
-    with pytest.raises(UserError, match=r"the map does not fold into mlp\.c_proj\.weight"):
-        linear(Filling(model, (2, 3), TEXTS))
+    with pytest.raises(UserError, match=r"cannot fold the map into mlp\.c_proj\.weight"):
+        linear(ReplacementContext(model, (2, 3), TEXTS))
     assert torch.equal(logits(model), logits(before))
 
 
 def test_writers_are_the_output_projections_with_their_axes() -> None:
-    found = {one.weight: (one.bias, one.axes, one.mlp) for one in writers(layers(busy("gpt2"))[0], 32)}
-    assert found == {
+    projections = {
+        writer.weight: (writer.bias, writer.axes, writer.mlp) for writer in writers(layers(busy("gpt2"))[0], 32)
+    }
+    assert projections == {
         "attn.c_proj.weight": ("attn.c_proj.bias", (1,), False),
         "mlp.c_proj.weight": ("mlp.c_proj.bias", (1,), True),
     }
-    found = {one.weight: (one.bias, one.axes, one.mlp) for one in writers(layers(busy("gpt_oss"))[0], 32)}
-    assert found == {
+    projections = {
+        writer.weight: (writer.bias, writer.axes, writer.mlp) for writer in writers(layers(busy("gpt_oss"))[0], 32)
+    }
+    assert projections == {
         "self_attn.o_proj.weight": ("self_attn.o_proj.bias", (0,), False),
         "mlp.experts.down_proj": ("mlp.experts.down_proj_bias", (2,), True),
     }

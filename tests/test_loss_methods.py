@@ -28,7 +28,7 @@ from layerlimits.types import Text
 
 @pytest.fixture
 def short(context: Context) -> Context:
-    """Eight texts: the slow way takes its time."""
+    """Eight texts, since the reference computation is slow."""
     return replace(context, calibration=calibration(context.tokenizer, 8))
 
 
@@ -37,8 +37,8 @@ def _slow(context: Context, gone: tuple[int, ...]) -> float:
     return loss(deleted(context.model, gone), text.ids, text.starts)
 
 
-def _close(one: object, other: object) -> None:
-    assert one == pytest.approx(other, rel=1e-5)
+def _close(actual: object, expected: object) -> None:
+    assert actual == pytest.approx(expected, rel=1e-5)
 
 
 def test_perplexity_equals_the_slow_one(short: Context) -> None:
@@ -65,15 +65,15 @@ def test_sleb_equals_the_slow_greedy_loop(short: Context) -> None:
     ranking = sleb(short)
     assert list(ranking.order) == removed
     _close(dict(enumerate(ranking.scores)), rounds[0])
-    for found, slow in zip(ranking.detail["rounds"], rounds, strict=True):
-        _close(found, {str(layer): one for layer, one in slow.items()})
+    for scores, slow in zip(ranking.detail["rounds"], rounds, strict=True):
+        _close(scores, {str(layer): loss for layer, loss in slow.items()})
 
 
 def test_interaction_equals_the_slow_surrogate(short: Context) -> None:
     whole = _slow(short, ())
     alone = [_slow(short, (layer,)) for layer in range(6)]
     pairs = {(i, j): _slow(short, (i, j)) for i in range(6) for j in range(i + 1, 6)}
-    own = [one - whole for one in alone]
+    own = [loss - whole for loss in alone]
     together = {(i, j): both - alone[i] - alone[j] + whole for (i, j), both in pairs.items()}
     removed: list[int] = []
     for _ in range(3):
@@ -85,8 +85,9 @@ def test_interaction_equals_the_slow_surrogate(short: Context) -> None:
         removed.append(min(costs, key=lambda layer: costs[layer]))
     ranking = interaction(short)
     assert list(ranking.order) == removed
-    # A difference of losses near 5: a relative 1e-5 of the losses themselves.
+    # A difference of losses near 5, so the tolerance is relative to the losses themselves.
     assert list(ranking.scores) == pytest.approx(own, abs=1e-5 * whole)
+    assert {(i, j) for i, j, _ in ranking.detail["pairs"]} == set(together)
     for i, j, cost in ranking.detail["pairs"]:
         assert cost == pytest.approx(together[i, j], abs=1e-5 * whole)
 
@@ -163,7 +164,7 @@ def test_pairs_agree_with_single_removals(loaded: Loaded) -> None:
 
 @pytest.fixture(scope="module")
 def able(tmp_path_factory: pytest.TempPathFactory) -> Context:
-    """The bundled model, which gives right answers."""
+    """The bundled model, which answers correctly."""
     model = load("reference", device="cpu")
     store = Store(tmp_path_factory.mktemp("able"))
     text = calibration(model.tokenizer, 4)
@@ -203,8 +204,8 @@ def _response(text: str) -> Any:
     return Response(text, (), "stop")
 
 
-def test_chain_loss_needs_a_right_answer(context: Context, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no correct answer .* among 0 select items \(no generation task\)"):
+def test_chain_loss_needs_a_right_answer(context: Context) -> None:
+    with pytest.raises(UserError, match=r"no correct answer among 0 select items \(no generation task\)"):
         chain_loss(context)
     with pytest.raises(UserError, match=r"among 2 select items \(brackets\)"):
         chain_loss(replace(context, tasks=tuple(choose(["brackets"])), items=2))

@@ -76,12 +76,20 @@ def test_an_older_scorers_verdicts_are_renewed_without_asking(loaded: Loaded, tm
     assert evaluator.computed == before
 
 
-def test_draws_at_random_are_asked_one_variant_at_a_time(loaded: Loaded, tmp_path: Path) -> None:
+def test_draws_at_random_are_asked_one_variant_at_a_time(
+    loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     samples = facts.samples("evaluate", 6, None)
     hot = Decoding(temperature=0.8, samples=2)
     evaluator = Evaluator(loaded, Store(tmp_path), AskOptions(decoding=hot))
+    engine: Any = evaluator.engine
+    asked: list[int] = []
+    real = engine.generate_batch
+    monkeypatch.setattr(engine, "generate_batch", lambda *given: (asked.append(len(given[0])), real(*given))[1])
     found = evaluator.verdicts([(1,), (2,)], facts, samples)
     assert [len(verdicts) for verdicts in found] == [12, 12]
+    # Two variants, two draws of six items each.
+    assert asked == [6] * 4
 
 
 def test_layers_whose_removal_changes_nothing_stop_it(loaded: Loaded, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""task_score against a slow greedy search, and the methods that look at nothing."""
+"""task_score against a slow greedy search, and the methods that need no data."""
 
 import copy
 from dataclasses import replace
@@ -21,12 +21,12 @@ from layerlimits.tasks import choose
 
 
 def _accuracy(loaded: Loaded, gone: tuple[int, ...], context: Context) -> list[float]:
-    """The tasks' accuracies of a copy whose layers are cut out, one item at a time, without cache or padding."""
+    """The tasks' accuracies of a copy without the layers, one item at a time, without cache or padding."""
     network = copy.deepcopy(loaded.model)
     network.model.layers = nn.ModuleList(
         layer for number, layer in enumerate(network.model.layers) if number not in gone
     )
-    found = []
+    accuracies = []
     for task in context.tasks:
         right = 0
         samples = task.samples("select", context.items, None)
@@ -37,10 +37,12 @@ def _accuracy(loaded: Loaded, gone: tuple[int, ...], context: Context) -> list[f
                 answer = loaded.tokenizer(choice, add_special_tokens=False)["input_ids"]
                 with torch.no_grad():
                     likely = network(torch.tensor([[*ids, *answer]]), use_cache=False).logits[0].log_softmax(-1)
-                weighed.append(sum(likely[len(ids) + at - 1, token].item() for at, token in enumerate(answer)))
+                weighed.append(
+                    sum(likely[len(ids) + position - 1, token].item() for position, token in enumerate(answer))
+                )
             right += sample.choices[weighed.index(max(weighed))] == sample.target
-        found.append(right / len(samples))
-    return found
+        accuracies.append(right / len(samples))
+    return accuracies
 
 
 def test_task_score_equals_the_slow_greedy_search(context: Context, loaded: Loaded) -> None:
@@ -51,8 +53,8 @@ def test_task_score_equals_the_slow_greedy_search(context: Context, loaded: Load
         scores = {}
         for layer in range(1, loaded.depth):
             if layer not in removed:
-                kept = _accuracy(loaded, (*removed, layer), context)
-                scores[layer] = sum(have / had for have, had in zip(kept, base, strict=True)) / len(base)
+                accuracies = _accuracy(loaded, (*removed, layer), context)
+                scores[layer] = sum(have / had for have, had in zip(accuracies, base, strict=True)) / len(base)
         first = first or scores
         # Ties go to the later layer.
         removed.append(max(sorted(scores, reverse=True), key=lambda layer: round(scores[layer], 9)))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from layerlimits.engines.scripted import scripted
+from layerlimits.engines.scripted import ScriptedEngine
 from layerlimits.evaluation import store as store_module
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.options import AskOptions
@@ -32,7 +32,7 @@ def test_the_number_of_statements_does_not_grow(task: Task, loaded: Loaded, tmp_
     counts = []
     for variants, items in ((VARIANTS[:3], 5), (VARIANTS, 50)):
         with Store(tmp_path / str(items)) as store:
-            engine = scripted(lambda ids: Response("red", (1,), "stop"))
+            engine = ScriptedEngine(lambda ids: Response("red", (1,), "stop"))
             evaluator = Evaluator(loaded, store, AskOptions(), engine)
             first = statements(store, evaluator, variants, task, items)
             again = statements(store, evaluator, variants, task, items)
@@ -65,7 +65,7 @@ def test_chunks_of_keys_are_read_as_one(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_an_item_that_a_task_has_twice_is_stored_once(loaded: Loaded, tmp_path: Path) -> None:
     answers = iter(["first", "second"])
-    engine = scripted(lambda ids: Response(next(answers), (1,), "stop"))
+    engine = ScriptedEngine(lambda ids: Response(next(answers), (1,), "stop"))
     (sample,) = facts.samples("evaluate", 1, None)
     with Store(tmp_path) as store:
         evaluator = Evaluator(loaded, store, AskOptions(), engine)

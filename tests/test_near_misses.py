@@ -24,7 +24,7 @@ def mistake(wrong: str, right: str) -> set[str]:
     """The kinds of mistake that lead from one to the other, in the last place's units."""
     places = len(right.partition(".")[2])
     a, b = (int(value(text) * 10**places) for text in (wrong, right))
-    x, y = (str(abs(one)).rjust(max(len(str(abs(a))), len(str(abs(b))), places + 1), "0") for one in (a, b))
+    x, y = (str(abs(number)).rjust(max(len(str(abs(a))), len(str(abs(b))), places + 1), "0") for number in (a, b))
     apart = [place for place in range(len(x)) if x[place] != y[place]]
     kinds = {"one"} if abs(a - b) == 1 else {"ten"} if abs(a - b) == 10 else set()
     kinds |= {"sign"} if a == -b else set()
@@ -99,17 +99,17 @@ def test_no_place_among_the_choices_gives_the_right_one_away() -> None:
 @pytest.mark.parametrize("right", ["7", "-12,345", "0.05", "1,000.50"])
 def test_the_package_reads_each_as_the_number_it_is(right: str) -> None:
     for wrong in near_misses(right, 6):
-        found = number(wrong)
-        assert found is not None
-        assert found.value == value(wrong)
+        parsed = number(wrong)
+        assert parsed is not None
+        assert parsed.value == value(wrong)
 
 
 @pytest.mark.parametrize("answer", ["", "seven", "3/4", "$18", "1,23", "1.", "+5", "1e3", "--2", "1 234"])
 def test_what_is_no_plain_number_is_refused(answer: str) -> None:
-    with pytest.raises(UserError, match="no number such as"):
+    with pytest.raises(UserError, match="not a plain number such as"):
         near_misses(answer)
 
 
 def test_more_than_can_be_made_are_refused() -> None:
-    with pytest.raises(UserError, match=r"1000 near misses of 5, and only \d+ can be made"):
+    with pytest.raises(UserError, match=r"cannot make 1000 near misses of 5: only \d+ exist"):
         near_misses("5", 1000)

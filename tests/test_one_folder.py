@@ -140,7 +140,7 @@ def test_log_likelihoods_of_evaluate_are_the_harness_s_whatever_came_first(
     by_engine: dict[str, dict[str, list[float]]] = {}
     for engine, sample, logprobs in rows(run, f"SELECT engine, sample, logprobs FROM responses WHERE model = '{base}'"):
         by_engine.setdefault(engine, {})[sample] = json.loads(logprobs)
-    assert set(by_engine) == {"hflm", "sweep"}
+    assert set(by_engine) == {"HflmEngine", "SweepEngine"}
     with quiet():
         harness: Any = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=1)
     task = find("tasks", "arc_easy")
@@ -149,15 +149,19 @@ def test_log_likelihoods_of_evaluate_are_the_harness_s_whatever_came_first(
         for sample in task.samples("evaluate", 6, data):
             requests = [(None, *row) for row in evaluator.prompt(task, sample).rows]
             weighed = harness._loglikelihood_tokens(requests, disable_tqdm=True)
-            assert by_engine["hflm"][sample.id] == [round(logprob, LOGPROB_DIGITS) for logprob, _ in weighed]
-            assert by_engine["sweep"][sample.id] == pytest.approx(by_engine["hflm"][sample.id], abs=1e-4, rel=0)
+            assert by_engine["HflmEngine"][sample.id] == [round(logprob, LOGPROB_DIGITS) for logprob, _ in weighed]
+            assert by_engine["SweepEngine"][sample.id] == pytest.approx(
+                by_engine["HflmEngine"][sample.id], abs=1e-4, rel=0
+            )
 
 
 def test_evaluate_and_sweep_share_generated_answers(tiny: Path, loaded: Loaded, tmp_path: Path, says: Says) -> None:
     run = tmp_path / "run"
     for name in ("evaluate", "sweep"):
         says(name, tiny, "--tasks", "facts", "--limit", 3, "--out", run)
-    assert rows(run, "SELECT engine, COUNT(*) FROM responses GROUP BY engine") == [("sweep", 3 * (1 + loaded.depth))]
+    assert rows(run, "SELECT engine, COUNT(*) FROM responses GROUP BY engine") == [
+        ("SweepEngine", 3 * (1 + loaded.depth))
+    ]
 
 
 def test_the_number_type_is_in_the_key(tiny: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every plug-in keeps its contract; a file of your own is one too."""
+"""Every plug-in fulfills its contract, including plug-ins in user files."""
 
 import importlib
 import inspect
@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from layerlimits.diagnostics import Answered, Diagnostic
 from layerlimits.engines import Engine
-from layerlimits.engines.scripted import scripted
+from layerlimits.engines.scripted import ScriptedEngine
 from layerlimits.errors import UserError
 from layerlimits.evaluation.calibration import calibration
 from layerlimits.evaluation.ledger import engine_names
@@ -21,7 +21,7 @@ from layerlimits.methods import Context
 from layerlimits.models.load import Loaded
 from layerlimits.models.remove import remove
 from layerlimits.plugins import described, find, names, options_of
-from layerlimits.replacements import Filling
+from layerlimits.replacements import ReplacementContext
 from layerlimits.tasks import SUITES, choose
 from layerlimits.types import Decoding, Ranking, Response, Task, Variant, Verdict
 
@@ -67,7 +67,7 @@ def test_replacements_change_weights_of_kept_layers_and_never_the_form(name: str
     model, text = loaded.model, calibration(loaded.tokenizer, 4)
     before = {key: weight.clone() for key, weight in model.state_dict().items()}
     shares: list[float] = []
-    detail = find("replacements", name)(Filling(model, (2, 3), text.ids, tick=shares.append))
+    detail = find("replacements", name)(ReplacementContext(model, (2, 3), text.ids, on_progress=shares.append))
     after = model.state_dict()
     assert {key: weight.shape for key, weight in after.items()} == {key: weight.shape for key, weight in before.items()}
     changed = {key for key, weight in after.items() if not torch.equal(weight, before[key])}
@@ -128,18 +128,18 @@ def test_diagnostics_keep_their_contract(name: str) -> None:
         for sample in task.samples("evaluate", 5, None):
             for text in (sample.target, "", "([{", "go go go go"):
                 response = Response(text, tuple(range(len(text))), "stop")
-                found = diagnostic.measure(
+                measures = diagnostic.measure(
                     Answered(sample.prompt, sample.target, response, task.score(sample, response))
                 )
-                assert all(isinstance(value, float) for value in found.values())
-                measured |= set(found)
+                assert all(isinstance(value, float) for value in measures.values())
+                measured |= set(measures)
     assert measured
 
 
 @pytest.mark.parametrize("name", names("engines"))
 def test_engines_answer_for_every_variant(name: str, loaded: Loaded) -> None:
     if name == "scripted":
-        engine: Engine = scripted(lambda ids: Response("red", tuple(ids), "stop"))
+        engine: Engine = ScriptedEngine(lambda ids: Response("red", tuple(ids), "stop"))
     else:
         engine = find("engines", name)(loaded.model, loaded.tokenizer)
     assert isinstance(engine.joins_batches, bool)
@@ -167,15 +167,16 @@ def test_engines_answer_for_every_variant(name: str, loaded: Loaded) -> None:
 def test_keys_name_the_engine_class_that_computes(tmp_path: Path, loaded: Loaded) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
-        "from layerlimits.engines.transformers import transformers\n"
-        "class mine(transformers):\n"
-        "    computed_by = {'choice': 'transformers'}\n"
+        "from layerlimits.engines.transformers import TransformersEngine\n"
+        "class MyEngine(TransformersEngine):\n"
+        "    computed_by = {'choice': 'TransformersEngine'}\n"
+        "mine = MyEngine\n"
     )
     by_class = {name: engine_names(find("engines", name)(loaded.model, loaded.tokenizer)) for name in ("sweep", "hflm")}
-    assert by_class["sweep"] == {"generation": "sweep", "choice": "sweep"}
-    assert by_class["hflm"] == {"generation": "sweep", "choice": "hflm"}
+    assert by_class["sweep"] == {"generation": "SweepEngine", "choice": "SweepEngine"}
+    assert by_class["hflm"] == {"generation": "SweepEngine", "choice": "HflmEngine"}
     own = engine_names(find("engines", str(file))(loaded.model, loaded.tokenizer))
-    assert own == {"generation": "mine", "choice": "transformers"}
+    assert own == {"generation": "MyEngine", "choice": "TransformersEngine"}
 
 
 @pytest.mark.parametrize("folder", ["methods", "replacements", "tasks", "diagnostics", "engines"])

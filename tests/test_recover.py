@@ -1,4 +1,4 @@
-"""The whole of `recover`: parent and pruned folder in, recovered folder out."""
+"""`recover` end to end: parent and pruned folder in, recovered folder out."""
 
 import shutil
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from recovery_models import EXAMPLES, LEARNING, QUESTIONS, QUICK, listed, prompts, weights
 
-from layerlimits.engines.transformers import transformers as engine
+from layerlimits.engines.transformers import TransformersEngine
 from layerlimits.errors import UserError
 from layerlimits.evaluation.prompts import encode
 from layerlimits.models.load import Loaded, load
@@ -32,20 +32,24 @@ def run_recover(pruned: Path, parent: Loaded, out: Path, **changes: Any) -> dict
 
 @pytest.mark.usefixtures("save_each_step")
 def test_recover_resumes_and_leaves_only_the_model(pruned: Path, taught: Loaded, tmp_path: Path) -> None:
-    told: list[tuple[str, int, int]] = []
+    reports: list[tuple[str, int, int]] = []
 
     def interrupt(stage: str, done: int, total: int) -> None:
-        told.append((stage, done, total))
-        if told[-1] == ("finetuning", 4, 10):
+        reports.append((stage, done, total))
+        if reports[-1] == ("finetuning", 4, 10):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run_recover(pruned, taught, tmp_path / "out", on_progress=interrupt)
     assert [path.name for path in tmp_path.iterdir()] == [".out.run"]
-    assert told[0] == ("answering", 6, 6)
+    assert reports[0] == ("answering", 6, 6)
     again: list[tuple[str, int, int]] = []
     result = run_recover(
-        pruned, taught, tmp_path / "out", on_progress=lambda *at: again.append(at), command="layerlimits recover"
+        pruned,
+        taught,
+        tmp_path / "out",
+        on_progress=lambda *report: again.append(report),
+        command="layerlimits recover",
     )
     assert again[0] == ("finetuning", 4, 10)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
@@ -92,7 +96,7 @@ def test_the_command_asks_as_it_is_told(
 
 
 def test_choices_alone_are_trained_on_as_open_questions(pruned: Path, taught: Loaded, tmp_path: Path) -> None:
-    """A choice task whose pairs say how it is asked, and no generation task to say how long answers are."""
+    """A choice task that defines its own format, without a generation task that defines an answer length."""
     pairs = tuple((f"Question: {QUESTIONS[0]}\nAnswer:", f" {word}") for word in ("red", "blue"))
     items = [replace(sample, choices=("red", "blue"), pairs=pairs) for sample in prompts(*QUESTIONS)]
     choice = replace(listed("choice", items), kind="choice", max_new_tokens=0)
@@ -107,7 +111,7 @@ def test_recover_brings_answers_back(pruned: Path, taught: Loaded, tmp_path: Pat
 
     def right(loaded: Loaded) -> int:
         ids = [encode(loaded.tokenizer, sample).ids for sample in samples]
-        written = engine(loaded.model, loaded.tokenizer).generate_batch(ids, 8)
+        written = TransformersEngine(loaded.model, loaded.tokenizer).generate_batch(ids, 8)
         return sum(response.text == example.answer for response, example in zip(written, EXAMPLES, strict=True))
 
     run_recover(pruned, taught, tmp_path / "out", settings=replace(LEARNING, epochs=30), max_new_tokens=8)
@@ -143,7 +147,7 @@ def test_recover_refuses_what_cannot_work(pruned: Path, taught: Loaded, base: Lo
     refused("has 4: nothing was pruned", pruned=taught.folder)
     refused(f"was pruned from {taught.folder} ({taught.ref.base_fingerprint[:12]}), not from", parent=base)
     leaking = listed("leaking", prompts("a", "b"), (Sample("b", "", "evaluate"),))
-    refused("1 of 2 training prompts hold items that are evaluated, such as 'b'", tasks=[leaking])
+    refused("1 of 2 training prompts contain evaluated items, such as 'b'", tasks=[leaking])
     other = tmp_path / "other"
     shutil.copytree(pruned, other)
     (other / RECIPE).unlink()

@@ -1,4 +1,4 @@
-"""Recovery: the training prompts, the answers to them, and the rows they become."""
+"""Recovery: training prompts, their answers, and the training rows."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +35,7 @@ def test_training_prompts_are_even_open_and_unique() -> None:
 
 
 def test_training_prompts_refuses_nothing() -> None:
-    with pytest.raises(UserError, match="no training prompt: 0 items in the train split of void"):
+    with pytest.raises(UserError, match="no training prompts: the train split of void is empty"):
         training_prompts([listed("void", [])], 5, None)
     with pytest.raises(UserError, match="cannot train on 0 prompts"):
         training_prompts([listed("one", prompts("a"))], 0, None)
@@ -76,15 +76,15 @@ def test_answer_keeps_what_is_finished_and_asks_once(taught: Loaded, tmp_path: P
     samples = prompts(*QUESTIONS)
     with Store(tmp_path) as store:
         evaluator = Evaluator(taught, store)
-        kept, dropped = generate_answers(evaluator, samples, 8, None)
-        assert (kept, dropped) == (EXAMPLES, 0)
+        finished, dropped = generate_answers(evaluator, samples, 8, None)
+        assert (finished, dropped) == (EXAMPLES, 0)
         assert generate_answers(evaluator, samples, 8, None) == (EXAMPLES, 0)
         assert evaluator.computed == len(samples)
         # "green" takes five tokens and the end: cut at five it is not finished, the four-letter words are.
-        kept, dropped = generate_answers(evaluator, samples, 5, None)
-        assert [example.answer for example in kept] == ["red", "blue", "pink", "gold", "grey"]
+        finished, dropped = generate_answers(evaluator, samples, 5, None)
+        assert [example.answer for example in finished] == ["red", "blue", "pink", "gold", "grey"]
         assert dropped == 1
-        with pytest.raises(UserError, match="none of 6 answers is finished: 6 are cut at 2 tokens"):
+        with pytest.raises(UserError, match="none of the 6 answers is finished: 6 are truncated at 2 tokens"):
             generate_answers(evaluator, samples, 2, None)
 
 
@@ -105,7 +105,7 @@ def test_rows_are_what_the_evaluator_feeds_and_end_the_turn(base: Loaded) -> Non
 
 def test_rows_keep_the_prompt_where_a_template_rewrites_it() -> None:
     tokenizer = build()
-    # A finished turn is written without the marker that an open one ends with, as templates of reasoning models do.
+    # A finished turn lacks the marker at the end of an open turn, as in templates of reasoning models.
     tokenizer.chat_template += "{%- if add_generation_prompt %}{{- 'think: ' }}{%- endif %}"
     prompt = tuple(encode(tokenizer, Sample("2+2", "", "evaluate")).ids)
     (row,) = to_rows(tokenizer, tokenizer.eos_token_id, [Example(prompt, "4", 1)], 128)
@@ -130,7 +130,7 @@ def test_long_rows_are_left_out() -> None:
     tokenizer = build()
     rows = to_rows(tokenizer, 4, [example("short", "a"), example("q" * 50, "a")], 20)
     assert len(rows) == 1
-    with pytest.raises(UserError, match="none of 1 examples fits in 5 tokens"):
+    with pytest.raises(UserError, match="none of the 1 examples fits in 5 tokens"):
         to_rows(tokenizer, 4, [example("short", "a")], 5)
 
 
@@ -143,5 +143,7 @@ def test_order_holds_each_row_each_epoch(count: int, batch: int, epochs: int) ->
     if count == 1000:
         assert order != training_order(lengths, batch, epochs, 1)
         assert order[:1000] != order[1000:]
-        padded = sum(batch * max(lengths[row] for row in order[at : at + batch]) for at in range(0, len(order), batch))
+        padded = sum(
+            batch * max(lengths[row] for row in order[start : start + batch]) for start in range(0, len(order), batch)
+        )
         assert padded < 1.1 * sum(lengths) * epochs

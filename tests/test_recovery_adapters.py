@@ -1,4 +1,4 @@
-"""LoRA on architectures with fused experts: what is adapted, what is said, and what is refused before answering."""
+"""LoRA on architectures with fused experts: adapted weights, messages, and early errors."""
 
 from pathlib import Path
 

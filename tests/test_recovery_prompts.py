@@ -1,11 +1,11 @@
-"""Training rows hold the prompts that the evaluator feeds, however the tasks are asked."""
+"""Training rows contain the evaluator's prompts, for every task format."""
 
 from pathlib import Path
 
 import pytest
 from choice_rows import choice_folder
 
-from layerlimits.engines.scripted import scripted
+from layerlimits.engines.scripted import ScriptedEngine
 from layerlimits.errors import UserError
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.options import AskOptions
@@ -22,7 +22,7 @@ _PAIRS = "arc_easy"
 
 
 def recorder(loaded: Loaded, folder: Path, chat: bool | None) -> tuple[Evaluator, list[list[int]]]:
-    """An evaluator whose engine records the prompts that it is asked to continue, and answers all of them."""
+    """An evaluator whose engine records its prompts and answers all of them."""
     fed: list[list[int]] = []
     # Prompts with examples are longer than the small model's positions.
     loaded.model.config.max_position_embeddings = 4096
@@ -31,7 +31,7 @@ def recorder(loaded: Loaded, folder: Path, chat: bool | None) -> tuple[Evaluator
         fed.append(prompt)
         return Response("so it is", (5, 6), "stop")
 
-    return Evaluator(loaded, Store(folder), AskOptions(chat=chat), scripted(respond)), fed
+    return Evaluator(loaded, Store(folder), AskOptions(chat=chat), ScriptedEngine(respond)), fed
 
 
 def trained_prompts(evaluator: Evaluator, tasks: list[Task], data: Path) -> list[list[int]]:
@@ -58,7 +58,7 @@ def test_rows_are_what_the_evaluator_feeds(
     trained = trained_prompts(evaluator, tasks, data)
     assert trained
     assert all(trained)
-    # The answers were asked with the prompts that are trained on.
+    # The answers were generated with the prompts used for training.
     assert sorted(trained) == sorted(fed)
     if name != _PAIRS:
         # And these are the prompts of the task itself, which evaluates through the same evaluator.
@@ -66,9 +66,12 @@ def test_rows_are_what_the_evaluator_feeds(
         prompts = [evaluator.prompt(tasks[0], sample).ids for sample in samples]
         assert all(prompt in prompts for prompt in trained)
     text = loaded.tokenizer.decode(trained[0])
-    assert ("<|user|>" in text) == (template and chat is not False)
-    # Each example is a turn, or a question with its answer on the next line.
-    assert text.count("<|user|>") == shots + 1 or text.count("\n\n") >= shots
+    # Each example is a turn, or a question with its answer on the next line and an empty line after it.
+    with_template = template and chat is not False
+    assert text.count("<|user|>") == (shots + 1 if with_template else 0)
+    if not with_template:
+        empty_lines = training_prompts(tasks, 1, data)[0].prompt.count("\n\n")
+        assert text.count("\n\n") == shots + (shots + 1) * empty_lines
 
 
 @pytest.mark.parametrize("shots", [0, 2])

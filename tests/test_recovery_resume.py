@@ -1,4 +1,4 @@
-"""Finetuning killed at any moment goes on and ends with the same bytes."""
+"""An interrupted finetuning run resumes and writes the same bytes."""
 
 import shutil
 import signal
@@ -14,7 +14,7 @@ from recovery_models import EXAMPLES, QUICK, QUICK_LORA, SLOW, stop_at, weights
 from layerlimits.errors import UserError
 from layerlimits.models.load import Loaded
 from layerlimits.recovery.finetune import FinetuneConfig, finetune
-from layerlimits.recovery.trainer import is_whole, latest_checkpoint
+from layerlimits.recovery.trainer import is_complete, latest_checkpoint
 
 pytest_plugins = ["recovery_fixtures"]
 
@@ -63,7 +63,7 @@ def test_half_written_checkpoints_are_told_from_whole_ones(base: Loaded, tmp_pat
     with pytest.raises(KeyboardInterrupt):
         finetune(base, (1,), EXAMPLES, QUICK, tmp_path / "work", tmp_path / "out", {}, stop_at(4))
     good = tmp_path / "work" / "checkpoint-3"
-    assert is_whole(good)
+    assert is_complete(good)
     for name in ("trainer_state.json", "model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"):
         for cut in (None, 0, 60):
             bad = tmp_path / "work" / "checkpoint-30"

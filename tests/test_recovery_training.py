@@ -1,4 +1,4 @@
-"""Finetuning with the real TRL and PEFT: what is trained, on what, and what is saved."""
+"""Finetuning with TRL and PEFT: trained weights, training data, and the saved checkpoint."""
 
 import sys
 from dataclasses import replace
@@ -11,7 +11,7 @@ from recovery_models import EXAMPLES, QUESTIONS, QUICK, QUICK_LORA, answer_loss,
 from transformers import AutoModelForCausalLM
 
 import layerlimits.recovery.trainer as trainer_module
-from layerlimits.engines.transformers import transformers as engine
+from layerlimits.engines.transformers import TransformersEngine
 from layerlimits.errors import UserError
 from layerlimits.evaluation.prompts import encode
 from layerlimits.models.load import Loaded, load
@@ -33,7 +33,7 @@ def test_full_finetuning_learns_by_heart(base: Loaded, taught: Loaded) -> None:
     assert loss(taught) < 0.05
     ids = [encode(taught.tokenizer, Sample(question, "", "train")).ids for question in QUESTIONS]
     for known, prompt in zip(EXAMPLES, ids, strict=True):
-        (response,) = engine(taught.model, taught.tokenizer).generate_batch([prompt], 10)
+        (response,) = TransformersEngine(taught.model, taught.tokenizer).generate_batch([prompt], 10)
         assert (response.text, response.finish) == (known.answer, "stop")
 
 
@@ -81,7 +81,14 @@ def test_the_result_is_a_stock_checkpoint_and_the_base_stays(base: Loaded, tmp_p
     config = base.model.config.to_dict()
     steps: list[tuple[int, int]] = []
     out = finetune(
-        base, (1, 2), EXAMPLES, QUICK, tmp_path / "work", tmp_path / "out", {"base": "x"}, lambda *at: steps.append(at)
+        base,
+        (1, 2),
+        EXAMPLES,
+        QUICK,
+        tmp_path / "work",
+        tmp_path / "out",
+        {"base": "x"},
+        lambda *step: steps.append(step),
     )
     assert steps == [(step, 12) for step in range(1, 13)]
     assert all(torch.equal(value, before[name]) for name, value in base.model.state_dict().items())

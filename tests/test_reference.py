@@ -1,4 +1,4 @@
-"""The bundled model: a stock checkpoint that does what its card says."""
+"""The bundled model: a standard checkpoint that reaches the scores of its model card."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from layerlimits.evaluation.store import Store
 from layerlimits.models.load import load
 from layerlimits.models.remove import without_layers
 from layerlimits.models.stack import find_stack
-from layerlimits.reference import folder
+from layerlimits.reference import folder, train
 from layerlimits.reference.mixture import Mixture
 from layerlimits.reference.tokenizer import build
 from layerlimits.reference.train import Trainer, accuracy, cut, grow, new_model, read_recipe, without
@@ -42,9 +42,9 @@ def test_stock_transformers_loads_it_and_it_answers() -> None:
     ran = subprocess.run(
         command, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
-    told = json.loads(ran.stdout.splitlines()[-1])
-    assert told["kind"] == "LlamaForCausalLM"
-    assert told["answer"] == "}])"
+    output = json.loads(ran.stdout.splitlines()[-1])
+    assert output["kind"] == "LlamaForCausalLM"
+    assert output["answer"] == "}])"
 
 
 def test_the_folder_is_complete_and_small() -> None:
@@ -68,7 +68,7 @@ def test_the_tokenizer_writes_characters_and_bytes_and_reads_them_back() -> None
 
 
 def test_it_can_do_its_tasks(tmp_path: Path) -> None:
-    """Floors well under the scores of the card, at few items: a broken model or tokenizer cannot pass."""
+    """Thresholds well below the scores of the model card, on few items: a broken model or tokenizer cannot pass."""
     floors = {
         "facts": 0.9,
         "facts_choice": 0.9,
@@ -98,8 +98,8 @@ def test_rows_hold_whole_problems_and_learn_only_answers() -> None:
     rows = mixture.rows(3, 8, 256, shares)
     assert torch.equal(rows.ids, mixture.rows(3, 8, 256, shares).ids)
     assert not torch.equal(rows.ids, mixture.rows(4, 8, 256, shares).ids)
-    kept = rows.labels >= 0
-    assert torch.equal(rows.labels[kept], rows.ids[kept])
+    labeled = rows.labels >= 0
+    assert torch.equal(rows.labels[labeled], rows.ids[labeled])
     for ids, labels in zip(rows.ids, rows.labels, strict=True):
         text = tokenizer.decode(ids[ids != tokenizer.pad_token_id])
         assert text.count("<|bos|>") == text.count("<|end|>") == text.count("<|assistant|>") > 0
@@ -135,11 +135,21 @@ def test_cutting_is_what_removing_layers_is_everywhere_else() -> None:
     assert model.config.num_hidden_layers == len(find_stack(model)) == 3
 
 
-def test_accuracy_counts_whole_answers() -> None:
+def test_accuracy_counts_whole_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     mixture = Mixture(1, build())
     rows = mixture.held_out("facts", 8, 64)
     torch.manual_seed(0)
-    assert accuracy(new_model(SHAPE, 2, build()), rows) == 0.0
+    model = new_model(SHAPE, 2, build())
+    assert accuracy(model, rows) == 0.0
+    # Of answers that are right but for one token each, none is right; of the others, all are.
+    logits, labels, row = train._answers(model, rows)
+    right = torch.nn.functional.one_hot(labels, logits.shape[-1]).float()
+    monkeypatch.setattr(train, "_answers", lambda *_: (right, labels, row))
+    assert accuracy(model, rows) == 1.0
+    last = [int((row == number).nonzero()[-1]) for number in (0, 3)]
+    right[last] = 0
+    right[last, (labels[last] + 1) % right.shape[1]] = 1
+    assert accuracy(model, rows) == (len(rows.ids) - 2) / len(rows.ids)
 
 
 def _recipe() -> dict[str, object]:
@@ -155,7 +165,7 @@ def _recipe() -> dict[str, object]:
 def test_a_killed_training_resumes_to_the_same_weights(
     stop: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # What the layers compute is the same uncompiled, and a compiler takes longer than the training.
+    # Uncompiled layers compute the same, and compiling would take longer than the training.
     monkeypatch.setattr(torch.nn.Module, "compile", lambda *_, **__: None)
 
     def finish(trainer: Trainer, until: int = 10) -> Trainer:

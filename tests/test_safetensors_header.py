@@ -22,7 +22,7 @@ _ENTRY = '{"dtype":"F32","shape":[2],"data_offsets":[0,8]}'
         (b"", "is not a safetensors file"),
         (b"\x00" * 7, "is not a safetensors file"),
         ((1 << 62).to_bytes(8, "little") + b"{}", "is not a safetensors file"),
-        ((50).to_bytes(8, "little") + b"{}", "is truncated: 10 bytes of 58 or more"),
+        ((50).to_bytes(8, "little") + b"{}", "is truncated: 10 bytes, expected at least 58"),
         (_header("[]"), "is not a safetensors file"),
         (_header("[" * 100_000), "is not a safetensors file"),
         (_header('{"a": 5}'), "is not a safetensors file"),
@@ -33,10 +33,10 @@ _ENTRY = '{"dtype":"F32","shape":[2],"data_offsets":[0,8]}'
         (_header('{"a": ' + _ENTRY.replace("[2]", "[2.5]") + "}", 8), "is not a safetensors file"),
         (_header('{"a": ' + _ENTRY.replace("[0,8]", "[0,8,9]") + "}", 8), "is not a safetensors file"),
         (_header('{"a": ' + _ENTRY.replace('"F32"', "null") + "}", 8), "is not a safetensors file"),
-        (_header('{"a": ' + _ENTRY.replace("[2]", "[3]") + "}", 8), r"a has 8 bytes, but F32 of shape \(3,\) takes 12"),
-        (_header('{"a": ' + _ENTRY.replace("[0,8]", "[8,0]") + "}", 8), "is damaged: a lies at bytes 8 to 0"),
-        (_header('{"a": ' + _ENTRY + "}", 7), "is truncated: 70 bytes of 71"),
-        (_header('{"a": ' + _ENTRY + "}", 9), "is damaged: 72 bytes of 71"),
+        (_header('{"a": ' + _ENTRY.replace("[2]", "[3]") + "}", 8), r"a has 8 bytes, but F32 of shape \(3,\) needs 12"),
+        (_header('{"a": ' + _ENTRY.replace("[0,8]", "[8,0]") + "}", 8), "is damaged: a is at bytes 8 to 0"),
+        (_header('{"a": ' + _ENTRY + "}", 7), "is truncated: 70 bytes, expected 71"),
+        (_header('{"a": ' + _ENTRY + "}", 9), "is damaged: 72 bytes, expected 71"),
     ],
 )
 def test_a_header_is_checked_before_use(content: bytes, words: str, tmp_path: Path) -> None:

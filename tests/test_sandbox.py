@@ -30,10 +30,10 @@ def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     if request.param == "namespaces":
         monkeypatch.setattr(sandbox, "has_bubblewrap", lambda: False)
     try:
-        found = sandbox.enclosure()
+        available = sandbox.enclosure()
     except UserError as error:
         pytest.skip(f"no sandbox on this machine: {error.problem}")
-    if found != request.param:
+    if available != request.param:
         pytest.skip(f"{request.param} does not work on this machine")
     return str(request.param)
 
@@ -52,14 +52,14 @@ def mark(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def _with_word(word: str) -> list[str]:
-    found = []
+    processes = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             if word.encode() in file.read_bytes():
-                found.append(file.parent.name)
+                processes.append(file.parent.name)
         except OSError:
             pass
-    return found
+    return processes
 
 
 def _outcomes(programs: dict[str, str], workers: int = 2, **filled: object) -> dict[str, Outcome]:
@@ -251,9 +251,9 @@ NESTED = [(1, [2, {3, 4}], frozenset({5})), {"a": (1,), (2, 3): {1: 2}}, {"list"
 def test_plain_values_cross_unchanged(value: Any) -> None:
     read, write = os.pipe()
     wire.send(write, wire.encode(value))
-    found = wire.decode(wire.receive(read))
-    assert repr(found) == repr(value)
-    assert type(found) is type(value)
+    decoded = wire.decode(wire.receive(read))
+    assert repr(decoded) == repr(value)
+    assert type(decoded) is type(value)
 
 
 def test_subclasses_do_not_cross() -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from programs import need_sandbox
 
-from layerlimits.evaluation.evaluator import judged
 from layerlimits.plugins import find
 from layerlimits.scoring import sandbox
 from layerlimits.scoring.sandbox import Program, run
+from layerlimits.tasks import judged
 from layerlimits.types import Response
 
 
@@ -68,6 +68,6 @@ def test_score_goes_without_a_sandbox_only_if_told(
     monkeypatch.setattr(sandbox, "has_bubblewrap", lambda: False)
     monkeypatch.setattr(sandbox, "_probe", lambda kind: "not allowed")
     said = refused("score", "humanevalplus", answers, "--data-dir", data)
-    assert "no sandbox for programs is possible here (namespaces: not allowed)" in said
+    assert "no sandbox is available on this machine (namespaces: not allowed)" in said
     assert "--unsafe-code" in said
     assert says("score", "humanevalplus", answers, "--data-dir", data, "--unsafe-code")["score"] == 0.5

@@ -143,10 +143,10 @@ def _answered(prompt: str, target: str, text: str, value: float = 0.0) -> Answer
 
 
 def test_degeneration_measures_what_is_defined() -> None:
-    found = degeneration.measure(_answered("?", "", "go go go go"))
-    assert found["rep-2"] == pytest.approx(2 / 3)
-    assert found["tokens"] == 11
-    assert "rep-4" in found
+    measures = degeneration.measure(_answered("?", "", "go go go go"))
+    assert measures["rep-2"] == pytest.approx(2 / 3)
+    assert measures["tokens"] == 11
+    assert "rep-4" in measures
     assert "rep-2" not in degeneration.measure(_answered("?", "", "go"))
 
 
@@ -154,8 +154,8 @@ def test_bracket_diagnostics() -> None:
     assert balanced("([{}])()")
     assert not balanced("([)]")
     assert not balanced("(")
-    found = brackets.measure(_answered("Close the brackets: ([", "])", "]]"))
-    assert found == {"balanced": 0.0, "closed before the first error": 0.5, "right length": 1.0}
+    measures = brackets.measure(_answered("Close the brackets: ([", "])", "]]"))
+    assert measures == {"balanced": 0.0, "closed before the first error": 0.5, "right length": 1.0}
     assert brackets.measure(_answered("Write f(x)", "", "def f(x): return (x"))["balanced"] == 0.0
 
 
@@ -163,5 +163,5 @@ def test_arithmetic_diagnostics() -> None:
     assert true_steps("3 + 4 = 7\n7 * 2 = 15") == 0.5
     assert true_steps("3 / 0 = 0") == 0.0
     assert true_steps("none") is None
-    found = arithmetic.measure(_answered("What is 3 + 9?", "12", "14"))
-    assert found == {"exact match": 0.0, "first character": 1.0, "is a number": 1.0}
+    measures = arithmetic.measure(_answered("What is 3 + 9?", "12", "14"))
+    assert measures == {"exact match": 0.0, "first character": 1.0, "is a number": 1.0}

@@ -243,7 +243,7 @@ def test_a_file_that_shrinks_meanwhile_is_an_error(
 ) -> None:
     (tmp_path / "out").mkdir()
     monkeypatch.setattr("layerlimits.models.shards._check_space", lambda *_: cut_off(llama))
-    with pytest.raises(UserError, match="ends 5 bytes early: it was changed meanwhile"):
+    with pytest.raises(UserError, match="ends 5 bytes early: it changed during the copy"):
         prune_files(llama, (3,), tmp_path / "out")
 
 

@@ -83,13 +83,13 @@ def _shape_that_cannot_be(folder: Path) -> None:
         (cut_off, "model.safetensors is truncated"),
         (_junk, "model.safetensors is (not a safetensors file|truncated)"),
         (_no_json, "model.safetensors is not a safetensors file"),
-        (_overlap, "model.safetensors is damaged: .* lies at bytes 0 to"),
-        (_layer_lost, r"weights missing for layer 3: config.json says num_hidden_layers = 6, .* hold 5 layers"),
-        (_other_names, r"LlamaForCausalLM.* looked for model.layers.0 to model.layers.5 or layers.0 to layers.5"),
+        (_overlap, "model.safetensors is damaged: .* is at bytes 0 to"),
+        (_layer_lost, r"weights missing for layer 3: config.json has num_hidden_layers = 6, .* have 5 layers"),
+        (_other_names, r"LlamaForCausalLM.* expected model.layers.0 to model.layers.5 or layers.0 to layers.5"),
         (_two_stacks, r"the 6 layers are not in the weight files under one name"),
-        (_twice, "lies in a.safetensors and again in b.safetensors"),
-        (_stale_index, "lack 1 of the tensors in their index: model.layers.0.gone.weight"),
-        (_broken_index, "is no index of weight files"),
+        (_twice, "is both in a.safetensors and in b.safetensors"),
+        (_stale_index, "1 tensors of the index are missing in the files of .*: model.layers.0.gone.weight"),
+        (_broken_index, "is not an index of weight files"),
         (_no_config, "has no config.json"),
         (_shape_that_cannot_be, "config.json cannot be used"),
     ],
@@ -124,6 +124,6 @@ def test_a_full_disk_is_told_before_anything_is_written(
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1000))
     (tmp_path / "out").mkdir()
-    with pytest.raises(UserError, match=r"has 0\.0 GB free, and the pruned model takes 0\.0 GB"):
+    with pytest.raises(UserError, match=r"has 0\.0 GB free, but the pruned model needs 0\.0 GB"):
         prune_files(llama, (3,), tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())

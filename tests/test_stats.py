@@ -5,24 +5,24 @@ import pytest
 from scipy.stats import beta, binomtest, norm
 
 from layerlimits.statistics.intervals import mean, regained, retention, sampled_mean, shared
-from layerlimits.statistics.significance import cannot_tell, holm, items_needed, mcnemar
+from layerlimits.statistics.significance import holm, items_needed, low_power, mcnemar
 
 
 def test_rates_have_wilsons_interval() -> None:
-    found = mean([1.0] * 7 + [0.0] * 3)
+    interval = mean([1.0] * 7 + [0.0] * 3)
     z, p, n = norm.ppf(0.975), 0.7, 10
     middle, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    assert found.low == pytest.approx((middle - half) / (1 + z * z / n))
-    assert found.high == pytest.approx((middle + half) / (1 + z * z / n))
-    assert (found.estimate, found.n) == (0.7, 10)
+    assert interval.low == pytest.approx((middle - half) / (1 + z * z / n))
+    assert interval.high == pytest.approx((middle + half) / (1 + z * z / n))
+    assert (interval.estimate, interval.n) == (0.7, 10)
 
 
 def test_other_values_have_the_bootstraps() -> None:
     values = np.random.default_rng(1).random(400)
-    found = mean(values.tolist())
+    interval = mean(values.tolist())
     error = 1.96 * values.std() / np.sqrt(len(values))
-    assert found.low == pytest.approx(values.mean() - error, abs=0.2 * error)
-    assert found.high == pytest.approx(values.mean() + error, abs=0.2 * error)
+    assert interval.low == pytest.approx(values.mean() - error, abs=0.2 * error)
+    assert interval.high == pytest.approx(values.mean() + error, abs=0.2 * error)
 
 
 def test_retention_is_a_paired_ratio_with_chance_taken_off() -> None:
@@ -47,11 +47,11 @@ def test_pairing_narrows_the_interval() -> None:
 
 
 def test_a_model_that_gets_nothing_right_is_still_uncertain() -> None:
-    found = retention([1.0] * 20, [0.0] * 20)
-    assert found is not None
-    assert found.estimate == found.low == 0
+    interval = retention([1.0] * 20, [0.0] * 20)
+    assert interval is not None
+    assert interval.estimate == interval.low == 0
     # Between the exact one-sided and two-sided upper bounds on 0 of 20.
-    assert 1 - 0.05 ** (1 / 20) < found.high < 1 - 0.025 ** (1 / 20)
+    assert 1 - 0.05 ** (1 / 20) < interval.high < 1 - 0.025 ** (1 / 20)
 
 
 def test_nothing_can_be_retained_of_a_base_at_chance() -> None:
@@ -61,18 +61,18 @@ def test_nothing_can_be_retained_of_a_base_at_chance() -> None:
 
 def test_tasks_count_equally_and_those_at_chance_not_at_all() -> None:
     pairs = [([1.0] * 10, [1.0] * 10), ([1.0] * 90, [0.0] * 90), ([0.0] * 10, [0.0] * 10)]
-    found = shared(pairs)
-    assert found is not None
-    assert found.estimate == pytest.approx(0.5)
-    assert found.n == 100
+    interval = shared(pairs)
+    assert interval is not None
+    assert interval.estimate == pytest.approx(0.5)
+    assert interval.n == 100
 
 
 def test_the_share_of_a_loss_that_came_back() -> None:
     base, pruned, again = [1.0] * 40, [1.0] * 10 + [0.0] * 30, [1.0] * 25 + [0.0] * 15
-    found = regained(base, pruned, again)
-    assert found is not None
-    assert found.estimate == pytest.approx(0.5)
-    assert found.low < 0.5 < found.high
+    interval = regained(base, pruned, again)
+    assert interval is not None
+    assert interval.estimate == pytest.approx(0.5)
+    assert interval.low < 0.5 < interval.high
     assert regained(base, base, again) is None
 
 
@@ -81,19 +81,19 @@ def test_where_much_varies_the_interval_of_retention_is_the_usual_one_of_the_log
     both, lost, won, neither = 300, 250, 60, 390
     base = [1.0] * (both + lost) + [0.0] * (won + neither)
     other = [1.0] * both + [0.0] * lost + [1.0] * won + [0.0] * neither
-    found = retention(base, other)
-    assert found is not None
+    interval = retention(base, other)
+    assert interval is not None
     error = 1.96 * np.sqrt((lost + won) / ((both + won) * (both + lost)))
-    assert np.log(found.low) == pytest.approx(np.log(found.estimate) - error, abs=0.06 * error)
-    assert np.log(found.high) == pytest.approx(np.log(found.estimate) + error, abs=0.06 * error)
+    assert np.log(interval.low) == pytest.approx(np.log(interval.estimate) - error, abs=0.06 * error)
+    assert np.log(interval.high) == pytest.approx(np.log(interval.estimate) + error, abs=0.06 * error)
 
 
 def test_a_model_that_loses_nothing_may_still_lose_something() -> None:
-    found = retention([1.0] * 40 + [0.0] * 10, [1.0] * 40 + [0.0] * 10)
-    assert found is not None
-    assert found.low < found.estimate == 1 < found.high
+    interval = retention([1.0] * 40 + [0.0] * 10, [1.0] * 40 + [0.0] * 10)
+    assert interval is not None
+    assert interval.low < interval.estimate == 1 < interval.high
     # Half a pseudo-item lost among 41 that either model gets right.
-    assert found.low == pytest.approx(beta(40.25, 0.5).ppf(0.025), abs=0.02)
+    assert interval.low == pytest.approx(beta(40.25, 0.5).ppf(0.025), abs=0.02)
 
 
 def test_the_same_values_have_the_same_interval_in_any_order_and_graded_ones_always() -> None:
@@ -108,19 +108,19 @@ def test_the_same_values_have_the_same_interval_in_any_order_and_graded_ones_alw
 def test_retention_of_graded_values_scales_with_them() -> None:
     rng = np.random.default_rng(4)
     base, other = rng.random((2, 300)) * [[1.0], [0.5]]
-    found, halved = (retention(base * scale, other * scale) for scale in (1, 0.5))
-    assert found is not None
+    interval, halved = (retention(base * scale, other * scale) for scale in (1, 0.5))
+    assert interval is not None
     assert halved is not None
-    assert (found.low, found.high) == pytest.approx((halved.low, halved.high), rel=1e-4)
+    assert (interval.low, interval.high) == pytest.approx((halved.low, halved.high), rel=1e-4)
 
 
 def test_a_base_not_surely_above_chance_has_nothing_to_retain() -> None:
     other = [1.0] * 30 + [0.0] * 70
     # 30 of 100 may be guessing at a chance of .25, 40 of 100 are not.
     assert retention(other, other, 0.25) is None
-    found = retention([1.0] * 40 + [0.0] * 60, other, 0.25)
-    assert found is not None
-    assert found.estimate == pytest.approx(1 / 3)
+    interval = retention([1.0] * 40 + [0.0] * 60, other, 0.25)
+    assert interval is not None
+    assert interval.estimate == pytest.approx(1 / 3)
 
 
 def test_retention_needs_as_many_values_of_either_model() -> None:
@@ -135,10 +135,10 @@ def test_one_task_shares_what_it_retains() -> None:
 
 def test_tasks_are_independent_however_their_items_are_sorted() -> None:
     pair = [0.9] * 60 + [0.0] * 40, [0.8] * 40 + [0.0] * 60
-    one, four = shared([pair]), shared([pair] * 4)
-    assert one is not None
+    single, four = shared([pair]), shared([pair] * 4)
+    assert single is not None
     assert four is not None
-    assert four.high - four.low == pytest.approx((one.high - one.low) / 2, rel=0.1)
+    assert four.high - four.low == pytest.approx((single.high - single.low) / 2, rel=0.1)
 
 
 def test_one_sample_an_item_is_a_plain_mean() -> None:
@@ -164,14 +164,14 @@ def test_mcnemar_is_the_exact_two_sided_binomial_test() -> None:
     for lost, won in ((0, 0), (5, 0), (12, 4), (7, 7), (900, 800), (0, 3000)):
         base = [1.0] * lost + [0.0] * won + [1.0, 0.0]
         other = [0.0] * lost + [1.0] * won + [1.0, 0.0]
-        found = mcnemar(base, other)
-        assert (found.b, found.c, found.n) == (lost, won, lost + won + 2)
+        result = mcnemar(base, other)
+        assert (result.b, result.c, result.n) == (lost, won, lost + won + 2)
         expected = binomtest(lost, lost + won).pvalue if lost + won else 1.0
-        assert found.p == pytest.approx(expected, rel=1e-6)
+        assert result.p == pytest.approx(expected, rel=1e-6)
 
 
 def test_mcnemar_refuses_what_is_not_right_or_wrong() -> None:
-    with pytest.raises(ValueError, match="right-or-wrong"):
+    with pytest.raises(ValueError, match="binary values"):
         mcnemar([0.5], [1.0])
     with pytest.raises(ValueError):
         mcnemar([1.0, 0.0], [1.0])
@@ -197,6 +197,6 @@ def test_no_number_of_items_shows_an_impossible_difference(difference: float, ac
 
 
 def test_too_few_items_are_told_and_how_many_would_do() -> None:
-    assert cannot_tell(100, 0.05) == "100 items cannot tell 5 points apart: use 1,600"
-    assert cannot_tell(1, 0.01) == "1 item cannot tell 1 point apart: use 40,000"
-    assert cannot_tell(1600, 0.05) is None
+    assert low_power(100, 0.05) == ("n = 100 is too small to detect a 5-point difference with 80% power; use 1,600")
+    assert low_power(1, 0.01) == ("n = 1 is too small to detect a 1-point difference with 80% power; use 40,000")
+    assert low_power(1600, 0.05) is None

@@ -1,4 +1,4 @@
-"""How often 95% intervals hold the truth, and how often tests raise false alarms, by simulation.
+"""Coverage of 95% intervals and false-positive rates of tests, by simulation.
 
 `python tests/test_stats_coverage.py` prints the tables of docs/statistics.md.
 """
@@ -16,52 +16,52 @@ from layerlimits.statistics.significance import holm, items_needed, mcnemar
 from layerlimits.types import Estimate
 
 Values = NDArray[np.float64]
-KEPT = (0.02, 0.5, 0.9, 0.98)
+RATIOS = (0.02, 0.5, 0.9, 0.98)
 ACCURACIES = (0.3, 0.6, 0.9)
-# Correlation of the normal variables behind right and wrong: how far both models find the same items hard.
+# Correlation of the latent normal variables: how much the two models agree on which items are hard.
 HARD = (0.3, 0.7, 0.95)
 
 
-def table(accuracy: float, kept: float, hard: float) -> Values:
-    """Chances that (both, only the base, only the other, neither) of two models are right."""
-    other = accuracy * kept
+def table(accuracy: float, ratio: float, hard: float) -> Values:
+    """Probabilities that (both, only the base, only the other, neither) of two models are right."""
+    other = accuracy * ratio
     both = multivariate_normal([0, 0], [[1, hard], [hard, 1]]).cdf(norm.ppf([accuracy, other]))
     return np.clip([both, accuracy - both, other - both, 1 - accuracy - other + both], 0, 1)
 
 
 def answers(counts: Values) -> tuple[list[float], list[float]]:
-    """The right-or-wrong values of two models with these counts in the four cells."""
+    """The binary values of two models with these counts in the four cells."""
     return np.repeat([1.0, 1.0, 0.0, 0.0], counts).tolist(), np.repeat([1.0, 0.0, 1.0, 0.0], counts).tolist()
 
 
-def held(found: Estimate | None, truth: float) -> bool | None:
-    """Whether an interval holds the truth; None where nothing was measurable."""
-    return None if found is None else found.low <= truth <= found.high
+def held(interval: Estimate | None, truth: float) -> bool | None:
+    """Whether an interval contains the true value; None if it was not measurable."""
+    return None if interval is None else interval.low <= truth <= interval.high
 
 
 def rate(outcomes: Iterator[bool | None]) -> float:
-    """The share of True, of those that are not None."""
-    known = [one for one in outcomes if one is not None]
+    """The fraction of True among the outcomes that are not None."""
+    known = [outcome for outcome in outcomes if outcome is not None]
     return sum(known) / len(known)
 
 
-def coverage(n: int, accuracy: float, kept: float, hard: float, studies: int, chance: float = 0.0) -> float:
-    """How often the interval of retention holds the true one, over studies of n right-or-wrong items."""
-    draws = np.random.default_rng(1).multinomial(n, table(accuracy, kept, hard), studies)
-    truth = (accuracy * kept - chance) / (accuracy - chance)
+def coverage(n: int, accuracy: float, ratio: float, hard: float, studies: int, chance: float = 0.0) -> float:
+    """Coverage of the retention interval over simulated studies of n binary items."""
+    draws = np.random.default_rng(1).multinomial(n, table(accuracy, ratio, hard), studies)
+    truth = (accuracy * ratio - chance) / (accuracy - chance)
     cells, times = np.unique(draws, axis=0, return_counts=True)
-    found = [held(retention(*answers(cell), chance), truth) for cell in cells]
-    return rate(one for one, count in zip(found, times, strict=True) for _ in range(count))
+    outcomes = [held(retention(*answers(cell), chance), truth) for cell in cells]
+    return rate(outcome for outcome, count in zip(outcomes, times, strict=True) for _ in range(count))
 
 
 def allowed(bound: float, studies: int) -> float:
-    """Two and a half standard errors of a rate over so many studies."""
+    """Two and a half standard errors of a rate over `studies` studies."""
     return 2.5 * float(np.sqrt(bound * (1 - bound) / studies))
 
 
 # The old percentile bootstrap held the truth in .78 of the first and .89 of the second.
 @pytest.mark.parametrize(
-    ("n", "accuracy", "kept", "hard"),
+    ("n", "accuracy", "ratio", "hard"),
     [
         (50, 0.9, 0.98, 0.95),
         (300, 0.6, 0.02, 0.7),
@@ -74,76 +74,76 @@ def allowed(bound: float, studies: int) -> float:
         (1000, 0.9, 0.98, 0.95),
     ],
 )
-def test_the_interval_of_retention_holds_the_truth(n: int, accuracy: float, kept: float, hard: float) -> None:
-    found = coverage(n, accuracy, kept, hard, 800)
-    assert found >= 0.93 - allowed(0.93, 800)
-    assert found <= (0.97 if kept == 0.5 else 0.99) + allowed(0.97, 800)
+def test_the_interval_of_retention_holds_the_truth(n: int, accuracy: float, ratio: float, hard: float) -> None:
+    share = coverage(n, accuracy, ratio, hard, 800)
+    assert share >= 0.93 - allowed(0.93, 800)
+    assert share <= (0.97 if ratio == 0.5 else 0.99) + allowed(0.97, 800)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n", "kept"), list(product((50, 100, 300, 1000), KEPT)))
-def test_the_interval_of_retention_holds_the_truth_everywhere(n: int, kept: float) -> None:
-    found = [coverage(n, accuracy, kept, hard, 4000) for accuracy in ACCURACIES for hard in HARD]
-    assert min(found) >= 0.93 - allowed(0.93, 4000)
-    assert max(found) <= (0.97 if kept == 0.5 else 0.99) + allowed(0.97, 4000)
+@pytest.mark.parametrize(("n", "ratio"), list(product((50, 100, 300, 1000), RATIOS)))
+def test_the_interval_of_retention_holds_the_truth_everywhere(n: int, ratio: float) -> None:
+    rates = [coverage(n, accuracy, ratio, hard, 4000) for accuracy in ACCURACIES for hard in HARD]
+    assert min(rates) >= 0.93 - allowed(0.93, 4000)
+    assert max(rates) <= (0.97 if ratio == 0.5 else 0.99) + allowed(0.97, 4000)
 
 
-@pytest.mark.parametrize(("accuracy", "kept"), [(0.6, 0.5), (0.9, 0.98), (0.4, 0.7)])
-def test_so_does_the_chance_corrected_one(accuracy: float, kept: float) -> None:
-    # 0.4 is barely above the chance of .25 with 100 items: only where it is significantly so is there an interval.
-    assert coverage(100, accuracy, kept, 0.7, 800, 0.25) >= 0.93 - allowed(0.93, 800)
+@pytest.mark.parametrize(("accuracy", "ratio"), [(0.6, 0.5), (0.9, 0.98), (0.4, 0.7)])
+def test_so_does_the_chance_corrected_one(accuracy: float, ratio: float) -> None:
+    # With 100 items, 0.4 is barely above the chance of .25: there is an interval only if it is significantly above.
+    assert coverage(100, accuracy, ratio, 0.7, 800, 0.25) >= 0.93 - allowed(0.93, 800)
 
 
 def test_guessing_is_seldom_called_measurable() -> None:
     draw = np.random.default_rng(2)
     values = [(draw.random((2, 200)) < 0.25).astype(float) for _ in range(1000)]
-    found = [retention(*both.tolist(), 0.25) for both in values]
-    assert sum(one is not None for one in found) / 1000 <= 0.025 + allowed(0.025, 1000)
+    intervals = [retention(*both.tolist(), 0.25) for both in values]
+    assert sum(interval is not None for interval in intervals) / 1000 <= 0.025 + allowed(0.025, 1000)
 
 
-def graded(draw: np.random.Generator, kind: str, n: int, kept: float, hard: float) -> tuple[Values, Values]:
-    """Two models' values in 0..1 with means whose ratio is `kept`."""
+def graded(draw: np.random.Generator, kind: str, n: int, ratio: float, hard: float) -> tuple[Values, Values]:
+    """Two models' values in 0..1 with means whose ratio is `ratio`."""
     normal = draw.multivariate_normal([0, 0], [[1, hard], [hard, 1]], n)
-    one, other = norm.cdf(normal).T
+    first, second = norm.cdf(normal).T
     if kind == "overlap":  # like ROUGE: spread about .25, few zeros
-        return beta.ppf(one, 4, 12), beta.ppf(other, 16 * 0.25 * kept, 16 * (1 - 0.25 * kept))
+        return beta.ppf(first, 4, 12), beta.ppf(second, 16 * 0.25 * ratio, 16 * (1 - 0.25 * ratio))
     if kind == "partial":  # wrong, or partly right
         part = draw.random((2, n))
         part[1] = np.where(draw.random(n) < 0.7, part[0], part[1])
-        return (one < 0.6) * part[0], (other < 0.6 * kept) * part[1]
+        return (first < 0.6) * part[0], (second < 0.6 * ratio) * part[1]
     repeats = norm.cdf(hard * normal[:, :1] + np.sqrt(1 - hard**2) * draw.standard_normal((n, 5)))
-    return (one < 0.6).astype(float), (repeats < 0.6 * kept).mean(1)  # the mean of five models
+    return (first < 0.6).astype(float), (repeats < 0.6 * ratio).mean(1)  # the mean of five models
 
 
-def graded_coverage(kind: str, n: int, kept: float, hard: float, studies: int) -> float:
+def graded_coverage(kind: str, n: int, ratio: float, hard: float, studies: int) -> float:
     draw = np.random.default_rng(3)
-    pairs = (graded(draw, kind, n, kept, hard) for _ in range(studies))
-    return rate(held(retention(one.tolist(), other.tolist()), kept) for one, other in pairs)
+    pairs = (graded(draw, kind, n, ratio, hard) for _ in range(studies))
+    return rate(held(retention(base.tolist(), other.tolist()), ratio) for base, other in pairs)
 
 
 @pytest.mark.parametrize(
-    ("kind", "n", "kept"),
+    ("kind", "n", "ratio"),
     [("overlap", 50, 0.5), ("partial", 50, 0.02), ("partial", 50, 0.98), ("means", 50, 0.9), ("means", 300, 0.02)],
 )
-def test_graded_values_are_covered_too(kind: str, n: int, kept: float) -> None:
-    found = graded_coverage(kind, n, kept, 0.9, 500)
-    assert 0.93 - allowed(0.93, 500) <= found <= 0.985
+def test_graded_values_are_covered_too(kind: str, n: int, ratio: float) -> None:
+    share = graded_coverage(kind, n, ratio, 0.9, 500)
+    assert 0.93 - allowed(0.93, 500) <= share <= 0.985
 
 
-def shared_coverage(n: int, kept: tuple[float, ...], studies: int) -> float:
+def shared_coverage(n: int, ratios: tuple[float, ...], studies: int) -> float:
     draw = np.random.default_rng(4)
-    tables = [draw.multinomial(n, table(0.6, one, 0.7), studies) for one in kept]
-    found = ([answers(cells[study]) for cells in tables] for study in range(studies))
-    return rate(held(shared(pairs), float(np.mean(kept))) for pairs in found)
+    tables = [draw.multinomial(n, table(0.6, ratio, 0.7), studies) for ratio in ratios]
+    pairs_of_studies = ([answers(cells[study]) for cells in tables] for study in range(studies))
+    return rate(held(shared(pairs), float(np.mean(ratios))) for pairs in pairs_of_studies)
 
 
-@pytest.mark.parametrize("kept", [(0.02, 0.02, 0.02), (0.98, 0.9, 0.5), (0.98, 0.98, 0.98)])
-def test_the_mean_retention_over_tasks_is_covered(kept: tuple[float, ...]) -> None:
-    assert shared_coverage(100, kept, 500) >= 0.93 - allowed(0.93, 500)
+@pytest.mark.parametrize("ratios", [(0.02, 0.02, 0.02), (0.98, 0.9, 0.5), (0.98, 0.98, 0.98)])
+def test_the_mean_retention_over_tasks_is_covered(ratios: tuple[float, ...]) -> None:
+    assert shared_coverage(100, ratios, 500) >= 0.93 - allowed(0.93, 500)
 
 
 def regained_coverage(n: int, lost: float, back: float, studies: int) -> float:
-    """Of three models that find much the same items hard: the base gets .7 right."""
+    """Coverage for three models with correlated errors; the base model has accuracy .7."""
     draw = np.random.default_rng(5)
     normal = draw.standard_normal((studies, 3, n))
     normal = np.sqrt(0.7) * draw.standard_normal((studies, 1, n)) + np.sqrt(0.3) * normal
@@ -158,7 +158,7 @@ def test_the_share_that_came_back_is_covered(n: int, lost: float, back: float) -
 
 
 def sampled_coverage(n: int, k: int, share: float, between: float, studies: int) -> float:
-    """k right-or-wrong answers to each item, whose chances of a right one have the beta distribution."""
+    """Coverage for k binary answers per item, with a beta-distributed accuracy per item."""
     draw = np.random.default_rng(6)
     size = 1 / between - 1
     chances = draw.beta(share * size, (1 - share) * size, (studies, n, 1))
@@ -179,7 +179,7 @@ def test_answers_counted_as_if_of_unlike_items_would_not_be() -> None:
 
 
 def false_alarms(n: int, accuracy: float, hard: float, studies: int) -> float:
-    """How often McNemar's test finds two equally good models different at the 5% level."""
+    """Number of studies in which McNemar's test rejects two equally good models at the 5% level."""
     draws = np.random.default_rng(7).multinomial(n, table(accuracy, 1.0, hard), studies)
     cells, times = np.unique(draws, axis=0, return_counts=True)
     return float(sum(count for cell, count in zip(cells, times, strict=True) if mcnemar(*answers(cell)).p <= 0.05))
@@ -191,7 +191,7 @@ def test_mcnemar_raises_false_alarms_in_one_study_of_twenty_at_most(n: int, accu
 
 
 def test_holm_holds_false_alarms_over_a_whole_sweep() -> None:
-    # Twelve layers of which none differs from the base: without the correction four sweeps in ten would have one.
+    # Twelve layers, none different from the base: without correction, four of ten sweeps would report a difference.
     draws = np.random.default_rng(8).multinomial(200, table(0.6, 1.0, 0.5), (300, 12))
     raw = np.array([[mcnemar(*answers(cell)).p for cell in sweep] for sweep in draws])
     assert (raw <= 0.05).any(1).mean() > 0.2
@@ -208,28 +208,28 @@ def test_the_items_asked_for_show_the_difference_in_four_of_five_studies(
     cells = [both, accuracy - both, other - both, 1 - accuracy - other + both]
     draws = np.random.default_rng(9).multinomial(n, cells, 500)
     power = np.mean([mcnemar(*answers(cell)).p <= 0.05 for cell in draws])
-    # The exact test is a little weaker than the normal one the formula is for.
+    # The exact test has slightly less power than the normal approximation of the formula.
     assert 0.74 <= power <= 0.85
 
 
-def _row(name: object, found: list[float]) -> None:
-    print(f"| {name} | " + " | ".join(f"{one:.3f}" for one in found) + " |", flush=True)
+def _row(name: object, values: list[float]) -> None:
+    print(f"| {name} | " + " | ".join(f"{value:.3f}" for value in values) + " |", flush=True)
 
 
 def main(studies: int = 1500) -> None:
-    """Print the coverage of retention, lowest and highest over accuracies and difficulties, and of the others."""
-    for kept, n in product(KEPT, (50, 100, 300, 1000)):
-        found = [coverage(n, accuracy, kept, hard, studies) for accuracy in ACCURACIES for hard in HARD]
-        _row(f"retention {kept}, n = {n}", [min(found), max(found)])
+    """Print the minimum and maximum coverage of retention over accuracies and difficulties, and the other coverages."""
+    for ratio, n in product(RATIOS, (50, 100, 300, 1000)):
+        rates = [coverage(n, accuracy, ratio, hard, studies) for accuracy in ACCURACIES for hard in HARD]
+        _row(f"retention {ratio}, n = {n}", [min(rates), max(rates)])
     for kind, n in product(("overlap", "partial", "means"), (50, 300)):
-        _row(f"{kind}, n = {n}", [graded_coverage(kind, n, kept, 0.9, studies // 4) for kept in KEPT])
-    for one, n in product(((0.02,) * 6, (0.98,) * 6, (0.98, 0.9, 0.5)), (50, 100, 300)):
-        _row(f"shared {one}, n = {n}", [shared_coverage(n, one, studies // 3)])
+        _row(f"{kind}, n = {n}", [graded_coverage(kind, n, ratio, 0.9, studies // 4) for ratio in RATIOS])
+    for ratios, n in product(((0.02,) * 6, (0.98,) * 6, (0.98, 0.9, 0.5)), (50, 100, 300)):
+        _row(f"shared {ratios}, n = {n}", [shared_coverage(n, ratios, studies // 3)])
     for lost, n in product((0.1, 0.3, 0.6), (50, 200)):
-        _row(f"regained of {lost}, n = {n}", [regained_coverage(n, lost, back, studies // 3) for back in KEPT])
+        _row(f"regained of {lost}, n = {n}", [regained_coverage(n, lost, back, studies // 3) for back in RATIOS])
     for k, n in product((2, 16), (20, 100, 300)):
         settings = product((0.05, 0.5, 0.95), (0.05, 0.3, 0.8))
-        _row(f"{k} samples, n = {n}", [sampled_coverage(n, k, *one, studies // 3) for one in settings])
+        _row(f"{k} samples, n = {n}", [sampled_coverage(n, k, *setting, studies // 3) for setting in settings])
 
 
 if __name__ == "__main__":

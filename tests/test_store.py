@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from layerlimits.engines.scripted import scripted
+from layerlimits.engines.scripted import ScriptedEngine
 from layerlimits.errors import UserError
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.options import AskOptions
@@ -19,13 +19,13 @@ from layerlimits.tasks.facts_choice import facts_choice
 from layerlimits.types import Response, Sample, Task, Verdict
 
 
-def _evaluator(loaded: Loaded, folder: Path, size: int = 4) -> tuple[Evaluator, scripted]:
-    engine = scripted(lambda ids: Response("red", (1, 2, 3), "stop"))
+def _evaluator(loaded: Loaded, folder: Path, size: int = 4) -> tuple[Evaluator, ScriptedEngine]:
+    engine = ScriptedEngine(lambda ids: Response("red", (1, 2, 3), "stop"))
     return Evaluator(loaded, Store(folder), AskOptions(batch_size=size), engine), engine
 
 
 def _key(loaded: Loaded, task: Task, sample: Sample) -> Key:
-    return Key(loaded.ref.fingerprint, task.name, task.version, sample.id, "p", "greedy", "scripted")
+    return Key(loaded.ref.fingerprint, task.name, task.version, sample.id, "p", "greedy", "ScriptedEngine")
 
 
 def test_nothing_stored_is_computed_again(loaded: Loaded, tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import torch
 from architectures import ARCHITECTURES, tiny_model
 from small_models import small_llama
 
-from layerlimits.engines._trial import tried
-from layerlimits.engines.sweep import sweep
-from layerlimits.engines.transformers import transformers
+from layerlimits.engines._trial import run_trial
+from layerlimits.engines.sweep import SweepEngine
+from layerlimits.engines.transformers import TransformersEngine
 from layerlimits.evaluation.prompts import encode
 from layerlimits.models.load import Loaded, load
 from layerlimits.models.remove import remove
@@ -70,10 +70,10 @@ def compare(
     assert seen.flipped[-1] <= 1e-4, (stock.tokens, ours.tokens, at)
 
 
-def asked(model: Any, tokenizer: Any, *, beside: bool) -> sweep:
+def asked(model: Any, tokenizer: Any, *, beside: bool) -> SweepEngine:
     """An engine that has the base answer beside its variants, or ahead of them, whatever the size of the model."""
-    engine = sweep(model, tokenizer)
-    engine._bounds = replace(engine._bounds, stretch=3, together=beside)
+    engine = SweepEngine(model, tokenizer)
+    engine._bounds = replace(engine._bounds, chunk=3, together=beside)
     return engine
 
 
@@ -89,7 +89,7 @@ def check(
     seen = Compared()
     for variant, answers in zip(variants, found, strict=True):
         alone = pruned(model, variant)
-        engine = transformers(alone, tokenizer)
+        engine = TransformersEngine(alone, tokenizer)
         for prompt, ours in zip(prompts, answers, strict=True):
             compare(alone, engine._ends, prompt, engine.generate_batch([prompt], most)[0], ours, seen)
     assert len(seen.flipped) <= seen.tokens / 1000
@@ -100,7 +100,7 @@ def check(
 @pytest.mark.parametrize("name", TOGETHER)
 def test_every_architecture_answers_as_the_pruned_model(name: str, beside: bool) -> None:
     model = tiny_model(name)
-    assert tried(model).refusal is None
+    assert run_trial(model).refusal is None
     prompts = prompts_of((3, 21, 37, 12))
     seen = check(model, Ids(), VARIANTS, prompts, 8, beside)
     assert seen.tokens == len(VARIANTS) * len(prompts) * 8
@@ -111,9 +111,9 @@ def test_every_architecture_weighs_as_the_pruned_model(name: str) -> None:
     model = tiny_model(name)
     contexts, endings = prompts_of((3, 21, 37, 12)), prompts_of((4, 1, 7, 2), seed=1)
     rows = list(zip(contexts, endings, strict=True))
-    found = sweep(model, Ids()).loglikelihoods(VARIANTS, rows)
+    found = SweepEngine(model, Ids()).loglikelihoods(VARIANTS, rows)
     for variant, sums in zip(VARIANTS, found, strict=True):
-        engine = transformers(pruned(model, variant), Ids())
+        engine = TransformersEngine(pruned(model, variant), Ids())
         for row, weighed in zip(rows, sums, strict=True):
             ((logprob, greedy),) = engine.loglikelihood_batch([row])
             assert weighed[0] == pytest.approx(logprob, abs=1e-4, rel=0)
@@ -123,14 +123,14 @@ def test_every_architecture_weighs_as_the_pruned_model(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(ONE_AT_A_TIME))
 def test_what_cannot_share_rows_is_asked_one_variant_at_a_time(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     model = tiny_model(name)
-    engine = sweep(model, Ids())
+    engine = SweepEngine(model, Ids())
     prompts = prompts_of((9, 4))
     found = engine.generate([(), (1,), (2, 3)], prompts, 5)
     said = capsys.readouterr().err
-    assert said.startswith("note: one variant at a time, since ")
+    assert said.startswith("note: running one variant at a time, because ")
     assert engine.refusal is not None
     for variant, answers in zip([(), (1,), (2, 3)], found, strict=True):
-        alone = transformers(pruned(model, variant), Ids())
+        alone = TransformersEngine(pruned(model, variant), Ids())
         assert [one.tokens for one in answers] == [one.tokens for one in alone.generate_batch(prompts, 5)]
     engine.generate([(1,)], prompts, 2)
     assert capsys.readouterr().err == ""
@@ -140,7 +140,7 @@ def test_the_model_is_as_it_was_afterwards() -> None:
     model = small_llama(6)
     ids = torch.arange(5, 30)[None]
     before, forwards = model(ids).logits, [layer.forward for layer in model.model.layers]
-    sweep(model, Ids()).generate([(1,), (1, 2)], prompts_of((5, 9)), 4)
+    SweepEngine(model, Ids()).generate([(1,), (1, 2)], prompts_of((5, 9)), 4)
     assert torch.equal(model(ids).logits, before)
     assert [layer.forward for layer in model.model.layers] == forwards
     assert len(model.model.layers) == model.config.num_hidden_layers == 6
@@ -151,7 +151,7 @@ def test_the_model_is_as_it_was_afterwards() -> None:
 def test_rows_come_and_go_within_a_bound(rows: int, beside: bool) -> None:
     model = tiny_model("llama")
     prompts = prompts_of((30, 2, 17, 5, 9, 24, 3))
-    whole = sweep(model, Ids()).generate(VARIANTS, prompts, 9)
+    whole = SweepEngine(model, Ids()).generate(VARIANTS, prompts, 9)
     engine = asked(model, Ids(), beside=beside)
     engine._bounds = replace(engine._bounds, rows=rows)
     few = engine.generate(VARIANTS, prompts, 9)
@@ -170,7 +170,7 @@ def test_one_row_and_what_all_variants_lack() -> None:
 def test_drafts_change_nothing_but_the_work() -> None:
     model = tiny_model("llama")
     prompts = prompts_of((13, 5, 22))
-    engine = sweep(model, Ids())
+    engine = SweepEngine(model, Ids())
     plain = engine.generate(VARIANTS, prompts, 10)
     for drafts in ([[], [], []], prompts_of((10, 4, 7), seed=5), [list(one.tokens) for one in plain[1]]):
         again = engine.generate(VARIANTS, prompts, 10, drafts=drafts)
@@ -205,12 +205,12 @@ def test_every_layer_of_the_reference_model_on_200_prompts_and_2000_rows() -> No
 def test_where_memory_is_short_fewer_rows_go_on(
     refused: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from layerlimits.engines import _answers as module
+    from layerlimits.engines import _decoder as module
 
     model = tiny_model("llama")
     prompts = prompts_of((30, 2, 17))
-    whole = sweep(model, Ids()).generate(VARIANTS, prompts, 6)
-    engine, real, left = sweep(model, Ids(), max_rows=64), module.begun, [refused]
+    whole = SweepEngine(model, Ids()).generate(VARIANTS, prompts, 6)
+    engine, real, left = SweepEngine(model, Ids(), max_rows=64), module.start_followers, [refused]
 
     def short(*arguments: Any) -> Any:
         left[0] -= 1
@@ -219,38 +219,38 @@ def test_where_memory_is_short_fewer_rows_go_on(
         return real(*arguments)
 
     engine.generate([()], prompts, 1)
-    monkeypatch.setattr(module, "begun", short)
+    monkeypatch.setattr(module, "start_followers", short)
     again = engine.generate(VARIANTS, prompts, 6)
     assert [[one.tokens for one in row] for row in again] == [[one.tokens for one in row] for row in whole]
     assert engine._bounds.rows == 64 // 2**refused
-    assert capsys.readouterr().err.count("memory is short") == refused
+    assert capsys.readouterr().err.count("out of memory") == refused
 
 
 def test_no_memory_for_one_row_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    from layerlimits.engines import _answers as module
+    from layerlimits.engines import _decoder as module
     from layerlimits.errors import UserError
 
-    engine = sweep(tiny_model("llama"), Ids(), max_rows=4)
+    engine = SweepEngine(tiny_model("llama"), Ids(), max_rows=4)
     engine.generate([()], [[5, 6]], 1)
 
     def never(*arguments: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(module, "begun", never)
-    with pytest.raises(UserError, match="does not suffice for one answer"):
+    monkeypatch.setattr(module, "start_followers", never)
+    with pytest.raises(UserError, match="not enough memory for one answer"):
         engine.generate(VARIANTS, [[5, 6, 7]], 4)
 
 
 def test_other_errors_are_not_taken_for_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    from layerlimits.engines import _answers as module
+    from layerlimits.engines import _decoder as module
 
-    engine = sweep(tiny_model("llama"), Ids())
+    engine = SweepEngine(tiny_model("llama"), Ids())
     engine.generate([()], [[5, 6]], 1)
 
     def wrong(*arguments: Any) -> Any:
         raise RuntimeError("size mismatch")
 
-    monkeypatch.setattr(module, "begun", wrong)
+    monkeypatch.setattr(module, "start_followers", wrong)
     with pytest.raises(RuntimeError, match="size mismatch"):
         engine.generate(VARIANTS, [[5, 6, 7]], 4)
 
@@ -258,7 +258,7 @@ def test_other_errors_are_not_taken_for_lack_of_memory(monkeypatch: pytest.Monke
 def test_a_long_text_that_is_finished_by_its_draft_leaves_short_ones_going_on() -> None:
     model = tiny_model("llama")
     short, long = prompts_of((4, 60))
-    engine = sweep(model, Ids())
+    engine = SweepEngine(model, Ids())
     whole = engine.generate([(2,)], [short, long], 6)[0]
     # The drafts: the long one's own answer, and nothing for the short one.
     again = engine.generate([(2,)], [short, long], 6, drafts=[[], list(whole[1].tokens)])[0]
@@ -269,8 +269,8 @@ def test_a_long_text_that_is_finished_by_its_draft_leaves_short_ones_going_on() 
 def test_every_prompt_has_its_own_limit(name: str) -> None:
     model = tiny_model(name)
     prompts, limits, variants = prompts_of((9, 4, 17)), [5, 1, 3], [(), (1,), (2, 3)]
-    found = sweep(model, Ids()).generate(variants, prompts, limits)
+    found = SweepEngine(model, Ids()).generate(variants, prompts, limits)
     for variant, answers in zip(variants, found, strict=True):
-        alone = transformers(pruned(model, variant), Ids())
+        alone = TransformersEngine(pruned(model, variant), Ids())
         for prompt, limit, answer in zip(prompts, limits, answers, strict=True):
             assert answer.tokens == alone.generate_batch([prompt], limit)[0].tokens

@@ -8,7 +8,7 @@ import pytest
 from architectures import tiny_model
 from test_sweep_engine import Ids, asked, prompts_of
 
-from layerlimits.engines.sweep import sweep
+from layerlimits.engines.sweep import SweepEngine
 
 
 def computed(model: Any) -> list[int]:
@@ -36,17 +36,17 @@ def test_all_variants_share_a_pass_and_a_draft_saves_passes() -> None:
     engine, prompts = asked(model, Ids(), beside=True), prompts_of((20, 9))
     assert engine.refusal is None
     found = computed(model)
-    most = 12
-    own = engine.generate([(2,)], prompts, most)[0]
+    max_new_tokens = 12
+    own = engine.generate([(2,)], prompts, max_new_tokens)[0]
     alone = len(found)
     found.clear()
-    engine.generate([(1,), (2,), (3, 4)], prompts, most)
+    engine.generate([(1,), (2,), (3, 4)], prompts, max_new_tokens)
     assert len(found) < 2 * alone
     found.clear()
     engine.accepted = engine.written = 0
-    engine.generate([(2,)], prompts, most, drafts=[list(one.tokens) for one in own])
+    engine.generate([(2,)], prompts, max_new_tokens, drafts=[list(one.tokens) for one in own])
     assert len(found) < alone / 2
-    assert engine.accepted >= len(prompts) * (most - 1)
+    assert engine.accepted >= len(prompts) * (max_new_tokens - 1)
 
 
 def test_log_likelihoods_share_the_layers_before_the_forks() -> None:
@@ -64,13 +64,13 @@ def test_evaluate_and_sweep_ask_by_the_engine(
     tiny: Path, says: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
-    real = sweep.generate
+    real = SweepEngine.generate
 
-    def watched(self: sweep, variants: Any, *told: Any, **more: Any) -> Any:
+    def watched(self: SweepEngine, variants: Any, *told: Any, **more: Any) -> Any:
         calls.append(len(variants))
         return real(self, variants, *told, **more)
 
-    monkeypatch.setattr(sweep, "generate", watched)
+    monkeypatch.setattr(SweepEngine, "generate", watched)
     says("evaluate", tiny, "--tasks", "facts", "--limit", 3)
     assert calls == [1]
     says("sweep", tiny, "--tasks", "facts", "--limit", 3)

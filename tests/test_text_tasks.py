@@ -93,7 +93,7 @@ def test_wrong_formulas_made_from_every_gold_answer_are_wrong(real_data: Path) -
     accepted = []
     for sample in samples:
         gold = sample.target
-        made = {re.sub(r"\d(?!.*\d)", lambda found: str((int(found[0]) + 1) % 10), gold, flags=re.DOTALL)}
+        made = {re.sub(r"\d(?!.*\d)", lambda match: str((int(match[0]) + 1) % 10), gold, flags=re.DOTALL)}
         if re.fullmatch(r"-?[\d.,\\! ]+", gold):
             made |= {gold[1:] if gold[0] == "-" else f"-{gold}", f"{gold}1", gold[:-1]}
         elif not re.search("text|mbox|=", gold):
@@ -167,8 +167,8 @@ GOOD = {"question": "What is 1 + 1?", "answer": "#### 2"}
         ([GOOD, "[1]"], "line 2 is not a JSON object but a list"),
         ([GOOD, {"question": "?"}], "item 2 has no column answer: it has question"),
         ([GOOD, {"problem": "?", "x": 1}], "item 2 has no column question, answer: it has problem, x"),
-        ([GOOD, GOOD | {"answer": 2}], "item 2: answer is of type int, not a text"),
-        ([GOOD, GOOD | {"answer": "two"}], "item 2: its answer does not end in '#### number': 'two'"),
+        ([GOOD, GOOD | {"answer": 2}], "item 2: answer has type int, expected a string"),
+        ([GOOD, GOOD | {"answer": "two"}], "item 2: answer does not end in '#### number': 'two'"),
     ],
 )
 def test_a_broken_file_is_refused_with_the_place(rows: list[Any], words: str, refused: Refused, tmp_path: Path) -> None:

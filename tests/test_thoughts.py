@@ -119,9 +119,9 @@ def test_a_program_in_a_thought_is_not_run(form: str, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("form", FORMS)
 def test_programs_are_read_from_the_answer(form: str) -> None:
     text = form.format(answer=f"\n{FUNCTION}\n", draft="\ndef f(x): return 0\n")
-    found = code.extract_code(own_answer(Response(text, (), "stop")).text, "f")
-    assert found is not None
-    assert found.strip() == FUNCTION
+    program = code.extract_code(own_answer(Response(text, (), "stop")).text, "f")
+    assert program is not None
+    assert program.strip() == FUNCTION
 
 
 @pytest.mark.parametrize(

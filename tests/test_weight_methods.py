@@ -67,7 +67,7 @@ def test_taylor_leaves_the_model_as_it_was(context: Context) -> None:
 @pytest.mark.parametrize("method", ["taylor", "magnitude"])
 def test_the_plus_rule_is_off_unless_asked_for(method: str, context: Context) -> None:
     assert len(rank(method, context).order) == 6
-    with pytest.raises(UserError, match=rf"{method}:plus=true finds 0 of 3 layers"):
+    with pytest.raises(UserError, match=rf"{method}:plus=true selects 0 of 3 layers"):
         rank(f"{method}:plus=true", context)
 
 

@@ -1,4 +1,4 @@
-"""The reference world: its splits hold different problems, and every answer it teaches is right."""
+"""The reference world: its splits are disjoint, and every answer is correct."""
 
 import json
 import random

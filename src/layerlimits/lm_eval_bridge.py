@@ -1,6 +1,6 @@
 """lm-evaluation-harness as a library: its tokenization of pairs, its tasks, and our engines as one of its models.
 
-Only what needs the harness imports this module: it takes two seconds.
+This module is only imported where the harness is needed, because the import takes two seconds.
 """
 
 import logging
@@ -31,7 +31,7 @@ TASKS = Path(lm_eval.tasks.__file__).parent
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """The harness without its warnings, and `datasets` without its bars: commands have a bar of their own."""
+    """Inside the block, the harness prints no warnings and `datasets` no progress bars; commands have their own."""
     logger = logging.getLogger("lm_eval")
     level, bars = logger.level, is_progress_bar_enabled()
     logger.setLevel(logging.ERROR)
@@ -45,43 +45,43 @@ def quiet() -> Iterator[None]:
 
 
 def task_of(file: str, rows: Sequence[Mapping[str, Any]]) -> Any:
-    """The harness's own task (a `ConfigurableTask`) on these rows, without examples to show; its `task_docs` are what
-    it makes of the rows. Its index of all tasks, which takes seconds, is not built.
+    """The harness's task (a `ConfigurableTask`) on these rows, without few-shot examples; its `task_docs` are the
+    processed rows. The harness's index of all tasks, which takes seconds, is not built.
 
     Args:
-        file: the task's YAML file, below the harness's folder of tasks.
-        rows: at least one, with the columns of its data set.
+        file: the YAML file of the task, relative to the harness's folder of tasks.
+        rows: at least one row, with the columns of the data set.
     """
     config = load_yaml(TASKS / file)
     for name in ("tag", "group"):
         config.pop(name, None)
-    asked = datasets.Dataset.from_list(list(rows))
-    splits = {config.get("fewshot_split") or config["training_split"]: asked.select([])}
-    splits[config.get("test_split") or config["validation_split"]] = asked
+    dataset = datasets.Dataset.from_list(list(rows))
+    splits = {config.get("fewshot_split") or config["training_split"]: dataset.select([])}
+    splits[config.get("test_split") or config["validation_split"]] = dataset
     with quiet():
         return ConfigurableTask(config={**config, "custom_dataset": lambda **_: datasets.DatasetDict(splits)})
 
 
-class Weighs(Interface):
-    """What is needed of an engine here."""
+class LikelihoodEngine(Interface):
+    """The part of an engine that `EngineLM` needs."""
 
     def loglikelihoods(
         self, variants: Sequence[Variant], rows: Sequence[Continuation]
     ) -> list[list[tuple[float, bool]]]:
-        """As `Engine.loglikelihoods`."""
+        """See `Engine.loglikelihoods`."""
 
 
 class EngineLM(TemplateLM):  # type: ignore[misc]  # lm_eval ships no types
-    """One of our engines as a model of the harness: `lm_eval.simple_evaluate(model=EngineLM(...), tasks=[...])`.
+    """An engine of ours as a model of the harness: `lm_eval.simple_evaluate(model=EngineLM(...), tasks=[...])`.
 
-    What it shares with the harness's HFLM is HFLM's own, so that both read the same tokens.
+    Tokenization and chat templates are those of the harness's HFLM, so that both models read the same tokens.
 
     Args:
-        positions: tokens the model reads at most; None: no limit.
-        batch_size: rows the engine gets at once.
+        positions: maximum number of tokens the model can read; None: no limit.
+        batch_size: rows per call of the engine.
     """
 
-    # How HFLM is set by default.
+    # The defaults of HFLM.
     add_bos_token = None
     custom_prefix_token_id = None
     chat_template_args: Mapping[str, Any] = {}
@@ -93,7 +93,11 @@ class EngineLM(TemplateLM):  # type: ignore[misc]  # lm_eval ships no types
     apply_chat_template = HFLM.apply_chat_template
 
     def __init__(
-        self, engine: Weighs, tokenizer: PreTrainedTokenizerBase, positions: int | None = None, batch_size: int = 64
+        self,
+        engine: LikelihoodEngine,
+        tokenizer: PreTrainedTokenizerBase,
+        positions: int | None = None,
+        batch_size: int = 64,
     ) -> None:
         super().__init__()
         self.tokenizer = tokenizer
@@ -104,43 +108,46 @@ class EngineLM(TemplateLM):  # type: ignore[misc]  # lm_eval ships no types
     ) -> list[tuple[float, bool]]:
         rows = [(context, continuation) for _, context, continuation in requests]
         self._check(rows)
-        # Rows of similar length together.
-        order = sorted(range(len(rows)), key=lambda at: len(rows[at][0]) + len(rows[at][1]))
-        found: dict[int, tuple[float, bool]] = {}
+        # Rows of similar length share a batch.
+        order = sorted(range(len(rows)), key=lambda row: len(rows[row][0]) + len(rows[row][1]))
+        results: dict[int, tuple[float, bool]] = {}
         for start in range(0, len(order), self._batch_size):
             batch = order[start : start + self._batch_size]
-            (weighed,) = self._engine.loglikelihoods([()], [rows[at] for at in batch])
-            found |= zip(batch, weighed, strict=True)
-        return [found[at] for at in range(len(rows))]
+            (column,) = self._engine.loglikelihoods([()], [rows[row] for row in batch])
+            results |= zip(batch, column, strict=True)
+        return [results[row] for row in range(len(rows))]
 
     def _check(self, rows: Sequence[Continuation]) -> None:
         # The last token is not read.
         longest = max((len(context) + len(continuation) - 1 for context, continuation in rows), default=0)
         if self._positions is not None and longest > self._positions:
             raise UserError(
-                f"an item takes {longest} tokens, and the model has {self._positions} positions",
-                "ask fewer examples, or leave the item out: it would have to be cut",
+                f"an item has {longest} tokens, but the model has only {self._positions} positions",
+                "use fewer examples, or omit the item; items are not truncated",
             )
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
-        """Not offered.
+        """Not supported.
 
         Raises:
             UserError: always.
         """
-        raise UserError("the task asks for the likelihood of whole texts", "use the harness's own hf model for it")
+        raise UserError("tasks that need the likelihood of whole texts are not supported", "use the harness's model hf")
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """Not offered.
+        """Not supported.
 
         Raises:
             UserError: always.
         """
-        raise UserError("the task asks for generated text", "use a generation task of layerlimits, such as gsm8k")
+        raise UserError(
+            "tasks that need generated text are not supported here",
+            "use a generation task of layerlimits, such as gsm8k",
+        )
 
 
-class _Rows:
-    """An engine that keeps the rows it is asked."""
+class _RecordingEngine:
+    """An engine that records the rows it is given."""
 
     def __init__(self) -> None:
         self.rows: list[Continuation] = []
@@ -153,16 +160,16 @@ class _Rows:
 
 
 def encode_pair(tokenizer: PreTrainedTokenizerBase, context: str, continuation: str) -> Continuation:
-    """Token ids of a context and its continuation, as lm-evaluation-harness splits them: spaces at the context's end
-    go to the continuation, both are tokenized as one text, and an empty context is the token that begins texts.
+    """Token ids of a context and its continuation, as lm-evaluation-harness splits them: spaces at the end of the
+    context are moved to the continuation, both are tokenized as one text, and an empty context is the start token.
     """
-    kept = _Rows()
+    engine = _RecordingEngine()
     request = Instance("loglikelihood", {}, (context, continuation), 0)
-    EngineLM(kept, tokenizer).loglikelihood([request], disable_tqdm=True)
-    return kept.rows[0]
+    EngineLM(engine, tokenizer).loglikelihood([request], disable_tqdm=True)
+    return engine.rows[0]
 
 
 def chat_text(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> str:
-    """Messages through the model's template as the harness does it: without the system's, where it takes none."""
+    """Apply the model's chat template as the harness does: without system messages if the template rejects them."""
     with quiet():
-        return str(EngineLM(_Rows(), tokenizer).apply_chat_template(messages))
+        return str(EngineLM(_RecordingEngine(), tokenizer).apply_chat_template(messages))

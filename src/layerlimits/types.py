@@ -1,4 +1,4 @@
-"""The nouns of the project: small frozen records that every other module passes around."""
+"""The data types that all modules share: small frozen dataclasses."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -14,10 +14,10 @@ Split = Literal["train", "select", "calibrate", "evaluate"]
 Kind = Literal["generation", "choice"]
 Outcome = Literal["correct", "wrong", "no_answer", "truncated", "error"]
 FinishReason = Literal["stop", "length", "likelihood", "context"]
-Protocol = Literal["likelihood", "one_token", "free"]
+AskFormat = Literal["likelihood", "one_token", "free"]
 Continuation = tuple[list[int], list[int]]
 Drafts = Sequence[Sequence[int]] | None
-# The layers that a variant of a model lacks, in the base model's numbering.
+# The removed layers of a variant, in the base model's numbering.
 Variant = tuple[int, ...]
 Limits = int | Sequence[int]
 
@@ -30,10 +30,10 @@ def content_hash(value: Any, length: int = 16) -> str:
 
 @dataclass(frozen=True)
 class ModelRef:
-    """Which model answers: a folder or hub id and everything that changes an answer.
+    """Identifies a model: a folder or hub id, and everything that changes its answers.
 
-    `removed` counts in the base model's numbering. `base_fingerprint` hashes the weights, the configuration and the
-    tokenizer of the checkpoint, so a changed file under the same path is another model.
+    `removed` has layers in the base model's numbering. `base_fingerprint` is a hash of the weights, the configuration
+    and the tokenizer of the checkpoint, so that a changed file under the same path counts as another model.
     """
 
     path: str
@@ -44,30 +44,30 @@ class ModelRef:
 
     @property
     def fingerprint(self) -> str:
-        """The key of this model in a run: equal if and only if its answers are, whatever path it lies under."""
+        """The key of this model in a run; it does not depend on the path."""
         return content_hash([self.base_fingerprint, sorted(self.removed), self.dtype])
 
     def without(self, removed: tuple[int, ...]) -> "ModelRef":
-        """The same checkpoint with these layers removed instead."""
+        """The same checkpoint with these layers removed instead of its own."""
         return ModelRef(self.path, self.base_fingerprint, self.revision, tuple(sorted(removed)), self.dtype)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One item of a task. `id` hashes the content, so the same item is known wherever it turns up.
+    """One item of a task, identified by a hash of its content.
 
     Args:
-        prompt: the question, as a user would put it.
-        target: the right answer, as the scorer reads it.
+        prompt: the question, as a user would ask it.
+        target: the correct answer, in the form the scorer compares with.
         split: what the item may be used for.
         choices: the options of a choice task.
-        meta: what a scorer or a report wants to know beside; `set` names the part of the benchmark it belongs to, and
-            `question` is the question alone where the prompt says more, such as how to answer.
-        shown: the answer as an example shows it to a model; the target if empty.
-        shots: examples asked before it, as (prompt, answer).
-        pairs: (context, continuation) of each choice where the benchmark says how its likelihood is asked; a context is
-            a text, or chat messages for the model's template.
-        origin: the item that this one asks in another way.
+        meta: further values for scorers and reports; `set` is the part of the benchmark, and `question` the question
+            alone if the prompt also contains instructions.
+        shown: the answer as shown in a few-shot example; the target if empty.
+        shots: few-shot examples before it, as (prompt, answer).
+        pairs: (context, continuation) of each choice, if the benchmark defines them; a context is a text, or chat
+            messages for the model's template.
+        origin: the item of which this one is another form.
     """
 
     prompt: str
@@ -82,40 +82,40 @@ class Sample:
 
     @property
     def id(self) -> str:
-        """Content hash of the question with its options, the same however it is asked."""
+        """Content hash of the question and its options, the same under every protocol."""
         return self.origin.id if self.origin else content_hash([self.prompt, sorted(self.choices)])
 
     @property
     def question(self) -> str:
-        """What must not appear in two splits, whatever options, instructions or examples it is asked with."""
+        """The text that must not appear in two splits: the question without options, instructions or examples."""
         return self.origin.question if self.origin else str(self.meta.get("question") or self.prompt)
 
     @property
     def messages(self) -> list[dict[str, str]]:
-        """The examples and the prompt as a chat."""
+        """The examples and the prompt as chat messages."""
         turns = [turn for question, answer in self.shots for turn in (("user", question), ("assistant", answer))]
         return [{"role": role, "content": text} for role, text in (*turns, ("user", self.prompt))]
 
 
 @dataclass(frozen=True)
 class Text:
-    """Token ids of which those from `start` on are predicted; the first token of a text never is."""
+    """Token ids; predictions of the tokens from `start` on count. The first token is never predicted."""
 
     ids: tuple[int, ...]
     start: int = 1
 
     @property
     def predicted(self) -> int:
-        """Tokens that count."""
+        """Number of tokens whose predictions count."""
         return max(0, len(self.ids) - self.start)
 
 
 @dataclass(frozen=True)
 class Response:
-    """What a model answered, kept as it was. `logprobs` holds one sum a choice, in nats, where asked.
+    """A model's response, unchanged. `logprobs` has one log-likelihood per choice in nats, if computed.
 
-    `finish` tells why it ended: "stop" by itself, "length" at the limit of tokens, "likelihood" where choices were
-    weighed, "context" where the prompt leaves no room for an answer, so that nothing was asked.
+    `finish` is the reason why it ended: "stop" at an end token, "length" at the token limit, "likelihood" if choices
+    were scored by likelihood, "context" if the prompt left no room for an answer and the model was not run.
     """
 
     text: str
@@ -126,10 +126,10 @@ class Response:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a scorer made of a response: `value` is in 0..1, `answer` what it extracted, `why` in a few words.
+    """A scorer's verdict on a response: `value` in 0..1, the extracted `answer`, and the reason in a few words (`why`).
 
-    `strict` is the value where only an answer in the form asked for counts; None where a task has only one way.
-    `measures` holds further values in 0..1 by name, such as acc_norm.
+    `strict` is the value if only answers in the requested format count; None if a task has only one way of scoring.
+    `measures` has further values in 0..1 by name, such as acc_norm.
     """
 
     outcome: Outcome
@@ -142,28 +142,29 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Task:
-    """A set of samples with a way to score responses; one file in `tasks/` exports one.
+    """A set of samples and a scorer for responses. Each file in `tasks/` exports one.
 
     Args:
         name: the file's name.
-        version: counted up whenever prompts change, or what a score means: all is asked anew.
+        version: incremented when prompts or the meaning of scores change; all responses are then computed again.
         kind: generation, or choice among `Sample.choices` by likelihood.
-        samples: (split, limit, data folder or None) -> at most `limit` samples, always the same ones first.
+        samples: (split, limit, data folder or None) -> the first `limit` samples, always in the same order.
         score: the verdict on a response.
-        max_new_tokens: where a generation is cut; being cut is the verdict `truncated` if no answer was found.
+        max_new_tokens: maximum length of a generated answer. A truncated response without an answer gets the verdict
+            `truncated`.
         chance: expected score of guessing, for chance-corrected retention.
-        metric: what the mean of `Verdict.value` is called.
-        summary: one line for people.
-        scorer: counted up whenever scoring is mended: kept responses are scored again.
-        score_all: (samples, responses, unsafe) -> verdicts, where many are judged quicker together than one by one.
-            Only tasks that run programs written by a model have it; `unsafe` lets these run without a sandbox.
+        metric: name of the mean of `Verdict.value`.
+        summary: one line of description.
+        scorer: incremented when scoring changes; stored responses are then scored again.
+        score_all: (samples, responses, unsafe) -> verdicts, if scoring many responses together is faster. Only tasks
+            that run programs written by a model have it; `unsafe` runs them without a sandbox.
         protocol: how the items are asked; see `tasks/_protocols.py`.
-        shots: examples asked before each item.
-        letters: whether other protocols list the choices with letters; else the question alone is asked.
-        numeric: the target is a number, so that choices can be made for it.
-        variant: (shots, chat) -> the same task asked with so many examples, through the chat template or not, where the
-            benchmark itself says how; None where examples are turns before the prompt.
-        chat: whether prompts go through the model's chat template; None leaves it to the evaluator.
+        shots: number of few-shot examples before each item.
+        letters: whether other protocols list the choices with letters; otherwise they show only the question.
+        numeric: the target is a number, so that wrong choices can be generated.
+        variant: (shots, chat) -> the same task with this number of examples, with or without the chat template, if the
+            benchmark defines the format; None if examples are chat turns before the prompt.
+        chat: whether prompts use the model's chat template; None leaves it to the evaluator.
     """
 
     name: str
@@ -177,7 +178,7 @@ class Task:
     summary: str = ""
     scorer: int = 1
     score_all: Callable[[Sequence[Sample], Sequence[Response], bool], list[Verdict]] | None = None
-    protocol: Protocol | None = None
+    protocol: AskFormat | None = None
     shots: int = 0
     letters: bool = True
     numeric: bool = False
@@ -185,19 +186,19 @@ class Task:
     chat: bool | None = None
 
     @property
-    def asked(self) -> Protocol:
-        """The protocol in force: the one given, else by likelihood for choice and free for generation."""
+    def asked(self) -> AskFormat:
+        """The protocol in use: `protocol`, or by default "likelihood" for choice and "free" for generation."""
         return self.protocol or ("likelihood" if self.kind == "choice" else "free")
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """What a method says of the layers, in the base model's numbering.
+    """A method's ranking of the layers, in the base model's numbering.
 
-    `scores` has one entry a layer, None where the layer is protected or the method gives none; `order` lists layers,
-    first to remove first. A method that removes blocks has a plan of its own for each count in `plans`, and `order` is
-    the one for the count asked for. `largest_first` tells that large scores go first. `used` holds the ids of the items
-    it looked at, `detail` what else it found, as JSON values.
+    `scores` has one entry per layer, None if the layer is protected or has no score. `order` lists the layers in the
+    order of removal. A method that removes blocks has a separate plan for each number of layers in `plans`, and `order`
+    is the plan for the requested number. `largest_first` means that layers with large scores are removed first. `used`
+    has the ids of the items that the method used, `detail` further results as JSON values.
     """
 
     method: str
@@ -210,16 +211,16 @@ class Ranking:
     protected: tuple[int, ...] = ()
 
     def plan(self, count: int) -> tuple[int, ...]:
-        """The layers to remove if so many go, first to remove first; fewer where the method finds no more."""
+        """The first `count` layers to remove, in order; fewer if the method does not find that many."""
         return self.plans.get(count, ()) if self.plans else self.order[:count]
 
 
 @dataclass(frozen=True)
 class PrunePlan:
-    """Layers to remove, in the base model's numbering, and where that choice comes from.
+    """Layers to remove, in the base model's numbering, and how they were chosen.
 
-    `merges` tells which layers a method merged into which on the way (LaCo), for the replacement to do the same;
-    `replacement` what fills the gap, and `filling` what that found.
+    `merges` lists the layers that a method merged (LaCo), so that the replacement can repeat it. `replacement` names
+    the method that compensates for the removed layers, and `filling` its results.
     """
 
     removed: tuple[int, ...]
@@ -233,14 +234,14 @@ class PrunePlan:
     filling: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def kept(self) -> tuple[int, ...]:
-        """The layers that stay, ascending."""
+    def kept_layers(self) -> tuple[int, ...]:
+        """The layers that are not removed, ascending."""
         return tuple(layer for layer in range(self.layers) if layer not in self.removed)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95% interval, and the number of items it rests on."""
+    """An estimate with its 95% interval, and the number of items it is based on."""
 
     estimate: float
     low: float

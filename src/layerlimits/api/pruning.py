@@ -16,11 +16,11 @@ from layerlimits.models.load import Loaded
 from layerlimits.models.locate import configuration, fingerprint, layer_count, weight_files
 from layerlimits.models.remove import check_layers, layers_for_ratio, remove
 from layerlimits.models.save import recipe, save_pruned, write_checkpoint
-from layerlimits.models.sound import check_sound
+from layerlimits.models.structure_check import check_structure
 from layerlimits.paths import check_new_folder
 from layerlimits.plugins import find, label
 from layerlimits.progress import Bar
-from layerlimits.replacements import Filling
+from layerlimits.replacements import ReplacementContext
 from layerlimits.results.document import PruneResults
 from layerlimits.types import ModelRef, PrunePlan
 
@@ -90,8 +90,8 @@ def prune(
         method=plan.method,
         replacement=label(replacement),
         removed=plan.removed,
-        kept=plan.kept,
-        layers=len(plan.kept),
+        kept=plan.kept_layers,
+        layers=len(plan.kept_layers),
     )
 
 
@@ -143,15 +143,15 @@ def _chosen(evaluator: Evaluator, method: str, rank_options: RankOptions, text: 
 
 def _finish(loaded: Loaded, plan: PrunePlan, replacement: str, material: _Material, target: _Target) -> None:
     """Fill the gap of the loaded model and save it; with nothing to fill, its files are copied instead."""
-    loaded.check_canary(plan.removed)
+    loaded.check_removal_changes_logits(plan.removed)
     if replacement == NONE:
         _write(loaded.folder, loaded.ref, plan, target)
         return
-    check_sound(configuration(loaded.folder), plan.removed)
+    check_structure(configuration(loaded.folder), plan.removed)
     text = material.text
     with Bar(1.0) as bar, bar.stage(f"filling the gap by {replacement}"):
-        filling = Filling(loaded.model, plan.removed, text.ids, plan.merges, material.seed, bar.advance)
-        detail = find("replacements", replacement)(filling)
+        context = ReplacementContext(loaded.model, plan.removed, text.ids, plan.merges, material.seed, bar.advance)
+        detail = find("replacements", replacement)(context)
     used = tuple(dict.fromkeys((*plan.calibration, *text.hashes)))
     done = replace(plan, replacement=label(replacement), filling=detail, calibration=used)
     remove(loaded.model, plan.removed)

@@ -5,13 +5,13 @@ from pathlib import Path
 from layerlimits.api.options import EvalOptions, Tasks
 from layerlimits.errors import UserError
 from layerlimits.tasks import check_sandbox, choose
-from layerlimits.types import Protocol, Sample, Task
+from layerlimits.types import AskFormat, Sample, Task
 
 Items = list[tuple[Task, list[Sample]]]
 
 
 def get_tasks(
-    *names: str, protocols: tuple[Protocol, ...] = (), shots: int | None = None, chat: bool | None = None
+    *names: str, protocols: tuple[AskFormat, ...] = (), shots: int | None = None, chat: bool | None = None
 ) -> list[Task]:
     """Tasks by name, each once, in the order given. Suites are expanded.
 

@@ -94,10 +94,10 @@ def show_scores(results: "EvaluateResults") -> None:
         for part, value in row.sets.items():
             scores.add_row(f"  {part}", f"{value.estimate:.3f}", interval(value), "", str(value.n))
     show(scores)
-    for row in results.protocols:
-        if only := row.recognition_only:
+    for comparison in results.protocols:
+        if only := comparison.recognition_only:
             print(
-                f"{row.task}: {only.estimate:.1%} ({only.low:.1%} to {only.high:.1%}) of {only.n} items are correct "
-                "by likelihood and wrong in free generation"
+                f"{comparison.task}: {only.estimate:.1%} ({only.low:.1%} to {only.high:.1%}) of {only.n} items are "
+                "correct by likelihood and wrong in free generation"
             )
     show_warnings(results.warnings)

@@ -1,6 +1,6 @@
-"""Diagnostics: what exactly is lost. One file each, exporting one `Diagnostic` named like the file.
+"""Diagnostics measure what pruned models lose. Each file exports one `Diagnostic` named like the file.
 
-A diagnostic looks at stored responses only, so it can be added to a finished run.
+A diagnostic reads only stored responses, so it can be added to a finished run.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from layerlimits.types import Response, Verdict
 
 @dataclass(frozen=True)
 class Answered:
-    """One stored answer: the item's prompt and target, the response and its verdict."""
+    """A stored answer: the item's prompt and target, the response, and its verdict."""
 
     prompt: str
     target: str
@@ -21,12 +21,13 @@ class Answered:
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """Measures of single answers.
+    """Measures computed per answer.
 
     Args:
-        tasks: the tasks it applies to by name; None means every generation task.
-        measure: (answer) -> {measure: value}; a measure that is not defined for an answer is left out.
-        source: where the measures come from.
+        name: Name of the diagnostic.
+        measure: (answer) -> {measure: value}; measures that are undefined for an answer are omitted.
+        tasks: Names of the tasks it applies to; None means every generation task.
+        source: Reference for the measures.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Arithmetic, exactly: the whole answer, its first character, and the equations inside worked answers."""
+"""Arithmetic errors: exact match, first character, and correctness of the equations in worked answers."""
 
 import operator
 import re
@@ -10,11 +10,11 @@ _OPERATE = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operat
 
 
 def true_steps(text: str) -> float | None:
-    """The share of the written equations "a op b = c" that hold; None where there is none."""
+    """The fraction of equations "a op b = c" in the text that are correct; None if there is none."""
     steps = _STEP.findall(text)
-    right = [op != "/" or int(b) != 0 for _, op, b, _ in steps]
-    held = [ok and _OPERATE[op](int(a), int(b)) == int(c) for ok, (a, op, b, c) in zip(right, steps, strict=True)]
-    return sum(held) / len(held) if held else None
+    defined = [op != "/" or int(b) != 0 for _, op, b, _ in steps]
+    correct = [ok and _OPERATE[op](int(a), int(b)) == int(c) for ok, (a, op, b, c) in zip(defined, steps, strict=True)]
+    return sum(correct) / len(correct) if correct else None
 
 
 def _measure(answered: Answered) -> dict[str, float]:

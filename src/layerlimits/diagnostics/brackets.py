@@ -1,4 +1,4 @@
-"""Bracket balance: of the closed sequences themselves, and of the code that functions are written in."""
+"""Bracket balance, in completed bracket sequences and in generated code."""
 
 from layerlimits.diagnostics import Answered, Diagnostic
 
@@ -6,7 +6,7 @@ _OPENING = {")": "(", "]": "[", "}": "{"}
 
 
 def balanced(text: str) -> bool:
-    """Whether every bracket in the text is closed by its own kind, in order."""
+    """Whether every bracket in the text is closed by the matching bracket, in order."""
     waiting: list[str] = []
     for mark in text:
         if mark in _OPENING.values():
@@ -21,7 +21,9 @@ def _measure(answered: Answered) -> dict[str, float]:
     if not answered.prompt.startswith("Close the brackets: "):
         return {"balanced": float(balanced(answer))}
     prefix = answered.prompt.removeprefix("Close the brackets: ")
-    agreeing = next((at for at, mark in enumerate(target) if answer[at : at + 1] != mark), len(target))
+    agreeing = next(
+        (position for position, mark in enumerate(target) if answer[position : position + 1] != mark), len(target)
+    )
     return {
         "balanced": float(balanced(prefix + answer)),
         "closed before the first error": agreeing / len(target),

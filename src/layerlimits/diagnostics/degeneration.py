@@ -1,4 +1,4 @@
-"""Repetition and length: whether the text itself falls apart."""
+"""Degenerate text: repetition, length and truncation."""
 
 import re
 from collections.abc import Sequence
@@ -9,15 +9,15 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 
 
 def repetition(words: Sequence[str], n: int) -> float | None:
-    """rep-n = 1 - distinct n-grams / n-grams; None for a text shorter than n words."""
-    grams = [tuple(words[at : at + n]) for at in range(len(words) - n + 1)]
+    """rep-n = 1 - distinct n-grams / n-grams; None for texts shorter than n words."""
+    grams = [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
     return 1 - len(set(grams)) / len(grams) if grams else None
 
 
 def _measure(answered: Answered) -> dict[str, float]:
     words = _WORD.findall(answered.response.text)
-    found = {f"rep-{n}": repetition(words, n) for n in (2, 3, 4)}
-    defined = {name: value for name, value in found.items() if value is not None}
+    rates = {f"rep-{n}": repetition(words, n) for n in (2, 3, 4)}
+    defined = {name: value for name, value in rates.items() if value is not None}
     cut = float(answered.response.finish == "length")
     return {**defined, "tokens": float(len(answered.response.tokens)), "truncated": cut}
 

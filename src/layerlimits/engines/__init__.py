@@ -1,7 +1,7 @@
-"""Engines answer prompts with variants of a model. One file each, exporting one class named like the file.
+"""Engines compute the answers of a model's variants. Each file exports its engine class under the name of the file.
 
-An engine has the methods of `Engine`. One that knows a single model only inherits `SingleModelEngine` and computes
-batches with the model as it is.
+An engine has the methods of `Engine`. An engine that runs one model at a time inherits `SingleModelEngine` and computes
+batches with the model in its current state.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,9 +17,9 @@ Result = TypeVar("Result")
 class Engine(Interface):
     """Answers prompts, given as token ids, for variants of one model.
 
-    `joins_batches` tells that an answer does not depend on what is asked beside it, so that small batches of several
-    tasks may be joined. A class that inherits one of its two methods may have a `computed_by`, {kind: class name}: the
-    class whose code computes answers of that kind, which is what a response's key names.
+    `joins_batches` is True if an answer does not depend on the rest of its batch, so that small batches of several
+    tasks can be joined. A class that inherits one of the two methods can set `computed_by`, {kind: class name}, to the
+    class whose code computes answers of that kind. The keys of responses contain this class name.
     """
 
     joins_batches: bool
@@ -36,28 +36,29 @@ class Engine(Interface):
         """One response per variant and prompt, [variant][prompt].
 
         Args:
-            variants: the layers each lacks.
+            variants: the removed layers of each.
             prompts: one batch.
-            max_new_tokens: of all prompts, or of each.
-            seed: alone decides what is sampled from the prompts, the same for every variant.
-            drafts: tokens that resemble each prompt's responses; they save work and never change a response.
+            max_new_tokens: one limit for all prompts, or one per prompt.
+            seed: seed of the random numbers, the same for every variant.
+            drafts: tokens likely to resemble the responses, one draft per prompt. They save work and never change a
+                response.
         """
 
     def loglikelihoods(
         self, variants: Sequence[Variant], rows: Sequence[Continuation]
     ) -> list[list[tuple[float, bool]]]:
-        """Of each (context, continuation): its log-probability in nats, and whether greedy decoding would write it,
+        """Log-likelihood of each continuation after its context in nats, and whether greedy decoding would write it,
         [variant][row].
         """
 
 
 class SingleModelEngine:
-    """Asks one variant after another, each as the model with its layers skipped.
+    """Runs one variant after another, with its layers removed from the model.
 
-    A subclass computes with the model as it is at the time of the call, in `generate_batch` and `loglikelihood_batch`.
+    A subclass defines `generate_batch` and `loglikelihood_batch`, which use the model in its current state.
 
     Args:
-        model: whose layers are skipped; None for an engine whose answers depend on no model.
+        model: the model to remove layers from; None if the answers depend on no model.
     """
 
     joins_batches = False
@@ -68,11 +69,11 @@ class SingleModelEngine:
     def generate_batch(
         self, prompts: list[list[int]], max_new_tokens: int, decoding: Decoding = GREEDY, seed: int = 0
     ) -> list[Response]:
-        """One response per prompt. The prompts form one batch; `seed` alone decides what is sampled."""
+        """One response per prompt. The prompts form one batch; sampling depends only on them and on `seed`."""
         raise NotImplementedError
 
     def loglikelihood_batch(self, rows: Sequence[Continuation]) -> list[tuple[float, bool]]:
-        """Log-probability of each continuation after its context in nats, and whether greedy decoding writes it."""
+        """Log-likelihood of each continuation after its context in nats, and whether greedy decoding would write it."""
         raise NotImplementedError
 
     def generate(

@@ -7,7 +7,7 @@ from layerlimits.models.finite import NonFiniteLogits
 from layerlimits.types import Variant
 
 
-class NonFiniteVariant(Exception):  # noqa: N818  # not an error of its own: the engine knows the layers' own numbers
+class NonFiniteVariant(Exception):  # noqa: N818  # the engine turns it into a UserError in the base model's numbering
     """A variant, in the numbering of the opened model, whose logits are not finite."""
 
     def __init__(self, variant: Variant) -> None:
@@ -16,15 +16,15 @@ class NonFiniteVariant(Exception):  # noqa: N818  # not an error of its own: the
 
 
 @contextmanager
-def naming(variants: Sequence[Variant]) -> Iterator[None]:
-    """Within the block, rows of logits that are not finite become an error that names their variant.
+def naming_variants(variants: Sequence[Variant]) -> Iterator[None]:
+    """Inside the block, `NonFiniteLogits` becomes an error that names the variant of the row.
 
     Args:
-        variants: of each row, (W,).
+        variants: the variant of each row of logits, (W,).
     Raises:
-        NonFiniteVariant: in the block.
+        NonFiniteVariant: inside the block, if a row of logits is not finite.
     """
     try:
         yield
-    except NonFiniteLogits as found:
-        raise NonFiniteVariant(variants[found.row]) from None
+    except NonFiniteLogits as error:
+        raise NonFiniteVariant(variants[error.row]) from None

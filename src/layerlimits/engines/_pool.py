@@ -1,163 +1,197 @@
-"""Rows under way: which layers each computes, and for each layer the keys and values of the rows that compute it.
+"""The rows of a batch: which layers each row computes, and per layer the keys and values of the rows that compute it.
 
-A variant is the base up to the first layer it lacks. As long as a row's text is also its lead's text, the lead computes
-those layers for both: the row follows it, and forks from it there.
+Rows of the base model and of its variants share a batch. A variant equals the base up to its first removed layer. While
+the text of a row equals the text of its leader (the base's row for the same prompt), the leader computes those layers
+for both. At the row's first removed layer the row forks: it copies the residual stream of its leader and continues
+alone.
+
+    layer    base           without 1      without 3
+             prompt
+      0      ########       .              .              computed once, by the leader, for all rows
+      1      ########  +--  skipped        .              "without 1" forks here: it copies the stream
+      2      ########       ########       .
+      3      ########  +-----------------  skipped        "without 3" forks here; before it had no rows of its own
+      4      ########       ########       ########
+      head   |              |              |
+             t1             t1             t1             both variants agree with the base and keep following it
+
+             base writes    without 1      without 3
+             t2 t3 ... t9   t2 x           t2 t3 ... t9   one pass verifies a chunk of the base's answer for all
+                               |                          followers, with the same forks
+                               v
+             rows that differ, and the base itself, are decoded token by token in one batch;
+             each layer computes the rows that have it, and stores keys and values for those rows only
+
+Storage: the key of position t is in column t of its row, for every row. Texts of any length share a batch without
+padding on the left, and columns left by a rejected draft are masked until they are overwritten.
 """
 
 import torch
 from torch import Tensor
 
-Filled = tuple[Tensor, Tensor]
+KeysAndValues = tuple[Tensor, Tensor]
 Storage = list[Tensor | None]
 
 
 class Pool:
-    """Rows that are computed together; row r's key of position t stands in column t.
+    """Rows that are computed together. L is the number of layers, R the number of rows.
 
     Args:
-        alone: True where a row's variant has a layer, (L, R).
-        lead: for each row the one it follows, itself where it follows none, (R,).
-        columns: how many columns a row may come to need; 0 where nothing is to be kept.
+        has_layer: True where the variant of a row has a layer, (L, R).
+        leader: for each row the row it follows, or itself, (R,).
+        max_positions: number of columns that a row can need; 0 if keys and values are not stored.
         device: where the rows are computed.
-        capacity: room for so many rows is made at once.
+        capacity: number of rows to allocate memory for at once.
     """
 
-    def __init__(self, alone: Tensor, lead: Tensor, columns: int, device: torch.device, capacity: int = 0) -> None:
-        self.alone, self.lead, self.columns, self.device, self._capacity = alone, lead, columns, device, capacity
-        # Columns that something was written to.
+    def __init__(
+        self, has_layer: Tensor, leader: Tensor, max_positions: int, device: torch.device, capacity: int = 0
+    ) -> None:
+        self.has_layer, self.leader, self.max_positions = has_layer, leader, max_positions
+        self.device, self._capacity = device, capacity
+        # Number of columns that hold keys and values of at least one row.
         self.filled = 0
-        depth = alone.shape[0]
+        depth = has_layer.shape[0]
         self.keys: Storage = [None] * depth
         self.values: Storage = [None] * depth
-        self._arrange()
-        # The rows of a layer, in the order in which their keys stand.
-        self._orders = [layer.nonzero()[:, 0] for layer in self.kept]
-        self._number()
+        self._update_forks()
+        # For each layer its rows, in the order in which their keys are stored.
+        self._orders = [layer.nonzero()[:, 0] for layer in self.computed]
+        self._update_rows()
 
     @property
     def size(self) -> int:
-        """How many rows there are."""
-        return self.alone.shape[1]
+        """Number of rows."""
+        return self.has_layer.shape[1]
 
     @property
     def row_bytes(self) -> int:
-        """What the keys and values of a row that has every layer take."""
-        there = [stored for stored in (*self.keys, *self.values) if stored is not None]
-        return sum(stored[0].nbytes for stored in there) * len(self.keys) * 2 // max(1, len(there))
+        """Memory of the keys and values of a row that has every layer, in bytes."""
+        stored = [storage for storage in (*self.keys, *self.values) if storage is not None]
+        return sum(storage[0].nbytes for storage in stored) * len(self.keys) * 2 // max(1, len(stored))
 
-    def _arrange(self) -> None:
-        """Which rows compute a layer, and which fork where."""
-        depth, size = self.alone.shape
-        follows = self.lead != torch.arange(size)
-        # The first layer that only one of a row and its lead has, and for a lead the last at which a row forks from it.
-        same = self.alone == self.alone[:, self.lead]
+    def _update_forks(self) -> None:
+        """Work out which rows compute each layer, and which rows fork there."""
+        depth, size = self.has_layer.shape
+        follows = self.leader != torch.arange(size)
+        # The first layer that only one of a row and its leader has; for a leader, the last layer where a row forks.
+        same = self.has_layer == self.has_layer[:, self.leader]
         first = torch.where(same.all(0), depth, same.int().argmin(0))
-        needed = torch.full((size,), -1).scatter_reduce(0, self.lead[follows], first[follows], "amax")
+        needed = torch.full((size,), -1).scatter_reduce(0, self.leader[follows], first[follows], "amax")
         layers = torch.arange(depth)[:, None]
-        self.kept = self.alone & (~follows | (layers >= first)) & ((needed < 0) | (layers < needed))
+        # Where a row itself computes a layer, (L, R).
+        self.computed = self.has_layer & (~follows | (layers >= first)) & ((needed < 0) | (layers < needed))
         forks = [(follows & (first == layer)).nonzero()[:, 0] for layer in range(depth)]
-        self._forks = [(rows.to(self.device), self.lead[rows].to(self.device)) if len(rows) else None for rows in forks]
-        # What lacks the same as its lead never forks: at the end the lead's row stands for it.
-        self.end = torch.where(follows & (first == depth), self.lead, torch.arange(size))
+        self._forks = [
+            (rows.to(self.device), self.leader[rows].to(self.device)) if len(rows) else None for rows in forks
+        ]
+        # A row with the same layers as its leader never forks: its final state is the leader's.
+        self.end = torch.where(follows & (first == depth), self.leader, torch.arange(size))
 
-    def _number(self) -> None:
-        self._rows = [self._picked(order) for order in self._orders]
+    def _update_rows(self) -> None:
+        self._rows = [self._index(order) for order in self._orders]
 
-    def _picked(self, order: Tensor) -> Tensor | slice:
-        # A view where it can be one: nothing is copied.
-        first = torch.equal(order, torch.arange(len(order)))
-        return slice(len(order)) if first else order.to(self.device)
+    def _index(self, order: Tensor) -> Tensor | slice:
+        # A slice where possible: it copies nothing.
+        is_prefix = torch.equal(order, torch.arange(len(order)))
+        return slice(len(order)) if is_prefix else order.to(self.device)
 
     def rows(self, layer: int) -> Tensor | slice:
-        """The rows that compute a layer, in the order in which their keys stand."""
+        """The rows that compute a layer, in the order in which their keys are stored."""
         return self._rows[layer]
 
     def count(self, layer: int) -> int:
-        """How many rows compute a layer."""
+        """Number of rows that compute a layer."""
         return len(self._orders[layer])
 
     def enter(self, layer: int, hidden: Tensor) -> Tensor:
-        """The stream (R, Q, W) before a layer; rows that fork here get their lead's."""
+        """The residual stream before a layer, (R, Q, D); rows that fork here get the stream of their leader."""
         forks = self._forks[layer]
         return hidden if forks is None else hidden.index_copy_(0, forks[0], hidden.index_select(0, forks[1]))
 
-    def write(self, layer: int, at: Tensor, seen: int, keys: Tensor, values: Tensor) -> Filled:
-        """Keep the keys and values (n, H, Q, D) of the layer's rows in columns `at` (n, Q), or (1, Q) for texts read
-        from their start; what they attend to is the first `seen` columns.
+    def write(self, layer: int, positions: Tensor, visible: int, keys: Tensor, values: Tensor) -> KeysAndValues:
+        """Store keys and values of a layer's rows, and return the ones to attend to.
+
+        Args:
+            positions: columns to write, (n, Q), or (1, Q) for texts that are read from their start.
+            visible: number of columns to return.
+            keys, values: (n, H, Q, D) for the n rows that compute the layer.
+        Returns:
+            Keys and values of the first `visible` columns, (n, H, visible, D).
         """
-        if at.shape[0] == 1 and at.shape[1] == seen:
-            if self.columns:
+        if positions.shape[0] == 1 and positions.shape[1] == visible:
+            if self.max_positions:
                 self.keys[layer], self.values[layer] = keys, values
             return keys, values
-        stored = self._put(self.keys, layer, at, keys), self._put(self.values, layer, at, values)
-        return stored[0][:, :, :seen], stored[1][:, :, :seen]
+        stored = self._put(self.keys, layer, positions, keys), self._put(self.values, layer, positions, values)
+        return stored[0][:, :, :visible], stored[1][:, :, :visible]
 
-    def _put(self, storage: Storage, layer: int, at: Tensor, new: Tensor) -> Tensor:
-        stored = self._room(storage, layer, new, len(new))[: len(new)]
-        stored[torch.arange(len(new), device=at.device)[:, None], :, at] = new.transpose(1, 2)
+    def _put(self, storage: Storage, layer: int, positions: Tensor, new: Tensor) -> Tensor:
+        stored = self._allocated(storage, layer, new, len(new))[: len(new)]
+        stored[torch.arange(len(new), device=positions.device)[:, None], :, positions] = new.transpose(1, 2)
         return stored
 
-    def _room(self, storage: Storage, layer: int, like: Tensor, rows: int) -> Tensor:
-        """A layer's keys or values, with room for so many rows and all columns."""
+    def _allocated(self, storage: Storage, layer: int, like: Tensor, rows: int) -> Tensor:
+        """The keys or values of a layer, enlarged if needed to hold `rows` rows and all columns."""
         stored = storage[layer]
-        if stored is None or len(stored) < rows or stored.shape[2] < self.columns:
+        if stored is None or len(stored) < rows or stored.shape[2] < self.max_positions:
             # Memory that no row uses yet is not touched.
-            room = max(rows, self._capacity)
-            larger = like.new_empty(room, like.shape[1], self.columns, like.shape[3])
+            capacity = max(rows, self._capacity)
+            larger = like.new_empty(capacity, like.shape[1], self.max_positions, like.shape[3])
             if stored is not None:
-                there, used = min(rows, len(stored)), min(self.filled, stored.shape[2])
-                _fill(larger[:there], stored[:there], used)
+                count, used = min(rows, len(stored)), min(self.filled, stored.shape[2])
+                _fill(larger[:count], stored[:count], used)
             stored = storage[layer] = larger
         return stored
 
     def places(self, layer: int, rows: Tensor) -> Tensor:
-        """Where the keys of rows that have the layer stand: before its fork, a row's are its lead's."""
+        """Where a layer stores the keys of these rows, which all have it: before its fork, a row uses its leader's."""
         order = self._orders[layer]
         place = torch.empty(self.size, dtype=torch.long).scatter_(0, order, torch.arange(len(order)))
-        return place[torch.where(self.kept[layer, rows], rows, self.lead[rows])]
+        return place[torch.where(self.computed[layer, rows], rows, self.leader[rows])]
 
     def add(self, pool: "Pool", rows: Tensor) -> None:
-        """Take in rows of another pool, which from here on follow none."""
+        """Copy rows of another pool into this one, where they follow no other row."""
         before = self.size
-        self.alone = torch.cat([self.alone, pool.alone[:, rows]], dim=1)
-        self.lead = torch.cat([self.lead, torch.arange(before, before + len(rows))])
-        self._arrange()
-        used = min(self.columns, pool.filled)
+        self.has_layer = torch.cat([self.has_layer, pool.has_layer[:, rows]], dim=1)
+        self.leader = torch.cat([self.leader, torch.arange(before, before + len(rows))])
+        self._update_forks()
+        used = min(self.max_positions, pool.filled)
         for layer, order in enumerate(self._orders):
-            mine = self.kept[layer, before:].nonzero()[:, 0]
-            places = pool.places(layer, rows[mine]).tolist()
+            added = self.computed[layer, before:].nonzero()[:, 0]
+            places = pool.places(layer, rows[added]).tolist()
             for storage, others in ((self.keys, pool.keys), (self.values, pool.values)):
                 source = others[layer]
                 if source is None or not places:
                     continue
-                stored = self._room(storage, layer, source, len(order) + len(places))
-                for to, place in enumerate(places, len(order)):
-                    _fill(stored[to], source[place], used)
-            self._orders[layer] = torch.cat([order, before + mine])
+                stored = self._allocated(storage, layer, source, len(order) + len(places))
+                for target, place in enumerate(places, len(order)):
+                    _fill(stored[target], source[place], used)
+            self._orders[layer] = torch.cat([order, before + added])
         self.filled = max(self.filled, used)
-        self._number()
+        self._update_rows()
 
     def keep(self, rows: Tensor) -> None:
-        """Let all rows but these go, which take this order; with a row its lead must stay."""
+        """Drop all rows but these, which take this order. The leader of a row must stay with it."""
         number = torch.full((self.size,), -1).scatter_(0, rows, torch.arange(len(rows)))
-        self.alone, self.lead = self.alone[:, rows], number[self.lead[rows]]
-        self._arrange()
+        self.has_layer, self.leader = self.has_layer[:, rows], number[self.leader[rows]]
+        self._update_forks()
         for layer, before in enumerate(self._orders):
             order = number[before]
-            stays = (order >= 0) & self.kept[layer, order.clamp(min=0)] if len(rows) else order >= 0
-            left = int(stays.sum())
-            # The last ones move to where the first ones left.
-            holes, movers = (~stays[:left]).nonzero()[:, 0], stays[left:].nonzero()[:, 0] + left
+            stays = (order >= 0) & self.computed[layer, order.clamp(min=0)] if len(rows) else order >= 0
+            count = int(stays.sum())
+            # Rows at the end move into the places that were freed.
+            holes, movers = (~stays[:count]).nonzero()[:, 0], stays[count:].nonzero()[:, 0] + count
             for stored in (self.keys[layer], self.values[layer]):
-                for to, place in zip(holes.tolist(), movers.tolist(), strict=True):
+                for target, place in zip(holes.tolist(), movers.tolist(), strict=True):
                     assert stored is not None
-                    stored[to, :, : self.filled] = stored[place, :, : self.filled]
+                    stored[target, :, : self.filled] = stored[place, :, : self.filled]
             order[holes] = order[movers]
-            self._orders[layer] = order[:left]
-        self._number()
+            self._orders[layer] = order[:count]
+        self._update_rows()
 
 
-def _fill(room: Tensor, source: Tensor, used: int) -> None:
-    """Copy the first columns, and zero the rest: what is masked must still be a number."""
-    room[..., :used, :] = source[..., :used, :]
-    room[..., used:, :] = 0
+def _fill(target: Tensor, source: Tensor, used: int) -> None:
+    """Copy the first `used` columns and zero the others: masked values must still be numbers."""
+    target[..., :used, :] = source[..., :used, :]
+    target[..., used:, :] = 0

@@ -1,10 +1,10 @@
-"""One model whose rows belong to different variants: a layer computes only the rows that keep it.
+"""One model whose rows belong to different variants: each layer computes only the rows that have it.
 
-While `Rows` is open, every layer's `forward` is replaced by one that picks the rows that keep the layer, hands them to
-the layer with a mask and a cache of these rows alone, and puts the results back. Positions are columns of the cache:
-the key of position t stands in column t whatever the row, and a query at position t sees the columns up to t. So rows
-of any length share a batch without padding on the left, and what a rejected draft left behind is never seen and
-overwritten.
+While `Rows` is open, the `forward` of every layer is replaced by one that selects the rows that have the layer, passes
+them to the layer with a mask and a cache for these rows only, and writes the results back. Positions are columns of the
+cache: the key of position t is in column t for every row, and a query at position t attends to the columns up to t.
+Rows of any length therefore share a batch without padding on the left, and keys left by a rejected draft are masked
+until they are overwritten.
 """
 
 import inspect
@@ -24,28 +24,27 @@ from layerlimits.models.stack import find_stack
 
 @dataclass
 class Call:
-    """What one forward pass means to the layers.
+    """The state of one forward pass, which all layers read.
 
     Args:
         pool: the rows.
-        at: positions of their tokens (R, Q), or (1, Q) where texts are read from their start.
-        seen: how many columns of the cache there are to see.
-        wanted: (rows, places in the hidden states) of the logits to return.
+        positions: positions of their tokens (R, Q), or (1, Q) if texts are read from their start.
+        visible: number of columns of the cache that can be attended to.
+        wanted: (rows, indices into the hidden states) of the logits to return.
     """
 
     pool: Pool
-    at: Tensor
-    seen: int
+    positions: Tensor
+    visible: int
     wanted: tuple[Tensor, Tensor]
 
     def queries(self, layer: int) -> Tensor:
         """Positions of the layer's rows, (n, Q) or (1, Q)."""
-        mine = self.pool.rows(layer)
-        return self.at if self.at.shape[0] == 1 else self.at[mine]
+        return self.positions if self.positions.shape[0] == 1 else self.positions[self.pool.rows(layer)]
 
 
 class _CallCache(Cache):
-    """What attention modules see as the cache; layers are numbered as in the base model."""
+    """The cache that attention modules are given; layers are numbered as in the base model."""
 
     def __init__(self, depth: int, call: Call) -> None:
         super().__init__(layers=[DynamicLayer() for _ in range(depth)])
@@ -54,26 +53,26 @@ class _CallCache(Cache):
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        at = self._call.queries(layer_idx)
-        return self._call.pool.write(layer_idx, at, self._call.seen, key_states, value_states)
+        positions = self._call.queries(layer_idx)
+        return self._call.pool.write(layer_idx, positions, self._call.visible, key_states, value_states)
 
 
 class Rows:
-    """A model opened for calls whose rows skip layers of their own."""
+    """A model opened for forward passes in which each row skips its own layers."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model: Any = model
         self.layers = find_stack(model).layers
         self.device = model.device
         self._call: Call | None = None
-        self._seen = [_seen_by(model.config.get_text_config(), number) for number in range(len(self.layers))]
+        self._windows = [_window_of(model.config.get_text_config(), number) for number in range(len(self.layers))]
         self._eager = getattr(model.config, "_attn_implementation", "") == "eager"
-        # Whether a layer returns a tuple is known from its first answer.
+        # Whether layers return a tuple; known after the first one has run.
         self._tuples = False
 
     @contextmanager
     def opened(self) -> Iterator["Rows"]:
-        """The layers replaced, inside the block."""
+        """Inside the block, the layers' `forward` is replaced."""
         handle = self.model.get_output_embeddings().register_forward_pre_hook(self._only_wanted)
         try:
             for number, layer in enumerate(self.layers):
@@ -85,37 +84,37 @@ class Rows:
                 vars(layer).pop("forward", None)
 
     @torch.no_grad()
-    def logits(self, pool: Pool, ids: Tensor, at: Tensor, seen: int, wanted: tuple[Tensor, Tensor]) -> Tensor:
-        """Run tokens through the rows of a pool, which keeps their keys and values.
+    def logits(self, pool: Pool, ids: Tensor, positions: Tensor, visible: int, wanted: tuple[Tensor, Tensor]) -> Tensor:
+        """Run tokens through the rows of a pool, which stores their keys and values.
 
         Args:
-            pool: the rows, R.
+            pool: the R rows.
             ids: token ids (R, Q).
-            at: their positions, or (1, Q) where texts are read from their start.
-            seen: how many columns of the cache there are to see.
-            wanted: rows and places in `ids` of the logits to return, (W,) both.
+            positions: their positions (R, Q), or (1, Q) if texts are read from their start.
+            visible: number of columns of the cache that can be attended to.
+            wanted: rows and indices into `ids` of the logits to return, (W,) each.
         Returns:
             Logits (W, V).
         """
         ends, places = pool.end[wanted[0]].to(self.device), wanted[1].to(self.device)
-        pool.filled = max(pool.filled, seen)
-        self._call = call = Call(pool, at, seen, (ends, places))
+        pool.filled = max(pool.filled, visible)
+        self._call = call = Call(pool, positions, visible, (ends, places))
         try:
-            found = self.model(
+            output = self.model(
                 input_ids=ids,
-                # Four dimensions pass as they are, so that no model spends time on masks that no layer gets to see.
+                # A mask of four dimensions is passed on unchanged: no time is spent on masks that no layer uses.
                 attention_mask=torch.ones(1, 1, 1, 1, dtype=torch.bool, device=ids.device),
-                position_ids=at,
+                position_ids=positions,
                 past_key_values=_CallCache(len(self.layers), call),
                 use_cache=True,
-            ).logits
+            )
         finally:
             self._call = None
-        logits: Tensor = found[0]
+        logits: Tensor = output.logits[0]
         return logits
 
     def _only_wanted(self, _: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The vocabulary is large, and most positions are not asked for."""
+        """Compute logits only where they are needed: the vocabulary is large."""
         assert self._call is not None
         rows, places = self._call.wanted
         return (args[0][rows, places][None], *args[1:])
@@ -133,15 +132,15 @@ class Rows:
                 return (hidden,) if self._tuples else hidden
 
             def pick(value: Any) -> Any:
-                """The computed rows of whatever has a row for each: rotations, positions."""
+                """The computed rows of a value with one entry per row, such as rotations and positions."""
                 if isinstance(value, tuple):
-                    return tuple(pick(one) for one in value)
+                    return tuple(pick(part) for part in value)
                 has_rows = isinstance(value, Tensor) and value.dim() > 1 and value.shape[0] == hidden.shape[0] > 1
                 return value[rows] if has_rows else value
 
-            told = {name: pick(value) for name, value in (*zip(names, args, strict=False), *kwargs.items())}
-            told["attention_mask"] = self._mask(number, call, hidden.dtype)
-            output = forward(hidden[rows], **told)
+            arguments = {name: pick(value) for name, value in (*zip(names, args, strict=False), *kwargs.items())}
+            arguments["attention_mask"] = self._mask(number, call, hidden.dtype)
+            output = forward(hidden[rows], **arguments)
             self._tuples = isinstance(output, tuple)
             computed = output[0] if self._tuples else output
             if isinstance(rows, Tensor):
@@ -154,17 +153,17 @@ class Rows:
         return layer
 
     def _mask(self, number: int, call: Call, dtype: torch.dtype) -> Tensor | None:
-        """Where the rows may look, (n or 1, 1, Q, T): up to their own positions, and not beyond a window."""
-        queries, seen = call.queries(number), self._seen[number]
+        """The attention mask of a layer, (n or 1, 1, Q, T): causal, and limited to the layer's window."""
+        queries, window = call.queries(number), self._windows[number]
         length = queries.shape[1]
-        whole = queries.shape[0] == 1 and length == call.seen
-        if whole and length > 1 and not self._eager and (seen is None or seen.size >= length):
-            # All tokens of a text at once: what attention does without a mask.
+        whole = queries.shape[0] == 1 and length == call.visible
+        if whole and length > 1 and not self._eager and (window is None or window.size >= length):
+            # All tokens of a text at once: attention is causal without a mask.
             return None
-        columns = torch.arange(call.seen, device=queries.device)
+        columns = torch.arange(call.visible, device=queries.device)
         allowed = columns <= queries[..., None]
-        if seen is not None:
-            allowed &= seen.near(queries[..., None], columns)
+        if window is not None:
+            allowed &= window.contains(queries[..., None], columns)
         mask = allowed[:, None]
         if not self._eager:
             return mask
@@ -172,24 +171,24 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """How far back a layer looks: the last `size` positions, or its own chunk of so many."""
+class _Window:
+    """The positions a layer attends to: the last `size`, or those in the same chunk of `size` positions."""
 
     size: int
     chunked: bool = False
 
-    def near(self, query: Tensor, column: Tensor) -> Tensor:
+    def contains(self, query: Tensor, column: Tensor) -> Tensor:
         if self.chunked:
             return query // self.size == column // self.size
         return query - column < self.size
 
 
-def _seen_by(config: Any, number: int) -> _Seen | None:
-    """The window of a layer, None where it sees all. What this cannot know, the engine's check against stock finds."""
+def _window_of(config: Any, number: int) -> _Window | None:
+    """The window of a layer, or None for full attention. The trial in `_trial.py` catches architectures this misses."""
     kinds = getattr(config, "layer_types", None)
     window, chunk = getattr(config, "sliding_window", None), getattr(config, "attention_chunk_size", None)
     if kinds is None:
-        return _Seen(window) if window else None
+        return _Window(window) if window else None
     if kinds[number] == "sliding_attention" and window:
-        return _Seen(window)
-    return _Seen(chunk, chunked=True) if kinds[number] == "chunked_attention" and chunk else None
+        return _Window(window)
+    return _Window(chunk, chunked=True) if kinds[number] == "chunked_attention" and chunk else None

@@ -1,4 +1,4 @@
-"""Log-likelihoods by lm-evaluation-harness's own HFLM, on the model in memory."""
+"""Log-likelihoods computed by HFLM of lm-evaluation-harness, on the model in memory."""
 
 import math
 from collections.abc import Sequence
@@ -6,22 +6,22 @@ from typing import ClassVar
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from layerlimits.engines.sweep import sweep
+from layerlimits.engines.sweep import SweepEngine
 from layerlimits.models.finite import refusal
 from layerlimits.types import Continuation, Kind, Variant
 
 
-class hflm(sweep):  # noqa: N801  # a plug-in is named like its file
-    """Gives the scores of the `lm_eval` command, to the last digit; generates as the engine `sweep` does.
+class HflmEngine(SweepEngine):
+    """Gives exactly the scores of the `lm_eval` command; generates as `SweepEngine` does.
 
     Args:
-        batch_size: rows HFLM asks at once. With 1, which is also the command's default, a log-probability does not
-            depend on what is asked beside it; more is quicker on a GPU.
-        max_rows: answers under way at a time.
+        batch_size: rows per batch of HFLM. With 1, which is also the default of `lm_eval`, a log-probability does not
+            depend on the other rows; larger batches are faster on a GPU.
+        max_rows: maximum number of answers decoded at the same time.
     """
 
-    # Generation is inherited: its answers are those of `sweep`, and one run folder shares them.
-    computed_by: ClassVar[dict[Kind, str]] = {"generation": sweep.__name__}
+    # Generation is inherited, so one run folder shares the generated answers of both engines.
+    computed_by: ClassVar[dict[Kind, str]] = {"generation": SweepEngine.__name__}
 
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, batch_size: int = 1, max_rows: int = 2048
@@ -35,25 +35,28 @@ class hflm(sweep):  # noqa: N801  # a plug-in is named like its file
             self._harness = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
 
     def loglikelihood_batch(self, rows: Sequence[Continuation]) -> list[tuple[float, bool]]:
-        """Of each (context, continuation): sum of the log-probabilities of the continuation's tokens, in nats, and
-        whether each of them is the likeliest.
+        """Log-likelihood of each continuation after its context in nats, and whether greedy decoding would write it.
 
         Raises:
-            UserError: logits that are not finite.
+            UserError: the logits are not finite.
         """
-        # HFLM wants the texts too, for a cache that is not in use.
+        # HFLM also takes the texts, for a cache that is not in use.
         requests = [(None, context, continuation) for context, continuation in rows]
-        weighed: list[tuple[float, bool]] = self._harness._loglikelihood_tokens(requests, disable_tqdm=True)
-        if any(math.isnan(logprob) for logprob, _ in weighed):
+        results: list[tuple[float, bool]] = self._harness._loglikelihood_tokens(requests, disable_tqdm=True)
+        if any(math.isnan(logprob) for logprob, _ in results):
             raise refusal(self._removed(), self._model.dtype)
-        doubtful = [row for row, (logprob, _) in zip(rows, weighed, strict=True) if logprob == -math.inf]
+        doubtful = [row for row, (logprob, _) in zip(rows, results, strict=True) if logprob == -math.inf]
         if doubtful:
-            # Refused unless the rows only want a token that the model masks.
+            # Raises unless the continuations only contain a token that the model masks.
             super().loglikelihood_batch(doubtful)
-        return weighed
+        return results
 
     def loglikelihoods(
         self, variants: Sequence[Variant], rows: Sequence[Continuation]
     ) -> list[list[tuple[float, bool]]]:
         """As `Engine.loglikelihoods`, one variant at a time."""
         return self._one_by_one(variants, rows)
+
+
+# The registry looks plug-ins up by the name of their file.
+hflm = HflmEngine

@@ -1,4 +1,4 @@
-"""An engine that answers from a script: tests of everything behind the model need no model."""
+"""An engine that answers from a script, for tests that need no model."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,8 +6,8 @@ from layerlimits.engines import SingleModelEngine
 from layerlimits.types import GREEDY, Continuation, Decoding, Response
 
 
-class scripted(SingleModelEngine):  # noqa: N801  # a plug-in is named like its file
-    """Answers each prompt by a function of its token ids, and counts the prompts and rows."""
+class ScriptedEngine(SingleModelEngine):
+    """Answers each prompt with a function of its token ids, and counts prompts and rows in `generated`."""
 
     def __init__(
         self,
@@ -21,18 +21,22 @@ class scripted(SingleModelEngine):  # noqa: N801  # a plug-in is named like its 
     def generate_batch(
         self, prompts: list[list[int]], max_new_tokens: int, decoding: Decoding = GREEDY, seed: int = 0
     ) -> list[Response]:
-        """The scripted responses, cut at `max_new_tokens`."""
+        """The scripted responses, truncated to `max_new_tokens`."""
         self.generated += len(prompts)
-        return [self._cut(self._answer(prompt), max_new_tokens) for prompt in prompts]
+        return [self._truncate(self._answer(prompt), max_new_tokens) for prompt in prompts]
 
     @staticmethod
-    def _cut(response: Response, max_new_tokens: int) -> Response:
+    def _truncate(response: Response, max_new_tokens: int) -> Response:
         if len(response.tokens) <= max_new_tokens:
             return response
         return Response(response.text[:max_new_tokens], response.tokens[:max_new_tokens], "length")
 
     def loglikelihood_batch(self, rows: Sequence[Continuation]) -> list[tuple[float, bool]]:
-        """The scripted log-probabilities; shorter continuations are likelier where there is no script."""
+        """The scripted log-probabilities; without a script, shorter continuations are more likely."""
         weigh = self._weigh or (lambda _, continuation: -float(len(continuation)))
         self.generated += len(rows)
         return [(weigh(context, continuation), False) for context, continuation in rows]
+
+
+# The registry looks plug-ins up by the name of their file.
+scripted = ScriptedEngine

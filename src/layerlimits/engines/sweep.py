@@ -1,4 +1,7 @@
-"""All variants of one model in one batch: rows of different variants share every layer that both keep."""
+"""All variants of a model in one batch: rows of different variants share every layer that both have.
+
+`_pool.py` explains how the rows of a batch share work.
+"""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -10,61 +13,62 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from layerlimits.engines._allocator import keep_freed_memory
-from layerlimits.engines._answers import Answering, Bounds, passes
-from layerlimits.engines._finite import NonFiniteVariant, naming
+from layerlimits.engines._decoder import Bounds, GreedyDecoder, passes
+from layerlimits.engines._finite import NonFiniteVariant, naming_variants
+from layerlimits.engines._followers import Row
 from layerlimits.engines._forks import read
 from layerlimits.engines._rows import Rows
-from layerlimits.engines._trial import Trial, tried
-from layerlimits.engines._trunk import Row
-from layerlimits.engines.transformers import transformers
+from layerlimits.engines._trial import Trial, run_trial
+from layerlimits.engines.transformers import TransformersEngine
 from layerlimits.errors import UserError
 from layerlimits.models.finite import gathered, refusal
 from layerlimits.models.remove import without_layers
 from layerlimits.models.stack import find_stack
 from layerlimits.types import GREEDY, Continuation, Decoding, Drafts, Limits, Response, Variant
 
-Answer = TypeVar("Answer")
+Answers = TypeVar("Answers")
 
-# A pass is wide enough for the arithmetic, and narrow enough to pad little.
+# Tokens per pass: enough to use the hardware well, few enough to need little padding.
 _PASS_TOKENS = 8192
-# What a device multiplies while the operations of a layer are launched; on a GPU, while its weights are read.
-_CHEAP_WORK = {"cpu": (16, 25_000_000), "cuda": (256, 4_000_000_000)}
-# Tokens of the base's answer that are verified at once, at least. What a pass of a small model costs does not depend on
-# how much it does: with layers of so many weights the base answers first, and more is verified at once.
-_STRETCH = 8
+# Tokens, and multiplications, that a step adds at almost no cost: a CPU does them while the operations of a layer are
+# launched, a GPU while the weights are read.
+_FREE_WORK = {"cpu": (16, 25_000_000), "cuda": (256, 4_000_000_000)}
+# Minimum number of draft tokens to verify per pass. Passes of a small model have fixed costs: if a layer has fewer
+# weights than `_SMALL`, the base answers before its variants, and more tokens are verified per pass.
+_CHUNK = 8
 _SMALL = 1_000_000
 
 
-def _no_memory(error: RuntimeError) -> bool:
-    """Whether an allocation failed; on a CPU torch has no error of its own for it."""
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether an allocation failed; torch has no error class for that on a CPU."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _bounds(model: PreTrainedModel, max_rows: int) -> Bounds:
     weights = sum(weight.numel() for weight in find_stack(model).layers[-1].parameters())
-    least, work = _CHEAP_WORK.get(model.device.type, _CHEAP_WORK["cuda"])
+    free_tokens, free_work = _FREE_WORK.get(model.device.type, _FREE_WORK["cuda"])
     vocabulary = model.config.get_text_config().vocab_size
-    stretch = max(_STRETCH, _STRETCH * _SMALL // weights)
+    chunk = max(_CHUNK, _CHUNK * _SMALL // weights)
     return Bounds(
-        max_rows, _PASS_TOKENS, vocabulary, max(least, work // weights), stretch, together=stretch == _STRETCH
+        max_rows, _PASS_TOKENS, vocabulary, max(free_tokens, free_work // weights), chunk, together=chunk == _CHUNK
     )
 
 
 def _memory(device: torch.device) -> int:
-    """What keys and values may take, in bytes."""
+    """Memory that keys and values can take, in bytes."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0]) // 2
     return int(psutil.virtual_memory().available) // 4
 
 
-class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
-    """Greedy answers and log-likelihoods of many variants together; what is drawn at random is as by `transformers`.
+class SweepEngine(TransformersEngine):
+    """Greedy answers and log-likelihoods of many variants in one batch; samples as `TransformersEngine` does.
 
     Args:
-        max_rows: answers under way at a time.
+        max_rows: maximum number of answers decoded at the same time.
     """
 
-    # A row's answer does not depend on the rows beside it, but for rounding.
+    # The answer of a row depends on the other rows only by rounding.
     joins_batches = True
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, max_rows: int = 2048) -> None:
@@ -72,10 +76,10 @@ class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
         if model.device.type == "cpu":
             keep_freed_memory()
         self._bounds = _bounds(model, max_rows)
-        # Tokens taken from drafts and guesses, and tokens written one by one.
+        # Tokens accepted from drafts and guesses, and tokens decoded one by one.
         self.accepted = self.written = 0
         self._trial: Trial | None = None
-        self._told = False
+        self._noted = False
 
     def generate(
         self,
@@ -86,131 +90,139 @@ class sweep(transformers):  # noqa: N801  # a plug-in is named like its file
         seed: int = 0,
         drafts: Drafts = None,
     ) -> list[list[Response]]:
-        """As `Engine.generate`: each variant's greedy responses as it alone would give them.
+        """As `Engine.generate`: the greedy responses that each variant alone would give.
 
-        What all variants lack is taken out first. The answers of the model without it are the drafts of all variants,
-        which are verified up to the first difference; it answers first or beside them, unless they are given.
+        Layers that are removed in all variants are taken out first. The answers of the model without them serve as
+        drafts for all variants, and are accepted up to the first difference. That model answers before its variants or
+        together with them, unless drafts are given.
         """
-        if decoding.temperature or self._one_at_a_time(variants):
+        if decoding.temperature or self._needs_one_at_a_time(variants):
             return super().generate(variants, prompts, max_new_tokens, decoding, seed)
         limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else max_new_tokens
-        return self._within_memory(lambda: self._generated(variants, prompts, limits, drafts))
+        return self._within_memory(lambda: self._generate(variants, prompts, limits, drafts))
 
-    def _generated(
+    def _generate(
         self,
         variants: Sequence[Variant],
         prompts: Sequence[list[int]],
-        most: Sequence[int],
+        max_new_tokens: Sequence[int],
         drafts: Drafts,
     ) -> list[list[Response]]:
-        found = []
-        told = None if drafts is None else [self._up_to_end(*pair) for pair in zip(drafts, most, strict=True)]
-        bounds = self._within(max(len(prompt) + new for prompt, new in zip(prompts, most, strict=True)))
+        answers: list[list[Row]] = []
+        pairs = None if drafts is None else zip(drafts, max_new_tokens, strict=True)
+        cut_drafts = None if pairs is None else [self._up_to_end(draft, limit) for draft, limit in pairs]
+        longest = max(len(prompt) + limit for prompt, limit in zip(prompts, max_new_tokens, strict=True))
+        bounds = self._bounds_for(longest)
         with self._opened(variants) as (rows, inner):
-            for some in bounds.some(inner):
-                answering = Answering(rows, self._ends, bounds)
-                found += answering.answers(some, prompts, most, told)
-                told = [lead.tokens for lead in answering.leads]
-                self.accepted += answering.accepted
-                self.written += answering.written
-        return [[self._made(row) for row in answers] for answers in found]
+            for group in bounds.groups(inner):
+                decoder = GreedyDecoder(rows, self._ends, bounds)
+                answers += decoder.answers(group, prompts, max_new_tokens, cut_drafts)
+                cut_drafts = [leader.tokens for leader in decoder.leaders]
+                self.accepted += decoder.accepted
+                self.written += decoder.written
+        return [[self._response(row.tokens, stopped=row.finish == "stop") for row in column] for column in answers]
 
     def loglikelihoods(
         self, variants: Sequence[Variant], rows: Sequence[Continuation]
     ) -> list[list[tuple[float, bool]]]:
         """As `Engine.loglikelihoods`."""
-        if self._one_at_a_time(variants):
+        if self._needs_one_at_a_time(variants):
             return self._one_by_one(variants, rows)
-        return self._within_memory(lambda: self._weighed(variants, rows))
+        return self._within_memory(lambda: self._grouped_loglikelihoods(variants, rows))
 
     def _one_by_one(self, variants: Sequence[Variant], rows: Sequence[Continuation]) -> list[list[tuple[float, bool]]]:
-        """The log-likelihoods of one variant after another."""
+        """The log-likelihoods, computed one variant at a time."""
         return super().loglikelihoods(variants, rows)
 
-    def _weighed(self, variants: Sequence[Variant], rows: Sequence[Continuation]) -> list[list[tuple[float, bool]]]:
+    def _grouped_loglikelihoods(
+        self, variants: Sequence[Variant], rows: Sequence[Continuation]
+    ) -> list[list[tuple[float, bool]]]:
         with self._opened(variants) as (opened, inner):
-            return [weighed for some in self._bounds.some(inner) for weighed in self._weigh(opened, some, rows)]
+            groups = [self._shared_loglikelihoods(opened, group, rows) for group in self._bounds.groups(inner)]
+        return [column for group in groups for column in group]
 
-    def _within_memory(self, ask: Callable[[], Answer]) -> Answer:
-        """What `ask` returns, asked again with half the rows where memory does not suffice.
+    def _within_memory(self, compute: Callable[[], Answers]) -> Answers:
+        """The result of `compute`, which is called again with half the rows each time memory runs out.
 
         Raises:
-            UserError: it does not suffice for one row.
+            UserError: memory is too small for one row.
         """
         while True:
             try:
-                return ask()
+                return compute()
             except RuntimeError as error:
-                if not _no_memory(error):
+                if not _is_out_of_memory(error):
                     raise
             if self._bounds.rows == 1:
                 raise UserError(
-                    "memory does not suffice for one answer of this model", "use a smaller --dtype, or another device"
+                    "not enough memory for one answer of this model", "use a smaller --dtype, or another --device"
                 )
             self._bounds = self._bounds.halved()
-            print(f"note: memory is short: {self._bounds.rows} rows at a time from here on", file=sys.stderr)
+            print(f"note: out of memory; continuing with at most {self._bounds.rows} rows at a time", file=sys.stderr)
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
     @contextmanager
     def _opened(self, variants: Sequence[Variant]) -> Iterator[tuple[Rows, list[Variant]]]:
-        """The model without what all variants lack, open for rows; gives the variants in its numbering."""
+        """The opened model without the layers that are removed in all variants, and the variants in its numbering."""
         common = set(variants[0]).intersection(*variants)
         with without_layers(self._model, common):
             depth = len(find_stack(self._model)) + len(common)
-            left = [layer for layer in range(depth) if layer not in common]
-            place = {layer: at for at, layer in enumerate(left)}
-            inner = [tuple(sorted(place[layer] for layer in variant if layer not in common)) for variant in variants]
+            layers = [layer for layer in range(depth) if layer not in common]
+            number = {layer: index for index, layer in enumerate(layers)}
+            inner = [tuple(sorted(number[layer] for layer in variant if layer not in common)) for variant in variants]
             try:
                 with Rows(self._model).opened() as rows:
                     yield rows, inner
-            except NonFiniteVariant as found:
-                raise refusal(sorted({*common, *(left[layer] for layer in found.variant)}), self._model.dtype) from None
+            except NonFiniteVariant as error:
+                removed = sorted({*common, *(layers[index] for index in error.variant)})
+                raise refusal(removed, self._model.dtype) from None
 
     @property
     def refusal(self) -> str | None:
-        """Why rows of this model cannot share layers, None where they can; tried once against the model itself."""
+        """Why rows of this model cannot share layers; None if they can. The first call runs a trial on the model."""
         if self._trial is None:
-            self._trial = tried(self._model)
+            self._trial = run_trial(self._model)
         return self._trial.refusal
 
-    def _one_at_a_time(self, variants: Sequence[Variant]) -> bool:
-        """Whether rows cannot share layers; said once, where several variants are asked."""
-        if self.refusal and len(variants) > 1 and not self._told:
-            self._told = True
-            print(f"note: one variant at a time, since {self.refusal}", file=sys.stderr)
+    def _needs_one_at_a_time(self, variants: Sequence[Variant]) -> bool:
+        """Whether rows cannot share layers; prints a note the first time that several variants are given."""
+        if self.refusal and len(variants) > 1 and not self._noted:
+            self._noted = True
+            print(f"note: running one variant at a time, because {self.refusal}", file=sys.stderr)
         return self.refusal is not None
 
-    def _within(self, columns: int) -> Bounds:
-        """The bounds, with no more rows than memory holds keys and values of so many columns for."""
+    def _bounds_for(self, positions: int) -> Bounds:
+        """The bounds, with no more rows than memory has room for, at `positions` keys and values per row."""
         assert self._trial is not None
-        return self._bounds.at_most(_memory(self._model.device) // max(1, self._trial.token_bytes * columns))
+        return self._bounds.at_most(_memory(self._model.device) // max(1, self._trial.token_bytes * positions))
 
-    def _up_to_end(self, draft: Sequence[int], most: int) -> list[int]:
-        end = next((at for at, token in enumerate(draft) if token in self._ends), len(draft))
-        return list(draft[: min(end, most)])
+    def _up_to_end(self, draft: Sequence[int], max_tokens: int) -> list[int]:
+        end = next((place for place, token in enumerate(draft) if token in self._ends), len(draft))
+        return list(draft[: min(end, max_tokens)])
 
-    def _made(self, row: Row) -> Response:
-        return self._response(row.tokens, stopped=row.finish == "stop")
-
-    def _weigh(
+    def _shared_loglikelihoods(
         self, opened: Rows, variants: Sequence[Variant], rows: Sequence[Continuation]
     ) -> list[list[tuple[float, bool]]]:
-        weighed = [[(0.0, False)] * len(rows) for _ in variants]
+        results = [[(0.0, False)] * len(rows) for _ in variants]
         texts = [(context + continuation)[:-1] for context, continuation in rows]
-        lengths, asked = [len(text) for text in texts], [len(continuation) for _, continuation in rows]
-        for group in passes(lengths, asked, 1 + len(variants), self._bounds):
-            spans = [range(len(rows[at][0]) - 1, len(texts[at])) for at in group]
+        lengths, targets_per_row = [len(text) for text in texts], [len(continuation) for _, continuation in rows]
+        for group in passes(lengths, targets_per_row, 1 + len(variants), self._bounds):
+            spans = [range(len(rows[row][0]) - 1, len(texts[row])) for row in group]
             wanted = [(v, t, p) for v in range(len(variants)) for t, span in enumerate(spans) for p in span]
-            logits, _ = read(opened, [texts[at] for at in group], variants, wanted)
-            tokens = torch.tensor([token for at in group for token in rows[at][1]] * len(variants))
+            logits, _ = read(opened, [texts[row] for row in group], variants, wanted)
+            tokens = torch.tensor([token for row in group for token in rows[row][1]] * len(variants))
             targets = tokens.to(logits.device)
-            with naming([variants[variant] for variant, _, _ in wanted]):
+            with naming_variants([variants[variant] for variant, _, _ in wanted]):
                 logprobs = gathered(logits, targets)
-            sizes = [len(rows[at][1]) for at in group] * len(variants)
-            each = zip(logprobs.split(sizes), (logits.argmax(-1) == targets).split(sizes), strict=True)
+            sizes = [len(rows[row][1]) for row in group] * len(variants)
+            parts = zip(logprobs.split(sizes), (logits.argmax(-1) == targets).split(sizes), strict=True)
             for variant in range(len(variants)):
-                for at in group:
-                    values, likeliest = next(each)
-                    weighed[variant][at] = (values.sum().item(), bool(likeliest.all()))
-        return weighed
+                for row in group:
+                    values, likeliest = next(parts)
+                    results[variant][row] = (values.sum().item(), bool(likeliest.all()))
+        return results
+
+
+# The registry looks plug-ins up by the name of their file.
+sweep = SweepEngine

@@ -1,4 +1,4 @@
-"""Generation and log-likelihoods with transformers itself, one batch at a time."""
+"""Generation and log-likelihoods with transformers, one batch at a time."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,22 +15,22 @@ from layerlimits.models.stack import find_stack
 from layerlimits.types import GREEDY, Continuation, Decoding, Response
 
 
-class transformers(SingleModelEngine):  # noqa: N801  # a plug-in is named like its file
-    """Runs the model as it is at the time of the call: layers skipped by a view stay skipped here."""
+class TransformersEngine(SingleModelEngine):
+    """Runs the model in its current state: layers that `without_layers` has removed stay removed."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__(model)
         self._tokenizer = tokenizer
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         self._ends = list(end_tokens(model, tokenizer))
-        # Tells which layers a view lacks, in the numbering of the model given here.
+        # Identifies the layers, to report removed ones in the numbering of the model as it is now.
         self._layers = [id(layer) for layer in find_stack(model).layers]
 
     @torch.no_grad()
     def generate_batch(
         self, prompts: list[list[int]], max_new_tokens: int, decoding: Decoding = GREEDY, seed: int = 0
     ) -> list[Response]:
-        """One response a prompt; the end token is not part of `tokens`. Drawing leaves torch's own state alone."""
+        """One response per prompt, without the end token. Sampling does not change torch's random state."""
         longest = max(map(len, prompts))
         ids, mask = self._pad_left(prompts, longest)
         settings = self._settings(max_new_tokens, decoding)
@@ -38,16 +38,16 @@ class transformers(SingleModelEngine):  # noqa: N801  # a plug-in is named like 
         with torch.random.fork_rng(devices, enabled=decoding.temperature > 0):
             if decoding.temperature:
                 torch.manual_seed(seed)
-            with self._refusing(), own_settings_only(self._model), watched(self._model):
-                written = self._model.generate(ids, attention_mask=mask, generation_config=settings)
-        return [self._cut(row[longest:].tolist()) for row in written]
+            with self._naming_removed_layers(), own_settings_only(self._model), watched(self._model):
+                sequences = self._model.generate(ids, attention_mask=mask, generation_config=settings)
+        return [self._cut(row[longest:].tolist()) for row in sequences]
 
     @contextmanager
-    def _refusing(self) -> Iterator[None]:
-        """Within the block, logits that are not finite become an error that names the layers removed.
+    def _naming_removed_layers(self) -> Iterator[None]:
+        """Inside the block, `NonFiniteLogits` becomes an error that names the removed layers.
 
         Raises:
-            UserError: in the block.
+            UserError: inside the block, if logits are not finite.
         """
         try:
             yield
@@ -55,18 +55,18 @@ class transformers(SingleModelEngine):  # noqa: N801  # a plug-in is named like 
             raise refusal(self._removed(), self._model.dtype) from None
 
     def _removed(self) -> list[int]:
-        """The layers that the model lacks as it is now."""
-        there = {id(layer) for layer in find_stack(self._model).layers}
-        return [number for number, layer in enumerate(self._layers) if layer not in there]
+        """The layers that are removed at the moment."""
+        present = {id(layer) for layer in find_stack(self._model).layers}
+        return [number for number, layer in enumerate(self._layers) if layer not in present]
 
     def _settings(self, max_new_tokens: int, decoding: Decoding) -> GenerationConfig:
-        drawn: dict[str, Any] = {"do_sample": False}
+        sampling: dict[str, Any] = {"do_sample": False}
         if decoding.temperature:
-            drawn = {"do_sample": True, "temperature": decoding.temperature, "top_p": decoding.top_p}
-            # The default of transformers is 50.
-            drawn["top_k"] = decoding.top_k
+            sampling = {"do_sample": True, "temperature": decoding.temperature, "top_p": decoding.top_p}
+            # transformers would set 50.
+            sampling["top_k"] = decoding.top_k
         return GenerationConfig(
-            **drawn,
+            **sampling,
             max_new_tokens=max_new_tokens,
             pad_token_id=self._pad,
             eos_token_id=self._ends or None,
@@ -74,15 +74,15 @@ class transformers(SingleModelEngine):  # noqa: N801  # a plug-in is named like 
         )
 
     def _pad_left(self, prompts: list[list[int]], width: int) -> tuple[Tensor, Tensor]:
-        """Ids and mask, (N, T) both."""
+        """Token ids and attention mask, (N, T) each."""
         ids = [[self._pad] * (width - len(prompt)) + prompt for prompt in prompts]
         mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
         return torch.tensor(ids, device=self._model.device), torch.tensor(mask, device=self._model.device)
 
     def _cut(self, tokens: list[int]) -> Response:
-        for at, token in enumerate(tokens):
+        for place, token in enumerate(tokens):
             if token in self._ends:
-                return self._response(tokens[:at], stopped=True)
+                return self._response(tokens[:place], stopped=True)
         return self._response(tokens, stopped=False)
 
     def _response(self, tokens: list[int], *, stopped: bool) -> Response:
@@ -91,25 +91,27 @@ class transformers(SingleModelEngine):  # noqa: N801  # a plug-in is named like 
 
     @torch.no_grad()
     def loglikelihood_batch(self, rows: Sequence[Continuation]) -> list[tuple[float, bool]]:
-        """Of each (context, continuation): sum of the log-probabilities of the continuation's tokens, in nats, and
-        whether each of them is the likeliest.
-        """
-        # The last token predicts nothing that is asked for.
+        """Log-likelihood of each continuation after its context in nats, and whether greedy decoding would write it."""
+        # The prediction after the last token is not needed.
         texts = [(context + continuation)[:-1] for context, continuation in rows]
         longest = max(map(len, texts))
         ids = torch.tensor([text + [self._pad] * (longest - len(text)) for text in texts], device=self._model.device)
-        # Right padding and causal attention: no real token sees a pad, so no mask is needed.
+        # With right padding and causal attention no mask is needed: no real token attends to padding.
         logits = self._model(input_ids=ids, use_cache=False).logits
-        with self._refusing():
+        with self._naming_removed_layers():
             return [
-                self._sum(logits[at, len(context) - 1 :][: len(continuation)], continuation)
-                for at, (context, continuation) in enumerate(rows)
+                self._sum(logits[row, len(context) - 1 :][: len(continuation)], continuation)
+                for row, (context, continuation) in enumerate(rows)
             ]
 
     @staticmethod
     def _sum(logits: Tensor, continuation: list[int]) -> tuple[float, bool]:
-        """For logits (T, V) that predict the T tokens of a continuation."""
+        """Log-likelihood of a continuation of T tokens, given the logits (T, V) that predict them."""
         logprobs = logits.float().log_softmax(-1)
-        wanted = torch.tensor(continuation, device=logits.device)
-        greedy = bool((likeliest(logprobs) == wanted).all())
-        return float(logprobs.gather(1, wanted[:, None]).sum()), greedy
+        targets = torch.tensor(continuation, device=logits.device)
+        greedy = bool((likeliest(logprobs) == targets).all())
+        return float(logprobs.gather(1, targets[:, None]).sum()), greedy
+
+
+# The registry looks plug-ins up by the name of their file.
+transformers = TransformersEngine

@@ -1,14 +1,14 @@
-"""The JSON values that a run folder keeps beside its answers, each with its name and type in one place."""
+"""The JSON values that a run folder stores besides responses: names and types."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NotRequired, TypedDict
 
 from layerlimits.evaluation.store import Store
-from layerlimits.types import Kind, Protocol
+from layerlimits.types import AskFormat, Kind
 
 
 class Manifest(TypedDict):
-    """Which model a run evaluates and how it was started; a study also names its command and settings.
+    """Which model a run evaluates, and how it was started; for a study also its command and settings.
 
     `selection` and `training` are hashes of the select items and of the training prompts.
     """
@@ -28,7 +28,7 @@ class Manifest(TypedDict):
 
 
 class ModelRecord(TypedDict):
-    """The unpruned model; `weight_bytes` counts its parameters in memory, in its number type."""
+    """The unpruned model; `weight_bytes` is the memory of its parameters in its number type."""
 
     name: str
     fingerprint: str
@@ -40,11 +40,11 @@ class ModelRecord(TypedDict):
 
 
 class TaskRecord(TypedDict):
-    """How a task is asked, and which items of it are evaluated.
+    """How a task is asked, and which of its items are evaluated.
 
-    `template` is the hash of the chat template, None in plain text. `decodings` names one draw each, as the keys of
-    responses do. `sets` gives the part of the benchmark of each item that belongs to one. `prompts` holds the hash of
-    the prompt that each item was asked with, by item id; `engine` the class that computed the answers.
+    `template` is the hash of the chat template, None for plain text. `decodings` has one entry per draw, as in the
+    keys of responses. `sets` maps item ids to parts of the benchmark. `prompts` maps item ids to the hashes of their
+    prompts. `engine` is the class that computed the answers.
     """
 
     name: str
@@ -53,7 +53,7 @@ class TaskRecord(TypedDict):
     metric: str
     chance: float
     summary: str
-    protocol: Protocol
+    protocol: AskFormat
     shots: int
     template: str | None
     decodings: list[str]
@@ -64,14 +64,14 @@ class TaskRecord(TypedDict):
 
 
 class CalibrationRecord(TypedDict):
-    """Where the calibration text comes from, and a hash of each of its items."""
+    """The source of the calibration text, and a hash of each of its items."""
 
     source: str
     hashes: list[str]
 
 
 class RankingRecord(TypedDict):
-    """A method's order of removal; `used` holds the ids of the items it looked at."""
+    """A method's order of removal; `used` has the ids of the items that the method used."""
 
     scores: list[float | None]
     order: list[int]
@@ -92,7 +92,7 @@ class Plan(TypedDict):
 
 
 class RecoveredRecord(Plan):
-    """A pruned model that was finetuned: how, on how much, and its fingerprint."""
+    """A pruned and finetuned model: its fingerprint, the settings and the amount of training."""
 
     name: str
     fingerprint: str
@@ -104,7 +104,7 @@ class RecoveredRecord(Plan):
 
 
 class TimingRecord(TypedDict):
-    """Decoding speed of a model without some layers, one rate a repeat; see `study.speed`."""
+    """Decoding speed of a pruned model, one rate per repetition; see `study.speed`."""
 
     removed: list[int]
     parameters: int
@@ -114,7 +114,7 @@ class TimingRecord(TypedDict):
 
 
 class Artifacts:
-    """The kept values of a run folder; each is None or empty until a command sets it."""
+    """The stored values of a run folder; each is None or empty until a command sets it."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -157,7 +157,7 @@ class Artifacts:
 
     @property
     def rankings(self) -> dict[str, RankingRecord]:
-        """The rankings by method."""
+        """The rankings, by method."""
         return self._store.get("rankings") or {}
 
     @rankings.setter
@@ -175,7 +175,7 @@ class Artifacts:
 
     @property
     def recovered(self) -> dict[str, RecoveredRecord]:
-        """The finetuned models by name."""
+        """The finetuned models, by name."""
         return self._store.get("recovered") or {}
 
     @recovered.setter
@@ -193,7 +193,7 @@ class Artifacts:
 
     @property
     def stages(self) -> dict[str, float]:
-        """Seconds by stage, over all resumed parts of a study."""
+        """Seconds per stage, summed over all resumed parts of a study."""
         return self._store.get("stages") or {}
 
     @stages.setter
@@ -202,7 +202,7 @@ class Artifacts:
 
     @property
     def study_notes(self) -> list[str]:
-        """What a study decided at its start, in sentences."""
+        """Notes on decisions made at the start of a study."""
         return self._store.get("study_notes") or []
 
     @study_notes.setter
@@ -211,7 +211,7 @@ class Artifacts:
 
     @property
     def skipped(self) -> dict[str, str]:
-        """The parts of a study that were given up, with the reason."""
+        """The skipped parts of a study, with the reasons."""
         return self._store.get("skipped") or {}
 
     @skipped.setter
@@ -219,7 +219,7 @@ class Artifacts:
         self._store.put("skipped", dict(reasons))
 
     def cached(self, key: str, compute: Callable[[], Any]) -> Any:
-        """A JSON value that is computed once a run folder, under a key that names all it depends on."""
+        """A JSON value that is computed once per run folder. The key must contain everything it depends on."""
         name = f"once {key}"
         if self._store.get(name) is None:
             self._store.put(name, compute())

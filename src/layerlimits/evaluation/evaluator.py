@@ -1,4 +1,6 @@
-"""Asking a model a task's items: batches fixed in advance, each committed whole, finished ones never repeated."""
+"""Asking a model the items of a task. Batches are fixed in advance and committed as a whole; stored responses are not
+computed again.
+"""
 
 from collections.abc import Sequence
 
@@ -17,15 +19,15 @@ _DEFAULT = AskOptions()
 
 
 class Evaluator:
-    """Answers tasks with variants of one loaded model, through the run's store.
+    """Evaluates variants of one loaded model on tasks, and stores the responses in a run folder.
 
     Args:
-        loaded: the unpruned model; a variant is the layers it lacks.
-        store: of the run folder.
+        loaded: the unpruned model; a variant is given by its removed layers.
+        store: the store of the run folder.
         options: how the model is asked.
-        engine: used instead of the one that the options name.
+        engine: replaces the engine named in the options.
     Raises:
-        UserError: chat is asked for, and the model has no template; or an unknown engine.
+        UserError: chat is set, and the model has no chat template; or the engine is unknown.
     """
 
     def __init__(
@@ -34,20 +36,20 @@ class Evaluator:
         self.loaded, self.store, self.options = loaded, store, options
         if engine is None:
             bounds = {} if options.max_rows is None else {"max_rows": options.max_rows}
-            made: Engine = find("engines", options.engine)(loaded.model, loaded.tokenizer, **bounds)
-            engine = made
+            named: Engine = find("engines", options.engine)(loaded.model, loaded.tokenizer, **bounds)
+            engine = named
         self._engine = engine
         self._ledger = Ledger(loaded, store, options, engine_names(engine))
         self._batcher = VariantBatcher(self._ledger, engine)
 
     @property
     def engine(self) -> Engine:
-        """What computes the responses."""
+        """The engine that computes the responses."""
         return self._engine
 
     @property
     def computed(self) -> int:
-        """How many responses this evaluator computed."""
+        """Number of responses that this evaluator computed."""
         return self._ledger.computed
 
     def prompt(self, task: Task, sample: Sample) -> Prompt:
@@ -55,7 +57,7 @@ class Evaluator:
         return self._ledger.prompt(task, sample)
 
     def draws(self, task: Task) -> int:
-        """How many responses every item gets: choices by likelihood and greedy answers have but one."""
+        """Number of responses per item: one for a choice by likelihood or a greedy answer."""
         return self._ledger.draws(task)
 
     def ask(
@@ -65,15 +67,15 @@ class Evaluator:
         on_progress: Progress | None = None,
         draws: int | None = None,
     ) -> None:
-        """Compute and commit what variants have not answered yet; small tasks share batches where the engine can.
+        """Compute and commit missing responses; small tasks share batches if the engine supports it.
 
         Args:
-            variants: the layers each lacks.
+            variants: the removed layers of each.
             asked: tasks with their samples.
             on_progress: called with the number of responses just committed.
-            draws: responses of each sample; `self.draws` if None.
+            draws: responses per sample; `self.draws` if None.
         Raises:
-            UserError: removing the layers changes nothing (the canary), or a program cannot be judged safely here.
+            UserError: removing a variant's layers changes no logit, or a program cannot be run safely on this machine.
         """
         self._batcher.ask(variants, asked, on_progress, draws)
 
@@ -85,14 +87,14 @@ class Evaluator:
         on_progress: Progress | None = None,
         draws: int | None = None,
     ) -> list[list[Verdict]]:
-        """The verdicts of each variant in the order of `samples`, [variant][sample]; asks only what is not stored.
+        """The verdicts of each variant in the order of `samples`, [variant][sample]; computes only missing responses.
 
-        Where several responses of each are drawn, all first ones come first, then all second ones.
+        With several draws, the verdicts of the first draw come first, then those of the second, and so on.
 
         Args:
             variants, on_progress, draws: as for `ask`.
         Raises:
-            UserError: as `ask`.
+            UserError: see `ask`.
         """
         self.ask(variants, [(task, samples)], on_progress, draws)
         every_draw = range(self.draws(task) if draws is None else draws)
@@ -107,15 +109,15 @@ class Evaluator:
         """The stored responses of the model without these layers, in the order of `samples`.
 
         Raises:
-            KeyError: one is not stored: `ask` first.
+            KeyError: a response is not stored; call `ask` first.
         """
         keys = self._ledger.keys(tuple(sorted(removed)), task, samples, draw)
         stored = self.store.responses(keys)
         return [stored[key] for key in keys]
 
     def described(self, task: Task, samples: Sequence[Sample]) -> TaskRecord:
-        """A task as results name it: what it is, how it is asked, the items with the hashes of their prompts, and the
-        engine class that computes its responses. With these, results read the answers to exactly what was asked.
+        """The record of a task in results: the task, how it is asked, its items with the hashes of their prompts, and
+        the engine class. It selects the responses to exactly these prompts.
         """
         return {
             "name": task.name,

@@ -1,17 +1,17 @@
-"""Leaks: whether a text that chooses layers, calibrates, trains or serves as an example holds an evaluated question.
+"""Leaks: whether a text used for selection, calibration, training or as an example contains an evaluated question.
 
 Every use of items goes through `check_leaks`. It compares normalised questions (`normalised`): case, white space,
-Unicode forms and the punctuation of prose do not count; numbers, operators and brackets do, so that `(4 * 4) * 1` is
-another question than `4 * (4 * 1)`, `-3` another than `3`, and `([` another than `[(`.
+Unicode forms and the punctuation of prose are ignored; numbers, operators and brackets are not, so that `(4 * 4) * 1`
+differs from `4 * (4 * 1)`, `-3` from `3`, and `([` from `[(`.
 
-A text holds a question
+A text contains a question
 
-- if it is the question, or one of its lines is, or begins with it up to the question mark; a label such as `Question:`
-  may come before;
-- where the question has at least `MIN_WORDS` words: if it stands anywhere in the text, and the text does not plainly
-  go on there, after a comma or from a number or symbol to the next (`... compute 12 + 3` in `... compute 12 + 3 * 5`).
+- if the text or one of its lines is the question, or begins with it up to the question mark; a label such as
+  `Question:` may precede it;
+- if the question has at least `MIN_WORDS` words and occurs anywhere in the text, unless the text clearly continues
+  it, after a comma or from a number or symbol to the next (`... compute 12 + 3` in `... compute 12 + 3 * 5`).
 
-Shorter questions (`1 + 2`, `boil water`) stand inside sentences by chance, which is no leak.
+Shorter questions (`1 + 2`, `boil water`) occur inside sentences by chance, which is not a leak.
 """
 
 import re
@@ -24,14 +24,14 @@ from layerlimits.errors import UserError
 from layerlimits.tasks import SUITES
 from layerlimits.types import Sample, Task, content_hash
 
-# Words that a question must have to count inside a line. Stems that many questions share, such as "Which of the
-# following is true", have fewer.
+# Minimum number of words of a question to be searched for inside lines. Stems that many questions share, such as "Which
+# of the following is true", have fewer.
 MIN_WORDS = 8
-# Characters of a question that a message quotes.
+# Maximum number of characters of a question that a message quotes.
 _QUOTED = 60
-# Items that `items_to_compare` takes of a task: more than any benchmark has, and what makes no command slow.
+# Items of a task that `items_to_compare` returns: more than any benchmark has, and few enough to be fast.
 _BENCHMARK_ITEMS, _BUNDLED_ITEMS = 1_000_000, 1_000
-# A line that equals a question of fewer than MIN_WORDS words is not longer.
+# A line that equals a question of fewer than MIN_WORDS words is shorter than this.
 _SHORT_CHARACTERS = 400
 
 # Scripts without spaces between words: each of their characters is a word.
@@ -41,67 +41,67 @@ _WORD = re.compile(rf"[^\W\d_{_SPACELESS}]+|[{_SPACELESS}]")
 _TOKEN = re.compile(
     rf"(?:(?<!\w)\.)?\d+(?:[.:]\d+)*|{_WORD.pattern}|!(?<=[\d)\]}}]!)|'(?=\()|[^\w\s.,;:!?'\"`{_SPACELESS}]|_"
 )
-# Removed without a trace: apostrophes, commas of thousands, hyphens within words, signs of currency, per cent.
+# Removed: apostrophes, thousands separators, hyphens within words, currency signs, percent signs.
 _JOINED = re.compile(
     r"'(?!\()|,(?<=\d,)(?=\d{3}(?!\d))|-(?<=[^\W\d_]{2}-)(?=[^\W\d_]{2})|[$£€¥](?=\d)|%(?<=\d%)(?!\s*\d)"
 )
 
 
 def normalised(text: str) -> str:
-    """The tokens of a text, one space between them, in the form in which questions are compared."""
+    """The tokens of a text, separated by one space: the form in which questions are compared."""
     return " ".join(_TOKEN.findall(_clean(text)))
 
 
 def question_hash(question: str) -> str:
-    """Identifies a question however it is written."""
+    """Hash of a question in normalised form."""
     return content_hash(normalised(question), 32)
 
 
 def check_leaks(what: str, texts: Sequence[str], evaluated: Iterable[Sample]) -> None:
-    """Refuse texts that hold questions which are evaluated.
+    """Check that no text contains an evaluated question.
 
     Args:
-        what: what the texts are, in the plural: "calibration texts".
-        evaluated: the samples that are evaluated, in whatever way they are asked.
+        what: name of the texts in the plural, such as "calibration texts".
+        evaluated: the evaluated samples, under any protocol.
     Raises:
-        UserError: how many texts do, and one of the questions.
+        UserError: a text contains an evaluated question; gives the number of texts and one of the questions.
     """
     questions = EvaluatedQuestions(sample.question for sample in evaluated)
     leaked = [question for text in texts if (question := questions.first_in(text)) is not None]
     if leaked:
         raise UserError(
-            f"{len(leaked)} of {len(texts)} {what} hold items that are evaluated, such as "
+            f"{len(leaked)} of {len(texts)} {what} contain evaluated items, such as "
             f"{' '.join(leaked[0].split())[:_QUOTED]!r}",
-            f"use other {what}: what is evaluated must not choose layers, calibrate, train or serve as an example",
+            f"use other {what}: evaluated items must not be used for selection, calibration, training or as examples",
         )
 
 
 def items_to_compare(tasks: Iterable[Task], data_dir: Path | None) -> list[Sample]:
-    """What evaluating these tasks would ask: all items of a benchmark, the first ones of a bundled task.
+    """The items that an evaluation of these tasks could use: all of a benchmark, the first ones of a bundled task.
 
-    Bundled tasks make their items, any number of them, disjoint by construction.
+    Bundled tasks generate any number of items; their splits are disjoint by construction.
 
     Raises:
         UserError: a benchmark's items cannot be read.
     """
     items: list[Sample] = []
     for task in tasks:
-        # Examples change no question, and some benchmarks build long contexts of them.
+        # Examples do not change the questions, and some benchmarks build long contexts from them.
         asked = task.variant(0, False) if task.variant else task
         items += asked.samples("evaluate", _BUNDLED_ITEMS if is_bundled(task) else _BENCHMARK_ITEMS, data_dir)
     return items
 
 
 def is_bundled(task: Task) -> bool:
-    """Whether a task is one of the bundled world, in whatever way it is asked."""
+    """Whether a task is one of the bundled world, under any protocol."""
     return task.name.partition(":")[0].partition("@")[0] in SUITES["reference"]
 
 
 class EvaluatedQuestions:
-    """An index of questions, to find them in texts in time proportional to the texts' length.
+    """An index of questions that finds them in texts in time proportional to the length of the texts.
 
-    A question of at least `MIN_WORDS` words is found by its first `MIN_WORDS` tokens, then compared; a whole text or
-    line by its normalised form.
+    Questions of at least `MIN_WORDS` words are looked up by their first `MIN_WORDS` tokens and then compared; whole
+    texts and lines are looked up by their normalised form.
     """
 
     def __init__(self, questions: Iterable[str]) -> None:
@@ -120,7 +120,7 @@ class EvaluatedQuestions:
                 self._any_short = True
 
     def first_in(self, text: str) -> str | None:
-        """A question that the text holds, as it was given; None if it holds none."""
+        """A question that the text contains, in its original form, or None."""
         clean = _clean(text)
         tokens = _TOKEN.findall(clean)
         whole = self._by_hash.get(" ".join(tokens))
@@ -158,7 +158,7 @@ def _windows(tokens: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 def _parts(clean: str) -> Iterator[str]:
-    """Short lines, with their label and without; whole, and up to their first question mark."""
+    """Short lines with and without their label, each as a whole and up to its first question mark."""
     for line in clean.splitlines():
         label, _, rest = line.partition(": ")
         for part in (line, rest) if rest and len(label.split()) == 1 else (line,):
@@ -180,7 +180,7 @@ def _goes_on(clean: str, matches: Sequence[re.Match[str]], start: int, end: int)
 
 
 def _one_expression(clean: str, before: re.Match[str], after: re.Match[str]) -> bool:
-    """Whether neither of two adjacent tokens is a word, and nothing but spaces is between them; `=` ends a question."""
+    """Whether two adjacent tokens are no words and only spaces are between them; `=` ends a question."""
     gap = clean[before.end() : after.start()]
     return not (gap.strip() or "\n" in gap or after[0] == "=" or _is_word(before[0]) or _is_word(after[0]))
 
@@ -190,21 +190,21 @@ def _is_word(token: str) -> bool:
 
 
 def _clean(text: str) -> str:
-    """One form for each character, and without what joins parts of a word or a number."""
+    """Unicode variants replaced by one form, and the characters of `_JOINED` removed."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
         text = text.translate({ord(character): _plain(character) for character in set(text) if ord(character) > 127})
     return _JOINED.sub("", text.casefold())
 
 
-_MEANT = {"−": "-", "×": "*", "÷": "/", "’": "'", "‘": "'", "′": "'"}
+_EQUIVALENT = {"−": "-", "×": "*", "÷": "/", "’": "'", "‘": "'", "′": "'"}
 
 
 @lru_cache(maxsize=4096)
 def _plain(character: str) -> str:
-    """The ASCII character that one of Unicode's stands for, where it is punctuation."""
-    if character in _MEANT:
-        return _MEANT[character]
+    """The ASCII equivalent of a Unicode punctuation character; other characters unchanged."""
+    if character in _EQUIVALENT:
+        return _EQUIVALENT[character]
     category = unicodedata.category(character)
     if category == "Cf":
         return ""

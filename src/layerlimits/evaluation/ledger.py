@@ -1,4 +1,4 @@
-"""What a run knows of a model's answers: prompts, keys, limits, what is missing, what was computed and its verdicts."""
+"""Bookkeeping of a model's responses in a run: prompts, keys, token limits, missing responses and verdicts."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -10,26 +10,27 @@ from layerlimits.models.load import Loaded
 from layerlimits.tasks import judged
 from layerlimits.types import GREEDY, Decoding, Kind, Response, Sample, Task, Variant, Verdict
 
-# What stands for a response where the prompt leaves no room for one.
+# Stored instead of a response if the prompt leaves no room for one.
 _NOT_ASKED = Response("", (), "context")
 
 
 def engine_names(engine: Engine) -> dict[Kind, str]:
-    """The class whose code computes an engine's answers, by kind of task: a subclass may inherit one of its methods."""
+    """The name of the class whose code computes an engine's answers, by kind of task (see `Engine.computed_by`)."""
     inherited: Mapping[Kind, str] = getattr(engine, "computed_by", {})
     own = type(engine).__name__
     return {"generation": inherited.get("generation", own), "choice": inherited.get("choice", own)}
 
 
 class Ledger:
-    """The answers of one loaded model and its variants in a run's store.
+    """The responses of one loaded model and its variants in the store of a run.
 
     Args:
         loaded: the unpruned model.
-        options: how it is asked.
-        engines: by kind of task, the engine class that a key names.
+        store: the store of the run folder.
+        options: how the model is asked.
+        engines: the engine class in the keys, by kind of task.
     Raises:
-        UserError: chat is asked for, and the model has no template.
+        UserError: chat is set, and the model has no chat template.
     """
 
     def __init__(self, loaded: Loaded, store: Store, options: AskOptions, engines: Mapping[Kind, str]) -> None:
@@ -51,29 +52,29 @@ class Ledger:
         return self._prompts[key]
 
     def decoding(self, task: Task) -> Decoding:
-        """How the task's answers are decoded; a choice by likelihood is not."""
+        """How the answers of a task are decoded; irrelevant for a choice by likelihood."""
         return GREEDY if task.kind == "choice" else self.options.decoding
 
     def draws(self, task: Task) -> int:
-        """How many responses every item gets: choices by likelihood and greedy answers have but one."""
+        """Number of responses per item: one for a choice by likelihood or a greedy answer."""
         decoding = self.decoding(task)
         return decoding.samples if decoding.temperature else 1
 
     def decodings(self, task: Task) -> list[str]:
-        """What the keys of each item's responses say of their decoding, draw by draw."""
+        """The decoding in the keys of responses, one entry per draw."""
         decoding = self.decoding(task)
         return [decoding.name(draw) for draw in range(self.draws(task))]
 
     def limit(self, task: Task) -> int:
-        """The tokens an answer may take."""
+        """Maximum number of tokens of an answer."""
         if task.kind == "choice":
             return 0
-        # One token is one token, whatever is set for answers.
+        # The protocol `one_token` ignores the setting.
         fixed = task.asked == "one_token" or self.options.decoding.max_new_tokens is None
         return task.max_new_tokens if fixed else self.options.decoding.max_new_tokens or 0
 
     def keys(self, variant: Variant, task: Task, samples: Sequence[Sample], draw: int = 0) -> list[Key]:
-        """The store's key of each sample's response, of the model without the variant's layers."""
+        """The keys of the responses of a variant, one per sample."""
         if variant not in self._fingerprints:
             self._fingerprints[variant] = self.loaded.ref.without(variant).fingerprint
         model, engine = self._fingerprints[variant], self.engines[task.kind]
@@ -84,14 +85,14 @@ class Ledger:
         ]
 
     def register(self, variants: Sequence[Variant], task: Task, samples: Sequence[Sample]) -> None:
-        """Record the models that are asked, and what they are asked.
+        """Store the models, the samples and the prompts, after a check that each variant differs from the base.
 
         Raises:
-            UserError: removing a variant's layers changes nothing (the canary).
+            UserError: removing a variant's layers changes no logit.
         """
         for variant in variants:
             if variant not in self._checked:
-                self.loaded.check_canary(variant)
+                self.loaded.check_removal_changes_logits(variant)
                 self._checked.add(variant)
         self.store.add_models([self.loaded.ref.without(variant) for variant in variants], {"layers": self.loaded.depth})
         self.store.add_samples(task, samples)
@@ -104,27 +105,27 @@ class Ledger:
     def add_computed(
         self, task: Task, answered: Sequence[tuple[Key, Sample, Response]], missing: Collection[Key]
     ) -> None:
-        """Commit a batch's computed responses that were missing, with their verdicts, in one transaction.
+        """Commit the computed responses of a batch that were missing, with their verdicts, in one transaction.
 
         Raises:
-            UserError: a program cannot be judged safely here.
+            UserError: a program cannot be run safely on this machine.
         """
         self.computed += len(answered)
-        # An item that a task has twice is stored once.
+        # An item that occurs twice in a task is stored once.
         fresh = {key: (key, sample, response) for key, sample, response in reversed(answered) if key in missing}
         self._add(task, list(reversed(fresh.values())))
 
     def refuse(self, task: Task, missing: Mapping[Key, Sample]) -> None:
-        """Commit an error for each missing response whose prompt does not fit: a prompt is never cut."""
+        """Commit an error for each missing response whose prompt does not fit. Prompts are never truncated."""
         outside = [(key, sample, _NOT_ASKED) for key, sample in missing.items() if not self._fits(task, sample)]
         if outside:
             self._add(task, outside)
 
     def judge_again(self, task: Task, keys: Mapping[Key, Sample]) -> None:
-        """Judge the stored responses of `keys` anew: their verdicts are an older scorer's.
+        """Score the stored responses of `keys` again: their verdicts are of an older version of the scorer.
 
         Raises:
-            UserError: a program cannot be judged safely here.
+            UserError: a program cannot be run safely on this machine.
         """
         responses = self.store.responses(list(keys))
         stored = [(key, keys[key], responses[key]) for key in keys if key in responses]

@@ -1,4 +1,4 @@
-"""How a model is asked: what changes its answers, and what only changes the work."""
+"""How a model is asked: options that change its answers, and options that change only speed and memory."""
 
 from dataclasses import dataclass
 
@@ -11,11 +11,11 @@ class AskOptions:
 
     Args:
         engine: name of the engine plug-in.
-        batch_size: prompts per batch; part of what a run fixes, since rounding depends on it.
-        chat: whether prompts go through the model's chat template; None: where it has one.
+        batch_size: prompts per batch; fixed for a run folder, because rounding depends on it.
+        chat: whether to apply the model's chat template; None: if it has one.
         decoding: how generated answers are decoded.
-        unsafe: run programs that a model wrote without a sandbox, even where one is possible.
-        max_rows: answers under way at a time where the engine asks variants together; the engine's own bound if None.
+        unsafe: run programs written by the model without a sandbox, even if one is available.
+        max_rows: maximum number of answers decoded at the same time; the engine's default if None.
     """
 
     engine: str = "sweep"

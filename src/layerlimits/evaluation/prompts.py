@@ -1,4 +1,4 @@
-"""From a sample to the tokens a model reads: the model's own chat template, or plain text."""
+"""From a sample to the tokens a model reads: through the model's chat template, or as plain text."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from transformers import PreTrainedTokenizerBase
 from layerlimits.errors import UserError
 from layerlimits.types import Continuation, Sample, content_hash
 
-# A prompt that leaves less room than its task asks for gets what is left, in steps of so many tokens: so prompts of
-# almost the same length share batches, and what a prompt gets depends on nothing but itself.
+# If a prompt leaves less room than its task allows for an answer, the limit is the room left, rounded down to a
+# multiple of this. Prompts of similar length then share batches, and the limit depends only on the prompt.
 _ROOM_STEP = 64
 
 
@@ -19,7 +19,7 @@ _ROOM_STEP = 64
 class Prompt:
     """A sample as the model reads it: token ids of the prompt, and for choices rows of (context, continuation) ids.
 
-    `text` is what the ids were made of; `template` the hash of the chat template, None in plain text.
+    `text` is the text of the ids; `template` is the hash of the chat template, None for plain text.
     """
 
     sample: Sample
@@ -30,32 +30,32 @@ class Prompt:
 
     @cached_property
     def hash(self) -> str:
-        """Identifies the exact tokens asked, template included."""
+        """Hash of the exact tokens, template included."""
         return content_hash([self.ids, self.rows])
 
     @cached_property
     def tokens(self) -> int:
-        """The positions that the prompt takes, or its longest row; the last token of a row is not read."""
+        """Positions taken by the prompt or by its longest row; the last token of a row is not read."""
         return max([len(self.ids), *(len(context) + len(continuation) - 1 for context, continuation in self.rows)])
 
 
 def check_chat(tokenizer: PreTrainedTokenizerBase, chat: bool | None, name: str) -> None:
-    """Refuse to ask through a template that is not there.
+    """Check that the model has a chat template if `chat` is set.
 
     Raises:
-        UserError: chat is asked for, and the model has no template.
+        UserError: chat is set, and the model has no chat template.
     """
     if chat and not tokenizer.chat_template:
         raise UserError(
-            f"chat is asked for, and the tokenizer of {name} has no chat template",
-            "leave --chat out: the model then reads plain text; or add its chat_template.jinja",
+            f"--chat is set, but the tokenizer of {name} has no chat template",
+            "omit --chat to use plain text, or add a chat_template.jinja to the model folder",
         )
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, sample: Sample, chat: bool | None = None) -> Prompt:
-    """The sample through the model's own chat template; plain text where it has none, or where `chat` is False.
+    """Encode a sample with the model's chat template, or as plain text if it has none or `chat` is False.
 
-    A sample that brings (context, continuation) pairs is asked as these say, whatever `chat` is.
+    A sample with (context, continuation) pairs is encoded as these say, whatever `chat` is.
     """
     if sample.pairs:
         return _encode_pairs(tokenizer, sample)
@@ -71,7 +71,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, sample: Sample, chat: bool | None
 
 
 def template_hash(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Identifies the chat template."""
+    """Hash of the chat template."""
     return content_hash(tokenizer.chat_template)
 
 
@@ -82,7 +82,7 @@ def _templated(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]
 
 
 def _encode_pairs(tokenizer: PreTrainedTokenizerBase, sample: Sample) -> Prompt:
-    """Pairs are tokenized by lm-evaluation-harness, as its own models do."""
+    """Pairs are tokenized by lm-evaluation-harness, exactly as in its own models."""
     from layerlimits.lm_eval_bridge import chat_text, encode_pair
 
     rows, texts, template = [], [], None
@@ -93,13 +93,13 @@ def _encode_pairs(tokenizer: PreTrainedTokenizerBase, sample: Sample) -> Prompt:
             template = template_hash(tokenizer)
             texts.append(chat_text(tokenizer, context))
         rows.append(encode_pair(tokenizer, texts[-1], continuation))
-    # Mostly all choices continue one context.
+    # Usually all choices continue the same context.
     return Prompt(sample, [], rows, "\n\n".join(dict.fromkeys(texts)), template)
 
 
 def room(prompt: Prompt, wanted: int, positions: int | None) -> int | None:
-    """How many tokens an answer may take, `wanted` at most; None where the prompt fits into no positions of the model
-    or leaves no room.
+    """Maximum number of tokens of an answer, at most `wanted`; None if the prompt does not fit into the model's
+    positions or leaves no room for an answer.
     """
     if positions is None or prompt.tokens + wanted <= positions:
         return wanted
@@ -110,8 +110,8 @@ def room(prompt: Prompt, wanted: int, positions: int | None) -> int | None:
 def batches(
     prompts: Sequence[Prompt], size: int, wanted: int = 0, positions: int | None = None
 ) -> Iterator[tuple[int, list[Prompt]]]:
-    """Batches of prompts of similar length, with the room their answers have; a function of the prompts alone, so a
-    resumed run forms the same ones. Prompts without room are left out.
+    """Batches of prompts of similar length, each with the token limit of its answers. They depend only on the prompts,
+    so a resumed run forms the same batches. Prompts that leave no room are omitted.
     """
     rooms: dict[int, list[Prompt]] = {}
     for prompt in prompts:

@@ -1,6 +1,6 @@
-"""The run folder's database: every response with its key, written once and never computed again.
+"""The database of a run folder: every response with its key, written once and never computed again.
 
-SQLite in WAL mode: a batch of responses is one transaction, so after `kill -9` a batch is there whole or not at all.
+SQLite in WAL mode. A batch of responses is one transaction, so that `kill -9` leaves a batch either complete or absent.
 """
 
 import json
@@ -15,8 +15,8 @@ from layerlimits.types import FinishReason, ModelRef, Outcome, Response, Sample,
 
 
 class Key(NamedTuple):
-    """All that decides a response: model fingerprint (with removed layers and number type), task and version, item,
-    hash of the prompt's tokens, decoding, and the engine class that computes it.
+    """Everything that determines a response: fingerprint of the model (including removed layers and number type), task
+    and version, item, hash of the prompt's tokens, decoding, and the engine class that computes it.
     """
 
     model: str
@@ -42,14 +42,13 @@ CREATE TABLE IF NOT EXISTS models (fingerprint TEXT PRIMARY KEY, content TEXT);
 CREATE TABLE IF NOT EXISTS artifacts (name TEXT PRIMARY KEY, content TEXT);
 """
 
-# Counted up with the tables: an older run folder is refused, not misread.
+# Incremented when the tables change, so that older run folders are rejected instead of misread.
 _VERSION = 3
 
-# Of a nat. Finer differences are rounding, and would show in an export.
+# Decimal places of a log-probability in nats. Smaller differences are rounding, and would show in an export.
 LOGPROB_DIGITS = 5
 
-# Many keys are one query: they are bound as one JSON value, so no limit on variables is met. More go in chunks, which
-# keeps the value small.
+# Keys per query. They are bound as one JSON value, because SQLite limits the number of variables.
 _CHUNK = 5000
 _WANTED = (
     "(SELECT key AS place, "
@@ -72,20 +71,20 @@ class Store:
             self._check_version()
             self._db.executescript(_SCHEMA)
         except sqlite3.DatabaseError as error:
-            raise UserError(f"{folder}/run.sqlite cannot be opened: {error}", "choose another run folder") from None
+            raise UserError(f"cannot open {folder}/run.sqlite: {error}", "choose another run folder") from None
 
     def _check_version(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if tables and version != _VERSION:
             raise UserError(
-                f"{self.folder} is a run folder of another version of layerlimits ({version}, not {_VERSION})",
-                "choose another run folder, or read this one with the version that made it",
+                f"{self.folder} was written by another version of layerlimits (schema {version}, expected {_VERSION})",
+                "choose another run folder, or use the version that wrote this one",
             )
         self._db.execute(f"PRAGMA user_version={_VERSION}")
 
     def close(self) -> None:
-        """Close the database; the write-ahead log is folded in."""
+        """Close the database, and merge its write-ahead log."""
         self._db.close()
 
     def __enter__(self) -> "Store":
@@ -95,7 +94,7 @@ class Store:
         self.close()
 
     def add_models(self, refs: Iterable[ModelRef], about: dict[str, Any]) -> None:
-        """Remember which models fingerprints are."""
+        """Store the models by fingerprint."""
         rows = [
             (ref.fingerprint, json.dumps({"path": ref.path, "removed": list(ref.removed), "dtype": ref.dtype, **about}))
             for ref in refs
@@ -104,56 +103,58 @@ class Store:
             self._db.executemany("INSERT OR REPLACE INTO models VALUES (?, ?)", rows)
 
     def add_samples(self, task: Task, samples: Iterable[Sample]) -> None:
-        """Remember the items, so that a report needs nothing but the run folder."""
+        """Store the items, so that a report needs only the run folder."""
         rows = [(task.name, task.version, sample.id, _sample_json(sample)) for sample in samples]
         with self._db:
             self._db.executemany("INSERT OR IGNORE INTO samples VALUES (?, ?, ?, ?)", rows)
 
     def add_prompts(self, prompts: Mapping[str, dict[str, Any]]) -> None:
-        """Remember what was asked, by the hash that responses name: text, template's hash, protocol, shots."""
+        """Store prompts by the hash in the keys of responses: text, hash of the template, protocol, shots."""
         rows = [(name, json.dumps(content, ensure_ascii=False)) for name, content in prompts.items()]
         with self._db:
             self._db.executemany("INSERT OR IGNORE INTO prompts VALUES (?, ?)", rows)
 
     def prompt(self, name: str) -> dict[str, Any] | None:
-        """What was asked under a prompt's hash."""
+        """The stored prompt with this hash."""
         row = self._db.execute("SELECT content FROM prompts WHERE hash=?", (name,)).fetchone()
         return json.loads(row[0]) if row else None
 
     def add(self, answered: Iterable[tuple[Key, Response, Verdict]], scorer: int = 1) -> None:
-        """Write a batch of responses with their verdicts in one transaction; a stored response stays as it is, an
-        older scorer's verdict is replaced.
+        """Write a batch of responses with their verdicts in one transaction. Stored responses are not changed; their
+        verdicts are replaced.
         """
         with self._db:
             for key, response, verdict in answered:
                 logprobs = json.dumps([round(value, LOGPROB_DIGITS) for value in response.logprobs])
                 row = (*key, response.text, json.dumps(response.tokens), response.finish, logprobs)
                 self._db.execute(f"INSERT OR IGNORE INTO responses VALUES ({_marks(11)})", row)
-                found = (verdict.outcome, verdict.value, verdict.answer, verdict.why, verdict.strict)
-                judged = (*key, *found, json.dumps(dict(verdict.measures)), scorer)
-                self._db.execute(f"INSERT OR REPLACE INTO verdicts VALUES ({_marks(14)})", judged)
+                judgement = (verdict.outcome, verdict.value, verdict.answer, verdict.why, verdict.strict)
+                values = (*key, *judgement, json.dumps(dict(verdict.measures)), scorer)
+                self._db.execute(f"INSERT OR REPLACE INTO verdicts VALUES ({_marks(14)})", values)
 
     def missing(self, keys: Sequence[Key], scorer: int | None = None) -> list[Key]:
-        """Those of `keys` without a stored response, in order; with `scorer`, without a verdict of this scorer."""
+        """The keys without a stored response, in order; with `scorer`, the keys without a verdict of this version
+        of the scorer.
+        """
         if scorer is None:
             return [key for key, _ in self._look_up(keys, "", "LEFT JOIN responses r", "WHERE r.model IS NULL")]
         unjudged = self._look_up(keys, "", "LEFT JOIN verdicts r", "WHERE r.scorer IS NOT ?", scorer)
         return [key for key, _ in unjudged]
 
     def verdicts(self, keys: Sequence[Key], scorer: int = 1) -> dict[Key, Verdict]:
-        """The verdicts of this scorer on stored responses; keys that have none are left out."""
+        """The verdicts of this version of the scorer; keys without one are omitted."""
         rows = self._look_up(keys, f", {_VERDICT}", "CROSS JOIN verdicts v", "WHERE v.scorer = ?", scorer)
         return {key: _verdict(*row) for key, row in rows}
 
     def responses(self, keys: Sequence[Key]) -> dict[Key, Response]:
-        """The stored responses; keys that have none are left out."""
+        """The stored responses; keys without one are omitted."""
         rows = self._look_up(keys, f", {_RESPONSE}", "CROSS JOIN responses r", "")
         return {key: _response(*row) for key, row in rows}
 
     def _look_up(
         self, keys: Sequence[Key], columns: str, join: str, where: str, *values: object
     ) -> Iterator[tuple[Key, tuple[Any, ...]]]:
-        """The rows of a table under these keys, one query a chunk of them."""
+        """The rows of a table with these keys, one query per chunk of keys."""
         table = join.rpartition(" ")[2]
         same = " AND ".join(f"{table}.{name} = w.{name}" for name in Key._fields)
         query = f"SELECT w.place{columns} FROM {_WANTED} {join} ON {same} {where} ORDER BY w.place"
@@ -163,17 +164,17 @@ class Store:
                 yield chunk[place], tuple(row)
 
     def put(self, name: str, content: Any) -> None:
-        """Keep a JSON value under a name: rankings, timings, plans."""
+        """Store a JSON value under a name, such as rankings, timings or plans."""
         with self._db:
             self._db.execute("INSERT OR REPLACE INTO artifacts VALUES (?, ?)", (name, json.dumps(content)))
 
     def get(self, name: str) -> Any | None:
-        """A kept JSON value, None where there is none."""
+        """The JSON value stored under a name, or None."""
         row = self._db.execute("SELECT content FROM artifacts WHERE name=?", (name,)).fetchone()
         return json.loads(row[0]) if row else None
 
     def export(self) -> Iterator[dict[str, Any]]:
-        """Every response with its verdict, ordered by key: equal for two runs that gave the same results."""
+        """Every response with its verdict, ordered by key: two runs with the same results give equal exports."""
         query = f"SELECT r.*, {_VERDICT} FROM responses r JOIN verdicts v USING ({_KEY}) ORDER BY {_KEY}"
         with closing(self._db.execute(query)) as rows:
             names = [column[0] for column in rows.description]
@@ -181,13 +182,13 @@ class Store:
                 yield dict(zip(names, row, strict=True))
 
     def answers(self, model: str, task: Mapping[str, Any], decoding: str) -> dict[str, tuple[Response, Verdict]]:
-        """What a model answered to a task as it was asked, with the verdicts, by sample id; answers to other prompts
-        of the same items, or by another engine, are not read.
+        """A model's responses to a task with their verdicts, by sample id. Responses to other prompts of the same
+        items, or by another engine, are not read.
 
         Args:
-            model: its fingerprint.
-            task: the record of `Evaluator.described`; its "prompts" name the hash of each sample's prompt.
-            decoding: one of its "decodings".
+            model: fingerprint of the model.
+            task: the record of `Evaluator.described`; "prompts" has the hash of the prompt of each sample.
+            decoding: one entry of its "decodings".
         """
         query = (
             f"SELECT r.sample, {_RESPONSE}, {_VERDICT} FROM json_each(?) w "
@@ -204,7 +205,7 @@ class Store:
         return {sample: json.loads(content) for sample, content in rows}
 
     def models(self) -> dict[str, dict[str, Any]]:
-        """What is known of each model, by fingerprint."""
+        """The stored models, by fingerprint."""
         return {name: json.loads(content) for name, content in self._db.execute("SELECT * FROM models")}
 
 

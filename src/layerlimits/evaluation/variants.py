@@ -1,4 +1,4 @@
-"""Batches of prompts, asked for all variants that lack an answer at once: each batch is committed whole."""
+"""Batches of prompts for all variants with missing responses; each batch is committed in one transaction."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class _Batch:
-    """Prompts of one task and draw, the tokens their answers may take, and the variants that lack one of them.
+    """Prompts of one task and draw, and the variants with missing responses to them.
 
-    `keys` has one key a prompt for each of these variants; those in `missing` are not stored. A batch is asked whole
-    even where part of it is stored, since rounding depends on the batch.
+    `keys` has one key per prompt for each of these variants; keys in `missing` are not stored yet. A batch is computed
+    as a whole even if part of it is stored, because rounding depends on the batch.
     """
 
     task: Task
@@ -31,20 +31,20 @@ class _Batch:
 
     @property
     def variants(self) -> list[Variant]:
-        """Those that lack a response."""
+        """The variants with missing responses."""
         return list(self.keys)
 
     @property
     def responses(self) -> int:
-        """How many are computed."""
+        """Number of responses to compute."""
         return len(self.prompts) * len(self.keys)
 
 
 class VariantBatcher:
-    """Asks variants of a ledger's model what its store lacks.
+    """Computes the responses that are missing in the store.
 
     Args:
-        ledger: knows what is missing, and stores what is computed.
+        ledger: knows which responses are missing, and stores the computed ones.
         engine: computes responses.
     """
 
@@ -58,18 +58,19 @@ class VariantBatcher:
         on_progress: Progress | None = None,
         draws: int | None = None,
     ) -> None:
-        """Compute and commit what is not stored, and judge again what an older scorer judged.
+        """Compute and commit missing responses, and score stored ones again whose verdict is of an older scorer.
 
         Args:
-            variants: the layers each lacks.
+            variants: the removed layers of each.
+            asked: tasks with their samples.
             on_progress: called with the number of responses just committed.
-            draws: responses of each sample; the ledger's if None.
+            draws: responses per sample; None: as many as the options say.
         Raises:
-            UserError: removing a variant's layers changes nothing, or a program cannot be judged safely here.
+            UserError: removing a variant's layers changes no logit, or a program cannot be run safely on this machine.
         """
         distinct = list(dict.fromkeys(tuple(sorted(variant)) for variant in variants))
-        lacking = [batch for task, samples in asked for batch in self._batches(distinct, task, samples, draws)]
-        for group in self._groups(lacking):
+        incomplete = [batch for task, samples in asked for batch in self._batches(distinct, task, samples, draws)]
+        for group in self._groups(incomplete):
             for batch, responses in zip(group, self._compute(group), strict=True):
                 self._commit(batch, responses)
                 if on_progress:
@@ -78,7 +79,7 @@ class VariantBatcher:
     def _batches(
         self, variants: Sequence[Variant], task: Task, samples: Sequence[Sample], draws: int | None
     ) -> Iterator[_Batch]:
-        """The task's batches of which a variant lacks a response; what needs no engine is dealt with here."""
+        """The batches of a task with missing responses. Also scores again, and rejects prompts that do not fit."""
         ledger = self.ledger
         every_draw = range(ledger.draws(task) if draws is None else draws)
         keys = {
@@ -91,7 +92,7 @@ class VariantBatcher:
         if not missing:
             return
         models = {key.model for key in missing}
-        ledger.register([one for one in variants if keys[one, 0][0].model in models], task, samples)
+        ledger.register([variant for variant in variants if keys[variant, 0][0].model in models], task, samples)
         ledger.refuse(task, missing)
         prompts = [ledger.prompt(task, sample) for sample in samples]
         formed = list(batches(prompts, ledger.options.batch_size, ledger.limit(task), ledger.positions))
@@ -99,14 +100,14 @@ class VariantBatcher:
             columns = {variant: {key.sample: key for key in keys[variant, draw]} for variant in variants}
             for max_new_tokens, batch in formed:
                 own = {variant: [column[prompt.sample.id] for prompt in batch] for variant, column in columns.items()}
-                lacking = {variant: row for variant, row in own.items() if any(key in missing for key in row)}
-                if lacking:
-                    yield _Batch(task, draw, batch, max_new_tokens, lacking, missing)
+                incomplete = {variant: row for variant, row in own.items() if any(key in missing for key in row)}
+                if incomplete:
+                    yield _Batch(task, draw, batch, max_new_tokens, incomplete, missing)
 
-    def _groups(self, lacking: Sequence[_Batch]) -> Iterator[list[_Batch]]:
-        """Batches asked at once: small ones of the same variants, where answers do not depend on the batch."""
+    def _groups(self, incomplete: Sequence[_Batch]) -> Iterator[list[_Batch]]:
+        """Batches to compute together: small ones of the same variants, if answers do not depend on the batch."""
         group: list[_Batch] = []
-        for batch in lacking:
+        for batch in incomplete:
             prompts = sum(len(member.prompts) for member in group) + len(batch.prompts)
             joins = bool(group) and self._joins(group[0], batch) and prompts <= self.ledger.options.batch_size
             if group and not joins:
@@ -122,7 +123,7 @@ class VariantBatcher:
         return self.engine.joins_batches and greedy and generated and batch.variants == other.variants
 
     def _compute(self, group: Sequence[_Batch]) -> list[list[list[Response]]]:
-        """The responses to each batch, [batch][variant][prompt]."""
+        """The responses of each batch, [batch][variant][prompt]."""
         first, variants = group[0], group[0].variants
         prompts = [prompt for batch in group for prompt in batch.prompts]
         if first.task.kind == "choice":
@@ -130,9 +131,9 @@ class VariantBatcher:
         ids = [prompt.ids for prompt in prompts]
         decoding = self.ledger.decoding(first.task)
         if decoding.temperature:
-            # What is sampled depends on the batch and the draw, not on the model.
-            drawn = [decoding.seed, first.draw, [prompt.hash for prompt in prompts]]
-            seed = int(content_hash(drawn, 15), 16)
+            # The seed depends on the batch and the draw, not on the model.
+            seeded_by = [decoding.seed, first.draw, [prompt.hash for prompt in prompts]]
+            seed = int(content_hash(seeded_by, 15), 16)
             return [self.engine.generate(variants, ids, first.max_new_tokens, decoding, seed)]
         limits = [batch.max_new_tokens for batch in group for _ in batch.prompts]
         responses = self.engine.generate(variants, ids, limits, GREEDY, drafts=self._drafts(variants, group))
@@ -142,15 +143,15 @@ class VariantBatcher:
     def _weigh(self, variants: Sequence[Variant], prompts: Sequence[Prompt]) -> list[list[Response]]:
         """One log-probability per choice of each prompt."""
         responses = []
-        for weighed in self.engine.loglikelihoods(variants, [row for prompt in prompts for row in prompt.rows]):
-            sums = iter(weighed)
+        for column in self.engine.loglikelihoods(variants, [row for prompt in prompts for row in prompt.rows]):
+            sums = iter(column)
             responses.append(
                 [Response("", (), "likelihood", tuple(next(sums)[0] for _ in prompt.rows)) for prompt in prompts]
             )
         return responses
 
     def _drafts(self, variants: Sequence[Variant], group: Sequence[_Batch]) -> Drafts:
-        """What the model without the layers that all variants lack answered, if it was asked before."""
+        """The stored answers of the model without the layers removed in all variants; None if one is missing."""
         common = tuple(sorted(set(variants[0]).intersection(*variants)))
         keys = [
             key

@@ -1,10 +1,10 @@
-"""Methods rank layers by how well a model can do without them. One file each, exporting one function.
+"""Methods rank layers by how well the model does without them. Each file exports one function.
 
 A method is `def name(context: Context, *, option=default, ...) -> Ranking`. Its docstring gives the formula and ends
-with a line `Source:` and a line `Cost:`. Everything is in the base model's numbering. A file may also export
-`passes(depth, rounds) -> float`, about how many forward passes over the calibration text it takes, and
-`evaluations(depth, rounds) -> float`, of how many models it asks the select items: for estimates of the time. With
-`NEEDED_KIND` it names the kind of task ("generation" or "choice") that it cannot rank without.
+with a `Source:` line and a `Cost:` line. Layers are numbered as in the base model. For time estimates, a file may also
+export `passes(depth, rounds) -> float`, the approximate number of forward passes over the calibration text, and
+`evaluations(depth, rounds) -> float`, the number of models evaluated on the select items. `NEEDED_KIND` names the kind
+of task ("generation" or "choice") that the method requires.
 """
 
 import inspect
@@ -26,33 +26,33 @@ Method = Callable[[Context], Ranking]
 
 
 def rank(spec: str, context: Context) -> Ranking:
-    """The ranking of a method by name, by file, or with options ("magnitude:p=2").
+    """Rank layers with a method, given by name or by file, optionally with options ("magnitude:p=2").
 
     Raises:
-        UserError: an unknown method or option, or one that finds fewer layers than asked for.
+        UserError: Unknown method or option, or the method selects fewer layers than requested.
     """
-    # What a method does not report of its work is reported at its end.
+    # Progress that the method does not report itself is reported when it ends.
     with context.progress() as report:
         ranking: Ranking = find("methods", spec)(replace(context, on_progress=report))
-    found = len(ranking.plan(context.rounds))
-    if context.layers is not None and found < context.layers:
-        held = ", ".join(map(str, ranking.protected)) or "none"
+    count = len(ranking.plan(context.rounds))
+    if context.layers is not None and count < context.layers:
+        protected = ", ".join(map(str, ranking.protected)) or "none"
         raise UserError(
-            f"{label(spec)} finds {found} of {context.layers} layers to remove; "
-            f"the model has {context.depth}, protected are {held}",
-            "ask for fewer layers, protect fewer, or change the method's options",
+            f"{label(spec)} selects {count} of {context.layers} layers to remove; "
+            f"the model has {context.depth} layers (protected: {protected})",
+            "remove fewer layers, protect fewer, or change the method's options",
         )
     return replace(ranking, method=label(spec))
 
 
 def effort(spec: str, what: Literal["passes", "evaluations"], depth: int, rounds: int) -> float:
-    """How many passes or evaluations a method takes; 0 where its file does not say."""
+    """The number of passes or evaluations a method takes; 0 if its file does not define it."""
     count = inspect.unwrap(find("methods", spec)).__globals__.get(what)
     return float(count(depth, rounds)) if count else 0.0
 
 
 def needed_kind(spec: str) -> Kind | None:
-    """The kind of task that a method cannot rank without; None where it needs none, or its file does not say."""
+    """The kind of task that a method requires; None if it requires none or its file does not define it."""
     kind: Kind | None = inspect.unwrap(find("methods", spec)).__globals__.get("NEEDED_KIND")
     return kind
 
@@ -64,12 +64,12 @@ def by_score(
     used: Sequence[str] = (),
     detail: Mapping[str, Any] | None = None,
 ) -> Ranking:
-    """A one-shot ranking: sorted by score, smallest first, ties to the later layer.
+    """One-shot ranking: layers sorted by score, smallest first; ties go to the later layer.
 
     Args:
-        scores: one a layer, inf for what goes last; None only where protected.
+        scores: One score per layer. Layers scored inf are removed last; only protected layers may be None.
     Raises:
-        UserError: a score that is not a number, or inf for every layer.
+        UserError: A score is not a number, or every score is inf.
     """
     free = {layer: score for layer, score in enumerate(scores) if layer not in protected}
     checked = _checked(method, free)
@@ -88,14 +88,17 @@ def by_rounds(
     *,
     largest_first: bool = False,
 ) -> Ranking:
-    """A greedy ranking: each round scores the layers left and removes the smallest, ties to the later layer.
+    """Greedy ranking: each round scores the remaining layers and removes the one with the smallest score.
+
+    Ties go to the later layer.
 
     Args:
-        score: (layers removed so far, layers left) -> the score of removing each of them too.
+        score: (layers removed so far, remaining layers) -> the score of additionally removing each remaining layer.
+        largest_first: Remove the layer with the largest score instead.
     Returns:
-        Scores of the first round; `detail["rounds"]` keeps all.
+        A ranking with the scores of the first round; `detail["rounds"]` holds those of all rounds.
     Raises:
-        UserError: more rounds than unprotected layers, or a score that is not a number, or inf for every layer.
+        UserError: There are more rounds than unprotected layers, a score is not a number, or every score is inf.
     """
     check_count(context.rounds, context.depth, protected)
     removed: tuple[int, ...] = ()
@@ -106,41 +109,43 @@ def by_rounds(
         rounds.append(scores)
         removed = (*removed, smallest(scores, -1 if largest_first else 1))
     first = tuple(rounds[0].get(layer) for layer in range(context.depth))
-    told = {"rounds": [{str(layer): finite(one) for layer, one in scores.items()} for scores in rounds]}
+    every_round = {"rounds": [{str(layer): finite(value) for layer, value in scores.items()} for scores in rounds]}
     return Ranking(
         method,
         first,
         removed,
         tuple(used),
-        told | dict(detail or {}),
+        every_round | dict(detail or {}),
         largest_first=largest_first,
         protected=tuple(protected),
     )
 
 
 def smallest(scores: Mapping[int, float], sign: int = 1) -> int:
-    """The layer with the smallest score (the largest if sign is -1), of equal ones the last."""
+    """The layer with the smallest score (the largest if `sign` is -1); the last one if several are equal."""
     return min(scores, key=lambda layer: (sign * scores[layer], -layer))
 
 
 def finite(value: float | None) -> float | None:
-    """A score for JSON, which has no infinity: None where it is infinite."""
+    """A score as a JSON value: None if it is infinite, since JSON has no infinity."""
     return None if value is None or math.isinf(value) else value
 
 
 def _checked(method: str, scores: Mapping[int, float | None], *, largest_first: bool = False) -> dict[int, float]:
-    """The scores, each of them a number: an unscored layer is a mistake, not a score of 0.
+    """The scores after checking that each is a number: a missing score is an error, not a 0.
 
-    A loss may be infinite: such a layer goes last. An infinite score that would go first is a mistake.
+    A loss may be infinite; such a layer is removed last. An infinite score that would be removed first is an error.
     """
     last = -math.inf if largest_first else math.inf
     for layer, score in scores.items():
         if score is None or not (math.isfinite(score) or score == last):
-            raise UserError(f"{method} gives layer {layer} the score {score}", "use float32, or other calibration text")
+            raise UserError(
+                f"{method} gives layer {layer} the score {score}", "use float32 or different calibration text"
+            )
     checked = {layer: score for layer, score in scores.items() if score is not None}
     if checked and all(score == last for score in checked.values()):
         raise UserError(
-            f"{method} gives every layer the score {last}: nothing tells them apart",
-            "use float32, or other calibration text",
+            f"{method} gives every layer the score {last}, so the layers cannot be ranked",
+            "use float32 or different calibration text",
         )
     return checked

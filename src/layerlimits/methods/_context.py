@@ -1,4 +1,4 @@
-"""What a method may use: the model, calibration text, select items, and the model's answers without layers."""
+"""The inputs of a method: model, calibration text, select items, and evaluation with layers removed."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,22 +13,24 @@ from layerlimits.evaluation.calibration import Calibration
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.types import Response, Sample, Task, Verdict, content_hash
 
-# Rounding of shares is no work left.
-_NOTHING_LEFT = 1e-9
+# Remaining shares below this are rounding errors.
+_SHARE_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a method may look at.
+    """The inputs of a method.
 
     Args:
-        _evaluator: asks the loaded model; methods use the members below.
-        layers: how many layers are to be removed; None if that is open.
-        calibration: calibration text as token ids.
-        tasks: tasks whose select items score candidates, `items` of each.
-        protected: layers never to remove; None leaves it to the method.
-        data_dir: folder of the tasks' benchmark files; the hub if None.
-        on_progress: called with the share of the method's work just done; see `progress`.
+        _evaluator: Evaluates the loaded model; methods use the members below instead.
+        layers: Number of layers to remove; None if it is not fixed.
+        calibration: Calibration text as token ids.
+        tasks: Tasks whose select items score candidates.
+        items: Number of select items per task.
+        protected: Layers that are never removed; None uses the method's own default.
+        seed: Seed of the run.
+        data_dir: Folder with the tasks' benchmark files; None downloads them from the Hugging Face Hub.
+        on_progress: Called with the fraction of the method's work just completed; see `progress`.
     """
 
     _evaluator: Evaluator
@@ -43,7 +45,7 @@ class Context:
 
     @property
     def model(self) -> PreTrainedModel:
-        """The unpruned model; a method leaves its weights as they are."""
+        """The unpruned model. A method must leave its weights unchanged."""
         return self._evaluator.loaded.model
 
     @property
@@ -53,24 +55,24 @@ class Context:
 
     @property
     def depth(self) -> int:
-        """Layers of the unpruned model."""
+        """The number of layers of the unpruned model."""
         return self._evaluator.loaded.depth
 
     @property
     def rounds(self) -> int:
-        """How many layers a greedy method chooses: a quarter of them where that is left open."""
+        """The number of layers a greedy method removes: `layers`, or a quarter of the model if that is None."""
         return max(1, round(self.depth / 4)) if self.layers is None else self.layers
 
     def select_items(self, task: Task) -> list[Sample]:
-        """The items of a task that may choose layers; they are never evaluated."""
+        """The items of a task's select split. They choose layers and are never used for evaluation."""
         return task.samples("select", self.items, self.data_dir)
 
     def prompt_ids(self, task: Task, sample: Sample) -> tuple[int, ...]:
-        """The token ids that the model is asked to continue; empty where a choice brings its own contexts."""
+        """The token ids of the prompt; empty for choice items that bring their own contexts."""
         return tuple(self._evaluator.prompt(task, sample).ids)
 
     def draws(self, task: Task) -> int:
-        """How many responses each item gets."""
+        """The number of responses sampled per item."""
         return self._evaluator.draws(task)
 
     def ask(
@@ -79,12 +81,12 @@ class Context:
         asked: Sequence[tuple[Task, Sequence[Sample]]],
         on_progress: Callable[[int], None] | None = None,
     ) -> None:
-        """Compute and store what variants have not answered yet, all tasks together.
+        """Compute and store the responses that are still missing, for all tasks in one batch.
 
         Args:
-            variants: the layers each lacks.
-            asked: tasks with their samples.
-            on_progress: called with the number of responses just computed.
+            variants: The removed layers of each variant.
+            asked: Tasks with their samples.
+            on_progress: Called with the number of responses just computed.
         """
         self._evaluator.ask(variants, asked, on_progress)
 
@@ -96,32 +98,32 @@ class Context:
         on_progress: Callable[[int], None] | None = None,
         draws: int | None = None,
     ) -> list[list[Verdict]]:
-        """The verdicts of each variant, [variant][sample]; of several draws all first ones, then all second ones.
+        """The verdicts of each variant, [variant][sample]. With several draws, all first draws precede all second ones.
 
         Args:
-            variants, on_progress: as for `ask`.
-            draws: responses of each item; `self.draws` if None.
+            variants, on_progress: As for `ask`.
+            draws: Number of responses per item; `self.draws(task)` if None.
         """
         return self._evaluator.verdicts(variants, task, samples, on_progress, draws)
 
     def responses(self, removed: Sequence[int], task: Task, samples: Sequence[Sample]) -> list[Response]:
-        """The stored responses of the model without these layers, in the order of `samples`; `ask` first."""
+        """The stored responses of the model without the removed layers, in the order of `samples`; call `ask` first."""
         return self._evaluator.responses(removed, task, samples)
 
     def cached(self, name: str, compute: Callable[[], Any]) -> Any:
-        """A JSON value computed from the model and the calibration text, stored in the run folder under its name.
+        """A JSON value computed from the model and the calibration text, cached in the run folder under its name.
 
-        Methods that look at the same thing share it, and a killed run does not compute it again.
+        Methods that need the same value share it, and an interrupted run does not recompute it.
         """
         seen = [name, self._evaluator.loaded.ref.fingerprint, self.calibration.ids, self.calibration.starts]
         return Artifacts(self._evaluator.store).cached(content_hash(seen), compute)
 
     @contextmanager
     def progress(self, share: float = 1.0) -> Iterator[Callable[[float], None]]:
-        """Progress of a part of the work, which is `share` of the whole.
+        """Report the progress of one part of the work, which makes up `share` of the whole.
 
-        The block calls what it gets with the share of the part just done. What it does not report, since it was stored
-        or left out, is reported at its end: the shares of all parts add up to 1.
+        The context manager yields a function; call it with the fraction of this part just completed. The remainder,
+        such as cached or skipped work, is reported when the block ends, so the fractions of all parts add up to 1.
         """
         done = 0.0
 
@@ -131,5 +133,5 @@ class Context:
             self.on_progress(share * part)
 
         yield report
-        if 1 - done > _NOTHING_LEFT:
+        if 1 - done > _SHARE_TOLERANCE:
             report(1 - done)

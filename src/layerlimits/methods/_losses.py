@@ -1,4 +1,4 @@
-"""The calibration text's loss without layers, kept in the run folder: perplexity, sleb and interaction share it."""
+"""Calibration loss with layers removed, cached in the run folder and shared by perplexity, sleb and interaction."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -10,12 +10,12 @@ from layerlimits.models.remove import without_layers
 
 
 def losses(context: Context, removed: tuple[int, ...], left: Sequence[int], share: float = 1.0) -> dict[int, float]:
-    """Mean loss a token without `removed` and one more layer, for each of `left`; base numbering.
+    """Mean loss per token without `removed` and one more layer, for each layer in `left` (base model's numbering).
 
     Args:
-        share: of the method's work that this is.
+        share: Fraction of the method's work that this call makes up.
     Raises:
-        UserError: no token to predict, or a loss that is not a number.
+        UserError: There is no token to predict, or a loss is not a number.
     """
     name = f"losses without {sorted(removed)} and each of {list(left)}"
     with context.progress(share) as report:
@@ -24,23 +24,23 @@ def losses(context: Context, removed: tuple[int, ...], left: Sequence[int], shar
 
 
 def stored(values: Iterable[float]) -> list[float | None]:
-    """Losses as JSON values: None for infinity, which JSON does not have.
+    """Losses as JSON values: None for infinity, which JSON cannot represent.
 
     Raises:
-        UserError: one that is not a number.
+        UserError: A loss is NaN.
     """
-    kept = list(values)
-    wrong = [value for value in kept if math.isnan(value)]
+    losses = list(values)
+    wrong = [value for value in losses if math.isnan(value)]
     if wrong:
         raise UserError(
-            f"{len(wrong)} of {len(kept)} losses on the calibration text are not numbers",
-            "use float32, look for NaN or inf in the checkpoint's weights, or give other calibration text",
+            f"{len(wrong)} of {len(losses)} losses on the calibration text are not numbers",
+            "use float32, check the checkpoint's weights for NaN or inf, or use different calibration text",
         )
-    return [finite(value) for value in kept]
+    return [finite(value) for value in losses]
 
 
 def restored(values: Iterable[float | None]) -> list[float]:
-    """The losses that `stored` made JSON values of."""
+    """The inverse of `stored`: losses from JSON values."""
     return [math.inf if value is None else value for value in values]
 
 

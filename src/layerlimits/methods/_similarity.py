@@ -1,4 +1,4 @@
-"""One pass over the calibration text, from which block_influence and angular both read their scores."""
+"""One pass over the calibration text, which gives the scores of both block_influence and angular."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,16 +12,16 @@ from layerlimits.models.stream import batches, watching
 
 
 def similarity(context: Context, method: str) -> dict[str, Any]:
-    """How the residual streams h_0..h_L compare, in float64.
+    """Similarity of the residual streams h_0..h_L, in float64.
 
     Returns:
         "turn": (L,) mean over real tokens of cos(h_l, h_{l+1});
         "angles": (L+1, L+1) mean over texts of arccos(cos(h_l, h_m)) / pi at the last real token.
     Raises:
-        UserError: no calibration token.
+        UserError: The calibration text contains no token.
     """
     if not any(context.calibration.ids):
-        raise UserError(f"{method} has no calibration token", "give calibration text that is not empty")
+        raise UserError(f"{method}: the calibration text contains no token", "use calibration text that is not empty")
     with context.progress() as report:
         streams: dict[str, Any] = context.cached("similarity of streams", lambda: _measure(context, report))
     return streams
@@ -34,19 +34,19 @@ def _measure(context: Context, report: Callable[[float], None]) -> dict[str, lis
     angles = torch.zeros(context.depth + 1, context.depth + 1, dtype=torch.float64)
     tokens = sum(map(len, texts))
     for batch in batches(model, texts):
-        seen = _Seen(batch.mask)
-        with watching(model, seen):
-            # The stream is all that is looked at: the head need not run over the vocabulary.
+        statistics = _StreamStatistics(batch.mask)
+        with watching(model, statistics):
+            # Only the stream is needed, so the output head is skipped.
             model.base_model(**batch.inputs)
-        turn += torch.stack(seen.cosines).cpu()
-        angles += seen.angles().cpu()
+        turn += torch.stack(statistics.cosines).cpu()
+        angles += statistics.angles().cpu()
         report(int(batch.mask.sum()) / tokens)
     texts_read = sum(1 for text in texts if text)
     return {"turn": (turn / tokens).tolist(), "angles": (angles / texts_read).tolist()}
 
 
-class _Seen:
-    """What is kept of a batch's streams: sums of cosines, and the last token's direction after each layer."""
+class _StreamStatistics:
+    """Statistics of a batch's streams: sums of cosines, and the direction of the last token after each layer."""
 
     def __init__(self, mask: Tensor) -> None:
         self._mask = mask
@@ -67,7 +67,7 @@ class _Seen:
         self._directions.append(torch.nn.functional.normalize(last, dim=-1))
 
     def angles(self) -> Tensor:
-        """Sum over texts of the angles between all streams, as shares of pi: (L+1, L+1)."""
+        """Sum over texts of the angles between all streams, divided by pi, (L+1, L+1)."""
         directions = torch.stack(self._directions, 1)
-        # A cosine a hair above 1 has no arccosine.
+        # Rounding can push a cosine slightly above 1, where arccos is undefined.
         return (directions @ directions.mT).clamp(-1, 1).arccos().sum(0) / torch.pi

@@ -7,15 +7,15 @@ from torch import nn
 from layerlimits.methods import Context
 from layerlimits.models.stack import find_stack
 
-# Shortened LLaMA's "+" rule: the first four layers and the last two stay.
+# Shortened LLaMA's "+" rule keeps the first four and the last two layers.
 _PLUS_FIRST, _PLUS_LAST = 4, 2
 
 
 def layer_weights(context: Context, *, norms: bool) -> list[list[nn.Parameter]]:
-    """The weight matrices of every layer, expert tensors and convolutions included; no biases.
+    """The weight matrices of every layer, including expert tensors and convolutions but no biases.
 
     Args:
-        norms: the gains of norms too.
+        norms: Include the gains of norms.
     """
     layers = find_stack(context.model).layers
     return [_weights(layer, norms) for layer in layers]
@@ -31,7 +31,7 @@ def _weights(layer: nn.Module, norms: bool) -> list[nn.Parameter]:
 
 
 def plus_rule(context: Context, *, plus: bool) -> Sequence[int]:
-    """The protected layers, with those of the "+" rule where it is on."""
+    """The protected layers, including those of the "+" rule if `plus` is set."""
     depth = context.depth
-    held = {*range(min(_PLUS_FIRST, depth)), *range(max(0, depth - _PLUS_LAST), depth)} if plus else set()
-    return sorted(held | set(context.protected or ()))
+    kept_by_rule = {*range(min(_PLUS_FIRST, depth)), *range(max(0, depth - _PLUS_LAST), depth)} if plus else set()
+    return sorted(kept_by_rule | set(context.protected or ()))

@@ -1,4 +1,4 @@
-"""The block of adjacent layers that turns the last token's stream the least."""
+"""The block of adjacent layers with the smallest angular distance between its input and output."""
 
 import math
 
@@ -9,22 +9,22 @@ from layerlimits.types import Ranking
 
 
 def angular(context: Context) -> Ranking:
-    """The block of n adjacent layers across which the stream's direction changes least, for every n.
+    """Angular distance: remove the block of n adjacent layers that changes the stream's direction least.
 
     d(l, n) = mean over texts of arccos(cos(h_l, h_{l+n})) / pi, at the last real token; remove l..l+n-1 at the minimum
 
-    h_l (D,) is the residual stream entering layer l, h_L the one leaving the last layer before the final norm; angles
-    in float64. Ties go to the later block. A block never holds a protected layer. The score of layer l is d(l, n) of
-    the block that starts there, for the n asked for; None where no such block may start. There is one plan for each n,
-    and `order` is the plan for the n asked for, ascending.
+    h_l (D,) is the residual stream entering layer l, and h_L the stream leaving the last layer before the final norm.
+    Angles are computed in float64. Ties go to the later block, and a block never contains a protected layer. The score
+    of layer l is d(l, n) for the requested n; it is None if no block can start at l. There is one plan for each n;
+    `order` is the plan for the requested n, ascending.
 
     Raises:
-        UserError: no number of layers given, no calibration token, or an angle that is not finite.
+        UserError: The number of layers is not given, the calibration text contains no token, or an angle is not finite.
     Source: arXiv 2403.17887, eq. 7
     Cost: one forward pass over the calibration text for all n, shared with block_influence
     """
     if context.layers is None:
-        raise UserError("angular removes one block of adjacent layers: it needs their number", "add --layers")
+        raise UserError("angular removes one block of adjacent layers and needs the number of layers", "add --layers")
     angles = similarity(context, "angular")["angles"]
     _check_finite(angles)
     plans = {}
@@ -47,12 +47,12 @@ def angular(context: Context) -> Ranking:
 
 
 def passes(depth: int, rounds: int) -> float:
-    """One, whatever the depth."""
+    """One pass, independent of depth."""
     return 1.0
 
 
 def _distances(angles: list[list[float]], count: int, protected: tuple[int, ...]) -> dict[int, float]:
-    """d(l, count) of every block that holds no protected layer, by its first layer."""
+    """d(l, count) of every block without a protected layer, by the block's first layer."""
     depth = len(angles) - 1
     return {
         start: angles[start][start + count]
@@ -65,5 +65,5 @@ def _check_finite(angles: list[list[float]]) -> None:
     for layer, row in enumerate(angles):
         if not all(math.isfinite(angle) for angle in row):
             raise UserError(
-                f"angular finds the stream entering layer {layer} not finite", "use float32, or other calibration text"
+                f"angular: the stream entering layer {layer} is not finite", "use float32 or different calibration text"
             )

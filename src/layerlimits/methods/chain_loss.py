@@ -1,4 +1,4 @@
-"""The loss on worked answers that the model itself gave and that were right: what reasoning looks like from inside."""
+"""Loss on the model's own correct worked answers: a proxy for reasoning that needs no generation per layer."""
 
 from collections.abc import Callable
 
@@ -8,21 +8,21 @@ from layerlimits.methods._losses import restored, stored
 from layerlimits.models.losses import losses_without
 from layerlimits.types import Ranking, Text, content_hash
 
-# The kind of task whose answers can be worked out in words.
+# Only generation tasks have worked answers.
 NEEDED_KIND = "generation"
 
 
 def chain_loss(context: Context) -> Ranking:
-    """Rise in loss on the model's own correct worked answers when a layer is skipped; the smallest rise goes first.
+    """Increase in loss on the model's own correct answers when a layer is skipped; the smallest is removed first.
 
     C_l = loss(without l) - loss(unpruned),  loss = mean over answer tokens of -ln p(token | prompt and answer so far)
 
-    The unpruned model answers the select items of the generation tasks greedily; answers the task judges correct are
-    kept. Prompt tokens do not count, nor does the token that ends an answer.
+    The unpruned model answers the select items of the generation tasks greedily, and only answers scored as correct are
+    used. Prompt tokens and end-of-sequence tokens do not count.
 
     Raises:
-        UserError: no generation task, no correct answer, or a score that is not finite.
-    Source: ours; see docs/methods.md for how it compares
+        UserError: There is no generation task or no correct answer, or a score is not finite.
+    Source: this package; see docs/methods.md for a comparison
     Cost: generating the select items once, then about layers / 2 forward passes over the correct answers
     """
     texts, used = _worked_answers(context)
@@ -32,9 +32,7 @@ def chain_loss(context: Context) -> Ranking:
     with context.progress(0.5) as report:
         whole, losses = context.cached(name, lambda: _measure(context, texts, free, report))
     if whole is None:
-        raise UserError(
-            "chain_loss has no loss to compare with: the unpruned model's is infinite", "use float32, or other tasks"
-        )
+        raise UserError("chain_loss: the loss of the unpruned model is infinite", "use float32 or different tasks")
     without = dict(zip(free, restored(losses), strict=True))
     scores = [without[layer] - whole if layer in without else None for layer in range(context.depth)]
     return by_score("chain_loss", scores, protected, used, {"answers": len(texts), "loss": whole})
@@ -48,9 +46,9 @@ def _measure(
 
 
 def _worked_answers(context: Context) -> tuple[list[Text], list[str]]:
-    """The correct answers as texts of which only the answer counts, and the ids of all items asked.
+    """The correct answers as texts in which only answer tokens count, and the ids of all evaluated items.
 
-    Half of the method's work.
+    This is half of the method's work.
     """
     asked = [(task, context.select_items(task)) for task in context.tasks if task.kind == "generation"]
     total = sum(len(samples) for _, samples in asked)
@@ -67,17 +65,17 @@ def _worked_answers(context: Context) -> tuple[list[Text], list[str]]:
     if not texts:
         names = ", ".join(task.name for task, _ in asked) or "no generation task"
         raise UserError(
-            f"chain_loss finds no correct answer of the unpruned model among {total} select items ({names})",
-            "give generation tasks the model can do, or more --items",
+            f"chain_loss: the unpruned model has no correct answer among {total} select items ({names})",
+            "use generation tasks that the model can solve, or raise --items",
         )
     return texts, used
 
 
 def evaluations(depth: int, rounds: int) -> float:
-    """The unpruned model alone answers."""
+    """Only the unpruned model is evaluated."""
     return 1.0
 
 
 def passes(depth: int, rounds: int) -> float:
-    """Over the answers, which are about as long as the calibration text."""
+    """Passes over the answers, which are about as long as the calibration text."""
     return 1 + depth / 2

@@ -1,4 +1,4 @@
-"""Greedy removal by single and pairwise losses: what two layers cost together, measured once."""
+"""Greedy removal by a second-order model of the loss: single-layer and pairwise costs, measured once."""
 
 import math
 from collections.abc import Callable
@@ -12,16 +12,17 @@ from layerlimits.types import Ranking
 
 
 def interaction(context: Context) -> Ranking:
-    """Greedily the layer with the smallest own cost and cost together with those already removed.
+    """Greedy removal of the layer with the smallest own cost plus pairwise costs with the layers already removed.
 
     a_i = D_i - D_0,  a_ij = D_ij - D_i - D_j + D_0;  remove the smallest a_i + sum over removed j of a_ij
 
-    D is the mean loss a predicted token of the calibration text without the layers named: a second-order model of the
-    loss of any set, from which the greedy search needs no further pass. `scores` are the a_i.
+    D_ij is the mean loss per predicted token of the calibration text without layers i and j. The costs form a
+    second-order model of the loss of any set of layers, so the greedy search needs no further passes. `scores` holds
+    a_i.
 
     Raises:
-        UserError: no token to predict, more rounds than unprotected layers, or a loss that is not finite.
-    Source: second-order surrogate of the loss after removal
+        UserError: There is no token to predict, more rounds than unprotected layers, or a loss that is not finite.
+    Source: this package; second-order surrogate of the loss after removal
     Cost: about layers^2 / 6 forward passes over the calibration text
     """
     protected = context.protected or ()
@@ -31,8 +32,8 @@ def interaction(context: Context) -> Ranking:
     whole, alone = losses["whole"], dict(zip(free, restored(losses["alone"]), strict=True))
     if whole is None:
         raise UserError(
-            "interaction has no loss to compare with: the unpruned model's is infinite",
-            "use float32, or other calibration text",
+            "interaction: the loss of the unpruned model is infinite",
+            "use float32 or different calibration text",
         )
     own = {layer: loss - whole for layer, loss in alone.items()}
     both = restored([loss for _, _, loss in losses["both"]])
@@ -51,12 +52,12 @@ def interaction(context: Context) -> Ranking:
 
 
 def _pair_cost(both: float, first: float, second: float, whole: float) -> float:
-    """D_ij - D_i - D_j + D_0; 0 where a layer's own loss is infinite, as its own cost is then, too."""
+    """D_ij - D_i - D_j + D_0; 0 if D_i or D_j is infinite, since that layer's own cost is then infinite too."""
     return 0.0 if math.isinf(first) or math.isinf(second) else both - first - second + whole
 
 
 def passes(depth: int, rounds: int) -> float:
-    """What follows the later layer of each pair."""
+    """For each pair, only the layers after the later one are run again."""
     return 1 + depth / 2 + depth**2 / 6
 
 

@@ -1,4 +1,4 @@
-"""Merging blocks of layers from the top down, as long as the final states stay similar."""
+"""Merges blocks of layers from the top down while the final hidden states stay similar."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from layerlimits.types import Ranking
 
 Merges = list[tuple[int, tuple[int, ...]]]
 
-# Thresholds tried where none is given, until enough layers merge: what the authors do by hand for each model.
+# Tried in order if no threshold is given, until enough layers merge; the authors tune it by hand for each model.
 _THRESHOLDS = (0.95, 0.85, 0.75, 0.65, 0.55, 0.45, 0.35, 0.25, 0.15, -1.0)
 
 
@@ -31,72 +31,75 @@ def laco(
     threshold: float | None = None,
     texts: int = 16,
 ) -> Ranking:
-    """Layer collapse: from the top down, merge the `size` - 1 layers after layer l into it; keep merges that do little.
+    """Layer collapse: from the top down, merge the `size` - 1 layers after layer l into it if outputs change little.
 
     theta_l <- theta_l + sum over k = 1..size-1 of (theta_{l+k} - theta_l)
 
-    kept if the mean over texts of the mean over real tokens of cos(state, state of the unpruned model) is above the
-    threshold, states taken after the final norm, cosines in float64. l starts at `high` - `size` and ends at `low`, in
-    the numbering of what is left; it falls by `interval` after a merge, by 1 after none. The last merge is smaller
-    where fewer layers are to go. `prune` merges the weights too (replacement laco).
+    A merge is accepted if the mean over texts of the mean over real tokens of cos(state, state of the unpruned model)
+    is above the threshold. States are taken after the final norm; cosines are computed in float64. l runs from
+    `high` - `size` down to `low`, in the numbering of the remaining layers; it decreases by `interval` after an
+    accepted merge and by 1 otherwise. The last merge is smaller if fewer layers remain to be removed. `prune` also
+    merges the weights (replacement laco).
 
-    Each number of layers has a search, and so a plan, of its own. `order` lists layers as they are absorbed, with one
-    minus the cosine after that merge as their score; others have no score. `detail` holds the merges and the threshold.
+    Each number of layers has its own search and its own plan. `order` lists layers in the order they are absorbed, and
+    their score is one minus the cosine after that merge; other layers have no score. `detail` holds the merges and the
+    threshold.
 
     Args:
-        size: layers merged into one.
-        interval: how far l falls after a merge.
-        low, high: the layers that may take part, low <= layer < high; all if not given.
-        threshold: the cosine to stay above; if not given, the highest of .95, .85, ... .15 (then any) that merges as
-            many layers as asked for.
-        texts: how many calibration texts are compared.
+        size: Number of layers merged into one.
+        interval: Step of l after an accepted merge.
+        low, high: Range of layers to merge, low <= layer < high; all layers by default.
+        threshold: Minimum cosine; by default, the highest of .95, .85, ... .15 (then any) that merges the requested
+            number of layers.
+        texts: Number of calibration texts to compare.
     Raises:
-        UserError: options out of range, layers of different form, or no calibration token.
+        UserError: An option is out of range, layers differ in shape, or the calibration text contains no token.
     Source: LaCo, arXiv 2402.11187, algorithm 1
-    Cost: about layers forward passes over the texts for each threshold tried
+    Cost: about one forward pass per layer over the texts for each threshold tried
     """
     high = context.depth if high is None else high
     _check(context.depth, size, interval, low, high)
     search = _Search(context, size, interval, low, high, texts)
     limits = _THRESHOLDS if threshold is None else (threshold,)
     if context.layers is None:
-        found = search.first(context.depth - 1, limits, enough=context.rounds)
+        result = search.first(context.depth - 1, limits, enough=context.rounds)
         plans = {}
     else:
-        searched = {
+        results = {
             count: search.first(count, limits, enough=count, share=1 / context.layers)
             for count in range(1, context.layers + 1)
         }
-        found = searched[context.layers]
-        plans = {count: one.order for count, one in searched.items()}
+        result = results[context.layers]
+        plans = {count: search_result.order for count, search_result in results.items()}
     distances = {
         layer: 1 - cosine
-        for (_, absorbed), cosine in zip(found.merges, found.cosines, strict=True)
+        for (_, absorbed), cosine in zip(result.merges, result.cosines, strict=True)
         for layer in absorbed
     }
     scores = tuple(distances.get(layer) for layer in range(context.depth))
-    told = {"merges": [[into, list(absorbed)] for into, absorbed in found.merges], "threshold": found.threshold}
+    detail = {"merges": [[into, list(absorbed)] for into, absorbed in result.merges], "threshold": result.threshold}
     used = context.calibration.hashes[:texts]
-    return Ranking("laco", scores, found.order, used, told, plans, protected=context.protected or ())
+    return Ranking("laco", scores, result.order, used, detail, plans, protected=context.protected or ())
 
 
 def passes(depth: int, rounds: int) -> float:
-    """A merge is tried at about every layer, at a few thresholds; most of them were tried before."""
+    """One merge is tried per layer for each of a few thresholds; most merges are shared between thresholds."""
     return 2.0 * depth
 
 
 def _check(depth: int, size: int, interval: int, low: int, high: int) -> None:
     if size < 2 or interval < 1:
-        raise UserError(
-            f"laco cannot merge {size} layers at intervals of {interval}", "set size >= 2 and interval >= 1"
-        )
+        raise UserError(f"laco: invalid size={size} or interval={interval}", "set size >= 2 and interval >= 1")
     if not 0 <= low < high <= depth:
-        raise UserError(f"laco has no layers from {low} up to {high}: the model has {depth}", "set 0 <= low < high")
+        raise UserError(
+            f"laco: invalid layer range low={low}, high={high} for a model with {depth} layers",
+            f"set 0 <= low < high <= {depth}",
+        )
 
 
 @dataclass(frozen=True)
-class _Found:
-    """The merges kept at a threshold, and the cosine after each."""
+class _SearchResult:
+    """The merges accepted at a threshold, and the cosine after each."""
 
     merges: Merges
     cosines: list[float]
@@ -104,7 +107,7 @@ class _Found:
 
     @property
     def order(self) -> tuple[int, ...]:
-        """Layers as they are absorbed."""
+        """Layers in the order they are absorbed."""
         return tuple(_absorbed(self.merges))
 
 
@@ -114,7 +117,7 @@ def _absorbed(merges: Merges) -> list[int]:
 
 @dataclass
 class _Search:
-    """Searches over merges whose similarity is remembered."""
+    """Searches for merges; the similarity of each set of merges is computed once."""
 
     context: Context
     size: int
@@ -127,52 +130,52 @@ class _Search:
         self._model = self.context.model
         ids = self.context.calibration.ids[: self.texts]
         if not any(ids):
-            raise UserError("laco has no calibration token", "give calibration text that is not empty")
+            raise UserError("laco: the calibration text contains no token", "use calibration text that is not empty")
         self._batches = list(batches(self._model, ids))
         self._rows = sum(len(batch.rows) for batch in self._batches)
         self._base = [self._states(batch) for batch in self._batches]
         if not all(bool(row.isfinite().all()) for states in self._base for row in states):
-            raise UserError("laco finds final states not finite", "use float32, or other calibration text")
+            raise UserError("laco: final hidden states are not finite", "use float32 or different calibration text")
         self._known: dict[tuple[tuple[int, tuple[int, ...]], ...], float] = {}
 
-    def first(self, wanted: int, limits: Sequence[float], *, enough: int, share: float = 1.0) -> _Found:
-        """The merges at the first threshold that removes `enough` layers of the `wanted`; at the last if none does.
+    def first(self, wanted: int, limits: Sequence[float], *, enough: int, share: float = 1.0) -> _SearchResult:
+        """Search for merges that remove `wanted` layers, at the first threshold that removes at least `enough`.
 
-        `share` of the method's work is this search.
+        If no threshold does, the result is that of the last one. `share` is its fraction of the method's work.
         """
         with self.context.progress(share):
             for limit in limits:
-                found = self._run(limit, wanted)
-                if len(found.order) >= enough:
+                result = self._run(limit, wanted)
+                if len(result.order) >= enough:
                     break
-        return found
+        return result
 
-    def _run(self, threshold: float, wanted: int) -> _Found:
+    def _run(self, threshold: float, wanted: int) -> _SearchResult:
         merges: Merges = []
         cosines: list[float] = []
-        kept = list(range(self.context.depth))
+        remaining = list(range(self.context.depth))
         place = max(self.high - self.size, self.low)
         while place >= self.low and len(_absorbed(merges)) < wanted:
-            candidate = self._candidate(kept, place, wanted - len(_absorbed(merges)))
+            candidate = self._candidate(remaining, place, wanted - len(_absorbed(merges)))
             cosine = self._cosine([*merges, candidate]) if candidate else -2.0
             if candidate and cosine > threshold:
                 merges, cosines = [*merges, candidate], [*cosines, cosine]
-                kept = [layer for layer in kept if layer not in candidate[1]]
-                place = min(place - self.interval, len(kept) - self.size)
+                remaining = [layer for layer in remaining if layer not in candidate[1]]
+                place = min(place - self.interval, len(remaining) - self.size)
             else:
                 place -= 1
-        return _Found(merges, cosines, threshold)
+        return _SearchResult(merges, cosines, threshold)
 
-    def _candidate(self, kept: list[int], place: int, most: int) -> tuple[int, tuple[int, ...]] | None:
-        """The merge at a place of at most so many layers, None where it would absorb a protected layer or none."""
-        after = [layer for layer in kept[place + 1 : place + self.size] if layer < self.high]
-        absorbed = tuple(after[:most])
+    def _candidate(self, remaining: list[int], place: int, max_absorbed: int) -> tuple[int, tuple[int, ...]] | None:
+        """The merge at a place, absorbing at most `max_absorbed` layers; None if empty or with a protected layer."""
+        after = [layer for layer in remaining[place + 1 : place + self.size] if layer < self.high]
+        absorbed = tuple(after[:max_absorbed])
         allowed = absorbed and not set(absorbed) & set(self.context.protected or ())
-        return (kept[place], absorbed) if allowed else None
+        return (remaining[place], absorbed) if allowed else None
 
     @torch.no_grad()
     def _cosine(self, merges: Merges) -> float:
-        """Mean cosine of the final states to the unpruned model's, with these merges done."""
+        """Mean cosine between the final states with these merges and those of the unpruned model."""
         key = tuple(merges)
         if key not in self._known:
             with self._merged(merges):
@@ -200,7 +203,7 @@ class _Search:
 
     @torch.no_grad()
     def _states(self, batch: Batch) -> list[Tensor]:
-        """Row by row the states after the final norm at real tokens, (T, D)."""
+        """The states after the final norm at real tokens, one (T, D) tensor per row."""
         states = self._model.base_model(**batch.inputs).last_hidden_state
         return [row[mask] for row, mask in zip(states, batch.mask, strict=True)]
 

@@ -1,4 +1,4 @@
-"""How large a layer's weights are."""
+"""Magnitude of a layer's weights."""
 
 from torch import nn
 
@@ -8,18 +8,18 @@ from layerlimits.types import Ranking
 
 
 def magnitude(context: Context, *, p: int = 1, norms: bool = False, plus: bool = False) -> Ranking:
-    """The layer with the smallest weights goes first.
+    """Sum of the magnitudes of a layer's weights; the smallest is removed first.
 
     M_l = sum over the weight matrices W of layer l of sum |W|^p
 
-    in float64, which no input influences.
+    Sums are computed in float64. The scores do not depend on any input.
 
     Args:
-        p: 1 or 2; 1 where not given.
-        norms: count the gains of norms too.
-        plus: protect layers 0 to 3 and the last two.
+        p: 1 or 2.
+        norms: Include the gains of norms.
+        plus: Protect layers 0 to 3 and the last two layers.
     Raises:
-        UserError: a score that is not finite.
+        UserError: A score is not finite.
     Source: Shortened LLaMA, arXiv 2402.02834
     Cost: none: weights only
     """

@@ -1,4 +1,4 @@
-"""How perplexed the calibration text leaves the model without a layer."""
+"""Perplexity of the calibration text with one layer removed."""
 
 import math
 from dataclasses import replace
@@ -9,22 +9,22 @@ from layerlimits.types import Ranking
 
 
 def perplexity(context: Context) -> Ranking:
-    """Perplexity of the calibration text with one layer skipped; the smallest goes first, all scored once.
+    """Perplexity of the calibration text with one layer skipped; the smallest is removed first. One-shot.
 
-    PPL_l = exp(mean over predicted tokens of -ln p(token | those before it)), of the model without layer l
+    PPL_l = exp(mean over predicted tokens of -ln p(token | previous tokens)), of the model without layer l
 
-    The mean runs over the tokens of all texts together: all but the first of a plain text, the answer's of a
-    conversation. Layers are ordered by the mean itself: where it is over 709 nats, PPL is inf in `scores`.
+    The mean runs over the tokens of all texts pooled: every token but the first of a plain text, and the answer tokens
+    of a conversation. Layers are ordered by the mean loss itself, since PPL overflows to inf above 709 nats.
 
     Raises:
-        UserError: no token to predict, or a loss that is not a number.
+        UserError: There is no token to predict, or a loss is not a number.
     Source: Shortened LLaMA, arXiv 2402.02834
-    Cost: about layers / 2 forward passes over the calibration text: those before the skipped layer are shared
+    Cost: about layers / 2 forward passes over the calibration text; the layers before the skipped one are run once
     """
     protected = context.protected or ()
     left = [layer for layer in range(context.depth) if layer not in protected]
     measured = losses(context, (), left)
-    # Ordered by loss: the perplexities of losses over 709 nats are all inf.
+    # Sort by loss, since the perplexity of every loss above 709 nats is inf.
     ranking = by_score(
         "perplexity", [measured.get(layer) for layer in range(context.depth)], protected, context.calibration.hashes
     )
@@ -32,7 +32,7 @@ def perplexity(context: Context) -> Ranking:
 
 
 def _perplexity(loss: float | None) -> float | None:
-    """exp(loss), inf where a float cannot hold it."""
+    """exp(loss), or inf on overflow."""
     if loss is None:
         return None
     try:
@@ -42,5 +42,5 @@ def _perplexity(loss: float | None) -> float | None:
 
 
 def passes(depth: int, rounds: int) -> float:
-    """One, and what follows each skipped layer."""
+    """One full pass, plus the layers after each skipped layer."""
     return 1 + depth / 2

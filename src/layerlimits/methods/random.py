@@ -1,4 +1,4 @@
-"""A seeded permutation: the control that every method must beat."""
+"""A random order of the layers: the baseline for every other method."""
 
 import random as generator
 
@@ -7,11 +7,11 @@ from layerlimits.types import Ranking
 
 
 def random(context: Context, *, seed: int | None = None) -> Ranking:
-    """Layers in a random order; the score of a layer is its place in it.
+    """Random order; the score of a layer is its position in it.
 
     Args:
-        seed: of the permutation; the run's seed if not given.
-    Source: control
+        seed: Seed of the permutation; the run's seed by default.
+    Source: baseline
     Cost: none
     """
     places = list(range(context.depth))

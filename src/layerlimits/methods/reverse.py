@@ -1,15 +1,15 @@
-"""Drop the last layers."""
+"""Removes the last layers first."""
 
 from layerlimits.methods import Context, by_score
 from layerlimits.types import Ranking
 
 
 def reverse(context: Context, *, keep_last: bool = False) -> Ranking:
-    """The last layers first: layer l has the score L - 1 - l.
+    """Reverse order: the score of layer l is L - 1 - l, so the last layers are removed first.
 
     Args:
-        keep_last: leave the last layer in place and drop those before it, as arXiv 2403.17887 does.
-    Source: arXiv 2602.01997; with keep_last arXiv 2403.17887
+        keep_last: Keep the last layer and remove the layers before it, as in arXiv 2403.17887.
+    Source: arXiv 2602.01997; with keep_last, arXiv 2403.17887
     Cost: none
     """
     depth = context.depth

@@ -1,4 +1,4 @@
-"""Greedy removal by the calibration text's loss."""
+"""Greedy removal by the loss on the calibration text."""
 
 from layerlimits.methods import Context, by_rounds
 from layerlimits.methods._losses import losses
@@ -6,14 +6,14 @@ from layerlimits.types import Ranking
 
 
 def sleb(context: Context) -> Ranking:
-    """N rounds: skip each remaining layer in turn, remove the one without which the loss is smallest.
+    """Greedy rounds: skip each remaining layer in turn and remove the one whose removal gives the smallest loss.
 
-    loss(S) = mean over predicted tokens of -ln p(token | those before it), of the model without the layers S
+    loss(S) = mean over predicted tokens of -ln p(token | previous tokens), of the model without the layers S
 
-    `scores` are the losses of the first round; `detail` keeps every round.
+    `scores` holds the losses of the first round; `detail` holds every round.
 
     Raises:
-        UserError: no token to predict, more rounds than unprotected layers, or a loss that is not finite.
+        UserError: There is no token to predict, more rounds than unprotected layers, or a loss that is not finite.
     Source: SLEB, arXiv 2402.09025, algorithm 1
     Cost: about rounds x layers / 2 forward passes over the calibration text
     """
@@ -25,5 +25,5 @@ def sleb(context: Context) -> Ranking:
 
 
 def passes(depth: int, rounds: int) -> float:
-    """A round takes a pass, and what follows each skipped layer."""
+    """Per round, one full pass plus the layers after each skipped layer."""
     return rounds * (1 + depth / 2)

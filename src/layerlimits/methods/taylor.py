@@ -1,4 +1,4 @@
-"""How much the loss would change, to first order, if a layer's weights were zero."""
+"""First-order estimate of the change in loss if a layer's weights were set to zero."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,20 +16,20 @@ from layerlimits.types import Ranking
 
 
 def taylor(context: Context, *, norms: bool = False, plus: bool = False) -> Ranking:
-    """First-order estimate of each weight's part in the loss, summed over the layer; the smallest goes first.
+    """First-order importance of each weight for the loss, summed over the layer; the smallest is removed first.
 
     S_l = sum over the weight matrices W of layer l of sum |W * G|,  G = dL/dW
 
-    L is the mean loss a predicted token of the calibration text, so G is the sum of the gradients of all texts before
-    the absolute value is taken; products and sums in float64.
+    L is the mean loss per predicted token of the calibration text, so gradients are summed over all texts before the
+    absolute value is taken. Products and sums are computed in float64.
 
     Args:
-        norms: count the gains of norms too.
-        plus: protect layers 0 to 3 and the last two.
+        norms: Include the gains of norms.
+        plus: Protect layers 0 to 3 and the last two layers.
     Raises:
-        UserError: a quantized model, no token to predict, or a score that is not finite.
+        UserError: The model is quantized, there is no token to predict, or a score is not finite.
     Source: Shortened LLaMA, arXiv 2402.02834
-    Cost: one forward and one backward pass over the calibration text; memory for a gradient of every layer
+    Cost: one forward and one backward pass over the calibration text; memory for the gradients of all layers
     """
     _check_gradients(context.model)
     with context.progress() as report:
@@ -39,17 +39,18 @@ def taylor(context: Context, *, norms: bool = False, plus: bool = False) -> Rank
 
 
 def passes(depth: int, rounds: int) -> float:
-    """Forward, and backward at twice the price."""
+    """One forward pass, and one backward pass at twice the cost."""
     return 3.0
 
 
 def _check_gradients(model: PreTrainedModel) -> None:
-    whole = [name for name, weight in model.named_parameters() if not weight.is_floating_point()]
-    if getattr(model, "is_quantized", False) or whole:
-        kind = f"{whole[0]} is {model.get_parameter(whole[0]).dtype}" if whole else "its weights are packed"
+    integer_weights = [name for name, weight in model.named_parameters() if not weight.is_floating_point()]
+    if getattr(model, "is_quantized", False) or integer_weights:
+        name = integer_weights[0] if integer_weights else None
+        kind = f"{name} is {model.get_parameter(name).dtype}" if name else "its weights are packed"
         raise UserError(
-            f"taylor needs gradients, and this model is quantized: {kind}",
-            "give the unquantized model, or use perplexity",
+            f"taylor needs gradients, but the model is quantized: {kind}",
+            "use the unquantized model, or the method perplexity",
         )
 
 
@@ -69,21 +70,23 @@ def _measure(context: Context, norms: bool, report: Callable[[float], None]) -> 
 
 
 def _gradients(context: Context, weights: Sequence[nn.Parameter], report: Callable[[float], None]) -> list[Tensor]:
-    """Sum over all texts of the gradients of their summed loss."""
+    """The gradients of the summed loss, summed over all texts."""
     model, read = context.model, context.calibration.texts
     tokens = sum(text.predicted for text in read)
     if not tokens:
-        raise UserError("taylor has no calibration token to predict", "give text of at least two tokens an item")
-    total = [torch.zeros_like(weight) for weight in weights]
+        raise UserError(
+            "taylor: the calibration text contains no token to predict", "use texts of at least two tokens each"
+        )
+    totals = [torch.zeros_like(weight) for weight in weights]
     for batch in batches(model, [text.ids if text.predicted else () for text in read]):
         with torch.enable_grad():
             loss = summed_loss(model(**batch.inputs).logits, batch, read)
-        # An expert that no token went to has no gradient.
-        found = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
-        for kept, gradient in zip(total, found, strict=True):
-            kept.add_(gradient)
+        # An expert that no token was routed to has no gradient.
+        gradients = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
+        for accumulated, gradient in zip(totals, gradients, strict=True):
+            accumulated.add_(gradient)
         report(sum(read[row].predicted for row in batch.rows) / tokens)
-    return total
+    return totals
 
 
 def _product(weight: nn.Parameter, gradient: Tensor) -> float:

@@ -1,1 +1,1 @@
-"""Loading models, finding their layers, removing some, saving what is left."""
+"""Loading models, finding their layers, removing layers, and saving the pruned model."""

@@ -1,8 +1,7 @@
-"""Logits that are no numbers: an answer computed from them looks like any other, so they are refused where they are
-reduced.
+"""Detection of logits that are not finite. An answer computed from them looks like any other, so they raise an error.
 
-A row of logits is usable if its largest entry is finite: a NaN anywhere counts as the largest, and so does +inf; a row
-whose largest entry is -inf has no likeliest token. Single entries of -inf are how some architectures mask tokens.
+A row of logits is usable if its largest entry is finite. NaN and +inf count as the largest entry; if the largest entry
+is -inf, no token is the most likely one. Some architectures mask single tokens with -inf, which is allowed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,11 +15,11 @@ from transformers import PreTrainedModel
 from layerlimits.errors import UserError
 
 
-class NonFiniteLogits(Exception):  # noqa: N818  # not an error of its own: becomes a UserError where layers have names
+class NonFiniteLogits(Exception):  # noqa: N818  # callers turn it into a UserError that names the layers
     """Rows of logits whose largest entry is not finite.
 
     Args:
-        row: the first of them.
+        row: index of the first such row.
     """
 
     def __init__(self, row: int) -> None:
@@ -32,22 +31,22 @@ def likeliest(logits: Tensor, real: Tensor | None = None) -> Tensor:
     """The token with the largest logit of each row: (W, V) -> (W,).
 
     Args:
-        real: which rows count, bool (W,); all if None.
+        real: the rows to check, bool (W,); None: all.
     Raises:
-        NonFiniteLogits: a row without a largest logit.
+        NonFiniteLogits: the largest entry of a row is not finite.
     """
     tokens = logits.argmax(-1)
-    # argmax takes a NaN for the largest. No second pass over the vocabulary: only the W entries picked are looked at.
+    # argmax treats NaN as the largest entry, so checking the W selected entries is enough.
     largest = logits.gather(-1, tokens[:, None])[:, 0]
     check_rows(largest if real is None else largest.where(real, 0))
     return tokens
 
 
 def check_rows(largest: Tensor) -> None:
-    """Refuse rows whose largest entry, (W,), is not finite.
+    """Check that the largest entry of each row, (W,), is finite.
 
     Raises:
-        NonFiniteLogits: the first such row.
+        NonFiniteLogits: an entry is not finite; gives the first such row.
     """
     usable = largest.isfinite()
     if not bool(usable.all()):
@@ -58,25 +57,25 @@ def gathered(logits: Tensor, targets: Tensor) -> Tensor:
     """The log-probability of a token in each row, in nats, float32: logits (W, V), tokens (W,) -> (W,).
 
     Raises:
-        NonFiniteLogits: a row whose log-softmax is not a number.
+        NonFiniteLogits: the log-softmax of a row is not a number.
     """
     logprobs = logits.float().log_softmax(-1).gather(-1, targets[:, None])[:, 0]
-    # A NaN makes the whole row NaN. +inf makes the other entries -inf, which a masked token is, too: look at the row.
+    # A NaN makes the whole row NaN. +inf makes the other entries -inf, like masked tokens: check the logits.
     doubtful = logprobs.isfinite().logical_not().nonzero()[:, 0]
     if len(doubtful):
         try:
             check_rows(logits[doubtful].amax(-1))
-        except NonFiniteLogits as found:
-            raise NonFiniteLogits(int(doubtful[found.row])) from None
+        except NonFiniteLogits as error:
+            raise NonFiniteLogits(int(doubtful[error.row])) from None
     return logprobs
 
 
 @contextmanager
 def watched(model: PreTrainedModel) -> Iterator[None]:
-    """Within the block every forward pass is checked at its last position, the one that generation reads.
+    """Inside the block, the logits at the last position of every forward pass are checked, which generation uses.
 
     Raises:
-        NonFiniteLogits: in the block.
+        NonFiniteLogits: inside the block.
     """
 
     def hook(_: nn.Module, __: Any, output: Any) -> None:
@@ -90,12 +89,16 @@ def watched(model: PreTrainedModel) -> Iterator[None]:
 
 
 def refusal(removed: Sequence[int], dtype: torch.dtype) -> UserError:
-    """The error for a model, some layers removed or none, whose logits are not finite."""
+    """The error for a model whose logits are not finite.
+
+    Args:
+        removed: its removed layers, possibly none.
+    """
     kind = str(dtype).removeprefix("torch.")
-    which = f"without layers {', '.join(map(str, removed))}" if removed else "as it is"
-    which = which.replace("layers", "layer") if len(removed) == 1 else which
+    layers = f"layer{'s' if len(removed) > 1 else ''} {', '.join(map(str, removed))}"
+    which = f"the model without {layers}" if removed else "the model"
     wider = "" if dtype == torch.float32 else "use --dtype float32; if that does not help, "
     return UserError(
-        f"the logits of the model {which} are not finite in {kind}: it cannot be scored",
-        f"{wider}look for NaN or inf in the checkpoint's weights, and download it again",
+        f"the logits of {which} are not finite in {kind}, so it cannot be scored",
+        f"{wider}look for NaN or inf in the checkpoint's weights, or download it again",
     )

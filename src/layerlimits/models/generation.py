@@ -1,4 +1,4 @@
-"""What generation depends on: the tokens that end an answer are the checkpoint's, all other settings are ours."""
+"""Generation settings: the end tokens come from the checkpoint, all other settings from layerlimits."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +10,11 @@ from layerlimits.errors import UserError
 
 
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """The tokens that end an answer, each once: those the checkpoint's generation settings name (which are those of
-    config.json where it has no generation_config.json), otherwise the tokenizer's; none where neither names any.
+    """The distinct tokens that end an answer: those of the checkpoint's generation settings (generation_config.json, or
+    config.json without it), otherwise the tokenizer's; empty if neither has one.
 
     Raises:
-        UserError: `eos_token_id` is neither a token nor a list of tokens.
+        UserError: `eos_token_id` is neither a token id nor a list of token ids.
     """
     settings = model.generation_config
     named: Any = settings.eos_token_id if settings is not None else None
@@ -26,7 +26,7 @@ def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tu
     wrong = [token for token in tokens if type(token) is not int or token < 0]
     if wrong:
         raise UserError(
-            f"the model's eos_token_id is {named!r:.60}, not a token's number or a list of them",
+            f"the model's eos_token_id is {named!r:.60}, not a token id or a list of token ids",
             "correct it in generation_config.json or config.json",
         )
     return tuple(dict.fromkeys(tokens))
@@ -34,9 +34,9 @@ def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tu
 
 @contextmanager
 def own_settings_only(model: PreTrainedModel) -> Iterator[None]:
-    """Within the block `model.generate` takes no setting from the checkpoint.
+    """Inside the block, `model.generate` takes no settings from the checkpoint.
 
-    transformers fills whatever a given GenerationConfig leaves open (repetition_penalty, min_p, num_beams,
+    Otherwise transformers takes all settings that a GenerationConfig leaves open (repetition_penalty, min_p, num_beams,
     suppress_tokens, max_time, stop_strings and more) from generation_config.json.
     """
     before = model.generation_config

@@ -1,4 +1,4 @@
-"""Loading a checked model with its tokenizer, and describing it."""
+"""Loading a model with its tokenizer, after all checks."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from layerlimits.errors import UserError, unknown
 from layerlimits.models.locate import check_complete, fingerprint, locate, weight_files
-from layerlimits.models.remove import canary
+from layerlimits.models.remove import assert_removal_changes_logits
 from layerlimits.models.safetensors_header import read_headers
 from layerlimits.models.stack import find_stack
 from layerlimits.models.weights_check import check_report
@@ -21,7 +21,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model in memory: `ref` names it, `model` is unpruned, `folder` holds its files."""
+    """A model in memory: `ref` identifies it, `model` is unpruned, `folder` has its files, `depth` is its layers."""
 
     ref: ModelRef
     folder: Path
@@ -29,32 +29,32 @@ class Loaded:
     tokenizer: PreTrainedTokenizerBase
     depth: int
 
-    def check_canary(self, removed: tuple[int, ...]) -> None:
-        """Stop if removing these layers changes no logit (see `models.remove.canary`)."""
+    def check_removal_changes_logits(self, removed: tuple[int, ...]) -> None:
+        """See `models.remove.assert_removal_changes_logits`."""
         if removed:
-            canary(self.model, removed)
+            assert_removal_changes_logits(self.model, removed)
 
 
 def pick_device(device: str) -> str:
-    """The device, where "auto" is the GPU if there is one.
+    """Resolve the device; "auto" is the GPU if there is one.
 
     Raises:
-        UserError: a device torch does not know or this machine does not have.
+        UserError: torch or this machine does not have the device.
     """
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError):
-        raise UserError(f"this machine has no device {device!r}", "use --device cpu, or auto") from None
+        raise UserError(f"device {device!r} is not available on this machine", "use --device cpu or auto") from None
     return device
 
 
 def pick_dtype(dtype: str, config: dict[str, Any], device: str) -> str:
-    """The type, where "auto" is float32 on a CPU and the checkpoint's own type on a GPU.
+    """Resolve the number type; "auto" is float32 on a CPU and the type of the checkpoint on a GPU.
 
     Raises:
-        UserError: a type that is not one of float32, bfloat16, float16.
+        UserError: the type is not one of float32, bfloat16, float16.
     """
     if dtype == "auto":
         stored = config.get("dtype") or config.get("torch_dtype") or "float32"
@@ -65,13 +65,13 @@ def pick_dtype(dtype: str, config: dict[str, Any], device: str) -> str:
 
 
 def load(model: str, *, revision: str | None = None, dtype: str = "auto", device: str = "auto") -> Loaded:
-    """Check, then load. Only safetensors weights are read and no code of the model folder is run.
+    """Check a model, then load it. Only safetensors weights are read, and no code of the model folder is run.
 
     Raises:
-        UserError: see `models.locate.check_complete` and `models.stack.find_stack`; or weights that do not fit the
+        UserError: see `models.locate.check_complete` and `models.stack.find_stack`; or the weights do not fit the
             configuration.
     """
-    # Loading a model is one step of a command that has a progress bar of its own.
+    # Commands have their own progress bars.
     disable_progress_bar()
     folder = locate(model, revision)
     config = check_complete(folder)
@@ -87,8 +87,8 @@ def load(model: str, *, revision: str | None = None, dtype: str = "auto", device
 
 
 def _read(folder: Path, model: str, dtype: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The weights, as a model that has no others, and the tokenizer."""
-    # Declared to return a model only, whatever it is asked.
+    """The model with exactly the weights of the checkpoint, and the tokenizer."""
+    # Its annotation does not cover `output_loading_info`.
     auto: Any = AutoModelForCausalLM
     try:
         network, report = auto.from_pretrained(
@@ -102,19 +102,17 @@ def _read(folder: Path, model: str, dtype: str) -> tuple[PreTrainedModel, PreTra
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"{model} cannot be loaded: {reason}", "check the folder, or download the model again"
-        ) from None
-    # The headers said so already: nothing is answered by weights that were never read, whatever happened since.
+        raise UserError(f"cannot load {model}: {reason}", "check the folder, or download the model again") from None
+    # The headers were checked before; this makes sure that every weight was actually read.
     check_report(folder, report, network.config, read_headers(weight_files(folder)))
     return network, tokenizer
 
 
 def parameter_count(model: PreTrainedModel) -> int:
-    """Parameters as they are now, tied ones once."""
+    """Number of parameters of the model in its current state; tied parameters count once."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def weight_bytes(model: PreTrainedModel) -> int:
-    """Memory the parameters take, in bytes."""
+    """Memory of the parameters in bytes."""
     return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())

@@ -1,4 +1,4 @@
-"""Where a model's files are, and whether they are what we can work with: all checks before any weight loads."""
+"""Locating and checking the files of a model, before any weights are loaded."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -20,10 +20,10 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.m
 
 
 def locate(model: str, revision: str | None = None) -> Path:
-    """The folder of a local model, of the bundled one ("reference"), or of a hub id's downloaded files.
+    """The folder of a local model, of the bundled model ("reference"), or of the downloaded files of a hub id.
 
     Raises:
-        UserError: no such folder, or the hub does not have it or cannot be reached.
+        UserError: the folder does not exist, or the hub does not have the model or cannot be reached.
     """
     if model == REFERENCE:
         from layerlimits.reference import folder
@@ -33,9 +33,9 @@ def locate(model: str, revision: str | None = None) -> Path:
     if path.is_dir():
         return path.resolve()
     if path.exists():
-        raise UserError(f"{model} is a file, not a model folder", "give the folder that holds config.json")
+        raise UserError(f"{model} is a file, not a model folder", "use the folder that contains config.json")
     if model.startswith((".", "/", "~")) or model.count("/") > 1:
-        raise UserError(f"no such folder: {model}", "check the path, or give a hub id such as owner/name")
+        raise UserError(f"no such folder: {model}", "check the path, or use a hub id such as owner/name")
     return _download(model, revision)
 
 
@@ -48,22 +48,22 @@ def _download(model: str, revision: str | None) -> Path:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"no folder {model} here, and no model of that id can be had from the hub: {reason}",
-            "check the name and the network (HF_HUB_OFFLINE), or give a local folder",
+            f"there is no folder {model}, and downloading it from the hub failed: {reason}",
+            "check the name and the network (HF_HUB_OFFLINE), or use a local folder",
         ) from None
 
 
 def check(folder: Path) -> dict[str, Any]:
-    """The model's configuration, after every check that can be made without loading weights.
+    """Run all checks that need no weights, and return the model's configuration.
 
     Raises:
-        UserError: no model folder, a model of another kind, quantized weights, pickled, truncated or damaged weight
-            files, or files that lack a layer.
+        UserError: not a model folder, an unsupported kind of model, quantized weights, pickled, truncated or damaged
+            weight files, or a layer without weights.
     """
     config = read_config(folder)
     headers = read_headers(weight_files(folder))
     check_types(folder, headers)
-    # Before anything makes lists of so many entries.
+    # First, since later checks create lists with one entry per layer.
     check_counts(folder, config, sum(len(header.tensors) for header in headers))
     if "num_hidden_layers" in config:
         check_layer_numbers(folder, headers, config["num_hidden_layers"])
@@ -74,8 +74,8 @@ def check(folder: Path) -> dict[str, Any]:
 
 
 def check_complete(folder: Path) -> dict[str, Any]:
-    """As `check`, and that the weight files hold exactly the tensors of the model; takes about as long as building the
-    model without its weights.
+    """Run `check`, and check that the weight files have exactly the tensors of the model. Takes about as long as
+    building the model without its weights.
 
     Raises:
         UserError: see `check` and `models.weights_check.check_weights`.
@@ -86,18 +86,18 @@ def check_complete(folder: Path) -> dict[str, Any]:
 
 
 def layer_count(folder: Path) -> int:
-    """How many layers the configuration of a checked folder says the model has, whatever its file calls the field.
+    """The number of layers in the configuration of a checked folder.
 
     Raises:
-        UserError: it does not say.
+        UserError: the configuration has no number of layers.
     """
     config = configuration(folder)
     count = getattr(config, "num_hidden_layers", None)
     if not isinstance(count, int):
         raise UserError(
-            f"{folder.name} ({config.model_type}) has no recognisable layer stack: its configuration gives no "
+            f"{folder.name} ({config.model_type}) has no recognisable layer stack: its configuration has no "
             "num_hidden_layers",
-            "use an architecture whose layers are one list, or report this one",
+            "use an architecture with a single list of layers, or report this one",
         )
     return count
 
@@ -106,38 +106,38 @@ def configuration(folder: Path) -> Any:
     """The configuration of a checked folder, as transformers reads it.
 
     Raises:
-        UserError: a value that transformers does not take.
+        UserError: transformers rejects a value.
     """
     from transformers import AutoConfig
 
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except Exception as error:  # Configurations refuse what they do not take with errors of many kinds.
+    except Exception as error:  # Configurations reject values with errors of many kinds.
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise UserError(
-            f"{folder}/config.json cannot be used: {reason}", "correct the field, or download the model again"
+            f"{folder}/config.json is invalid: {reason}", "correct the field, or download the model again"
         ) from None
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a checkpoint, in name order: those that transformers loads.
+    """The safetensors files that transformers loads from a checkpoint, sorted by name.
 
     Raises:
-        UserError: there are none, or the index names one that is missing.
+        UserError: there are none, or a file in the index is missing.
     """
     index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
     if single.exists():
-        # Where a folder holds both, transformers leaves the shards alone.
+        # If a folder has both, transformers ignores the shards.
         return [single]
     if index.exists():
         try:
             names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
         except (ValueError, KeyError, AttributeError, TypeError):
-            raise UserError(f"{index} is no index of weight files", "download the model again") from None
+            raise UserError(f"{index} is not an index of weight files", "download the model again") from None
         missing = [name for name in names if not (folder / name).exists()]
         if missing:
             raise UserError(
-                f"{folder} lacks {len(missing)} of its {len(names)} weight files: {missing[0]}",
+                f"{len(missing)} of the {len(names)} weight files of {folder} are missing: {missing[0]}",
                 "download the model again",
             )
         return [folder / name for name in names]
@@ -146,24 +146,24 @@ def weight_files(folder: Path) -> list[Path]:
         pickled = sorted(folder.glob("*.bin")) + sorted(folder.glob("*.pt"))
         why = f" (only {pickled[0].name}, a pickle that could run code)" if pickled else ""
         raise UserError(
-            f"{folder} has no safetensors weights{why}", "convert it with save_pretrained on a safe machine"
+            f"{folder} has no safetensors weights{why}", "convert it with save_pretrained in a safe environment"
         )
     return files
 
 
 def fingerprint(folder: Path) -> str:
-    """A hash of all files that change an answer: weights, configuration, tokenizer and templates."""
+    """Hash of all files that change answers: weights, configuration, tokenizer and templates."""
     names = {"config.json", "generation_config.json", "tokenizer_config.json", "chat_template.jinja", "merges.txt"}
     files = {file for file in folder.iterdir() if file.name in names or file.name in _TOKENIZER_FILES}
     hashed = sorted(files | set(weight_files(folder)))
-    # Hashing lets other threads run: files are read side by side.
+    # Hashing releases the GIL, so threads read files in parallel.
     with ThreadPoolExecutor() as threads:
         digests = threads.map(_file_hash, hashed)
         return content_hash({file.name: digest for file, digest in zip(hashed, digests, strict=True)}, 32)
 
 
 def _file_hash(file: Path) -> str:
-    # Tells files apart, by accident and not by an enemy: cryptographic hashes take minutes for a large model.
+    # Not a cryptographic hash, which would take minutes for a large model.
     total = xxh3_128()
     with file.open("rb") as stream:
         while chunk := stream.read(1 << 22):

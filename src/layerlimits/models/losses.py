@@ -1,4 +1,4 @@
-"""The loss of a model without each of its layers, from one pass a batch that all removals share."""
+"""The loss of a model without each of its layers; all removals share one forward pass per batch."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,21 +11,21 @@ from layerlimits.models.replay import Pass
 from layerlimits.models.stream import Batch, batches
 from layerlimits.types import Text
 
-Tick = Callable[[float], None]
+Progress = Callable[[float], None]
 
 
 @torch.no_grad()
 def losses_without(
-    model: PreTrainedModel, texts: Sequence[Text], layers: Sequence[int], tick: Tick = lambda share: None
+    model: PreTrainedModel, texts: Sequence[Text], layers: Sequence[int], on_progress: Progress = lambda share: None
 ) -> tuple[float, dict[int, float]]:
-    """Mean negative log-likelihood a token, in nats: of the model as it is, and without each of `layers` alone.
+    """Mean negative log-likelihood per token in nats, of the model and of the model without each of `layers`.
 
-    Layers count in the model as it is now. A token's loss is float32, sums are float64.
+    Layers are numbered as in the current state of the model. Losses of tokens are float32, sums are float64.
 
     Args:
-        tick: called with the share of the work just done; the shares add up to 1.
+        on_progress: called with the share of the work just completed; the shares add up to 1.
     Raises:
-        UserError: no token to predict.
+        UserError: there is no token to predict.
     """
     whole, without = 0.0, dict.fromkeys(layers, 0.0)
     tokens = _predicted(texts)
@@ -34,36 +34,36 @@ def losses_without(
         whole += float(summed_loss(run.logits, batch, texts))
         for layer in layers:
             without[layer] += float(summed_loss(run.logits_without(layer), batch, texts))
-        tick(_share(batch, texts, tokens))
+        on_progress(_share(batch, texts, tokens))
     return whole / tokens, {layer: total / tokens for layer, total in without.items()}
 
 
 @torch.no_grad()
 def pair_losses(
-    model: PreTrainedModel, texts: Sequence[Text], layers: Sequence[int], tick: Tick = lambda share: None
+    model: PreTrainedModel, texts: Sequence[Text], layers: Sequence[int], on_progress: Progress = lambda share: None
 ) -> tuple[float, dict[int, float], dict[tuple[int, int], float]]:
-    """As `losses_without`, and without each pair (i < j) of `layers`: about L^2 / 6 forward passes in all.
+    """As `losses_without`, and also without each pair (i < j) of `layers`; about L^2 / 6 forward passes in total.
 
     Raises:
-        UserError: no token to predict.
+        UserError: there is no token to predict.
     """
     order = sorted(layers)
-    pairs = [(i, j) for at, i in enumerate(order) for j in order[at + 1 :]]
-    whole, alone, both = 0.0, dict.fromkeys(order, 0.0), dict.fromkeys(pairs, 0.0)
+    pairs = [(i, j) for index, i in enumerate(order) for j in order[index + 1 :]]
+    whole, single, both = 0.0, dict.fromkeys(order, 0.0), dict.fromkeys(pairs, 0.0)
     tokens = _predicted(texts)
     for batch in batches(model, [text.ids if text.predicted else () for text in texts]):
         run = Pass(model, batch)
         whole += float(summed_loss(run.logits, batch, texts))
-        for at, i in enumerate(order):
+        for index, i in enumerate(order):
             with run.without(i) as rest:
-                alone[i] += float(summed_loss(rest.logits, batch, texts))
-                for j in order[at + 1 :]:
-                    # Without layer i, layer j stands one place lower.
+                single[i] += float(summed_loss(rest.logits, batch, texts))
+                for j in order[index + 1 :]:
+                    # Without layer i, layer j has number j - 1.
                     both[i, j] += float(summed_loss(rest.logits_without(j - 1), batch, texts))
-        tick(_share(batch, texts, tokens))
+        on_progress(_share(batch, texts, tokens))
     return (
         whole / tokens,
-        {layer: total / tokens for layer, total in alone.items()},
+        {layer: total / tokens for layer, total in single.items()},
         {pair: total / tokens for pair, total in both.items()},
     )
 
@@ -72,7 +72,7 @@ def _predicted(texts: Sequence[Text]) -> int:
     tokens = sum(text.predicted for text in texts)
     if not tokens:
         raise UserError(
-            f"{len(texts)} calibration texts hold no token to predict", "give text of at least two tokens an item"
+            f"the {len(texts)} calibration texts contain no token to predict", "use texts of at least two tokens"
         )
     return tokens
 
@@ -82,11 +82,11 @@ def _share(batch: Batch, texts: Sequence[Text], tokens: int) -> float:
 
 
 def summed_loss(logits: Tensor, batch: Batch, texts: Sequence[Text]) -> Tensor:
-    """Sum over the tokens that count of their negative log-likelihoods, float64: logits (N, T, V)."""
+    """Sum of the negative log-likelihoods of the tokens that count, float64, for logits (N, T, V)."""
     starts = torch.tensor([texts[row].start for row in batch.rows], device=batch.ids.device)
     places = torch.arange(1, batch.ids.shape[1], device=batch.ids.device)
     counts = batch.mask[:, 1:] & (places[None] >= starts[:, None])
-    # Only the rows that count pay for the softmax over the vocabulary.
+    # The softmax over the vocabulary is computed only for these.
     losses = torch.nn.functional.cross_entropy(
         logits[:, :-1][counts].float(), batch.ids[:, 1:][counts], reduction="none"
     )

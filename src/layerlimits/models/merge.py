@@ -1,4 +1,4 @@
-"""Merging layers: the differences of some to one of them, added to it."""
+"""Merging layers: adds the differences between other layers and a layer to that layer."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,10 @@ from layerlimits.errors import UserError
 def merge(layers: nn.ModuleList, into: int, absorbed: Sequence[int]) -> None:
     """theta_l <- theta_l + sum over k of (theta_k - theta_l), for every parameter of layer l = `into`, in place.
 
-    theta are the weights as they are now; sums in float64. The absorbed layers stay as they are.
+    theta are the current weights; sums are float64. The absorbed layers are not changed.
 
     Raises:
-        UserError: layers whose parameters differ in name or shape.
+        UserError: the parameters of the layers differ in name or shape.
     Source: LaCo, arXiv 2402.11187
     """
     check_alike(layers, (into, *absorbed))
@@ -26,10 +26,10 @@ def merge(layers: nn.ModuleList, into: int, absorbed: Sequence[int]) -> None:
 
 
 def check_alike(layers: nn.ModuleList, chosen: Sequence[int]) -> None:
-    """Stop unless these layers have the same parameters.
+    """Check that these layers have the same parameters.
 
     Raises:
-        UserError: the layers, and the first parameter that differs.
+        UserError: they differ; names two layers and the first parameter that differs.
     """
     first = _shapes(layers[chosen[0]])
     for layer in chosen[1:]:
@@ -38,9 +38,9 @@ def check_alike(layers: nn.ModuleList, chosen: Sequence[int]) -> None:
         if differing:
             name = differing[0]
             raise UserError(
-                f"layers {chosen[0]} and {layer} cannot be merged, they are of different form: {name} is "
-                f"{first.get(name, 'missing')} in one and {shapes.get(name, 'missing')} in the other",
-                "remove layers that are alike, or use another replacement",
+                f"layers {chosen[0]} and {layer} cannot be merged, because their parameters differ: {name} is "
+                f"{first.get(name, 'missing')} in the first and {shapes.get(name, 'missing')} in the second",
+                "remove layers with the same parameters, or use another replacement",
             )
 
 

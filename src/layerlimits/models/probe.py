@@ -1,4 +1,4 @@
-"""One layer run on its own, as the model runs it: on another stream, with other weights, in float32."""
+"""Running a single layer as the model runs it, on another stream or with other weights, in float32."""
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,14 +19,14 @@ _PROBE_TOKENS = 64
 
 @dataclass(frozen=True)
 class Call:
-    """What a model gave one of its layers: the stream (N, T, D), and the masks, positions and the rest."""
+    """The arguments with which a model called a layer: the stream (N, T, D), masks, positions and others."""
 
     stream: Tensor
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] | None = None
 
     def run(self, layer: nn.Module, stream: Tensor | None = None) -> Tensor:
-        """What a float32 layer makes of this call, or of another stream in it: (N, T, D) float32."""
+        """The output of a float32 layer for this call, or for another stream in it, (N, T, D) float32."""
         given = self.stream if stream is None else stream
         return first(layer(given.float(), *_float(self.args), **_float(self.kwargs or {})))
 
@@ -41,15 +41,15 @@ def _float(value: Any) -> Any:
     return value
 
 
-class _Seen(Exception):  # noqa: N818  # no error: the rest of the pass is not needed
-    """All that was asked for has been seen."""
+class _Seen(Exception):  # noqa: N818  # not an error: ends the forward pass early
+    """All requested calls have been recorded."""
 
 
 @torch.no_grad()
 def observe(model: PreTrainedModel, batch: Batch, places: Iterable[int]) -> dict[int, Call]:
-    """The calls of these layers in one pass over the batch; place L, after the last of L layers, has only a stream.
+    """Record the calls of these layers in one forward pass. Place L, after the last of L layers, has only a stream.
 
-    The stream at L is the one before the final norm. What comes after the last place is not run.
+    The stream at place L is the one before the final norm. The pass ends at the last place.
     """
     layers = find_stack(model).layers
     wanted = sorted(set(places))
@@ -84,25 +84,25 @@ def observe(model: PreTrainedModel, batch: Batch, places: Iterable[int]) -> dict
 
 
 def short_text(model: PreTrainedModel, texts: Sequence[Sequence[int]]) -> Batch:
-    """A batch to try a layer on: the beginning of the longest text.
+    """A batch to test a layer with: the beginning of the longest text.
 
     Raises:
-        UserError: the texts are empty.
+        UserError: all texts are empty.
     """
     if not any(texts):
-        raise UserError(f"{len(texts)} calibration texts hold no token", "give calibration text that is not empty")
+        raise UserError(f"the {len(texts)} calibration texts contain no token", "use non-empty calibration text")
     longest = max(texts, key=len)[:_PROBE_TOKENS]
     return next(iter(batches(model, [longest])))
 
 
 def twin(layer: nn.Module) -> nn.Module:
-    """A float32 copy of a layer to try things on."""
+    """A float32 copy of a layer."""
     return copy.deepcopy(layer).float().eval()
 
 
 @contextmanager
 def scaled(layer: nn.Module, parameters: Iterable[str], factor: float) -> Iterator[None]:
-    """Within the block these parameters of the layer are `factor` times what they are."""
+    """Inside the block, these parameters of the layer are multiplied by `factor`."""
     chosen = [layer.get_parameter(name) for name in parameters]
     before = [parameter.data for parameter in chosen]
     try:

@@ -1,4 +1,4 @@
-"""Removing layers: for a while (a view of the model) or for good, by one and the same operation."""
+"""Removing layers, temporarily (`without_layers`) or permanently (`remove`), by the same operation."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,15 +11,15 @@ from layerlimits.errors import UserError
 from layerlimits.models.fields import pruned_fields
 from layerlimits.models.stack import LayerStack, find_stack
 
-# What modules call the number of their layer.
+# Names of the attribute in which modules store the number of their layer.
 LAYER_NUMBERS = ("layer_idx", "layer_id", "layer_number")
 
 
 def check_layers(removed: Iterable[int], depth: int, protected: Iterable[int] = ()) -> tuple[int, ...]:
-    """The layers to remove, ascending.
+    """Check the layers to remove, and return them ascending.
 
     Raises:
-        UserError: a layer that does not exist, named twice or protected, or none would be left.
+        UserError: a layer does not exist, is listed twice or is protected; or no layer would be left.
     """
     given = list(removed)
     unknown = sorted({layer for layer in given if not 0 <= layer < depth})
@@ -33,34 +33,36 @@ def check_layers(removed: Iterable[int], depth: int, protected: Iterable[int] = 
         raise UserError(f"layer {', '.join(map(str, repeated))} is listed more than once", "list each layer once")
     kept_back = sorted(set(given) & set(protected))
     if kept_back:
-        raise UserError(f"layer {', '.join(map(str, kept_back))} is protected", "leave it out, or do not protect it")
+        raise UserError(f"layer {', '.join(map(str, kept_back))} is protected", "omit it, or do not protect it")
     check_count(len(given), depth, ())
     return tuple(sorted(given))
 
 
 def check_count(count: int, depth: int, protected: Iterable[int]) -> None:
-    """Refuse to remove no layer, every layer, or more than the unprotected ones.
+    """Check the number of layers to remove.
 
     Raises:
-        UserError: with the numbers.
+        UserError: it is zero, or more than the unprotected layers, or all layers; gives the numbers.
     """
     protected = sorted(set(protected) & set(range(depth)))
-    most = min(depth - 1, depth - len(protected))
+    maximum = min(depth - 1, depth - len(protected))
     if count < 1:
-        raise UserError(f"cannot remove {count} layers", f"set layers to 1 to {most}")
-    if count > most:
-        held = f", and {len(protected)} is protected ({', '.join(map(str, protected))})" if protected else ""
+        raise UserError(f"cannot remove {count} layers", f"set layers to 1 to {maximum}")
+    if count > maximum:
+        listed = ", ".join(map(str, protected))
+        verb = "is" if len(protected) == 1 else "are"
+        reserved = f", and {len(protected)} {verb} protected ({listed})" if protected else ""
         raise UserError(
-            f"cannot remove {count} layers: the model has {depth}{held}",
-            f"set layers to at most {most}" + (", or protect fewer layers" if protected else ""),
+            f"cannot remove {count} layers: the model has {depth}{reserved}",
+            f"set layers to at most {maximum}" + (", or protect fewer layers" if protected else ""),
         )
 
 
 def check_protected(protected: Iterable[int], depth: int) -> None:
-    """Refuse to protect a layer that does not exist.
+    """Check that all protected layers exist.
 
     Raises:
-        UserError: with the numbers.
+        UserError: a layer does not exist; gives the numbers.
     """
     unknown = [layer for layer in protected if not 0 <= layer < depth]
     if unknown:
@@ -75,22 +77,22 @@ def layers_for_ratio(ratio: float, depth: int) -> int:
     """round(ratio x depth), at least 1.
 
     Raises:
-        UserError: a ratio outside 0..1 (both excluded).
+        UserError: the ratio is not between 0 and 1 (both excluded).
     """
     if not 0 < ratio < 1:
-        raise UserError(f"ratio {ratio:g} is outside 0..1", "give the share of layers to remove, such as 0.25")
+        raise UserError(f"ratio {ratio:g} is not between 0 and 1", "set the fraction of layers to remove, such as 0.25")
     return max(1, round(ratio * depth))
 
 
-def _apply(model: PreTrainedModel, stack: LayerStack, kept: tuple[int, ...]) -> None:
-    for name, value in pruned_fields(model.config, kept).items():
+def _apply(model: PreTrainedModel, stack: LayerStack, kept_layers: tuple[int, ...]) -> None:
+    for name, value in pruned_fields(model.config, kept_layers).items():
         setattr(model.config, name, value)
-    setattr(stack.owner, stack.name, nn.ModuleList(stack.layers[layer] for layer in kept))
-    _renumber(stack.layers, range(len(kept)))
+    setattr(stack.owner, stack.name, nn.ModuleList(stack.layers[layer] for layer in kept_layers))
+    _renumber(stack.layers, range(len(kept_layers)))
 
 
 def _renumber(layers: nn.ModuleList, numbers: Iterable[int]) -> None:
-    """Layer numbers address the key-value cache: a gap in them breaks cached generation."""
+    """Renumber the layers: their numbers index the key-value cache, and gaps break cached generation."""
     for layer, number in zip(layers, numbers, strict=True):
         for module in layer.modules():
             own = vars(module)
@@ -100,7 +102,7 @@ def _renumber(layers: nn.ModuleList, numbers: Iterable[int]) -> None:
 
 
 def remove(model: PreTrainedModel, removed: Iterable[int]) -> None:
-    """Take layers out of the model for good, in place; numbers are those before the removal."""
+    """Remove layers from the model permanently, in place; the numbers are those before the removal."""
     stack = find_stack(model)
     gone = check_layers(removed, len(stack))
     _apply(model, stack, tuple(layer for layer in range(len(stack)) if layer not in gone))
@@ -108,7 +110,7 @@ def remove(model: PreTrainedModel, removed: Iterable[int]) -> None:
 
 @contextmanager
 def without_layers(model: PreTrainedModel, removed: Iterable[int]) -> Iterator[PreTrainedModel]:
-    """The model with layers skipped, inside the block; afterwards it is as before. No weight is copied."""
+    """Inside the block, the model is without these layers; afterwards it is as before. No weights are copied."""
     removed = tuple(removed)
     if not removed:
         yield model
@@ -116,7 +118,7 @@ def without_layers(model: PreTrainedModel, removed: Iterable[int]) -> Iterator[P
     stack = find_stack(model)
     gone = check_layers(removed, len(stack))
     whole = stack.layers
-    # Not field by field: some fields read otherwise than they are set (`per_layer_config`).
+    # Not field by field: some fields differ when read from how they are set (`per_layer_config`).
     before = dict(vars(model.config))
     try:
         _apply(model, stack, tuple(layer for layer in range(len(whole)) if layer not in gone))
@@ -129,11 +131,11 @@ def without_layers(model: PreTrainedModel, removed: Iterable[int]) -> Iterator[P
 
 
 @torch.no_grad()
-def canary(model: PreTrainedModel, removed: Iterable[int]) -> None:
-    """Stop when removing these layers does not change the logits: then nothing was removed.
+def assert_removal_changes_logits(model: PreTrainedModel, removed: Iterable[int]) -> None:
+    """Check that removing these layers changes the logits; otherwise nothing was removed.
 
     Raises:
-        UserError: the logits of the pruned model equal the base's.
+        UserError: the logits of the pruned model equal those of the base.
     """
     removed = tuple(removed)
     probe = torch.arange(1, 17, device=model.device).remainder(model.config.vocab_size)[None]
@@ -141,7 +143,8 @@ def canary(model: PreTrainedModel, removed: Iterable[int]) -> None:
     with without_layers(model, removed):
         pruned = model(input_ids=probe, use_cache=False).logits
     if torch.equal(base, pruned):
+        layers = f"layer{'s' * (len(removed) > 1)} {', '.join(map(str, removed))}"
         raise UserError(
-            f"removing layers {', '.join(map(str, removed))} leaves every logit as it was: nothing was removed",
-            "report this architecture; its layers are not where they were looked for, or they do nothing",
+            f"removing {layers} does not change any logit, so nothing was removed",
+            "report this architecture: its layers are elsewhere, or they have no effect",
         )

@@ -1,4 +1,4 @@
-"""Going on from the middle of a forward pass: the layers before a removed one need not run again."""
+"""Resuming a forward pass from the middle, so that the layers before a removed one do not run again."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +13,10 @@ from layerlimits.models.stream import Batch, watching
 
 
 class Pass:
-    """One forward pass of a model over a batch, which keeps the stream between layers.
+    """One forward pass of a model over a batch, which stores the stream between layers.
 
-    Layers count in the model as it is now: a view of fewer layers counts its own. `start` is the first that ran; the
-    streams before it are not known, so only layers from there on can be taken out.
+    Layers are numbered as in the current state of the model, after removals. `start` is the first layer that ran; the
+    streams before it are unknown, so only layers from `start` on can be removed.
     """
 
     def __init__(self, model: PreTrainedModel, batch: Batch, start: int = 0) -> None:
@@ -33,18 +33,18 @@ class Pass:
 
     @property
     def depth(self) -> int:
-        """Layers of the model as it ran."""
+        """Number of layers of the model."""
         return len(self._streams) - 1
 
     def logits_without(self, layer: int) -> Tensor:
-        """Logits (N, T, V) of the model without this layer; those before it are not run."""
+        """Logits (N, T, V) of the model without this layer; the layers before it are not run."""
         with without_layers(self.model, (layer,)), self._resumed(layer):
             logits: Tensor = self.model(**self.batch.inputs).logits
             return logits
 
     @contextmanager
     def without(self, layer: int) -> Iterator["Pass"]:
-        """The pass of the model without this layer, from which others can be taken too: those from its place on."""
+        """The pass of the model without this layer; later layers can be removed from it in turn."""
         with without_layers(self.model, (layer,)), self._resumed(layer):
             yield Pass(self.model, self.batch, layer)
 
@@ -57,28 +57,28 @@ class Pass:
 
 @contextmanager
 def resumed(model: PreTrainedModel, layer: int, stream: Tensor, *, tupled: bool) -> Iterator[None]:
-    """Within the block `stream` (N, T, D) enters `layer` whatever the model reads, and the layers before it do nothing.
+    """Inside the block, `stream` (N, T, D) enters `layer`, and the layers before it do nothing.
 
-    The model's own forward runs: masks, positions and the head are its own, on any architecture.
+    The forward of the model itself runs, with its own masks, positions and head, on any architecture.
 
     Args:
-        tupled: its layers return the stream first in a tuple, not alone.
+        tupled: the layers return a tuple that starts with the stream, instead of the stream.
     """
     passed = list(find_stack(model).layers[:layer])
-    before = [one.__dict__.get("forward") for one in passed]
-    for number, one in enumerate(passed):
-        one.forward = _handing_on(stream if number == layer - 1 else None, tupled)
+    before = [module.__dict__.get("forward") for module in passed]
+    for number, module in enumerate(passed):
+        module.forward = _pass_through(stream if number == layer - 1 else None, tupled)
     try:
         yield
     finally:
-        for one, forward in zip(passed, before, strict=True):
-            del one.forward
+        for module, forward in zip(passed, before, strict=True):
+            del module.forward
             if forward is not None:
-                one.forward = forward
+                module.forward = forward
 
 
-def _handing_on(stream: Tensor | None, tupled: bool) -> Any:
-    """The forward of a layer that is not run: returns `stream`, or what it is given."""
+def _pass_through(stream: Tensor | None, tupled: bool) -> Any:
+    """The forward of a layer that is not run: returns `stream`, or its own input."""
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         given = args[0] if args else kwargs["hidden_states"]

@@ -1,7 +1,7 @@
 """Copying tensors from one safetensors file to another under new names, without reading them into memory.
 
-Ours, because the safetensors library has no writer that streams: `save_file` wants every tensor in memory at once.
-The format is described in `models.safetensors_header`, which reads it.
+The safetensors library has no streaming writer: `save_file` needs all tensors in memory. `models.safetensors_header`
+describes the format.
 """
 
 import json
@@ -16,70 +16,72 @@ from typing import Any
 from layerlimits.errors import UserError
 from layerlimits.models.safetensors_header import Header, StoredTensor
 
-Tick = Callable[[int], None]
+Progress = Callable[[int], None]
 
-# One piece of a copy in the kernel, and one through a buffer of ours: it should stay in the processor's cache.
+# Bytes per call of a copy in the kernel, and of a copy through a buffer, which should fit into the processor's cache.
 _KERNEL_PIECE = 64 << 20
 _PIECE = 256 << 10
 
 
-def copy_tensors(source: Header, names: Mapping[str, str], target: Path, tick: Tick | None = None) -> None:
-    """Write the tensors of a file that `names` maps to their new names, every byte as it was.
+def copy_tensors(source: Header, names: Mapping[str, str], target: Path, on_progress: Progress | None = None) -> None:
+    """Copy the tensors that `names` lists to a new file, under their new names.
 
-    They stay in their order: where wider types came first, as in every file the library wrote, all stay aligned.
+    The order is kept. If wider types come first, as in all files written by the library, tensors stay aligned.
 
     Args:
-        source: the file to copy from; it is read piece by piece.
-        names: new names by old ones.
+        source: the header of the file to copy from, which is read in pieces.
+        names: maps old names to new names.
         target: the file to write.
-        tick: called with the number of bytes after every piece.
+        on_progress: called with the number of bytes of each piece copied.
     Raises:
-        UserError: the source ends early: it was changed meanwhile.
+        UserError: the source ends early, because it was changed in the meantime.
     """
-    kept = [tensor for tensor in source.tensors if tensor.name in names]
+    tensors = [tensor for tensor in source.tensors if tensor.name in names]
     with source.file.open("rb", buffering=0) as reader, target.open("wb", buffering=0) as writer:
-        _write(writer, memoryview(_header_bytes(kept, names, source.metadata)))
-        for start, end in _runs(kept):
+        _write(writer, memoryview(_header_bytes(tensors, names, source.metadata)))
+        for start, end in _runs(tensors):
             reader.seek(source.data + start)
-            _copy(reader, writer, end - start, tick)
+            _copy(reader, writer, end - start, on_progress)
 
 
-def _header_bytes(kept: list[StoredTensor], names: Mapping[str, str], metadata: dict[str, str] | None) -> bytes:
+def _header_bytes(tensors: list[StoredTensor], names: Mapping[str, str], metadata: dict[str, str] | None) -> bytes:
     header: dict[str, Any] = {} if metadata is None else {"__metadata__": metadata}
     end = 0
-    for tensor in kept:
+    for tensor in tensors:
         offsets = [end, end := end + tensor.size]
         header[names[tensor.name]] = {"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": offsets}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    # Padded as the library does it, for the data to begin at a multiple of 8.
+    # Padded like the library does, so that the data starts at a multiple of 8.
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
 
 
-def _runs(kept: list[StoredTensor]) -> list[tuple[int, int]]:
-    """Neighbouring tensors as one range of bytes: fewer, longer copies."""
+def _runs(tensors: list[StoredTensor]) -> list[tuple[int, int]]:
+    """Byte ranges, with adjacent tensors joined, for fewer and longer copies."""
     runs: list[tuple[int, int]] = []
-    for tensor in kept:
+    for tensor in tensors:
         start = runs.pop()[0] if runs and runs[-1][1] == tensor.start else tensor.start
         runs.append((start, tensor.end))
     return runs
 
 
-def _copy(reader: FileIO, writer: FileIO, size: int, tick: Tick | None) -> None:
+def _copy(reader: FileIO, writer: FileIO, size: int, on_progress: Progress | None) -> None:
     buffer = memoryview(bytearray(_PIECE))
     while size:
-        got = _in_kernel(reader, writer, min(size, _KERNEL_PIECE)) or _through(buffer[:size], reader, writer)
-        if not got:
-            raise UserError(f"{reader.name} ends {size:,} bytes early: it was changed meanwhile", "run this again")
-        size -= got
-        if tick:
-            tick(got)
+        copied = _in_kernel(reader, writer, min(size, _KERNEL_PIECE)) or _through(buffer[:size], reader, writer)
+        if not copied:
+            raise UserError(
+                f"{reader.name} ends {size:,} bytes early: it changed during the copy", "run the command again"
+            )
+        size -= copied
+        if on_progress:
+            on_progress(copied)
 
 
 def _in_kernel(reader: FileIO, writer: FileIO, size: int) -> int:
-    """Linux copies a third quicker without a way through our memory, and some file systems only note the sharing.
+    """Copy inside the Linux kernel, which is a third faster; some file systems only record a reference.
 
-    Returns 0 where it cannot, for instance between two file systems; an error of the disk comes again without it.
+    Returns 0 if it is not possible, for instance between two file systems. Disk errors recur in the normal copy.
     """
     if sys.platform == "linux":
         with suppress(OSError):
@@ -88,12 +90,12 @@ def _in_kernel(reader: FileIO, writer: FileIO, size: int) -> int:
 
 
 def _through(buffer: memoryview, reader: FileIO, writer: FileIO) -> int:
-    got = reader.readinto(buffer)
-    _write(writer, buffer[:got])
-    return got
+    size = reader.readinto(buffer)
+    _write(writer, buffer[:size])
+    return size
 
 
 def _write(writer: FileIO, left: memoryview) -> None:
-    # The system may take a part only.
+    # The system may write only a part.
     while left:
         left = left[writer.write(left) :]

@@ -1,7 +1,7 @@
-"""Reading the header of a safetensors file: the one reader for checking, counting, copying and pruning.
+"""Reading the header of a safetensors file, for checking, counting, copying and pruning.
 
-The format: the header's length in 8 bytes, little-endian; the header in JSON, for each tensor its dtype, shape and
-first and last byte counted from the end of the header; then the bytes, with no gap.
+The format: the length of the header in 8 bytes, little-endian; the header in JSON, with the dtype, shape, start and end
+of each tensor in bytes from the end of the header; then the data, without gaps.
 """
 
 import json
@@ -13,10 +13,10 @@ from typing import Any
 
 from layerlimits.errors import UserError
 
-# The library refuses longer headers, too.
-_LONGEST_HEADER = 100_000_000
+# The library has the same limit.
+_MAX_HEADER_BYTES = 100_000_000
 _FIX = "download the model again"
-# Bits an element; the bytes of types that are not listed are not checked against their shape.
+# Bits per element. For types that are not listed, the size is not checked against the shape.
 _BITS = {"BOOL": 8} | {
     f"{kind}{bits}": bits for kind, sizes in {"F": (16, 32, 64), "I": (8, 16, 32, 64)}.items() for bits in sizes
 }
@@ -35,7 +35,7 @@ class StoredTensor:
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """Size in bytes."""
         return self.end - self.start
 
     @property
@@ -46,7 +46,7 @@ class StoredTensor:
 
 @dataclass(frozen=True)
 class Header:
-    """What a safetensors file says of itself: its tensors, in the order of their bytes, which begin at `data`."""
+    """The header of a safetensors file: its tensors in the order of their data, which starts at byte `data`."""
 
     file: Path
     tensors: tuple[StoredTensor, ...]
@@ -55,11 +55,11 @@ class Header:
 
 
 def read_header(file: Path) -> Header:
-    """The header of a safetensors file, which must fit the file to the byte.
+    """Read the header of a safetensors file, and check it against the size of the file.
 
     Raises:
-        UserError: the file cannot be read, is no safetensors file, is cut off, or has tensors that overlap, leave gaps
-            or have another size than their shape and type say. Names the file.
+        UserError: the file cannot be read, is not a safetensors file or is truncated; or tensors overlap, leave gaps,
+            or have a size that does not match their shape and type. Names the file.
     """
     text, size = _header_text(file)
     begin = 8 + len(text)
@@ -67,17 +67,17 @@ def read_header(file: Path) -> Header:
         entries = json.loads(text, object_pairs_hook=_distinct)
         metadata = entries.pop("__metadata__", None)
         tensors = sorted(map(_stored, entries.items()), key=lambda tensor: (tensor.start, tensor.end))
-    # A header nested too deeply exhausts the stack of the JSON reader.
+    # A deeply nested header raises RecursionError.
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise _no_safetensors(file) from None
+        raise _not_safetensors(file) from None
     if metadata is not None and not _is_metadata(metadata):
-        raise _no_safetensors(file)
+        raise _not_safetensors(file)
     _check_bytes(file, tensors, size, begin)
     return Header(file, tuple(tensors), metadata, begin)
 
 
 def read_headers(files: Iterable[Path]) -> list[Header]:
-    """The headers of a checkpoint's files, in their order.
+    """The headers of the files of a checkpoint, in order.
 
     Raises:
         UserError: see `read_header`.
@@ -91,21 +91,21 @@ def _header_text(file: Path) -> tuple[bytes, int]:
         size = file.stat().st_size
         with file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
-            if size < 8 or length > _LONGEST_HEADER:
-                raise _no_safetensors(file)
+            if size < 8 or length > _MAX_HEADER_BYTES:
+                raise _not_safetensors(file)
             if size < 8 + length:
-                raise UserError(f"{file} is truncated: {size:,} bytes of {8 + length:,} or more", _FIX)
+                raise UserError(f"{file} is truncated: {size:,} bytes, expected at least {8 + length:,}", _FIX)
             return stream.read(length), size
     except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror}", "check the file and its permissions") from None
+        raise UserError(f"cannot read {file}: {error.strerror}", "check the file and its permissions") from None
 
 
-def _no_safetensors(file: Path) -> UserError:
+def _not_safetensors(file: Path) -> UserError:
     return UserError(f"{file} is not a safetensors file", _FIX)
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object whose keys are all different: of two tensors of one name, which one counts is anyone's guess."""
+    """A JSON object without repeated keys: two tensors with the same name would be ambiguous."""
     entries = dict(pairs)
     if len(entries) < len(pairs):
         raise ValueError("repeated key")
@@ -126,17 +126,17 @@ def _stored(entry: tuple[str, Any]) -> StoredTensor:
 
 def _count(value: Any) -> int:
     if type(value) is not int or value < 0:
-        raise ValueError("no count")
+        raise ValueError("not a count")
     return value
 
 
 def _check_bytes(file: Path, tensors: list[StoredTensor], size: int, begin: int) -> None:
-    """The tensors must fill the file from `begin` to its end, one after the other, each as long as it must be."""
+    """Check that the tensors fill the file from `begin` to its end without gaps, each with the right size."""
     filled = 0
     for tensor in tensors:
         if tensor.start != filled or tensor.end < filled:
             raise UserError(
-                f"{file} is damaged: {tensor.name} lies at bytes {tensor.start:,} to {tensor.end:,}, "
+                f"{file} is damaged: {tensor.name} is at bytes {tensor.start:,} to {tensor.end:,}, "
                 f"but the tensor before it ends at {filled:,}",
                 _FIX,
             )
@@ -144,10 +144,10 @@ def _check_bytes(file: Path, tensors: list[StoredTensor], size: int, begin: int)
         if needed and tensor.size != needed:
             raise UserError(
                 f"{file} is damaged: {tensor.name} has {tensor.size:,} bytes, but {tensor.dtype} of shape "
-                f"{tensor.shape} takes {needed:,}",
+                f"{tensor.shape} needs {needed:,}",
                 _FIX,
             )
         filled = tensor.end
     if begin + filled != size:
         what = "truncated" if size < begin + filled else "damaged"
-        raise UserError(f"{file} is {what}: {size:,} bytes of {begin + filled:,}", _FIX)
+        raise UserError(f"{file} is {what}: {size:,} bytes, expected {begin + filled:,}", _FIX)

@@ -1,4 +1,4 @@
-"""Writing a pruned checkpoint that stock transformers loads, with the recipe of how it came to be."""
+"""Writing a pruned checkpoint that stock transformers loads, with a recipe of how it was made."""
 
 import json
 import shutil
@@ -11,12 +11,12 @@ from transformers import PreTrainedModel
 
 from layerlimits.models.locate import configuration
 from layerlimits.models.shards import prune_files
-from layerlimits.models.sound import check_sound
+from layerlimits.models.structure_check import check_structure
 from layerlimits.paths import check_writable
 from layerlimits.types import ModelRef, PrunePlan
 from layerlimits.version import __version__
 
-Tick = Callable[[int], None] | None
+Progress = Callable[[int], None] | None
 
 RECIPE = "layerlimits.json"
 _COPIED = (
@@ -38,28 +38,29 @@ def save_pruned(
     plan: PrunePlan,
     out: Path,
     command: str,
-    tick: Tick = None,
+    on_progress: Progress = None,
 ) -> Path:
-    """Write the checkpoint in `folder` without the plan's layers to `out`, file by file, whole or not at all.
+    """Write the checkpoint in `folder` without the plan's layers to `out`, file by file. `out` appears when complete.
 
-    No weight is loaded; every kept tensor keeps its bytes and its type.
+    No weights are loaded. The bytes and types of the kept tensors do not change.
 
     Args:
-        ref: the checkpoint, or what tells it: asked for last, so that its files can be hashed meanwhile.
-        tick: called with the number of bytes just written.
+        ref: the reference of the checkpoint, or a function that returns it; it is called last, so that files can be
+            hashed in the meantime.
+        on_progress: called with the number of bytes just written.
     Raises:
         UserError: the output folder is not empty or cannot be written; or see `models.shards.prune_files` and
-            `models.sound.check_sound`.
+            `models.structure_check.check_structure`.
     """
     check_writable(out, empty=True)
-    structure = check_sound(configuration(folder), plan.removed)
+    structure = check_structure(configuration(folder), plan.removed)
     with _appearing(folder, out, lambda: recipe(ref() if callable(ref) else ref, plan, command)) as partial:
-        prune_files(folder, plan.removed, partial, tick, structure)
+        prune_files(folder, plan.removed, partial, on_progress, structure)
     return out
 
 
 def recipe(ref: ModelRef, plan: PrunePlan, command: str) -> dict[str, Any]:
-    """What a pruned folder says of itself."""
+    """The recipe stored in a pruned folder."""
     return {
         "made_by": f"layerlimits {__version__}",
         "base": ref.path,
@@ -77,7 +78,7 @@ def recipe(ref: ModelRef, plan: PrunePlan, command: str) -> dict[str, Any]:
 
 
 def write_checkpoint(model: PreTrainedModel, origin: Path, out: Path, about: dict[str, Any]) -> Path:
-    """Save a model from memory beside the tokenizer and licence files of `origin`."""
+    """Save a model in memory, with the tokenizer and licence files of `origin`."""
     with _appearing(origin, out, lambda: about) as partial:
         model.save_pretrained(partial)
     return out
@@ -85,7 +86,7 @@ def write_checkpoint(model: PreTrainedModel, origin: Path, out: Path, about: dic
 
 @contextmanager
 def _appearing(origin: Path, out: Path, about: Callable[[], dict[str, Any]]) -> Iterator[Path]:
-    """A folder to write to, which appears under `out` only when complete, tokenizer, licence and recipe included."""
+    """A temporary folder to write to, which becomes `out` when complete, with tokenizer, licence and recipe."""
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -101,6 +102,6 @@ def _appearing(origin: Path, out: Path, about: Callable[[], dict[str, Any]]) -> 
 
 
 def read_recipe(folder: Path) -> dict[str, Any] | None:
-    """The recipe of a pruned folder, None where there is none."""
+    """The recipe of a pruned folder, or None."""
     path = folder / RECIPE
     return json.loads(path.read_text()) if path.exists() else None

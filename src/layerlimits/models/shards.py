@@ -1,4 +1,4 @@
-"""Pruning a checkpoint file by file: no weight is loaded, so a model larger than memory loses layers at disk speed."""
+"""Pruning a checkpoint file by file, without loading weights: it works at disk speed for models larger than memory."""
 
 import json
 import re
@@ -15,12 +15,12 @@ from layerlimits.errors import UserError
 from layerlimits.models.fields import pruned_fields
 from layerlimits.models.locate import check, configuration, weight_files
 from layerlimits.models.remove import check_layers, remove
-from layerlimits.models.safetensors_copy import Tick, copy_tensors
+from layerlimits.models.safetensors_copy import Progress, copy_tensors
 from layerlimits.models.safetensors_header import Header, read_headers
 from layerlimits.models.skeleton import skeleton
 from layerlimits.models.stack import find_stack
 
-# Files written side by side: a fast disk takes more than one processor can copy.
+# Files written in parallel: one processor cannot copy as fast as a fast disk writes.
 _WRITERS = 2
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
@@ -28,7 +28,7 @@ _INDEX = "model.safetensors.index.json"
 
 @dataclass(frozen=True)
 class _Shard:
-    """A file to write: where its tensors lie, their new names by old ones, and its own name."""
+    """A file to write: the header of its source, the new names of tensors by old names, and the name of the file."""
 
     source: Header
     names: dict[str, str]
@@ -43,29 +43,29 @@ def prune_files(
     folder: Path,
     removed: Iterable[int],
     out: Path,
-    tick: Tick | None = None,
+    on_progress: Progress | None = None,
     structure: PreTrainedModel | None = None,
 ) -> None:
     """Write the checkpoint in `folder` without these layers: config, generation config and safetensors files.
 
-    Every kept tensor keeps its bytes. Each shard becomes one, unless all its tensors are removed. Layers beyond the
-    model's depth (DeepSeek-V3 stores its multi-token prediction as one) stay and follow the kept layers.
+    The bytes of the kept tensors do not change. Each shard becomes one shard, unless all its tensors are removed.
+    Layers beyond the depth of the model (multi-token prediction of DeepSeek-V3) are kept, and follow the kept layers.
 
     Args:
-        folder: a checkpoint that transformers loads without code of its own.
-        removed: layers in the numbering of `folder`, in any order.
-        out: an existing folder, another than `folder`.
-        structure: the model's skeleton if it is there already; layers are taken out of it.
-        tick: called with the number of bytes after every few MB written.
+        folder: a checkpoint that transformers loads without remote code.
+        removed: layers in the numbering of the checkpoint, in any order.
+        out: an existing folder other than `folder`.
+        structure: the skeleton of the model, if already built; layers are removed from it.
+        on_progress: called with the number of bytes of each piece written.
     Raises:
         UserError: see `models.locate.check`, `models.remove.check_layers`, `models.fields.pruned_fields` and
-            `models.stack.find_stack`; or the layers are not found in the files, or these are damaged.
+            `models.stack.find_stack`; or the layers are not in the files, or the files are damaged.
     """
     index = _read_index(folder)
     check(folder)
     config = configuration(folder)
     if out.resolve() == folder.resolve():
-        raise UserError(f"{out} is the folder of the model itself", "choose another folder to write to")
+        raise UserError(f"{out} is the folder of the input model", "choose another output folder")
     structure = skeleton(config) if structure is None else structure
     depth = len(find_stack(structure))
     gone = check_layers(removed, depth)
@@ -76,7 +76,7 @@ def prune_files(
     shards = _shards(headers, prefix, gone)
     _check_space(out, sum(shard.size for shard in shards))
     with ThreadPoolExecutor(_WRITERS) as threads:
-        list(threads.map(lambda shard: copy_tensors(shard.source, shard.names, out / shard.file, tick), shards))
+        list(threads.map(lambda shard: copy_tensors(shard.source, shard.names, out / shard.file, on_progress), shards))
     if len(shards) > 1:
         _write_index(index or {}, shards, structure.num_parameters(), out)
     for name, value in fields.items():
@@ -88,7 +88,7 @@ def prune_files(
 
 
 def _read_index(folder: Path) -> dict[str, Any] | None:
-    """The index of the shards, None where there is none or where it is not used."""
+    """The index of the shards; None if there is none, or if it is not used."""
     path = folder / _INDEX
     if not path.exists():
         return None
@@ -96,71 +96,71 @@ def _read_index(folder: Path) -> dict[str, Any] | None:
         index: dict[str, Any] = json.loads(path.read_text())
         files = set(index["weight_map"].values())
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{path} is no index of weight files", "download the model again") from None
+        raise UserError(f"{path} is not an index of weight files", "download the model again") from None
     return index if files and not (folder / _SINGLE).exists() else None
 
 
 def _names(folder: Path, headers: list[Header], index: Mapping[str, Any] | None) -> set[str]:
-    """All tensors' names. Each must lie in one file, and those of the index in some."""
+    """The names of all tensors, each of which must be in exactly one file; those of the index must exist."""
     where: dict[str, Path] = {}
     for header in headers:
         for tensor in header.tensors:
             if tensor.name in where:
                 raise UserError(
-                    f"{tensor.name} lies in {where[tensor.name].name} and again in {header.file.name}",
-                    f"leave only the files that make up the model in {folder}",
+                    f"{tensor.name} is both in {where[tensor.name].name} and in {header.file.name}",
+                    f"remove the files that do not belong to the model from {folder}",
                 )
             where[tensor.name] = header.file
     missing = sorted(set(index["weight_map"]) - set(where)) if index else []
     if missing:
         raise UserError(
-            f"the files of {folder} lack {len(missing)} of the tensors in their index: {missing[0]}",
+            f"{len(missing)} tensors of the index are missing in the files of {folder}: {missing[0]}",
             "download the model again",
         )
     return set(where)
 
 
 def _prefix(folder: Path, model: PreTrainedModel, names: set[str]) -> str:
-    """What the names of the layers' tensors begin with, up to the layer's number.
+    """The prefix of the names of the layers' tensors, up to the number of the layer.
 
-    Below the layer, names in files may differ from those of modules (transformers converts some on loading), and
-    leading parts may be missing ("h.0" for "transformer.h.0"): so only the layers' numbers must fit.
+    Names in files can differ from those of modules: transformers converts some names inside layers on loading, and
+    leading parts can be missing ("h.0" for "transformer.h.0"). Therefore only the numbers of the layers must match.
     """
     stack = find_stack(model)
     path = next(path for path, module in model.named_modules() if module is stack.layers)
     parts = path.split(".")
     prefixes = [".".join(parts[first:]) for first in range(len(parts))]
-    found = {prefix: {layer for name in names if (layer := _layer(prefix, name)) is not None} for prefix in prefixes}
-    lacking = {prefix: set(range(len(stack))) - layers for prefix, layers in found.items() if layers}
-    whole = [prefix for prefix, layers in lacking.items() if not layers]
-    if len(whole) == 1:
-        return whole[0]
-    looked = " or ".join(f"{prefix}.0 to {prefix}.{len(stack) - 1}" for prefix in whole or prefixes)
-    seen = ", ".join(f"{prefix} without layer {min(layers)}" for prefix, layers in lacking.items() if layers)
+    stored = {prefix: {layer for name in names if (layer := _layer(prefix, name)) is not None} for prefix in prefixes}
+    absent = {prefix: set(range(len(stack))) - layers for prefix, layers in stored.items() if layers}
+    complete = [prefix for prefix, layers in absent.items() if not layers]
+    if len(complete) == 1:
+        return complete[0]
+    expected = " or ".join(f"{prefix}.0 to {prefix}.{len(stack) - 1}" for prefix in complete or prefixes)
+    seen = ", ".join(f"{prefix} without layer {min(layers)}" for prefix, layers in absent.items() if layers)
     raise UserError(
-        f"{folder.name} ({type(model).__name__}): the {len(stack)} layers are not in the weight files under one name: "
-        f"looked for {looked}, found {seen or min(whole or names)}",
+        f"{folder.name} ({type(model).__name__}): the weight files do not have the {len(stack)} layers under one name: "
+        f"expected {expected}, found {seen or min(complete or names)}",
         "check that the files belong to config.json, or report this architecture",
     )
 
 
 def _layer(prefix: str, name: str) -> int | None:
-    """The number of the layer a tensor belongs to, None where it belongs to none."""
-    found = re.match(rf"{re.escape(prefix)}\.(0|[1-9]\d*)\.", name)
-    return int(found[1]) if found else None
+    """The number of the layer to which a tensor belongs, or None."""
+    match = re.match(rf"{re.escape(prefix)}\.(0|[1-9]\d*)\.", name)
+    return int(match[1]) if match else None
 
 
 def _shards(headers: list[Header], prefix: str, gone: tuple[int, ...]) -> list[_Shard]:
-    """The files to write, those without tensors left out, numbered in the order of the old ones."""
+    """The files to write, numbered in the order of the old ones; files without tensors are omitted."""
     renamed = [(header, _renamed(header, prefix, gone)) for header in headers]
-    kept = [(header, names) for header, names in renamed if names]
-    total = len(kept)
+    remaining = [(header, names) for header, names in renamed if names]
+    total = len(remaining)
     files = [f"model-{number:05d}-of-{total:05d}.safetensors" for number in range(1, total + 1)]
-    return [_Shard(*shard, file) for shard, file in zip(kept, files if total > 1 else [_SINGLE], strict=True)]
+    return [_Shard(*shard, file) for shard, file in zip(remaining, files if total > 1 else [_SINGLE], strict=True)]
 
 
 def _renamed(header: Header, prefix: str, gone: tuple[int, ...]) -> dict[str, str]:
-    """New names by old ones, of the tensors that stay."""
+    """The new names of the kept tensors, by old names."""
     names = {}
     for tensor in header.tensors:
         layer = _layer(prefix, tensor.name)
@@ -176,8 +176,8 @@ def _check_space(out: Path, size: int) -> None:
     free = shutil.disk_usage(out).free
     if free < size:
         raise UserError(
-            f"{out} has {free / 1e9:.1f} GB free, and the pruned model takes {size / 1e9:.1f} GB",
-            "make room, or write to another disk",
+            f"{out} has {free / 1e9:.1f} GB free, but the pruned model needs {size / 1e9:.1f} GB",
+            "free disk space, or write to another disk",
         )
 
 

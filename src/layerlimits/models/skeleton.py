@@ -1,4 +1,4 @@
-"""A model without its weights: all of its structure, next to no memory."""
+"""A model without its weights: its full structure in almost no memory."""
 
 import copy
 import math
@@ -11,12 +11,12 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from layerlimits.errors import UserError
 
-# No buffer has as many elements.
+# Buffers have fewer elements.
 _LARGE = 1 << 24
 
 
 class _NoMemory(TorchFunctionMode):
-    """Parameters begin as `torch.empty` or zeros: with a mixture's experts, more than the memory holds."""
+    """Creates uninitialised and large zero tensors on the meta device: a mixture of experts can exceed memory."""
 
     def __torch_function__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -29,26 +29,26 @@ class _NoMemory(TorchFunctionMode):
 
 
 def skeleton(config: Any) -> PreTrainedModel:
-    """The model with its parameters on the meta device; buffers have values, some of which depend on the layer.
+    """The model with its parameters on the meta device. Buffers have values, because some depend on the layer.
 
     Raises:
-        UserError: transformers does not build it.
+        UserError: transformers cannot build it.
     """
     try:
         with torch.random.fork_rng(devices=[]), init_empty_weights(include_buffers=False), _NoMemory():
             model: PreTrainedModel = AutoModelForCausalLM.from_config(copy.deepcopy(config), trust_remote_code=False)
-        # Moving parameters to the meta device parted those that are one.
+        # Moving parameters to the meta device separates tied ones.
         model.tie_weights()
-    except Exception as error:  # Architectures refuse what does not fit them with errors of many kinds.
+    except Exception as error:  # Architectures reject configurations with errors of many kinds.
         raise unbuildable(config, error) from None
     return model
 
 
 def unbuildable(config: Any, error: Exception) -> UserError:
-    """The error for a configuration that transformers refuses."""
+    """The error for a configuration from which transformers cannot build a model."""
     reason = " ".join(str(error).split())[:200]
     return UserError(
-        f"transformers does not build {config.model_type} with {config.num_hidden_layers} layers: "
+        f"transformers cannot build {config.model_type} with {config.num_hidden_layers} layers: "
         f"{type(error).__name__}: {reason}",
         "remove other layers, or report this architecture",
     )

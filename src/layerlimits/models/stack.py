@@ -1,4 +1,4 @@
-"""Finding the layers of any decoder model, without a table of architectures."""
+"""Finding the layers of a decoder model, without a table of architectures."""
 
 from dataclasses import dataclass
 
@@ -10,27 +10,27 @@ from layerlimits.errors import UserError
 
 @dataclass(frozen=True)
 class LayerStack:
-    """The list of layers and where it hangs: `getattr(owner, name)` is the ModuleList."""
+    """The list of layers in a model: `getattr(owner, name)` is the ModuleList."""
 
     owner: nn.Module
     name: str
 
     @property
     def layers(self) -> nn.ModuleList:
-        """The layers as they are now."""
-        found = getattr(self.owner, self.name)
-        assert isinstance(found, nn.ModuleList)
-        return found
+        """The current layers."""
+        layers = getattr(self.owner, self.name)
+        assert isinstance(layers, nn.ModuleList)
+        return layers
 
     def __len__(self) -> int:
         return len(self.layers)
 
 
 def find_stack(model: PreTrainedModel) -> LayerStack:
-    """The one list of modules, outermost, that is as long as the configuration says the model is deep.
+    """Find the outermost list of modules whose length is the number of layers in the configuration.
 
     Raises:
-        UserError: no list, or several, of that length; names the architecture and what was looked for.
+        UserError: no list or several lists have that length; names the architecture and the length.
     """
     kind = type(model).__name__
     depth = getattr(model.config, "num_hidden_layers", None)
@@ -40,9 +40,9 @@ def find_stack(model: PreTrainedModel) -> LayerStack:
     if len(outer) != 1:
         seen = ", ".join(f"{path} ({len(module)})" for path, module in lists[:6]) or "none"
         raise UserError(
-            f"{kind} has no recognisable layer stack: looked for one list of {depth} modules (num_hidden_layers), "
+            f"{kind} has no recognisable layer stack: expected one list of {depth} modules (num_hidden_layers), "
             f"found {len(outer)}; its lists: {seen}",
-            "use an architecture whose layers are one list, or report this one",
+            "use an architecture with a single list of layers, or report this one",
         )
     owner, _, name = outer[0].rpartition(".")
     return LayerStack(model.get_submodule(owner), name)

@@ -1,4 +1,4 @@
-"""The residual stream between layers, read by hooks: `output_hidden_states` ends after the final norm."""
+"""Reading the residual stream between layers with hooks, since `output_hidden_states` ends after the final norm."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,12 +11,12 @@ from transformers import PreTrainedModel
 
 from layerlimits.models.stack import find_stack
 
-# Positions a batch: on a processor few enough to stay in its caches, on a GPU enough to fill it (LOG.md, "ranking").
+# Positions per batch: on a CPU few enough to stay in its caches, on a GPU enough to fill it (LOG.md, "ranking").
 _BATCH_TOKENS = {"cpu": 1024}
 _BATCH_TOKENS_ELSEWHERE = 8192
-# A text that fills less of its row than this is better off with shorter ones.
+# A text that fills less than this share of its row waits for a batch of shorter texts.
 _PADDED = 0.9
-# Logits are the largest thing a forward pass makes: at most this many floats, half a gigabyte.
+# Logits are the largest tensor of a forward pass: at most this many floats, half a gigabyte.
 _BATCH_LOGITS = 1 << 27
 
 
@@ -25,7 +25,7 @@ class Batch:
     """Texts padded on the right.
 
     Args:
-        rows: which of the texts given stand here.
+        rows: indices of the texts in this batch.
         ids: token ids (N, T).
         mask: True at real tokens (N, T).
     """
@@ -36,30 +36,30 @@ class Batch:
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """What the model is called with."""
+        """The arguments of the model."""
         return {"input_ids": self.ids, "attention_mask": self.mask.long(), "use_cache": False}
 
 
 def batches(model: PreTrainedModel, texts: Sequence[Sequence[int]], tokens: int | None = None) -> Iterator[Batch]:
-    """The texts in batches of similar length and about `tokens` positions, longest first; empty ones are left out."""
+    """Texts in batches of similar length and about `tokens` positions, longest first; empty texts are omitted."""
     usual = _BATCH_TOKENS.get(model.device.type, _BATCH_TOKENS_ELSEWHERE)
-    most = max(1, min(tokens or usual, _BATCH_LOGITS // model.config.vocab_size))
+    max_tokens = max(1, min(tokens or usual, _BATCH_LOGITS // model.config.vocab_size))
     waiting = sorted((row for row in range(len(texts)) if texts[row]), key=lambda row: (-len(texts[row]), row))
     while waiting:
-        size = _rows([len(texts[row]) for row in waiting], most)
+        size = _rows([len(texts[row]) for row in waiting], max_tokens)
         rows, waiting = tuple(waiting[:size]), waiting[size:]
         ids, mask = _pad([texts[row] for row in rows], model.device)
         yield Batch(rows, ids, mask)
 
 
-def _rows(lengths: Sequence[int], most: int) -> int:
-    """How many of the texts, longest first, go together: up to `most` positions; texts much shorter wait for a batch of
-    their own once this one is large enough to be worth its fixed costs.
+def _rows(lengths: Sequence[int], max_tokens: int) -> int:
+    """Number of texts, longest first, in the next batch of up to `max_tokens` positions. Much shorter texts wait for
+    another batch once this one is large enough to be worth its fixed costs.
     """
     width = lengths[0]
     for rows, length in enumerate(lengths):
-        full = width * (rows + 1) > most
-        wasteful = length < _PADDED * width and width * rows >= most / 4
+        full = width * (rows + 1) > max_tokens
+        wasteful = length < _PADDED * width and width * rows >= max_tokens / 4
         if rows and (full or wasteful):
             return rows
     return len(lengths)
@@ -74,8 +74,8 @@ def _pad(texts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, 
 
 @contextmanager
 def watching(model: PreTrainedModel, see: Callable[[int, Tensor], None]) -> Iterator[None]:
-    """Within the block, `see(l, h_l)` is called with the stream entering each layer l of L, and with l = L for the one
-    leaving the last, before the final norm: (N, T, D) in the model's type.
+    """Inside the block, `see(l, h_l)` is called with the stream that enters each layer l of L, and with l = L for the
+    output of the last layer, before the final norm: (N, T, D) in the number type of the model.
     """
     layers = find_stack(model).layers
     handles = [
@@ -104,7 +104,7 @@ def _leaving(see: Callable[[int, Tensor], None], number: int) -> Any:
 
 
 def first(output: Any) -> Tensor:
-    """The stream in what a layer returns: a tensor, or a tuple that starts with it."""
-    found = output if isinstance(output, Tensor) else output[0]
-    assert isinstance(found, Tensor)
-    return found
+    """The stream in the output of a layer, which is a tensor or a tuple that starts with it."""
+    stream = output if isinstance(output, Tensor) else output[0]
+    assert isinstance(stream, Tensor)
+    return stream

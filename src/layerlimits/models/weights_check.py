@@ -1,6 +1,6 @@
-"""Whether a checkpoint's weight files are those of its configuration: checked from headers, before weights load.
+"""Checking the weight files of a checkpoint against its configuration, from headers, before weights are loaded.
 
-transformers fills what a file lacks with random numbers and leaves out what it does not expect, with a warning at most.
+transformers initialises missing weights randomly and ignores unexpected ones, with at most a warning.
 """
 
 import logging
@@ -15,15 +15,15 @@ from layerlimits.models.config_check import quantized
 from layerlimits.models.safetensors_header import Header, StoredTensor
 
 _FIX = "download the model again, or correct config.json: it must describe the weight files"
-# Tables and masks that older versions of transformers stored; today they are computed.
+# Tables and masks that older versions of transformers stored, and newer versions compute.
 _COMPUTED = re.compile(r"(inv_freq|masked_bias|position_ids)$")
 
 
 def check_types(folder: Path, headers: Iterable[Header]) -> None:
-    """Refuse weights stored as whole numbers: they are packed by a quantization that config.json does not name.
+    """Check that no weights are stored as integers, which are quantized weights without an entry in config.json.
 
     Raises:
-        UserError: names the first such tensor.
+        UserError: a weight is an integer; names the first such tensor.
     """
     for header in headers:
         for tensor in header.tensors:
@@ -32,12 +32,12 @@ def check_types(folder: Path, headers: Iterable[Header]) -> None:
 
 
 def check_layer_numbers(folder: Path, headers: Iterable[Header], depth: int) -> None:
-    """Refuse weight files that lack a layer; nothing is built, however large `depth` is.
+    """Check that the weight files have weights for every layer, without building anything of size `depth`.
 
     Args:
-        depth: layers according to config.json.
+        depth: number of layers in config.json.
     Raises:
-        UserError: names the first layer without weights.
+        UserError: a layer has no weights; names the first one.
     """
     stacks: dict[str, list[int]] = {}
     for header in headers:
@@ -53,27 +53,26 @@ def check_layer_numbers(folder: Path, headers: Iterable[Header], depth: int) -> 
     missing = next(layer for layer in range(len(stored) + 1) if layer not in stored)
     if missing < depth:
         raise UserError(
-            f"{folder.name}: weights missing for layer {missing}: config.json says num_hidden_layers = {depth}, and "
-            f"the weight files hold {len(stored)} layers ({prefix}.{min(stored)} to {prefix}.{max(stored)})",
+            f"{folder.name}: weights missing for layer {missing}: config.json has num_hidden_layers = {depth}, but "
+            f"the weight files have {len(stored)} layers ({prefix}.{min(stored)} to {prefix}.{max(stored)})",
             _FIX,
         )
 
 
 def check_weights(folder: Path, headers: Sequence[Header]) -> None:
-    """Refuse weight files that do not fit the model of their configuration, as transformers itself would load them;
-    no weight is read.
+    """Check, without reading weights, that transformers would load the weight files completely.
 
     Args:
-        headers: of all weight files of the folder.
+        headers: the headers of all weight files of the folder.
     Raises:
-        UserError: names missing, unexpected and misshapen tensors; or transformers cannot build the model.
+        UserError: tensors are missing, unexpected or of another shape; or transformers cannot build the model.
     """
     from transformers import AutoModelForCausalLM
 
     if not any((folder / name).exists() for name in ("model.safetensors", "model.safetensors.index.json")):
-        # Under other names transformers finds no weights at all, which loading says.
+        # transformers does not find weight files with other names; loading then fails.
         return
-    # Declared to return a model only, whatever it is asked.
+    # Its annotation does not cover `output_loading_info`.
     auto: Any = AutoModelForCausalLM
     with _quiet():
         try:
@@ -86,34 +85,34 @@ def check_weights(folder: Path, headers: Sequence[Header]) -> None:
                 trust_remote_code=False,
                 local_files_only=True,
             )
-        except Exception as error:  # Architectures refuse what does not fit them with errors of many kinds.
+        except Exception as error:  # Architectures reject configurations with errors of many kinds.
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise UserError(f"{folder} cannot be loaded: {reason}", _FIX) from None
+            raise UserError(f"cannot load {folder}: {reason}", _FIX) from None
     check_report(folder, report, model.config, headers)
 
 
 def check_report(folder: Path, report: Mapping[str, Any], config: Any, headers: Sequence[Header]) -> None:
-    """Refuse what transformers reports of loading a checkpoint, apart from what is rightly absent or left over.
+    """Check the report of transformers on loading a checkpoint.
 
-    Tied weights and the keys a model class ignores are not in its report. Beyond those, layers of multi-token
-    prediction (`num_nextn_predict_layers` after the last) and stored masks may be left over.
+    Tied weights and the keys that a model class ignores are not in the report. Unexpected keys are allowed for
+    multi-token prediction (`num_nextn_predict_layers` after the last layer) and for stored masks.
 
     Args:
         report: "missing_keys", "unexpected_keys" and "mismatched_keys" of `output_loading_info`.
     Raises:
-        UserError: names missing, unexpected and misshapen tensors.
+        UserError: tensors are missing, unexpected or of another shape.
     """
     stored = {tensor.name: tensor for header in headers for tensor in header.tensors}
     missing = sorted(report["missing_keys"], key=_order)
     unexpected = sorted((key for key in report["unexpected_keys"] if not _ignored(key, config, stored)), key=_order)
-    misshapen = sorted(report["mismatched_keys"], key=lambda found: _order(found[0]))
+    misshapen = sorted(report["mismatched_keys"], key=lambda entry: _order(entry[0]))
     problems = [f"weights missing{_layers(missing)} ({_listed(missing)})"] if missing else []
     if unexpected:
         problems.append(f"unexpected weights{_layers(unexpected)} ({_listed(unexpected)})")
     if misshapen:
         name, held, wanted = misshapen[0]
         more = f", and {len(misshapen) - 1} more" if misshapen[1:] else ""
-        problems.append(f"{name} has the shape {tuple(held)} in the file and {tuple(wanted)} by config.json{more}")
+        problems.append(f"{name} has shape {tuple(held)} in the file, but {tuple(wanted)} in config.json{more}")
     if problems:
         raise UserError(f"{folder.name}: {'; '.join(problems)}", _FIX)
 
@@ -125,7 +124,7 @@ def _ignored(key: str, config: Any, stored: Mapping[str, StoredTensor]) -> bool:
         return True
     if _COMPUTED.search(key):
         return True
-    # A causal mask, (1, 1, T, T). Files may lack the leading part of a name.
+    # A causal mask, (1, 1, T, T). The leading part of a name can be missing in files.
     shapes = [tensor.shape for name, tensor in stored.items() if key == name or key.endswith(f".{name}")]
     return any(len(shape) == 4 and shape[:2] == (1, 1) and shape[2] == shape[3] for shape in shapes)
 
@@ -141,7 +140,7 @@ def _order(key: str) -> tuple[int, str]:
 
 
 def _layers(keys: Iterable[str]) -> str:
-    """The words "for layer 4" after a space; nothing where none of the keys belongs to a layer."""
+    """The text " for layer 4"; empty if no key belongs to a layer."""
     numbers = sorted({layer for key in keys if (layer := _layer(key)) is not None})
     if not numbers:
         return ""
@@ -155,7 +154,7 @@ def _listed(keys: Sequence[str]) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Within the block transformers prints no report of its own: ours names the same keys."""
+    """Inside the block, transformers prints no report; our error names the same keys."""
     from transformers.utils import logging as messages
 
     before, bars = messages.get_verbosity(), messages.is_progress_bar_enabled()

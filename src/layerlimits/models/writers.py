@@ -1,6 +1,6 @@
-"""What in a layer writes to the residual stream: output projections, and norms between them and the stream.
+"""The parameters of a layer that write to the residual stream: output projections, and norms after them.
 
-Names only propose. Whoever uses a writer checks by running the layer (`models.probe`) that it is one.
+Candidates are found by name. Code that uses one checks it by running the layer (`models.probe`).
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from transformers.pytorch_utils import Conv1D
 from layerlimits.errors import UserError
 from layerlimits.models.probe import Call, scaled
 
-# Output projections as transformers calls them: of attention, convolutions and state spaces; of MLPs; of either.
+# Names of output projections in transformers: of attention, convolutions and state spaces; of MLPs; of either.
 _MIXERS = ("o_proj", "out_proj", "o_b_proj", "linear_out", "attention_out")
 _MLPS = ("down_proj", "fc2", "w2", "dense_4h_to_h", "fc_out", "output_linear", "proj_down", "w_out")
 _EITHER = ("c_proj", "dense", "Wo", "wo")
@@ -24,13 +24,13 @@ _MLP_PATHS = ("mlp", "ffn", "feed_forward", "moe", "expert")
 
 @dataclass(frozen=True)
 class Writer:
-    """An output projection of a layer, of all experts where it is one tensor.
+    """An output projection of a layer; of all experts, if their weights are one tensor.
 
     Args:
-        weight: its parameter's path in the layer.
-        bias: the path of its bias, (D,) or one row an expert.
-        axes: the axes of the weight that can be the stream's, D wide; two where the projection is square and the
-            kind of module does not tell.
+        weight: path of its parameter in the layer.
+        bias: path of its bias, (D,) or one row per expert.
+        axes: the axes of the weight that can belong to the stream, of size D; two if the projection is square and the
+            kind of module is ambiguous.
         mlp: belongs to an MLP or to experts, not to attention, a convolution or a state space.
     """
 
@@ -46,14 +46,14 @@ class Writer:
 
 
 def looked_for(mlp_only: bool = False) -> str:
-    """The names of output projections, for errors."""
+    """The names of output projections, for error messages."""
     return ", ".join((*_MLPS, *_EITHER) if mlp_only else (*_MIXERS, *_MLPS, *_EITHER))
 
 
 def writers(layer: nn.Module, width: int) -> list[Writer]:
-    """The output projections of a layer whose stream is `width` wide, in the order of its parameters."""
+    """The output projections of a layer with stream width `width`, in the order of its parameters."""
     present = dict(layer.named_parameters())
-    found = []
+    projections = []
     for path, parameter in present.items():
         stem = path.removesuffix(".weight")
         if stem.rpartition(".")[2] not in (*_MIXERS, *_MLPS, *_EITHER):
@@ -61,8 +61,8 @@ def writers(layer: nn.Module, width: int) -> list[Writer]:
         axes = _stream_axes(layer, path, parameter, width)
         if axes:
             bias = f"{stem}.bias" if stem != path else f"{stem}_bias"
-            found.append(Writer(path, bias if bias in present else None, axes, _is_mlp(stem)))
-    return found
+            projections.append(Writer(path, bias if bias in present else None, axes, _is_mlp(stem)))
+    return projections
 
 
 def _stream_axes(layer: nn.Module, path: str, parameter: Tensor, width: int) -> tuple[int, ...]:
@@ -83,37 +83,38 @@ def _is_mlp(stem: str) -> bool:
 
 @dataclass(frozen=True)
 class Scale:
-    """A parameter that scales what a layer writes: `offset` + parameter is proportional to it."""
+    """A parameter that scales the output of a layer, which is proportional to `offset` + parameter."""
 
     parameter: str
     offset: float = 0.0
 
 
 def scales(layer: nn.Module, call: Call) -> list[Scale]:
-    """What to divide so that a layer's write to the stream is divided: a norm's gain, where one stands between
-    output projection and stream, and otherwise the projection. `layer` is a float32 copy.
+    """The parameters to divide in order to divide what a layer writes to the stream: the gain of a norm after the
+    output projection if there is one, otherwise the projection. `layer` is a float32 copy.
 
     Raises:
-        UserError: no output projection.
+        UserError: the layer has no output projection.
     """
     width = call.stream.shape[-1]
-    found = writers(layer, width)
-    if not found:
+    projections = writers(layer, width)
+    if not projections:
         raise UserError(
-            f"{type(layer).__name__} has no recognisable output projection: looked for parameters {width} wide called "
+            f"{type(layer).__name__} has no recognisable output projection: expected parameters of width {width} named "
             f"{looked_for()}",
             "use another replacement, or report this architecture",
         )
-    chosen = []
-    for group in ([one for one in found if one.mlp], [one for one in found if not one.mlp]):
-        names = [name for one in group for name in one.parameters]
+    chosen: list[Scale] = []
+    for mlp in (True, False):
+        group = [writer for writer in projections if writer.mlp == mlp]
+        names = [name for writer in group for name in writer.parameters]
         norms = _post_norms(layer, call, names, width) if names else []
         chosen += norms or [Scale(name) for name in names]
     return chosen
 
 
 def _post_norms(layer: nn.Module, call: Call, projections: list[str], width: int) -> list[Scale]:
-    """The gains of norms that read only these projections: with those at zero, they read zeros."""
+    """The gains of norms that read only these projections: their input is zero if the projections are zero."""
     gained = {
         path: module
         for path, module in layer.named_modules()
@@ -121,13 +122,13 @@ def _post_norms(layer: nn.Module, call: Call, projections: list[str], width: int
     }
     with scaled(layer, projections, 0.0), _inputs(gained) as read:
         call.run(layer)
-    found = []
+    norm_scales = []
     for path, module in gained.items():
         if read.get(path) == 0.0:
-            found.append(Scale(f"{path}.weight", _offset(module, width)))
+            norm_scales.append(Scale(f"{path}.weight", _offset(module, width)))
             if getattr(module, "bias", None) is not None:
-                found.append(Scale(f"{path}.bias"))
-    return found
+                norm_scales.append(Scale(f"{path}.bias"))
+    return norm_scales
 
 
 def _gain(module: nn.Module) -> Any:
@@ -135,7 +136,7 @@ def _gain(module: nn.Module) -> Any:
 
 
 def _offset(norm: nn.Module, width: int) -> float:
-    """1 where the norm multiplies by 1 + weight (Gemma), 0 where by weight: at 0 the latter makes the same of all."""
+    """1 if the norm multiplies by 1 + weight (Gemma), 0 if by weight: with weight 0 the output is then constant."""
     weight = norm.get_parameter("weight")
     ramp = torch.arange(1, width + 1, dtype=weight.dtype, device=weight.device)
     with scaled(norm, ["weight"], 0.0):
@@ -144,13 +145,13 @@ def _offset(norm: nn.Module, width: int) -> float:
 
 @contextmanager
 def _inputs(modules: dict[str, nn.Module]) -> Iterator[dict[str, float]]:
-    """Within the block, the largest magnitude that each of these modules has read."""
+    """Inside the block, records the largest magnitude in the input of each of these modules."""
     read: dict[str, float] = {}
 
     def watch(path: str) -> Any:
         def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            given = args[0] if args else next(iter(kwargs.values()))
-            read[path] = max(read.get(path, 0.0), float(given.abs().max()))
+            value = args[0] if args else next(iter(kwargs.values()))
+            read[path] = max(read.get(path, 0.0), float(value.abs().max()))
 
         return hook
 
@@ -164,7 +165,7 @@ def _inputs(modules: dict[str, nn.Module]) -> Iterator[dict[str, float]]:
 
 @torch.no_grad()
 def divide(layer: nn.Module, chosen: list[Scale], factor: float) -> None:
-    """Divide what these parameters scale, in float64."""
+    """Divide the output that these parameters scale by `factor`, in float64."""
     for scale in chosen:
         parameter = layer.get_parameter(scale.parameter)
         parameter.copy_((parameter.double() + scale.offset) / factor - scale.offset)

@@ -1,1 +1,1 @@
-"""Recovery: the pruned model is finetuned on what the unpruned one answered (arXiv 2602.01997)."""
+"""Recovery: finetune a pruned model on self-generated answers of the unpruned model (arXiv 2602.01997)."""

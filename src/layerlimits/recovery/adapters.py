@@ -1,4 +1,4 @@
-"""Which weights LoRA adapts in an architecture, known before any weight loads."""
+"""Which weights LoRA adapts in an architecture, determined before loading weights."""
 
 import re
 import warnings
@@ -16,12 +16,12 @@ TARGETS = "all-linear"
 
 @dataclass(frozen=True)
 class Adapters:
-    """What LoRA does with an architecture.
+    """The weights of an architecture that LoRA adapts.
 
     Args:
-        adapted: weight matrices of layers that get adapters, by their names without the layer's number.
-        left_out: those that get none.
-        dropout: whether adapters may drop inputs out; those of experts that are one tensor may not.
+        adapted: Names of the layers' weight matrices that get adapters, without the layer number.
+        left_out: Names of the weight matrices that do not.
+        dropout: Whether the adapters support dropout; adapters of fused experts do not.
     """
 
     adapted: tuple[str, ...]
@@ -30,10 +30,10 @@ class Adapters:
 
 
 def adapters_of(config: Any) -> Adapters:
-    """What LoRA adapts in a model of this configuration; the output head and embeddings are never adapted.
+    """The weights that LoRA adapts in a model with this configuration; never the output head or the embeddings.
 
     Raises:
-        UserError: PEFT cannot adapt the architecture.
+        UserError: PEFT does not support the architecture.
     """
     from peft import LoraConfig, get_peft_model
     from peft.tuners.lora.layer import ParamWrapper
@@ -44,7 +44,7 @@ def adapters_of(config: Any) -> Adapters:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             wrapped: Any = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", target_modules=TARGETS, r=1))
-    # PEFT refuses architectures with errors of several kinds.
+    # PEFT raises several types of exceptions for unsupported architectures.
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
@@ -60,7 +60,7 @@ def _matrices(model: PreTrainedModel) -> set[str]:
 
 
 def _unadapted(wrapped: Any, wrapper: type) -> set[str]:
-    """Matrices of the wrapped model that no adapter stands beside."""
+    """Matrices of the wrapped model without an adapter."""
     adapted = set()
     for name, module in wrapped.named_modules():
         if isinstance(module, wrapper):
@@ -72,11 +72,11 @@ def _unadapted(wrapped: Any, wrapper: type) -> set[str]:
 
 
 def _is_matrix(name: str, weight: Tensor) -> bool:
-    """Whether a parameter is a weight matrix of a layer; fused experts' biases have two dimensions, too."""
+    """Whether a parameter is a weight matrix of a layer. Biases of fused experts also have two dimensions."""
     return weight.ndim >= 2 and re.search(r"\.\d+\.", name) is not None and not re.search(r"lora_|bias$", name)
 
 
 def _name(name: str) -> str:
-    """The name inside a layer: without what PEFT adds, the path to the layer, and its number."""
+    """The parameter name within its layer, without PEFT's additions, the path to the layer and the layer number."""
     plain = name.removeprefix("base_model.model.").replace(".base_layer", "")
     return re.sub(r"^.*?\.\d+\.", "", plain)

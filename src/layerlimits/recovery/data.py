@@ -1,4 +1,4 @@
-"""Self-generated training data: the unpruned model answers training prompts once, and what it finished is kept."""
+"""Self-generated training data: finished answers of the unpruned model to training prompts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.variants import Progress
 from layerlimits.types import Response, Sample, Split, Task, Verdict
 
-# The longest answer where no task says how long answers are: choice tasks alone.
+# Maximum answer length if no task defines one, that is, with choice tasks only.
 _DEFAULT_ANSWER_TOKENS = 256
 
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt with the answer to learn.
+    """A training example: a prompt and its answer.
 
     Args:
-        prompt_ids: the prompt exactly as the evaluator feeds it, template and examples included.
-        answer: what the unpruned model wrote.
-        tokens: how many tokens the answer took, the end token left out.
+        prompt_ids: The prompt exactly as the evaluator encodes it, including template and few-shot examples.
+        answer: The answer of the unpruned model.
+        tokens: Number of tokens of the answer, without the end-of-sequence token.
     Raises:
-        UserError: the prompt is empty.
+        UserError: The prompt is empty.
     """
 
     prompt_ids: tuple[int, ...]
@@ -35,26 +35,28 @@ class Example:
 
 
 def check_prompt(ids: Sequence[int]) -> None:
-    """Refuse to answer, or train on, a prompt that asks nothing.
+    """Check that a prompt is not empty.
 
     Raises:
-        UserError: there is no token.
+        UserError: The prompt has no token.
     """
     if not ids:
-        raise UserError("a training prompt has 0 tokens", "give training items that hold a question")
+        raise UserError("a training prompt has 0 tokens", "use training items that contain a question")
 
 
 def self_generated(max_new_tokens: int) -> Task:
-    """The task of answering training prompts: a response is correct if it came to its end and says something.
+    """The task of answering training prompts: a response is correct if it is finished and not empty.
 
     Raises:
-        UserError: `max_new_tokens` below 1.
+        UserError: `max_new_tokens` is below 1.
     """
     if max_new_tokens < 1:
-        raise UserError(f"max_new_tokens is {max_new_tokens}: no answer fits", "set it to 1 or more, such as 256")
+        raise UserError(
+            f"max_new_tokens is {max_new_tokens}, but must be at least 1", "set it to 1 or more, such as 256"
+        )
     return Task(
         name="self_generated",
-        # The store's key holds the version but not where answers are cut: other cuts are other answers.
+        # The store's key contains the version but not the limit, and a different limit gives different answers.
         version=max_new_tokens,
         kind="generation",
         samples=_no_samples,
@@ -66,7 +68,7 @@ def self_generated(max_new_tokens: int) -> Task:
 
 
 def _no_samples(split: Split, limit: int, data_dir: Path | None) -> list[Sample]:
-    """The prompts come from other tasks, by `training_prompts`."""
+    """No samples: the prompts come from other tasks, see `training_prompts`."""
     return []
 
 
@@ -79,22 +81,22 @@ def _finished(sample: Sample, response: Response) -> Verdict:
 
 
 def answer_limit(tasks: Sequence[Task]) -> int:
-    """Where the unpruned model's answers are cut, in tokens: the longest answer that the generation tasks allow.
+    """The maximum length of the unpruned model's answers in tokens: the largest limit of the generation tasks.
 
-    Choice tasks and single tokens say nothing about the length of an answer; without other tasks it is 256.
+    Choice and single-token tasks do not define an answer length; with only such tasks, the limit is 256.
     """
     limits = [task.max_new_tokens for task in tasks if task.kind == "generation" and task.asked == "free"]
     return max(limits, default=_DEFAULT_ANSWER_TOKENS)
 
 
 def training_prompts(tasks: Sequence[Task], limit: int, data_dir: Path | None) -> list[Sample]:
-    """At most `limit` training prompts, drawn evenly over the tasks in turn; each prompt once, always the same ones.
+    """At most `limit` distinct training prompts, taken from the tasks in turn; the selection is deterministic.
 
-    An item is asked as its task asks it, examples included. A choice item is asked openly, its question without the
-    choices: the answer is to be text. A task that runs out leaves its share to the others.
+    Prompts have the format of their task, including few-shot examples. Choice items become open questions without the
+    choices, since the answer is to be text. If a task runs out of items, the other tasks fill its share.
 
     Raises:
-        UserError: `limit` below 1, an item without a question, or the tasks have no training prompt.
+        UserError: `limit` is below 1, an item has no question, or the tasks have no training prompts.
     """
     if limit < 1:
         raise UserError(f"cannot train on {limit} prompts", "set the limit to 1 or more")
@@ -103,14 +105,14 @@ def training_prompts(tasks: Sequence[Task], limit: int, data_dir: Path | None) -
     prompts = {sample.id: sample for sample in rounds if sample is not None}
     if not prompts:
         names = ", ".join(task.name for task in tasks) or "none given"
-        raise UserError(f"no training prompt: 0 items in the train split of {names}", "give a task with a train split")
+        raise UserError(f"no training prompts: the train split of {names} is empty", "add a task with a train split")
     return list(prompts.values())[:limit]
 
 
 def _open_samples(task: Task, limit: int, data_dir: Path | None) -> list[Sample]:
-    """A task's training items as open questions; an item never has itself for an example."""
+    """A task's training items as open questions; an item is never its own few-shot example."""
     if task.variant and task.shots:
-        # The benchmark shows examples inside its choices' contexts. Open questions show the same number as turns.
+        # The benchmark puts its examples into the choices' contexts; open questions use as many examples as chat turns.
         items = task.variant(0, False).samples("train", limit + task.shots, data_dir)
         shown = tuple((item.question, item.shown or item.target) for item in items[: task.shots])
         return [_open(task, item, shown) for item in items[task.shots :]]
@@ -122,21 +124,21 @@ def _open_samples(task: Task, limit: int, data_dir: Path | None) -> list[Sample]
 
 def _open(task: Task, sample: Sample, shots: tuple[tuple[str, str], ...]) -> Sample:
     if not sample.prompt.strip():
-        raise UserError(f"a training item of {task.name} has no question", "mend the item, or leave the task out")
+        raise UserError(f"a training item of {task.name} has no question", "fix the item, or omit the task")
     return Sample(sample.prompt, sample.target, "train", meta={"question": sample.question}, shots=shots)
 
 
 def generate_answers(
     evaluator: Evaluator, samples: Sequence[Sample], max_new_tokens: int, on_progress: Progress | None = None
 ) -> tuple[list[Example], int]:
-    """What the unpruned model answers, through the evaluator's store: nothing stored is asked again.
+    """Answers of the unpruned model, computed by the evaluator; stored answers are reused.
 
-    The model is asked as the evaluator asks everything else, so the examples hold the ids that it is evaluated with.
+    Prompts are encoded as for evaluation, so the examples contain the same token ids.
 
     Returns:
-        The finished answers in the order of `samples`, and how many were dropped (cut short, or empty).
+        The finished answers in the order of `samples`, and the number of dropped answers (truncated or empty).
     Raises:
-        UserError: a prompt is empty, or not one answer was finished.
+        UserError: A prompt is empty, or no answer is finished.
     """
     task = self_generated(max_new_tokens)
     prompts = [tuple(evaluator.prompt(task, sample).ids) for sample in samples]
@@ -150,10 +152,12 @@ def generate_answers(
         if verdict.outcome == "correct"
     ]
     if not examples:
-        cut, unasked = (sum(verdict.outcome == one for verdict in verdicts) for one in ("truncated", "error"))
+        truncated, too_long = (
+            sum(verdict.outcome == outcome for verdict in verdicts) for outcome in ("truncated", "error")
+        )
         raise UserError(
-            f"none of {len(samples)} answers is finished: {cut} are cut at {max_new_tokens} tokens, and "
-            f"{unasked} prompts are too long for the model",
-            "raise max_new_tokens, or give prompts that the unpruned model can answer",
+            f"none of the {len(samples)} answers is finished: {truncated} are truncated at {max_new_tokens} tokens, "
+            f"and {too_long} prompts are too long for the model",
+            "raise max_new_tokens, or use prompts that the unpruned model can answer",
         )
     return examples, len(samples) - len(examples)

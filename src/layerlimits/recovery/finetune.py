@@ -1,4 +1,4 @@
-"""Finetuning a pruned model with TRL: whole or with LoRA, resumable after a kill at any moment, to the same bytes."""
+"""Finetuning of a pruned model with TRL, full or with LoRA; an interrupted run resumes to the same bytes."""
 
 import json
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ from layerlimits.recovery.rows import Row, StepProgress, end_of_turn, to_rows, t
 from layerlimits.sampling import MAX_EPOCHS, check_seed
 from layerlimits.types import content_hash
 
-# Learning rates and schedules by kind; those of LoRA are the paper's. A constant rate leaves a fully finetuned model
-# worse than it was where little was lost, so that one falls to zero (figures in LOG.md).
+# Learning rates and schedules by kind; those of LoRA are the paper's. With a constant rate, full finetuning makes a
+# model worse if little was lost, so its schedule decays to zero (figures in LOG.md).
 _LR = {"full": 5e-4, "lora": 2e-4}
 _SCHEDULE = {"full": "linear", "lora": "constant"}
 _SCHEDULER_TYPES = {"linear": "linear", "constant": "constant_with_warmup"}
 
-# The warm-up takes at most this share of the steps: a short run would otherwise never reach its learning rate.
+# Maximum fraction of steps used for warmup; a short run would otherwise never reach its learning rate.
 _WARMUP_FRAC = 0.2
 
 _MARK = "finetune.json"
@@ -36,21 +36,27 @@ _MARK = "finetune.json"
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """How to finetune; the defaults are those of arXiv 2602.01997, without its quantization.
+    """Finetuning settings. The defaults are those of arXiv 2602.01997, without quantization.
 
-    The learning rate warms up linearly over `warmup_steps`, or a fifth of the steps if that is less; then it stays
-    ("constant") or falls to zero in a line ("linear"). AdamW has the betas 0.9 and 0.99, gradients are clipped to the
-    norm 1.
+    The learning rate warms up linearly over `warmup_steps`, or a fifth of all steps if that is less. It then stays
+    constant ("constant") or decays linearly to zero ("linear"). AdamW uses betas of 0.9 and 0.99, and gradients are
+    clipped to norm 1.
 
     Args:
-        kind: "lora" trains adapters on the weight matrices of layers that PEFT can adapt (see `adapters_of`; the recipe
-            lists them) and merges them; "full" every weight.
-        lora_dropout: of what adapters read; 0 where an architecture has adapters that allow none.
-        lr: 2e-4 for LoRA and 5e-4 for full finetuning where it is None.
-        schedule: "constant" for LoRA and "linear" for full finetuning where it is None.
-        max_length: tokens of the longest prompt with its answer; longer ones are left out.
+        kind: "lora" trains adapters on the layers' weight matrices that PEFT supports (see `adapters_of`; the recipe
+            lists them) and merges them; "full" trains every weight.
+        lr: Learning rate; None means 2e-4 for LoRA and 5e-4 for full finetuning.
+        schedule: Learning-rate schedule; None means "constant" for LoRA and "linear" for full finetuning.
+        epochs: Number of passes over the examples.
+        batch_size: Examples per step.
+        warmup_steps: Number of warmup steps.
+        weight_decay: Weight decay of AdamW.
+        lora_rank, lora_alpha: Rank and scaling of the adapters.
+        lora_dropout: Dropout on the adapters' inputs; 0 for architectures whose adapters do not support dropout.
+        max_length: Maximum number of tokens of a prompt with its answer; longer examples are omitted.
+        seed: Seed of the order of examples and of dropout.
     Raises:
-        UserError: a setting outside its range, or another kind.
+        UserError: A setting is outside its range, or `kind` or `schedule` is unknown.
     """
 
     kind: Literal["full", "lora"] = "lora"
@@ -78,14 +84,17 @@ class FinetuneConfig:
             raise unknown("schedule", str(self.schedule), _SCHEDULER_TYPES)
         for name in ("lr", "epochs", "batch_size", "lora_rank", "lora_alpha", "max_length"):
             if not getattr(self, name) > 0:
-                raise UserError(f"{name} is {getattr(self, name):g}", f"set {name} above 0")
+                raise UserError(f"{name} is {getattr(self, name):g}, but must be above 0", f"set {name} above 0")
         if self.epochs > MAX_EPOCHS:
             raise UserError(f"epochs {self.epochs} is above {MAX_EPOCHS}", f"set epochs to 1 to {MAX_EPOCHS}")
         for name in ("warmup_steps", "weight_decay"):
             if not getattr(self, name) >= 0:
-                raise UserError(f"{name} is {getattr(self, name):g}", f"set {name} to 0 or more")
+                raise UserError(f"{name} is {getattr(self, name):g}, but must be 0 or more", f"set {name} to 0 or more")
         if not 0 <= self.lora_dropout < 1:
-            raise UserError(f"lora_dropout is {self.lora_dropout:g}", "set lora_dropout to 0 or more and below 1")
+            raise UserError(
+                f"lora_dropout is {self.lora_dropout:g}, but must be at least 0 and below 1",
+                "set lora_dropout to a value such as 0.05",
+            )
 
 
 def finetune(
@@ -98,28 +107,32 @@ def finetune(
     about: dict[str, Any],
     on_progress: StepProgress | None = None,
 ) -> Path:
-    """Finetune the model without these layers on the examples, the loss on the answers only, and save it to `out`.
+    """Finetune the model without the removed layers on the examples and save it to `out`.
 
-    `loaded.model` stays as it is: a copy is pruned and trained. Killed and called again with the same arguments, it
-    goes on from the last checkpoint in `work` and writes the bytes that an undisturbed call writes on the same machine.
-    A model finished earlier is not trained again.
+    The loss is taken on answer tokens only. `loaded.model` is not modified: a copy is pruned and trained. If an
+    interrupted call is repeated with the same arguments, it resumes from the last checkpoint in `work` and writes the
+    same bytes as an uninterrupted call on the same machine. A finished model is not trained again.
 
     Args:
-        plan_removed: layers to remove first, in the numbering of `loaded`; none where it is pruned already.
-        work: folder for checkpoints, emptied of them at the end; one folder a finetuning.
-        about: recipe of the pruned model; what was trained is added under "finetune".
-        on_progress: called with the steps done and their total.
+        loaded: The model to prune and finetune.
+        plan_removed: Layers to remove first, in the numbering of `loaded`; empty if it is already pruned.
+        examples: Training examples.
+        settings: Finetuning settings.
+        work: Folder for checkpoints, which are deleted at the end; each finetuning run needs its own folder.
+        out: Folder of the finetuned checkpoint.
+        about: Recipe of the pruned model; the training details are added under "finetune".
+        on_progress: Called with the number of completed steps and the total.
     Raises:
-        UserError: no examples, none that fits, an architecture that LoRA cannot adapt, another model at `out`, or
-            weights that are no longer finite.
+        UserError: There are no examples or none fits, LoRA does not support the architecture, `out` contains a
+            different model, or weights become non-finite.
     """
     if not examples:
-        raise UserError("there are 0 examples to finetune on", "give answers of the unpruned model")
+        raise UserError("there are 0 examples to finetune on", "generate answers of the unpruned model first")
     end = end_of_turn(loaded.model, loaded.tokenizer)
     rows = to_rows(loaded.tokenizer, end, examples, settings.max_length)
     trained = _about_training(loaded, plan_removed, rows, settings)
     if (read_recipe(out) or {}).get("finetune", {}).get("key") == trained["key"]:
-        _clean(work)  # a kill may have come between writing and cleaning
+        _clean(work)  # the run may have been interrupted before cleaning up
         return out
     check_writable(out, empty=True)
     _claim(work, trained["key"])
@@ -128,7 +141,7 @@ def finetune(
         settings = settings if adapters.dropout else replace(settings, lora_dropout=0.0)
         lora = {"adapted": adapters.adapted, "not_adapted": adapters.left_out, "dropout": settings.lora_dropout}
         trained["lora"] = lora
-    # Imported here: it takes seconds, and a mistake should be told before them.
+    # Imported late: it takes seconds, and errors should be reported before that.
     from layerlimits.recovery.trainer import quiet
 
     with quiet():
@@ -141,7 +154,7 @@ def finetune(
 def _about_training(
     loaded: Loaded, removed: tuple[int, ...], rows: list[Row], settings: FinetuneConfig
 ) -> dict[str, Any]:
-    """What the recipe says of the training; `key` identifies model, layers, data and settings."""
+    """The training details for the recipe; `key` identifies model, layers, data and settings."""
     data = content_hash(rows, 32)
     return {
         "key": content_hash([loaded.ref.without(removed).fingerprint, data, asdict(settings)], 32),
@@ -153,7 +166,7 @@ def _about_training(
 
 
 def _claim(work: Path, key: str) -> None:
-    """Keep the checkpoints in `work` only if they belong to this training."""
+    """Delete the checkpoints in `work` unless they belong to this training run."""
     mark = work / _MARK
     if mark.exists() and mark.read_text() == json.dumps({"key": key}):
         return
@@ -163,7 +176,7 @@ def _claim(work: Path, key: str) -> None:
 
 
 def _clean(work: Path) -> None:
-    """Remove what training wrote, and the folder if nothing else is in it."""
+    """Remove the files that training wrote, and the folder if it is then empty."""
     for checkpoint in work.glob("checkpoint-*"):
         rmtree(checkpoint)
     (work / _MARK).unlink(missing_ok=True)
@@ -172,8 +185,10 @@ def _clean(work: Path) -> None:
 
 
 def _copy(loaded: Loaded, removed: tuple[int, ...], settings: FinetuneConfig) -> PreTrainedModel:
-    """A pruned copy. Weights that train are float32, since small steps vanish in the rounding of shorter types; the
-    adapters of LoRA are so of themselves, but float16 under them would lose small gradients.
+    """A pruned copy of the model.
+
+    Trained weights are float32, since small updates are lost to rounding in shorter types. LoRA adapters are float32
+    anyway, but a float16 base model would lose small gradients, so it is converted too.
     """
     with without_layers(loaded.model, removed) as pruned:
         model = deepcopy(pruned)
@@ -182,7 +197,7 @@ def _copy(loaded: Loaded, removed: tuple[int, ...], settings: FinetuneConfig) ->
 
 
 def _cast(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
-    """The same model with its weights in that type."""
+    """The model with its weights converted to `dtype`."""
     cast: PreTrainedModel = model.to(dtype=dtype)  # type: ignore[call-arg]  # transformers hides the types of `to`
     return cast
 
@@ -198,27 +213,27 @@ def _train(
     """The model after training.
 
     Raises:
-        UserError: weights that are no longer finite.
+        UserError: Weights are no longer finite.
     """
     from layerlimits.recovery.trainer import train
 
     order = training_order([len(row["input_ids"]) for row in rows], settings.batch_size, settings.epochs, settings.seed)
     arguments = _arguments(settings, loaded.ref.dtype, -(-len(order) // settings.batch_size))
     lora = {"r": settings.lora_rank, "lora_alpha": settings.lora_alpha, "lora_dropout": settings.lora_dropout}
-    # Training changes what a model says of itself (use_cache, the tokens it stops at); the saved one says what it said.
-    said = [(about, dict(vars(about))) for about in (model.config, model.generation_config)]
+    # Training changes the model's configuration (use_cache, stop tokens); restore it before saving.
+    originals = [(about, dict(vars(about))) for about in (model.config, model.generation_config)]
     adapters = lora if settings.kind == "lora" else None
     trained = train(model, loaded.tokenizer, rows, order, work, arguments, adapters, on_progress)
-    for about, before in said:
+    for about, before in originals:
         vars(about).clear()
         vars(about).update(before)
     if not all(bool(torch.isfinite(parameter).all()) for parameter in trained.parameters()):
-        raise UserError(f"finetuning at lr {settings.lr:g} diverged: weights are not finite", "set a smaller lr")
+        raise UserError(f"finetuning with lr {settings.lr:g} diverged: weights are not finite", "lower lr")
     return trained
 
 
 def _arguments(settings: FinetuneConfig, dtype: str, steps: int) -> dict[str, Any]:
-    """The settings in the words of transformers' TrainingArguments."""
+    """The settings as arguments of transformers' TrainingArguments."""
     return {
         "learning_rate": settings.lr,
         "lr_scheduler_type": _SCHEDULER_TYPES[settings.schedule or "constant"],

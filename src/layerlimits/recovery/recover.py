@@ -1,4 +1,4 @@
-"""The command `layerlimits recover`: the parent answers training prompts, the pruned model is finetuned on them."""
+"""The command `layerlimits recover`: finetune a pruned model on its parent's answers to training prompts."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -25,23 +25,24 @@ from layerlimits.recovery.finetune import FinetuneConfig, finetune
 from layerlimits.types import Sample, Task
 from layerlimits.version import __version__
 
-# Called with a stage ("answering" or "finetuning"), how much of it is done, and of how much.
+# Called with the stage ("answering" or "finetuning"), the completed amount, and the total.
 StageProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class RecoverConfig:
-    """How the unpruned model's answers are made, and where both models are loaded.
+    """Settings for generating the unpruned model's answers and for loading both models.
 
     Args:
-        items: how many training prompts.
-        max_new_tokens: where an answer is cut; cut answers are not trained on. None: see `answer_limit`.
-        chat: whether prompts go through the chat template, as for `AskOptions`; give what will evaluate.
-        data_dir: folder of the tasks' benchmark files; the hub if None.
-        revision: of the parent, where it is a hub id.
-        dtype, device: of both models.
-        run: run folder that keeps the answers; if None, one beside `out` that is removed when all is done.
-        command: named in the checkpoint's recipe.
+        items: Number of training prompts.
+        max_new_tokens: Maximum length of an answer; truncated answers are not used for training. None: see
+            `answer_limit`.
+        chat: Whether to apply the chat template, as in `AskOptions`; use the same value as for evaluation.
+        data_dir: Folder with the tasks' benchmark files; None downloads them from the Hugging Face Hub.
+        revision: Revision of the parent, if it is a Hub id.
+        dtype, device: Number type and device of both models.
+        run: Run folder that stores the answers; None uses a temporary folder next to `out`.
+        command: Command line to record in the checkpoint's recipe.
     """
 
     items: int = 1000
@@ -64,20 +65,24 @@ def recover(
     config: RecoverConfig,
     on_progress: StageProgress | None = None,
 ) -> dict[str, Any]:
-    """Finetune the pruned folder on the parent's own answers and save it to `out`.
+    """Finetune the pruned checkpoint on the parent's own answers and save it to `out`.
 
-    A killed call resumes when it is made again: answers are in the run folder, checkpoints of the training too.
+    An interrupted call resumes when it is repeated: the run folder contains the answers and the training checkpoints.
 
     Args:
-        tasks: their training prompts are asked, evenly, each as its task is asked.
-        settings: of the finetuning.
-        config: of the answers and of loading.
+        pruned: Folder of the pruned checkpoint.
+        parent: Folder or Hub id of the unpruned model.
+        out: Folder of the finetuned checkpoint.
+        tasks: Tasks whose training prompts are used, in equal parts and in the format of the task.
+        settings: Finetuning settings.
+        config: Settings for generating answers and for loading.
+        on_progress: Called with the stage, the completed amount, and the total.
     Returns:
-        "model", "parent", "pruned", "examples", "dropped", "trained_tokens" (answer tokens the loss was taken on, over
-        all epochs), "seconds", and what LoRA adapted and what not ("adapted", "not_adapted").
+        "model", "parent", "pruned", "examples", "dropped", "trained_tokens" (number of answer tokens in the loss, over
+        all epochs), "seconds", and the weights that LoRA adapts and does not adapt ("adapted", "not_adapted").
     Raises:
-        UserError: `out` is taken; the two models do not belong together (see `check_pair`); training prompts are
-            evaluated too; LoRA cannot adapt the architecture; or no answer is finished.
+        UserError: `out` already exists; the models do not belong together (see `check_pair`); training prompts occur in
+            evaluation items; LoRA does not support the architecture; or no answer is finished.
     """
     began = time.perf_counter()
     check_new_folder(out)
@@ -124,7 +129,7 @@ def _answers(
     config: RecoverConfig,
     on_progress: StageProgress | None,
 ) -> tuple[list[Example], int]:
-    """The parent's finished answers and how many were dropped; the parent leaves memory before the pruned one loads."""
+    """The parent's finished answers and the number dropped; the parent is freed before the pruned model loads."""
     answered = 0
 
     def count(responses: int) -> None:
@@ -140,22 +145,22 @@ def _answers(
 
 
 def check_pair(pruned: str, parent: str, revision: str | None = None, chat: bool | None = None) -> dict[str, Any]:
-    """Whether one folder is the other with layers removed, and can be asked so; before any weight loads.
+    """Check that `pruned` is `parent` with layers removed and that both support `chat`, before loading weights.
 
     Returns:
-        The start of the recovered model's recipe: the pruned one's, with the fingerprints of both.
+        The start of the recovered model's recipe: the recipe of the pruned model, with the fingerprint of the parent.
     Raises:
-        UserError: either is no usable model, layer counts do not fit, the pruned one's recipe names another base,
-            their tokenizers differ, or chat is asked for and they have no template.
+        UserError: Either is not a usable model, the layer counts do not match, the recipe of the pruned model names
+            another base model, the tokenizers differ, or `chat` is set but there is no chat template.
     """
     small, large = locate(pruned), locate(parent, revision)
     check_complete(small)
     check_complete(large)
-    kept, depth = layer_count(small), layer_count(large)
-    if kept >= depth:
+    pruned_depth, depth = layer_count(small), layer_count(large)
+    if pruned_depth >= depth:
         raise UserError(
-            f"{pruned} has {kept} layers and its parent {parent} has {depth}: nothing was pruned",
-            "give the pruned folder first and the unpruned model with --parent",
+            f"{pruned} has {pruned_depth} layers and its parent {parent} has {depth}, so no layer was removed",
+            "give the pruned folder first, and the unpruned model with --parent",
         )
     recipe = read_recipe(small) or {}
     base = fingerprint(large)
@@ -163,7 +168,7 @@ def check_pair(pruned: str, parent: str, revision: str | None = None, chat: bool
         raise UserError(
             f"{pruned} was pruned from {recipe.get('base', 'another model')} "
             f"({recipe['base_fingerprint'][:12]}), not from {parent} ({base[:12]})",
-            "give with --parent the model it was pruned from, unchanged",
+            "set --parent to the unchanged model that it was pruned from",
         )
     _check_tokenizers(pruned, small, parent, large)
     check_chat(_tokenizer(large), chat, parent)
@@ -174,15 +179,15 @@ def check_pair(pruned: str, parent: str, revision: str | None = None, chat: bool
 def _check_tokenizers(pruned: str, small: Path, parent: str, large: Path) -> None:
     first, second = _tokenizer(small), _tokenizer(large)
     ours, theirs = first.get_vocab(), second.get_vocab()
-    fix = "give the parent the pruned model was made from: its answers are read with the pruned model's tokenizer"
+    fix = "set --parent to the model that was pruned: its answers are encoded with the pruned model's tokenizer"
     if ours != theirs:
         shared = len(ours.items() & theirs.items())
         raise UserError(
-            f"the tokenizers differ: {pruned} has {len(ours)} tokens, {parent} {len(theirs)}, {shared} are the same",
+            f"the tokenizers differ: {pruned} has {len(ours)} tokens, {parent} has {len(theirs)}; {shared} are shared",
             fix,
         )
     if first.chat_template != second.chat_template:
-        raise UserError(f"the tokenizers differ: {pruned} and {parent} have other chat templates", fix)
+        raise UserError(f"the tokenizers differ: {pruned} and {parent} have different chat templates", fix)
 
 
 def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:

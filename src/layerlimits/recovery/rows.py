@@ -1,4 +1,4 @@
-"""Training rows: the token ids the evaluator feeds, the answer, the end of the turn; and the order they come in."""
+"""Training rows (prompt ids as in evaluation, answer, end of turn) and their order."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -10,33 +10,33 @@ from layerlimits.errors import UserError
 from layerlimits.models.generation import end_tokens
 from layerlimits.recovery.data import Example
 
-# What the loss leaves out, by the convention of torch's cross-entropy.
+# Label that torch's cross-entropy ignores.
 IGNORED = -100
 
-# Called with the steps done and their total.
+# Called with the number of completed steps and the total.
 StepProgress = Callable[[int, int], None]
 
-# Batches whose rows are sorted by length together: enough to waste little on padding, few enough to stay shuffled.
+# Number of batches whose rows are sorted by length together: enough to reduce padding, few enough to keep shuffling.
 _BATCHES_PER_WINDOW = 50
 
 
 class Row(TypedDict):
-    """One example, T token ids long; `labels` repeats the answer's ids and is IGNORED over the prompt."""
+    """One example of T token ids; `labels` repeats the answer's ids and is IGNORED for the prompt."""
 
     input_ids: list[int]
     labels: list[int]
 
 
 def end_of_turn(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """The token that ends an answer: of those generation stops at, the one the chat template writes.
+    """The token that ends an answer: the stop token of generation that the chat template writes.
 
     Raises:
-        UserError: generation of this model stops at no token.
+        UserError: The model has no stop token.
     """
     stops = end_tokens(model, tokenizer)
     if not stops:
         raise UserError(
-            "the model has no end-of-sequence token, so a finetuned answer would never end",
+            "the model has no end-of-sequence token, so the finetuned model would never stop generating",
             "set eos_token_id in generation_config.json",
         )
     if not tokenizer.chat_template:
@@ -47,14 +47,14 @@ def end_of_turn(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> i
 
 
 def to_rows(tokenizer: PreTrainedTokenizerBase, end: int, examples: Sequence[Example], max_length: int) -> list[Row]:
-    """The prompt's ids as the evaluator feeds them, then the answer's, then `end`.
+    """Rows of the prompt's ids as encoded for evaluation, the answer's ids, and `end`.
 
-    TRL's own templating is not used: where a template writes a finished turn otherwise than an open one, it cuts the
-    prompt where they part, and the model would train on prompts that it is never asked. Rows longer than `max_length`
-    are left out, since a cut one would teach not to end.
+    TRL's own templating is not used: if a template writes a finished turn differently from an open one, TRL cuts the
+    prompt where they diverge, and the model would train on prompts that never occur in evaluation. Rows longer than
+    `max_length` are omitted, since truncated answers would teach the model not to stop.
 
     Raises:
-        UserError: no row is short enough.
+        UserError: Every row is longer than `max_length`.
     """
     rows: list[Row] = []
     for example in examples:
@@ -64,26 +64,30 @@ def to_rows(tokenizer: PreTrainedTokenizerBase, end: int, examples: Sequence[Exa
             rows.append(Row(input_ids=prompt + completion, labels=[IGNORED] * len(prompt) + completion))
     if not rows:
         raise UserError(
-            f"none of {len(examples)} examples fits in {max_length} tokens", "raise max_length, or give shorter prompts"
+            f"none of the {len(examples)} examples fits in {max_length} tokens",
+            "raise max_length, or use shorter prompts",
         )
     return rows
 
 
 def trained_tokens(rows: Sequence[Row]) -> int:
-    """Tokens the loss is taken on, once over the rows: the answers with their end tokens."""
+    """Number of tokens in the loss over one epoch: the answers with their end tokens."""
     return sum(label != IGNORED for row in rows for label in row["labels"])
 
 
 def training_order(lengths: Sequence[int], batch_size: int, epochs: int, seed: int) -> list[int]:
-    """Row numbers in the order of training, rows of like length side by side; batches are cut from it in turn.
+    """Row numbers in training order, with rows of similar length next to each other; batches are consecutive slices.
 
-    A function of its arguments alone, so a resumed run sees the rows the killed one would have seen.
+    The order depends only on the arguments, so a resumed run sees the same rows as an uninterrupted one.
 
     Args:
-        lengths: tokens of each row, (N,).
+        lengths: Number of tokens of each row, (N,).
+        batch_size: Rows per batch.
+        epochs: Number of epochs.
+        seed: Seed of the shuffle.
     Returns:
-        (epochs * N,) row numbers, each `epochs` times: one shuffled epoch after the other, sorted by length within
-        windows of whole batches that are no longer than an epoch.
+        (epochs * N,) row numbers, each `epochs` times: shuffled epochs in sequence, sorted by length within windows of
+        whole batches. A window is no longer than an epoch.
     """
     rng = random.Random(seed)
     stream = [row for _ in range(epochs) for row in rng.sample(range(len(lengths)), len(lengths))]
@@ -91,9 +95,9 @@ def training_order(lengths: Sequence[int], batch_size: int, epochs: int, seed: i
     order: list[int] = []
     for start in range(0, len(stream), window):
         rows = sorted(stream[start : start + window], key=lambda row: lengths[row])
-        batches = [rows[at : at + batch_size] for at in range(0, len(rows), batch_size)]
-        # The last batch of all may be smaller and has to stay last: batches are cut by counting.
-        moved = batches if len(rows) == window else batches[:-1]
-        shuffled = rng.sample(moved, len(moved)) + batches[len(moved) :]
+        batches = [rows[first : first + batch_size] for first in range(0, len(rows), batch_size)]
+        # The very last batch may be smaller and must stay last, since batches are consecutive slices.
+        movable = batches if len(rows) == window else batches[:-1]
+        shuffled = rng.sample(movable, len(movable)) + batches[len(movable) :]
         order.extend(row for batch in shuffled for row in batch)
     return order

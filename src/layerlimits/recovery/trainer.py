@@ -1,4 +1,4 @@
-"""TRL's trainer, kept quiet and resumable. Imported only when training starts: that takes seconds."""
+"""TRL's trainer, silent and resumable. Imported only when training starts, since the import takes seconds."""
 
 import json
 import logging
@@ -24,47 +24,47 @@ from layerlimits.models.locate import weight_files
 from layerlimits.recovery.adapters import TARGETS
 from layerlimits.recovery.rows import Row, StepProgress
 
-# A kill loses at most this much training, more only where saving itself is slow: it takes at most a twentieth.
+# Time between checkpoints. It is longer if saving is slow, so that saving takes at most a twentieth of the time.
 SAVE_EVERY_S = 20.0
 _TRAINING_PER_SAVING = 20
 _STATE_FILES = ("optimizer.pt", "scheduler.pt", "rng_state.pth")
 
 
 class Trainer(SFTTrainer):
-    """SFTTrainer that reports to nobody and writes no model card."""
+    """SFTTrainer without telemetry and model cards."""
 
     def _send_telemetry(self) -> None:
-        """TRL would send what is trained on which machine over the network."""
+        """Do nothing; TRL would send details of the training run over the network."""
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """Checkpoints are for resuming only."""
+        """Do nothing; checkpoints are for resuming only."""
 
 
-class Steps(TrainerCallback):
-    """Tells how far training is, and asks for a checkpoint when one is due."""
+class ProgressAndSaving(TrainerCallback):
+    """Reports progress, and requests a checkpoint when one is due."""
 
     def __init__(self, on_progress: StepProgress | None) -> None:
         self._on_progress = on_progress
-        self._wait_s, self._since = SAVE_EVERY_S, time.monotonic()
+        self._interval_s, self._last_save = SAVE_EVERY_S, time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Called by the trainer after each optimizer step."""
         if self._on_progress:
             self._on_progress(state.global_step, state.max_steps)
         now = time.monotonic()
-        if now - self._since >= self._wait_s and state.global_step < state.max_steps:
-            self._since, control.should_save = now, True
+        if now - self._last_save >= self._interval_s and state.global_step < state.max_steps:
+            self._last_save, control.should_save = now, True
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Called by the trainer when a checkpoint is written."""
+        """Called by the trainer after writing a checkpoint."""
         now = time.monotonic()
-        self._wait_s = max(SAVE_EVERY_S, _TRAINING_PER_SAVING * (now - self._since))
-        self._since = now
+        self._interval_s = max(SAVE_EVERY_S, _TRAINING_PER_SAVING * (now - self._last_save))
+        self._last_save = now
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bar, warning or log line of the training libraries inside the block; the caller shows progress."""
+    """Suppress progress bars, warnings and log lines of the training libraries; the caller shows progress."""
     level, bars = logging.root.manager.disable, transformers_logging.is_progress_bar_enabled()
     logging.disable(logging.WARNING)
     transformers_logging.disable_progress_bar()
@@ -78,8 +78,8 @@ def quiet() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def is_whole(checkpoint: Path) -> bool:
-    """Whether a checkpoint was written to its end: every file is there and none is cut short."""
+def is_complete(checkpoint: Path) -> bool:
+    """Whether a checkpoint is complete: every file exists and none is truncated."""
     try:
         json.loads((checkpoint / "trainer_state.json").read_text())
         for file in weight_files(checkpoint):
@@ -94,9 +94,9 @@ def is_whole(checkpoint: Path) -> bool:
 
 
 def latest_checkpoint(work: Path) -> Path | None:
-    """The newest whole checkpoint; half-written ones are deleted, None where no whole one is left."""
+    """The newest complete checkpoint, or None; incomplete newer ones are deleted."""
     for checkpoint in sorted(work.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True):
-        if is_whole(checkpoint):
+        if is_complete(checkpoint):
             return checkpoint
         rmtree(checkpoint)
     return None
@@ -112,13 +112,19 @@ def train(
     lora: dict[str, Any] | None,
     on_progress: StepProgress | None,
 ) -> PreTrainedModel:
-    """Train once over the rows in this order, from the newest whole checkpoint in `work` if there is one.
+    """Train once over the rows in the given order, resuming from the newest complete checkpoint in `work`.
 
     Args:
-        arguments: of SFTConfig, the optimizer's and the schedule's.
-        lora: of LoraConfig; None trains every weight.
+        model: The model to train.
+        tokenizer: Its tokenizer.
+        rows: Training rows.
+        order: Row numbers in training order, see `training_order`.
+        work: Folder for checkpoints.
+        arguments: Arguments of SFTConfig for the optimizer and the schedule.
+        lora: Arguments of LoraConfig; None trains every weight.
+        on_progress: Called with the number of completed steps and the total.
     Returns:
-        The trained model in evaluation mode, an adapter merged into its weights.
+        The trained model in evaluation mode, with adapters merged into its weights.
     """
     checkpoint = latest_checkpoint(work)
     columns = {name: [row[name] for row in rows] for name in ("input_ids", "labels")}
@@ -128,7 +134,7 @@ def train(
         train_dataset=Dataset.from_dict(columns).select(list(order)),
         processing_class=tokenizer,
         peft_config=LoraConfig(task_type="CAUSAL_LM", target_modules=TARGETS, **lora) if lora else None,
-        callbacks=[Steps(on_progress)],
+        callbacks=[ProgressAndSaving(on_progress)],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -145,7 +151,7 @@ def _config(model: PreTrainedModel, work: Path, arguments: dict[str, Any]) -> SF
         train_sampling_strategy="sequential",
         dataset_kwargs={"skip_prepare_dataset": True},
         max_length=None,
-        save_strategy="no",  # `Steps` asks for checkpoints
+        save_strategy="no",  # `ProgressAndSaving` requests checkpoints
         save_total_limit=2,
         use_cpu=on_cpu,
         dataloader_pin_memory=not on_cpu,
@@ -155,6 +161,6 @@ def _config(model: PreTrainedModel, work: Path, arguments: dict[str, Any]) -> SF
         disable_tqdm=True,
         **arguments,
     )
-    # TRL refuses several visible GPUs in one process, though the model lies on one.
+    # TRL rejects several visible GPUs in one process, although the model is on a single one.
     config._n_gpu = 1
     return config

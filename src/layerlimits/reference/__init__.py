@@ -1,8 +1,8 @@
-"""The bundled reference model: a 12-layer Llama checkpoint, the tokenizer it uses and the recipe that trained it."""
+"""The bundled reference model: a 12-layer Llama checkpoint, its tokenizer and its training recipe."""
 
 from pathlib import Path
 
 
 def folder() -> Path:
-    """The checkpoint folder inside the package: `AutoModelForCausalLM` and `AutoTokenizer` load it as it is."""
+    """The checkpoint folder inside the package, which `AutoModelForCausalLM` and `AutoTokenizer` can load."""
     return Path(__file__).parent / "model"

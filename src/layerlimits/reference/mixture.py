@@ -1,4 +1,4 @@
-"""What the reference model reads while it trains: problems of the train split, packed into rows of tokens."""
+"""Training data of the reference model: problems of the train split, packed into rows of tokens."""
 
 import random
 from collections.abc import Callable
@@ -20,9 +20,9 @@ _MAKERS: dict[str, Callable[[random.Random], Problem]] = {
     "inference_choice": things.inference,
 }
 TASKS = (*_MAKERS, "facts")
-# Which split a problem belongs to, where that is not a matter of its whole key.
+# Functions that assign a split, for tasks where it does not depend on the whole key.
 _OWNERS: dict[str, Callable[[str], str | None]] = {"arithmetic": arithmetic.owner, "inference_choice": things.owner}
-# Prompt and answer tokens of a problem on average, so that the recipe's shares can be shares of tokens.
+# Mean number of prompt and answer tokens per problem, used to express the recipe's shares in tokens.
 _MEAN_TOKENS = {
     "arithmetic": 25,
     "word_problems": 170,
@@ -37,14 +37,14 @@ _IGNORED = -100
 
 @dataclass(frozen=True)
 class Rows:
-    """Packed rows: `ids` (R, T) int64 and `labels` (R, T) int64, -100 everywhere but at answer tokens."""
+    """Packed rows: `ids` (R, T) int64 and `labels` (R, T) int64, -100 except at answer tokens."""
 
     ids: Tensor
     labels: Tensor
 
 
 class Mixture:
-    """Problems drawn by the recipe's shares of tokens; the same seed, step and shares always give the same rows."""
+    """Problems drawn by the recipe's token shares. The same seed, step and shares always give the same rows."""
 
     def __init__(self, seed: int, tokenizer: PreTrainedTokenizerFast) -> None:
         self._seed = seed
@@ -52,7 +52,7 @@ class Mixture:
         self._facts = {split: things.facts(split, seed) for split in ("train", "select")}
 
     def problem(self, rng: random.Random, name: str, split: Split = "train") -> Problem:
-        """A problem of the split; arithmetic of GPT-3's set belongs to none."""
+        """A problem of the split. Arithmetic problems of GPT-3's set belong to no split."""
         if name == "facts":
             return rng.choice(self._facts[split])
         owner = _OWNERS.get(name, split_of)
@@ -62,25 +62,25 @@ class Mixture:
                 return problem
 
     def encode(self, problem: Problem) -> tuple[list[int], list[int]]:
-        """Token ids of the prompt, as the chat template writes it, and of the answer with its end."""
+        """Token ids of the prompt in the chat template, and of the answer with its end token."""
         text = f"<|bos|><|user|>{problem.prompt}<|assistant|>"
         question = self._tokenizer.encode(text, add_special_tokens=False)
         return question, self._tokenizer.encode(f"{problem.answer}<|end|>", add_special_tokens=False)
 
     def rows(self, step: int, rows: int, length: int, shares: dict[str, float]) -> Rows:
-        """`rows` rows of `length` tokens; a problem is never cut, the end of a row is padded."""
+        """`rows` rows of `length` tokens. Problems are never split; the end of a row is padded."""
         rng = random.Random(f"{self._seed}-{step}")
         ids = torch.zeros(rows, length, dtype=torch.long)
         labels = torch.full((rows, length), _IGNORED)
         waiting = self._draw(rng, shares)
         for row in range(rows):
-            at = 0
-            while at + len(waiting[0]) + len(waiting[1]) <= length:
+            position = 0
+            while position + len(waiting[0]) + len(waiting[1]) <= length:
                 question, answer = waiting
-                middle, end = at + len(question), at + len(question) + len(answer)
-                ids[row, at:end] = torch.tensor(question + answer)
+                middle, end = position + len(question), position + len(question) + len(answer)
+                ids[row, position:end] = torch.tensor(question + answer)
                 labels[row, middle:end] = ids[row, middle:end]
-                at = end
+                position = end
                 waiting = self._draw(rng, shares)
         return Rows(ids, labels)
 
@@ -90,7 +90,7 @@ class Mixture:
         return self.encode(self.problem(rng, name))
 
     def held_out(self, name: str, count: int, length: int) -> Rows:
-        """One problem of the select split a row, right-padded: to follow the training, never to train on."""
+        """Rows of one select-split problem each, right-padded. Used to monitor training, never to train."""
         rng = random.Random(f"held-out-{name}")
         ids = torch.zeros(count, length, dtype=torch.long)
         labels = torch.full((count, length), _IGNORED)

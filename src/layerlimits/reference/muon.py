@@ -1,7 +1,7 @@
-"""Muon (Jordan et al. 2024) in float32 with same-shaped matrices in one batch.
+"""Muon (Jordan et al. 2024) in float32, with matrices of equal shape in one batch.
 
-`torch.optim.Muon` runs its Newton-Schulz iterations in bfloat16, one matrix after the other: on a CPU without
-bfloat16 units that takes longer than the training step itself (figures in LOG.md).
+`torch.optim.Muon` runs its Newton-Schulz iterations in bfloat16, one matrix at a time. On a CPU without bfloat16 units,
+that takes longer than the training step itself (figures in LOG.md).
 """
 
 from collections import defaultdict
@@ -17,7 +17,7 @@ _ITERATIONS = 5
 
 
 def orthogonalize(matrices: Tensor) -> Tensor:
-    """The nearest semi-orthogonal matrices, approximately: singular values end between about 0.7 and 1.2.
+    """Approximately the nearest semi-orthogonal matrices: the resulting singular values are about 0.7 to 1.2.
 
     Args:
         matrices: (B, R, C) float32.
@@ -30,12 +30,12 @@ def orthogonalize(matrices: Tensor) -> Tensor:
     for _ in range(_ITERATIONS):
         gram = x @ x.mT
         x = _A * x + (_B * gram + _C * gram @ gram) @ x
-    turned: Tensor = x.mT if tall else x
-    return turned
+    result: Tensor = x.mT if tall else x
+    return result
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose update is orthogonalized, scaled to the size of an AdamW update (0.2 sqrt(max(R, C)))."""
+    """Momentum SGD with orthogonalized updates, scaled to the size of an AdamW update (0.2 sqrt(max(R, C)))."""
 
     def __init__(
         self, params: Iterable[Tensor], lr: float = 2e-3, momentum: float = 0.95, weight_decay: float = 0.01
@@ -44,7 +44,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]  # no closure: training calls backward
-        """One update of every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         for group in self.param_groups:
             by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
             for parameter in group["params"]:

@@ -1,4 +1,4 @@
-"""The reference model's tokenizer: one token a printable ASCII character, any other character as its bytes."""
+"""The reference model's tokenizer: one token per printable ASCII character; other characters are encoded as bytes."""
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -16,10 +16,10 @@ _TEMPLATE = (
 
 
 def build() -> PreTrainedTokenizerFast:
-    """A stock fast tokenizer of 357 tokens: 5 special, 256 bytes, 96 characters."""
+    """A standard fast tokenizer with 357 tokens: 5 special tokens, 256 bytes and 96 characters."""
     tokens = [*_SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256)), *_CHARACTERS]
     vocabulary = {token: number for number, token in enumerate(tokens)}
-    # A BPE model without merges keeps single characters; its byte fallback spells the unknown ones.
+    # A BPE model without merges encodes single characters, with byte fallback for unknown ones.
     core = Tokenizer(models.BPE(vocab=vocabulary, merges=[], byte_fallback=True, unk_token=None))
     core.normalizer = normalizers.NFC()
     core.pre_tokenizer = pre_tokenizers.Sequence([])

@@ -1,4 +1,4 @@
-"""Trains the reference model by `recipe.toml`: on two CPU cores, killable at any moment, resuming from its state."""
+"""Trains the reference model from `recipe.toml` on two CPU cores; an interrupted run resumes from its saved state."""
 
 import json
 import random
@@ -29,9 +29,9 @@ _PARTS = ("seed", "row_tokens", "model", "mix", "phase")
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training with one depth and mix; the learning rate moves linearly over it.
+    """A training phase with fixed depth and mixture; the learning rate changes linearly.
 
-    A deeper phase than the last grows the model; a shallower one first removes the layers in `remove`.
+    A phase that is deeper than the previous one grows the model; a shallower one first removes the layers in `remove`.
     """
 
     layers: int
@@ -44,7 +44,7 @@ class Phase:
 
 
 class Trainer:
-    """Model, optimizers and position in the recipe; `state.pt` in the work folder holds all of it."""
+    """Model, optimizers and position in the recipe, all saved in `state.pt` in the work folder."""
 
     def __init__(self, recipe: dict[str, Any], work: Path) -> None:
         torch.manual_seed(recipe["seed"])
@@ -78,7 +78,7 @@ class Trainer:
             optimizer.load_state_dict(saved)
 
     def save(self) -> None:
-        """Write the state and the checkpoint, each whole or not at all."""
+        """Save the training state atomically."""
         state = {
             "step": self.step,
             "tokens": self.tokens,
@@ -91,7 +91,7 @@ class Trainer:
         (self.work / "state.tmp").replace(self.work / "state.pt")
 
     def position(self) -> tuple[Phase, float] | None:
-        """The phase of the current step and how far into it we are, 0 to 1; None when the recipe is done."""
+        """The phase of the current step and its completed fraction, 0 to 1; None after the last phase."""
         start = 0
         for phase in self.phases:
             if self.step < start + phase.steps:
@@ -100,7 +100,7 @@ class Trainer:
         return None
 
     def advance(self, phase: Phase, done_frac: float) -> float:
-        """One step; returns its loss."""
+        """Run one training step and return its loss."""
         depth = len(self.model.model.layers)
         if phase.layers != depth:
             grow(self.model, phase.layers) if phase.layers > depth else cut(self.model, phase.remove)
@@ -123,12 +123,12 @@ class Trainer:
         return loss.item()
 
     def held_out(self) -> dict[str, float]:
-        """Share of select-split problems whose whole answer greedy decoding gets right, per task."""
+        """Per task, the fraction of select-split problems whose answer is exactly right under greedy decoding."""
         return {name: accuracy(self.model, self.mixture.held_out(name, _HELD_OUT, 256)) for name in TASKS}
 
 
 def new_model(shape: dict[str, Any], layers: int, tokenizer: Any) -> LlamaForCausalLM:
-    """A fresh Llama of that many layers."""
+    """A newly initialized Llama with `layers` layers."""
     config = LlamaConfig(
         **shape,
         num_hidden_layers=layers,
@@ -141,10 +141,10 @@ def new_model(shape: dict[str, Any], layers: int, tokenizer: Any) -> LlamaForCau
 
 
 def grow(model: LlamaForCausalLM, layers: int) -> None:
-    """Deepen the model in place without changing its outputs.
+    """Add layers in place without changing the outputs.
 
-    After each layer stands a copy of it whose output projections are zero, an identity until it learns
-    (block expansion, LLaMA Pro, arXiv 2401.02415).
+    A copy with zero output projections is inserted after each layer; it is the identity until it is trained (block
+    expansion, LLaMA Pro, arXiv 2401.02415).
     """
     stack = model.model.layers
     fresh = LlamaForCausalLM(LlamaConfig(**{**model.config.to_dict(), "num_hidden_layers": layers}))
@@ -165,17 +165,17 @@ def grow(model: LlamaForCausalLM, layers: int) -> None:
 
 
 def cut(model: LlamaForCausalLM, removed: tuple[int, ...]) -> None:
-    """Take layers out of the model in place; `models.remove` does the same for any architecture, and imports us."""
-    kept = [layer for number, layer in enumerate(model.model.layers) if number not in removed]
-    model.model.layers = nn.ModuleList(kept)
-    model.config.num_hidden_layers = len(kept)
-    for number, layer in enumerate(kept):
+    """Remove layers in place. `models.remove` supports any architecture but imports this package."""
+    remaining = [layer for number, layer in enumerate(model.model.layers) if number not in removed]
+    model.model.layers = nn.ModuleList(remaining)
+    model.config.num_hidden_layers = len(remaining)
+    for number, layer in enumerate(remaining):
         layer.self_attn.layer_idx = number
 
 
 @contextmanager
 def without(model: LlamaForCausalLM, layer: int | None) -> Iterator[None]:
-    """The model with one layer left out, for one step of stochastic depth."""
+    """The model without one layer, for a step of stochastic depth."""
     whole = model.model.layers
     if layer is not None:
         model.model.layers = nn.ModuleList(whole[:layer]).extend(whole[layer + 1 :])
@@ -186,7 +186,7 @@ def without(model: LlamaForCausalLM, layer: int | None) -> Iterator[None]:
 
 
 def _answers(model: LlamaForCausalLM, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits and labels at answer tokens (A, V) and (A,), and the row of each (A,)."""
+    """Logits (A, V), labels (A,) and row numbers (A,) at answer tokens."""
     hidden = model.model(input_ids=rows.ids, use_cache=False).last_hidden_state[:, :-1]
     labels = rows.labels[:, 1:]
     wanted = labels >= 0
@@ -201,38 +201,40 @@ def answer_loss(model: LlamaForCausalLM, rows: Rows) -> Tensor:
 
 @torch.no_grad()
 def accuracy(model: LlamaForCausalLM, rows: Rows) -> float:
-    """Share of rows whose every answer token is the likeliest one: then greedy decoding writes that answer."""
+    """Fraction of rows in which every answer token has the highest logit, so that greedy decoding gives the answer."""
     logits, labels, row = _answers(model, rows)
     wrong = torch.zeros(len(rows.ids)).index_add(0, row, (logits.argmax(-1) != labels).float())
     return float((wrong == 0).float().mean())
 
 
 def export(trainer: Trainer, out: Path) -> None:
-    """Write the checkpoint folder: weights, configuration, tokenizer, generation settings."""
+    """Write the checkpoint folder: weights, configuration, tokenizer and generation settings."""
     trainer.model.save_pretrained(out)
     trainer.tokenizer.save_pretrained(out)
-    ends = trainer.tokenizer
+    tokenizer = trainer.tokenizer
     GenerationConfig(
-        bos_token_id=ends.bos_token_id,
-        eos_token_id=ends.eos_token_id,
-        pad_token_id=ends.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
         max_new_tokens=128,
         do_sample=False,
     ).save_pretrained(out)
 
 
 def read_recipe(path: Path | None = None) -> dict[str, Any]:
-    """The recipe, the bundled one by default.
+    """Read a recipe, by default the bundled one.
 
     Raises:
-        UserError: the file is no TOML file, a part of the recipe is missing, or its seed is none.
+        UserError: The file is not valid TOML, a part of the recipe is missing, or the seed is invalid.
     """
     recipe = read_toml(path or Path(__file__).parent / "recipe.toml")
     missing = [part for part in _PARTS if part not in recipe]
     if missing:
-        raise UserError(f"recipe {path} lacks {', '.join(missing)}", "write it like the bundled recipe.toml")
+        raise UserError(f"recipe {path} is missing {', '.join(missing)}", "use the bundled recipe.toml as a template")
     if type(recipe["seed"]) is not int:
-        raise UserError(f"recipe {path} has the seed {recipe['seed']!r}, not a whole number", "write it as seed = 0")
+        raise UserError(
+            f"the seed of recipe {path} is {recipe['seed']!r}, not an integer", "set it to an integer, such as seed = 0"
+        )
     check_seed(recipe["seed"])
     return recipe
 
@@ -240,22 +242,25 @@ def read_recipe(path: Path | None = None) -> dict[str, Any]:
 def _phases(recipe: dict[str, Any]) -> list[Phase]:
     known = [field.name for field in fields(Phase)]
     needed = [field.name for field in fields(Phase) if field.default is MISSING]
-    found = []
+    phases = []
     for number, given in enumerate(recipe["phase"], 1):
         phase = {"mix": recipe["mix"], **given}
-        wrong = [f"lacks {name}" for name in needed if name not in phase]
-        wrong += [f"has an unknown setting {name}" for name in phase if name not in known]
-        if wrong:
-            raise UserError(f"phase {number} of the recipe {', '.join(wrong)}", f"its settings are {', '.join(known)}")
-        found.append(Phase(**{**phase, "lr": tuple(phase["lr"])}))
-    return found
+        missing = ", ".join(name for name in needed if name not in phase)
+        surplus = ", ".join(name for name in phase if name not in known)
+        if missing or surplus:
+            mistakes = [f"is missing {missing}"] * bool(missing) + [f"has unknown settings: {surplus}"] * bool(surplus)
+            raise UserError(
+                f"phase {number} of the recipe {' and '.join(mistakes)}", f"valid settings are {', '.join(known)}"
+            )
+        phases.append(Phase(**{**phase, "lr": tuple(phase["lr"])}))
+    return phases
 
 
 def train(work: Path, out: Path, recipe: Path | None = None) -> None:
-    """Train to the end of the recipe and export; a second call resumes where the first was killed.
+    """Train to the end of the recipe and export the checkpoint; an interrupted run resumes when called again.
 
     Raises:
-        UserError: the recipe is none, or a folder cannot be written.
+        UserError: The recipe is invalid, or a folder is not writable.
     """
     for folder in (work, out):
         check_outside_run(folder)
@@ -266,8 +271,8 @@ def train(work: Path, out: Path, recipe: Path | None = None) -> None:
     saved = time.monotonic()
     with Progress() as progress, (work / "log.jsonl").open("a") as log:
         bar = progress.add_task("training", total=total, completed=trainer.step)
-        while place := trainer.position():
-            loss = trainer.advance(*place)
+        while position := trainer.position():
+            loss = trainer.advance(*position)
             progress.update(bar, completed=trainer.step, description=f"training, loss {loss:.3f}")
             if trainer.step % _EVALUATE_EVERY == 0:
                 entry = {"step": trainer.step, "tokens": trainer.tokens, "seconds": round(trainer.seconds)}

@@ -1,9 +1,9 @@
-"""Replacements fill the gap that removed layers leave. One file each, exporting one function.
+"""Replacements compensate for removed layers by changing the remaining ones. Each file exports one function.
 
-A replacement is `def name(filling: Filling, *, option=default, ...) -> dict[str, Any]`: it changes weights of kept
-layers in place, and never the model's form, so the result is a checkpoint of the same architecture with fewer layers.
-What it returns is JSON for the checkpoint's recipe. Its docstring gives the formula and ends with a line `Source:` and
-a line `Cost:`. Everything is in the unpruned model's numbering.
+A replacement is `def name(context: ReplacementContext, *, option=default, ...) -> dict[str, Any]`. It modifies weights
+of remaining layers in place but never the architecture, so the result is a standard checkpoint with fewer layers. The
+returned dict is JSON for the checkpoint's recipe. The docstring gives the formula and ends with a `Source:` line and a
+`Cost:` line. Layers are numbered as in the unpruned model.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,15 +19,16 @@ BATCH_TOKENS = 4096
 
 
 @dataclass(frozen=True)
-class Filling:
-    """What a replacement works on.
+class ReplacementContext:
+    """The inputs of a replacement.
 
     Args:
-        model: the unpruned model, changed in place; the caller takes the layers out afterwards.
-        removed: ascending.
-        texts: calibration text as token ids.
-        merges: (layer merged into, layers absorbed), in sequence, where the method that chose the layers says so.
-        tick: called with the share of the work just done; the shares add up to 1.
+        model: The unpruned model, modified in place; the caller removes the layers afterwards.
+        removed: The removed layers, ascending.
+        texts: Calibration text as token ids.
+        merges: Pairs (layer merged into, absorbed layers) in order, if the method that chose the layers merges layers.
+        seed: Seed for replacements that draw random numbers.
+        on_progress: Called with the fraction of the work just completed; the fractions add up to 1.
     """
 
     model: PreTrainedModel
@@ -35,25 +36,25 @@ class Filling:
     texts: tuple[tuple[int, ...], ...]
     merges: tuple[tuple[int, tuple[int, ...]], ...] = ()
     seed: int = 0
-    tick: Callable[[float], None] = field(default=lambda share: None)
+    on_progress: Callable[[float], None] = field(default=lambda share: None)
 
     @property
     def gaps(self) -> tuple[tuple[int, int], ...]:
-        """The runs of adjacent removed layers, as (first, last), ascending."""
+        """The blocks of adjacent removed layers as (first, last), ascending."""
         starts = [layer for layer in self.removed if layer - 1 not in self.removed]
         ends = [layer for layer in self.removed if layer + 1 not in self.removed]
         return tuple(zip(starts, ends, strict=True))
 
     def gaps_after_a_layer(self, replacement: str) -> tuple[tuple[int, int], ...]:
-        """The gaps, for a replacement that changes the layer before each.
+        """The gaps, for a replacement that modifies the layer before each gap.
 
         Raises:
-            UserError: a gap that starts at layer 0.
+            UserError: A gap starts at layer 0.
         """
         if 0 in self.removed:
             raise UserError(
-                f"{replacement} changes the layer before a gap, and there is none before layer 0",
-                "keep layer 0, or use another replacement",
+                f"{replacement} modifies the layer before each gap, but no layer precedes layer 0",
+                "keep layer 0, or use a different replacement",
             )
         return self.gaps
 
@@ -61,17 +62,17 @@ class Filling:
         """The texts in batches of about `tokens` positions.
 
         Raises:
-            UserError: no calibration token.
+            UserError: The calibration text contains no token.
         """
         if not any(self.texts):
             raise UserError(
-                f"{len(self.texts)} calibration texts hold no token", "give calibration text that is not empty"
+                f"the {len(self.texts)} calibration texts contain no token", "use calibration text that is not empty"
             )
         return batches(self.model, self.texts, tokens)
 
     def share(self, batch: Batch) -> float:
-        """The part of the texts' tokens that a batch holds."""
+        """The fraction of all tokens that a batch contains."""
         return float(batch.mask.sum()) / sum(map(len, self.texts))
 
 
-Replacement = Callable[[Filling], dict[str, Any]]
+Replacement = Callable[[ReplacementContext], dict[str, Any]]

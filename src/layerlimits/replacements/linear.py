@@ -1,4 +1,4 @@
-"""A linear map that does what the gap did, folded into the MLP before it."""
+"""Approximates each gap by a linear map, folded into the MLP of the layer before it."""
 
 import math
 from dataclasses import dataclass
@@ -13,54 +13,55 @@ from layerlimits.errors import UserError
 from layerlimits.models.probe import Call, observe, scaled, short_text, twin
 from layerlimits.models.stack import find_stack
 from layerlimits.models.writers import Writer, looked_for, writers
-from layerlimits.replacements import Filling
+from layerlimits.replacements import ReplacementContext
 
-# How far two ways to compute the same write may differ, relative to the write: float32 rounding beside a stream that
-# is a thousand times larger.
+# Tolerated relative difference between two computations of the same MLP output: float32 rounding when the stream is a
+# thousand times larger than the output.
 _TOLERANCE = 1e-3
 
 
-def linear(filling: Filling, *, alpha: float = 0.1) -> dict[str, Any]:
-    """Replace each gap by the best linear map of what the MLP before it writes, and fold the map into that MLP.
+def linear(context: ReplacementContext, *, alpha: float = 0.1) -> dict[str, Any]:
+    """Fit each gap by a linear map of the output of the MLP before it, and fold the map into that MLP.
 
     T = argmin |M T - Y|^2 + alpha |T|^2 = (M^T M + alpha I)^-1 M^T Y,    Y = h_end - h_mid
 
-    M (tokens, D) is what the MLP of the layer before the gap adds to the stream, h_mid that layer's stream without it
-    and h_end the stream leaving the gap's last layer, before the final norm; sums over the real tokens of all texts,
-    in float64, so alpha weighs less the more text there is (on the bundled model's 22638 calibration tokens the errors
-    move by less than 0.3% from alpha = 0 to 1000). At alpha = 0 directions that M never takes map to 0. The
-    MLP's output projection W and bias b become T^T W and b T, those of every expert alike. All streams are those of the
-    unpruned model, for all gaps. Returned errors are |h_pruned - h_end|^2 / |Y|^2 with nothing done (T = I) and with T.
+    M (tokens, D) is the output of the MLP of the layer before the gap, h_mid the stream of that layer without the MLP
+    output, and h_end the stream leaving the gap's last layer, before the final norm. Sums run over the real tokens of
+    all texts, in float64, so alpha has less weight with more text (on the bundled model's 22638 calibration tokens,
+    errors change by less than 0.3% from alpha = 0 to 1000). With alpha = 0, directions absent from M are mapped to 0.
+    The MLP's output projection W and bias b become T^T W and b T, for every expert. All streams are those of the
+    unpruned model, for every gap. The returned errors are |h_pruned - h_end|^2 / |Y|^2, for plain removal (T = I) and
+    with T.
 
     Raises:
-        UserError: a gap at layer 0; a layer before a gap without an MLP, or with a norm after it.
+        UserError: A gap starts at layer 0, or the layer before a gap has no MLP or has a norm after it.
     Source: ReplaceMe, arXiv 2505.02819
     Cost: one forward pass over the calibration text
     """
     if not 0 <= alpha < math.inf:
-        raise UserError(f"alpha = {alpha:g}", "set alpha to 0 or more")
-    gaps = filling.gaps_after_a_layer("linear")
+        raise UserError(f"linear: invalid alpha = {alpha:g}", "set alpha to 0 or more")
+    gaps = context.gaps_after_a_layer("linear")
     befores = [first - 1 for first, _ in gaps]
-    probe = observe(filling.model, short_text(filling.model, filling.texts), befores)
-    mlps = [_Mlp.find(filling.model, layer, probe[layer]) for layer in befores]
+    probe = observe(context.model, short_text(context.model, context.texts), befores)
+    mlps = [_Mlp.find(context.model, layer, probe[layer]) for layer in befores]
     sums = [_Sums(probe[layer].stream) for layer in befores]
-    for batch in filling.batches():
-        seen = observe(filling.model, batch, [*befores, *(last + 1 for _, last in gaps)])
+    for batch in context.batches():
+        seen = observe(context.model, batch, [*befores, *(last + 1 for _, last in gaps)])
         for (first, last), mlp, total in zip(gaps, mlps, sums, strict=True):
             written, middle = mlp.write(seen[first - 1])
             missing = seen[last + 1].stream.float() - middle
             total.add(written[batch.mask].double(), missing[batch.mask].double())
-        filling.tick(filling.share(batch))
+        context.on_progress(context.share(batch))
     report = []
     for gap, mlp, total in zip(gaps, mlps, sums, strict=True):
         best = total.solve(alpha)
         mlp.fold(best, probe[gap[0] - 1])
         report.append({"gap": list(gap), "error_before": total.error_before, "error_after": total.error(best)})
-    return {"alpha": alpha, "tokens": sum(map(len, filling.texts)), "gaps": report}
+    return {"alpha": alpha, "tokens": sum(map(len, context.texts)), "gaps": report}
 
 
 class _Sums:
-    """Sums over tokens from which the map and its errors follow, float64; no token is kept."""
+    """Sums over tokens that determine the map and its errors, in float64; no per-token values are stored."""
 
     def __init__(self, like: Tensor) -> None:
         self.mm = torch.zeros(like.shape[-1], like.shape[-1], dtype=torch.float64, device=like.device)
@@ -69,20 +70,20 @@ class _Sums:
         self.plain = 0.0
 
     def add(self, written: Tensor, missing: Tensor) -> None:
-        """Count tokens in: M and Y, both (tokens, D)."""
+        """Add tokens to the sums: M and Y, both (tokens, D)."""
         self.mm += written.T @ written
         self.my += written.T @ missing
         self.yy += float(missing.square().sum())
         self.plain += float((written - missing).square().sum())
 
     def solve(self, alpha: float) -> Tensor:
-        """T (D, D), by eigenvalues, so that directions M does not take are left out instead of divided by nothing.
+        """Solve for T (D, D) by eigendecomposition; directions absent from M are dropped instead of divided by zero.
 
         Raises:
-            UserError: activations that are not finite.
+            UserError: Activations are not finite.
         """
         if not (self.mm.isfinite().all() and self.my.isfinite().all()):
-            raise UserError("linear saw activations that are not finite", "use float32, or other calibration text")
+            raise UserError("linear: activations are not finite", "use float32 or different calibration text")
         values, vectors = torch.linalg.eigh(self.mm)
         values = values.clamp(min=0) + alpha
         least = float(values.max()) * len(values) * torch.finfo(torch.float64).eps
@@ -97,13 +98,13 @@ class _Sums:
 
     @property
     def error_before(self) -> float:
-        """|M - Y|^2 / |Y|^2: plain removal."""
+        """|M - Y|^2 / |Y|^2, the error of plain removal."""
         return self.plain / self.yy if self.yy else 0.0
 
 
 @dataclass(frozen=True)
 class _Mlp:
-    """The MLP of a layer: `copy` is the layer in float32."""
+    """The MLP of a layer; `copy` is a float32 copy of the layer."""
 
     layer: nn.Module
     copy: nn.Module
@@ -112,55 +113,55 @@ class _Mlp:
     @classmethod
     @torch.no_grad()
     def find(cls, model: PreTrainedModel, number: int, probe: Call) -> "_Mlp":
-        """The MLP of a layer, if what it writes reaches the stream unchanged: doubled, its write doubles.
+        """The MLP of a layer, after checking that its output enters the stream unchanged: doubled weights double it.
 
         Raises:
-            UserError: it does not, or there is none.
+            UserError: There is no MLP, or its output is transformed before it enters the stream.
         """
         layer, kind = find_stack(model).layers[number], type(model).__name__
-        found = cls(layer, twin(layer), tuple(one for one in writers(layer, probe.stream.shape[-1]) if one.mlp))
-        if not found.projections:
+        mlp = cls(layer, twin(layer), tuple(writer for writer in writers(layer, probe.stream.shape[-1]) if writer.mlp))
+        if not mlp.projections:
             raise UserError(
-                f"layer {number} of {kind} has no recognisable MLP output projection: looked for parameters called "
-                f"{looked_for(mlp_only=True)}",
-                "remove other layers, or use another replacement",
+                f"layer {number} of {kind} has no recognizable MLP output projection (expected parameters named "
+                f"{looked_for(mlp_only=True)})",
+                "remove other layers, or use a different replacement",
             )
-        written, middle = found.write(probe)
-        with scaled(found.copy, found.parameters, 2.0):
-            doubled = probe.run(found.copy) - middle
+        written, middle = mlp.write(probe)
+        with scaled(mlp.copy, mlp.parameters, 2.0):
+            doubled = probe.run(mlp.copy) - middle
         if not written.any():
-            raise UserError(f"the MLP of layer {number} of {kind} writes nothing", "remove other layers")
+            raise UserError(f"the MLP output of layer {number} of {kind} is zero", "remove other layers")
         if (doubled - 2 * written).norm() > _TOLERANCE * written.norm():
             raise UserError(
                 f"linear cannot fold a map into layer {number} of {kind}: a norm follows the MLP (doubling its output "
                 f"projection multiplies what it adds to the stream by {float(doubled.norm() / written.norm()):.2f})",
-                "use another replacement for this architecture",
+                "use a different replacement for this architecture",
             )
-        return found
+        return mlp
 
     @property
     def parameters(self) -> list[str]:
-        """Paths of weights and biases."""
-        return [name for one in self.projections for name in one.parameters]
+        """Parameter names of the weights and biases."""
+        return [name for writer in self.projections for name in writer.parameters]
 
     @torch.no_grad()
     def write(self, call: Call) -> tuple[Tensor, Tensor]:
-        """What the MLP adds to the stream, and the stream it is added to, both (N, T, D)."""
+        """The MLP output, and the stream it is added to, both (N, T, D)."""
         with scaled(self.copy, self.parameters, 0.0):
             middle = call.run(self.copy)
         return call.run(self.copy) - middle, middle
 
     @torch.no_grad()
     def fold(self, best: Tensor, probe: Call) -> None:
-        """Make the MLP write M T instead of M.
+        """Change the MLP's weights so that it outputs M T instead of M.
 
         Raises:
-            UserError: however the projections are read, the layer then writes something else.
+            UserError: No interpretation of the projections' axes gives that output.
         """
         written, middle = self.write(probe)
         expected = written.double() @ best
         size = expected.norm() + written.norm()
-        for axes in product(*(one.axes for one in self.projections)):
+        for axes in product(*(writer.axes for writer in self.projections)):
             before = {name: self.copy.get_parameter(name).data for name in self.parameters}
             _fold(self.copy, self.projections, axes, best)
             if (probe.run(self.copy) - middle - expected).norm() <= _TOLERANCE * size:
@@ -169,15 +170,15 @@ class _Mlp:
             for name, data in before.items():
                 self.copy.get_parameter(name).data = data
         raise UserError(
-            f"the map does not fold into {', '.join(one.weight for one in self.projections)}",
-            "use another replacement, or report this architecture",
+            f"cannot fold the map into {', '.join(writer.weight for writer in self.projections)}",
+            "use a different replacement, or report this architecture",
         )
 
 
 def _fold(layer: nn.Module, projections: tuple[Writer, ...], axes: tuple[int, ...], best: Tensor) -> None:
-    for one, axis in zip(projections, axes, strict=True):
-        weight = layer.get_parameter(one.weight)
+    for writer, axis in zip(projections, axes, strict=True):
+        weight = layer.get_parameter(writer.weight)
         weight.data = (weight.double().movedim(axis, -1) @ best).movedim(-1, axis).to(weight.dtype).contiguous()
-        if one.bias:
-            bias = layer.get_parameter(one.bias)
+        if writer.bias:
+            bias = layer.get_parameter(writer.bias)
             bias.data = (bias.double() @ best).to(bias.dtype)

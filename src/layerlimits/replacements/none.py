@@ -1,15 +1,15 @@
-"""Leave the gap as it is."""
+"""Plain removal."""
 
 from typing import Any
 
-from layerlimits.replacements import Filling
+from layerlimits.replacements import ReplacementContext
 
 
-def none(filling: Filling) -> dict[str, Any]:
-    """Layers are deleted and nothing else changes: the control that every other replacement must beat.
+def none(context: ReplacementContext) -> dict[str, Any]:
+    """Plain removal: delete the layers and change nothing else. The baseline for every other replacement.
 
     Source: ShortGPT, arXiv 2403.03853
     Cost: none
     """
-    filling.tick(1.0)
+    context.on_progress(1.0)
     return {}

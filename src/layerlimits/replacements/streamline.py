@@ -1,4 +1,4 @@
-"""One layer trained to do what a whole block did."""
+"""Trains one layer to replace a block of layers."""
 
 import math
 from collections.abc import Iterator
@@ -12,40 +12,42 @@ from layerlimits.errors import UserError
 from layerlimits.models.probe import Call, observe, twin
 from layerlimits.models.stack import find_stack
 from layerlimits.models.stream import Batch
-from layerlimits.replacements import Filling
+from layerlimits.replacements import ReplacementContext
 
-# Positions a step: small batches make more steps of the same text, and came out ahead on the bundled model.
+# Positions per step: smaller batches give more steps on the same text, and worked better on the bundled model.
 _STEP_TOKENS = 512
-# Streams kept from one epoch to the next, in bytes; more are computed again in each.
-_KEEP_BYTES = 1 << 31
+# Streams up to this size in bytes are cached between epochs; larger ones are recomputed.
+_CACHE_BYTES = 1 << 31
 
 
-def streamline(filling: Filling, *, epochs: int = 16, learning_rate: float = 1e-3) -> dict[str, Any]:
-    """Train the layer before the gap to do the work of the gap too; it starts from its own weights.
+def streamline(context: ReplacementContext, *, epochs: int = 16, learning_rate: float = 1e-3) -> dict[str, Any]:
+    """Train the layer before the gap to replace the gap as well, starting from its own weights.
 
     min over theta of  mean over real tokens of |f_theta(h_in) - h_out|^2 / D
 
-    f_theta is the layer before the gap, h_in (N, T, D) the stream that enters it and h_out the one that leaves the
-    gap's last layer, before the final norm, both of the unpruned model. AdamW without weight decay, in float32, the
-    learning rate falling to 0 along a cosine, gradients clipped to norm 1, batches in an order drawn from the seed.
+    f_theta is the layer before the gap, h_in (N, T, D) the stream entering it, and h_out the stream leaving the gap's
+    last layer, before the final norm; both are streams of the unpruned model. Training uses AdamW in float32 without
+    weight decay, a cosine learning-rate schedule to 0, gradient clipping to norm 1, and a batch order drawn from the
+    seed.
 
     Raises:
-        UserError: removed layers that are not one block, a block at layer 0, or a loss that is not finite.
+        UserError: The removed layers are not one block, the block starts at layer 0, or the loss is not finite.
     Source: LLM-Streamline, arXiv 2403.19135
-    Cost: a forward pass over the calibration text, and each epoch one through a single layer and back
+    Cost: one forward pass over the calibration text, and one forward and backward pass of a single layer per epoch
     """
-    before, last = _block(filling)
+    before, last = _block(context)
     if epochs < 0 or not learning_rate > 0:
         raise UserError(
-            f"epochs = {epochs}, learning_rate = {learning_rate:g}", "set epochs to 0 or more, learning_rate above 0"
+            f"streamline: invalid epochs = {epochs} or learning_rate = {learning_rate:g}",
+            "set epochs to 0 or more and learning_rate above 0",
         )
-    layer = find_stack(filling.model).layers[before]
-    lessons = _Lessons(filling, before, last)
+    layer = find_stack(context.model).layers[before]
+    data = _TrainingData(context, before, last)
     student = twin(layer)
-    start = _loss(student, lessons)
-    filling.tick(1 / (epochs + 1))
-    _train(student, lessons, filling, epochs, learning_rate)
-    end = _loss(student, lessons) if epochs else start
+    start = _loss(student, data)
+    context.on_progress(1 / (epochs + 1))
+    _train(student, data, context, epochs, learning_rate)
+    end = _loss(student, data) if epochs else start
     with torch.no_grad():
         for name, parameter in layer.named_parameters():
             parameter.copy_(student.get_parameter(name))
@@ -53,91 +55,93 @@ def streamline(filling: Filling, *, epochs: int = 16, learning_rate: float = 1e-
         "layer": before,
         "epochs": epochs,
         "learning_rate": learning_rate,
-        "tokens": lessons.tokens,
+        "tokens": data.tokens,
         "loss_before": start,
         "loss_after": end,
     }
 
 
-def _block(filling: Filling) -> tuple[int, int]:
-    """The layer before the one gap, and the gap's last."""
-    gaps = filling.gaps_after_a_layer("streamline")
+def _block(context: ReplacementContext) -> tuple[int, int]:
+    """The layer before the only gap, and the last layer of the gap."""
+    gaps = context.gaps_after_a_layer("streamline")
     if len(gaps) != 1:
         listed = ", ".join(f"{first}-{last}" if last > first else str(first) for first, last in gaps)
         raise UserError(
-            f"streamline replaces one block, and the removed layers are {len(gaps)}: {listed}",
-            "remove adjacent layers, or use another replacement",
+            f"streamline replaces one block, but the removed layers form {len(gaps)} blocks: {listed}",
+            "remove adjacent layers, or use a different replacement",
         )
     return gaps[0][0] - 1, gaps[0][1]
 
 
 @dataclass(frozen=True)
-class _Lesson:
-    """A batch as the layer meets it: `call` holds the stream that enters, `target` (N, T, D) the one to make."""
+class _TrainingBatch:
+    """A training batch of the layer: `call` holds the input stream, `target` (N, T, D) the output stream to match."""
 
     call: Call
     target: Tensor
     mask: Tensor
 
 
-class _Lessons:
-    """All batches, from memory where they fit."""
+class _TrainingData:
+    """All training batches, cached in memory if they fit."""
 
-    def __init__(self, filling: Filling, before: int, last: int) -> None:
-        self.model, self.before, self.last = filling.model, before, last
-        self.batches = list(filling.batches(_STEP_TOKENS))
+    def __init__(self, context: ReplacementContext, before: int, last: int) -> None:
+        self.model, self.before, self.last = context.model, before, last
+        self.batches = list(context.batches(_STEP_TOKENS))
         self.tokens = sum(int(batch.mask.sum()) for batch in self.batches)
         stream = self._make(self.batches[0]).target
         size = 2 * stream.element_size() * stream.shape[-1] * sum(batch.ids.numel() for batch in self.batches)
-        self.kept: dict[int, _Lesson] | None = {} if size <= _KEEP_BYTES else None
+        self.cache: dict[int, _TrainingBatch] | None = {} if size <= _CACHE_BYTES else None
 
-    def __iter__(self) -> Iterator[_Lesson]:
+    def __iter__(self) -> Iterator[_TrainingBatch]:
         return (self[number] for number in range(len(self.batches)))
 
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, number: int) -> _Lesson:
-        if self.kept is not None and number in self.kept:
-            return self.kept[number]
-        lesson = self._make(self.batches[number])
-        if self.kept is not None:
-            self.kept[number] = lesson
-        return lesson
+    def __getitem__(self, number: int) -> _TrainingBatch:
+        if self.cache is not None and number in self.cache:
+            return self.cache[number]
+        batch = self._make(self.batches[number])
+        if self.cache is not None:
+            self.cache[number] = batch
+        return batch
 
-    def _make(self, batch: Batch) -> _Lesson:
+    def _make(self, batch: Batch) -> _TrainingBatch:
         seen = observe(self.model, batch, (self.before, self.last + 1))
-        return _Lesson(seen[self.before], seen[self.last + 1].stream, batch.mask)
+        return _TrainingBatch(seen[self.before], seen[self.last + 1].stream, batch.mask)
 
 
-def _error(student: nn.Module, lesson: _Lesson) -> Tensor:
+def _error(student: nn.Module, batch: _TrainingBatch) -> Tensor:
     """Mean squared error over the real tokens of a batch."""
-    made = lesson.call.run(student)[lesson.mask]
-    return nn.functional.mse_loss(made, lesson.target[lesson.mask].float())
+    output = batch.call.run(student)[batch.mask]
+    return nn.functional.mse_loss(output, batch.target[batch.mask].float())
 
 
 @torch.no_grad()
-def _loss(student: nn.Module, lessons: _Lessons) -> float:
+def _loss(student: nn.Module, data: _TrainingData) -> float:
     """Mean squared error over all real tokens."""
-    total = sum(float(_error(student, lesson)) * int(lesson.mask.sum()) for lesson in lessons)
-    return total / lessons.tokens
+    total = sum(float(_error(student, batch)) * int(batch.mask.sum()) for batch in data)
+    return total / data.tokens
 
 
 @torch.enable_grad()
-def _train(student: nn.Module, lessons: _Lessons, filling: Filling, epochs: int, learning_rate: float) -> None:
+def _train(
+    student: nn.Module, data: _TrainingData, context: ReplacementContext, epochs: int, learning_rate: float
+) -> None:
     parameters = [parameter.requires_grad_() for parameter in student.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.0)
-    order = torch.Generator().manual_seed(filling.seed)
-    step, steps = 0, epochs * len(lessons)
+    order = torch.Generator().manual_seed(context.seed)
+    step, steps = 0, epochs * len(data)
     for _ in range(epochs):
-        for number in torch.randperm(len(lessons), generator=order).tolist():
+        for number in torch.randperm(len(data), generator=order).tolist():
             optimizer.param_groups[0]["lr"] = learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
-            loss = _error(student, lessons[number])
+            loss = _error(student, data[number])
             if not loss.isfinite():
-                raise UserError(f"streamline's loss is {float(loss)} at step {step}", "lower learning_rate")
+                raise UserError(f"streamline: the loss is {float(loss)} at step {step}", "lower learning_rate")
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             step += 1
-        filling.tick(1 / (epochs + 1))
+        context.on_progress(1 / (epochs + 1))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
-from layerlimits.types import Estimate, Kind, Outcome, Protocol
+from layerlimits.types import AskFormat, Estimate, Kind, Outcome
 
 
 def plain(value: Any) -> Any:
@@ -75,7 +75,7 @@ class TaskScore(Score):
     metric: str
     chance: float
     summary: str
-    protocol: Protocol
+    protocol: AskFormat
     shots: int
     template: str | None
     decodings: tuple[str, ...]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from layerlimits.results.rows import TaskScore
-from layerlimits.statistics.significance import cannot_tell
+from layerlimits.statistics.significance import low_power
 
 
 def warnings(scores: Sequence[TaskScore], difference: float) -> list[str]:
@@ -76,7 +76,7 @@ def too_few(tasks: Sequence[TaskScore], difference: float) -> list[str]:
     for n, asked in sorted(by_count.items()):
         # An accuracy close to one half requires the most items.
         hardest = min((task.score.estimate for task in asked), key=lambda accuracy: abs(accuracy - 0.5))
-        if sentence := cannot_tell(n, difference, hardest):
+        if sentence := low_power(n, difference, hardest):
             sentences.append(f"{sentence} ({_some([task.name for task in asked])}).")
     return sentences
 

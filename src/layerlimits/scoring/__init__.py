@@ -1,1 +1,1 @@
-"""Scoring: from a response to a verdict. Each module judges one kind of answer, without a model."""
+"""Scoring: turns a response into a verdict. Each module scores one kind of answer; none needs a model."""

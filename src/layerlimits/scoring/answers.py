@@ -1,24 +1,24 @@
-"""The part of a response that answers the question: no thoughts, no other turns, no items that the model made up."""
+"""The part of a response that answers the question, without reasoning, other turns and items the model invents."""
 
 from layerlimits.scoring.next_items import next_item
-from layerlimits.scoring.transcript import Said, own_answer
+from layerlimits.scoring.transcript import OwnAnswer, own_answer
 from layerlimits.types import Response
 
-# What is read: the end of an answer, where its result stands.
+# Only the end of a long answer is read, since that is where the result is.
 _LONGEST = 20_000
 
 
-def clean(response: Response, *, question: str = "", instruction: str = "") -> Said:
-    """The text without thoughts, chat marks and questions that the model asked itself after its answer.
+def clean(response: Response, *, question: str = "", instruction: str = "") -> OwnAnswer:
+    """Remove reasoning, chat markers and any questions the model asks itself after its answer.
 
     Args:
-        question: what was asked, so that the model's repetition of it is not taken for a next item.
-        instruction: what the prompt says after the question; where a response repeats it, it has begun a next item.
+        question: The question asked, so that the model repeating it is not mistaken for a new item.
+        instruction: The text after the question in the prompt; a response that repeats it has begun a new item.
 
     Returns:
-        The answer; `finished` is also True where something follows it.
+        The answer. `finished` is also True when something follows the answer.
     """
-    said = own_answer(response)
-    text = said.text.replace("\r\n", "\n").replace("\r", "\n")
+    own = own_answer(response)
+    text = own.text.replace("\r\n", "\n").replace("\r", "\n")
     end = next_item(text, question, instruction)
-    return Said(text[:end][-_LONGEST:], said.finished or end is not None)
+    return OwnAnswer(text[:end][-_LONGEST:], own.finished or end is not None)

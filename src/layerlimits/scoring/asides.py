@@ -1,4 +1,4 @@
-"""What stands beside the number that answers a question: its parts, the time it took, another unit, and courtesies."""
+"""Text around the number that answers a question: its parts, durations, the same amount in other units, courtesies."""
 
 import re
 
@@ -32,25 +32,25 @@ _OR = re.compile(
 
 
 def courtesy_start(text: str) -> int:
-    """Where a text ends in words to the reader ("Let me know if you'd like 2 more examples!"); its end if nowhere."""
-    for found in _COURTESY.finditer(text, max(0, len(text) - _LONGEST_COURTESY)):
-        if "=" not in text[found.start() :] and re.search(r"\d", text[: found.start()]):
-            return found.start()
+    """Start of a closing courtesy ("Let me know if you'd like 2 more examples!"), or the end of the text if none."""
+    for courtesy in _COURTESY.finditer(text, max(0, len(text) - _LONGEST_COURTESY)):
+        if "=" not in text[courtesy.start() :] and re.search(r"\d", text[: courtesy.start()]):
+            return courtesy.start()
     return len(text)
 
 
 def without_parts(text: str, numbers: list[Number]) -> list[Number]:
-    """The numbers but for those of a calculation in brackets after what it comes to: "12 (5 + 7)"."""
-    parts = [(found.start(), found.end()) for found in _PARTS.finditer(text)]
-    outside = [one for one in numbers if not any(start <= one.start < end for start, end in parts)]
+    """Drop the numbers of a calculation in brackets that follows its result, as in "12 (5 + 7)"."""
+    parts = [(match.start(), match.end()) for match in _PARTS.finditer(text)]
+    outside = [number for number in numbers if not any(start <= number.start < end for start, end in parts)]
     return outside or numbers
 
 
 def main(text: str, numbers: list[Number], wanted: str) -> Number:
-    """The last number of a sentence that does not qualify another one: "12 apples in 2 days", "12 out of the 20".
+    """The last number that does not qualify another one: 12 in "12 apples in 2 days" and in "12 out of the 20".
 
     Args:
-        wanted: the unit that is asked for; where that is one of time, a time is what answers.
+        wanted: The unit the question asks for. If it is a unit of time, a time can be the answer.
     """
     rest = list(numbers)
     while len(rest) > 1 and _qualifies(text, rest[-1], rest[-2], wanted):
@@ -58,30 +58,30 @@ def main(text: str, numbers: list[Number], wanted: str) -> Number:
     return rest[-1]
 
 
-def _qualifies(text: str, one: Number, before: Number, wanted: str) -> bool:
-    found = _QUALIFIES.search(text, max(before.end, one.start - 60), one.start)
-    if not found:
+def _qualifies(text: str, number: Number, before: Number, wanted: str) -> bool:
+    qualifier = _QUALIFIES.search(text, max(before.end, number.start - 60), number.start)
+    if not qualifier:
         return False
-    if not found["time"]:
+    if not qualifier["time"]:
         return True
-    return units.is_time(one.unit) and not units.is_time(wanted) and not units.is_time(before.unit)
+    return units.is_time(number.unit) and not units.is_time(wanted) and not units.is_time(before.unit)
 
 
 def in_unit(text: str, answer: Number, numbers: list[Number], wanted: str) -> Number:
-    """The same amount in the unit that is wanted, where the text has it beside the answer: "60 minutes, or 1 hour"."""
+    """The same amount in the wanted unit, if the text gives it next to the answer, as in "60 minutes, or 1 hour"."""
     if not wanted or not units.differ(answer.unit, wanted):
         return answer
-    place = next((place for place, one in enumerate(numbers) if one.start == answer.start), None)
+    place = next((place for place, number in enumerate(numbers) if number.start == answer.start), None)
     if place is None:
         return answer
     for first, second in ((place - 1, place), (place, place + 1)):
         if first < 0 or second == len(numbers):
             continue
-        one, two = numbers[first], numbers[second]
-        other = two if second > place else one
+        left, right = numbers[first], numbers[second]
+        other = right if second > place else left
         factor = units.ratio(other.unit, answer.unit)
         if units.differ(other.unit, wanted) or factor is None or other.value * factor != answer.value:
             continue
-        if _OR.fullmatch(text, one.end, two.start):
+        if _OR.fullmatch(text, left.end, right.start):
             return other
     return answer

@@ -1,10 +1,10 @@
-"""Choice among given answers by their log-likelihood."""
+"""Multiple choice by log-likelihood."""
 
 from layerlimits.types import Response, Sample, Verdict
 
 
 def judge(sample: Sample, response: Response) -> Verdict:
-    """The choice of the largest summed log-probability; ties go to the first, as in lm-evaluation-harness."""
+    """Pick the choice with the largest summed log-probability; the first wins ties, as in lm-evaluation-harness."""
     best = max(range(len(sample.choices)), key=lambda choice: response.logprobs[choice])
     answer = sample.choices[best]
     right = answer == sample.target

@@ -1,4 +1,4 @@
-"""Verdicts on responses that are Python functions: their program is extracted and run by its test."""
+"""Score responses that contain a Python function by running it against its test."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from layerlimits.scoring.extract import extract_code
 from layerlimits.scoring.sandbox import Program, run
 from layerlimits.scoring.syntax import syntax_tree
-from layerlimits.scoring.transcript import Said, own_answer
+from layerlimits.scoring.transcript import OwnAnswer, own_answer
 from layerlimits.types import Response, Verdict
 
 __all__ = ["Answer", "extract_code", "judge_all"]
@@ -14,7 +14,7 @@ __all__ = ["Answer", "extract_code", "judge_all"]
 
 @dataclass(frozen=True)
 class Answer:
-    """A response with what judges it: `test` as in `Program`, `prompt` where the response may continue it."""
+    """A response and what is needed to score it: `test` as in `Program`, `prompt` if the response may continue it."""
 
     response: Response
     test: str
@@ -23,13 +23,14 @@ class Answer:
 
 
 def judge_all(answers: Sequence[Answer], *, seconds: float = 10, unsafe: bool = False) -> list[Verdict]:
-    """The verdicts on responses, run over all cores, in their order.
+    """Score responses in order, running the programs in parallel on all cores.
 
     Args:
-        seconds: processor time of a program.
-        unsafe: run without a sandbox, even where one is possible.
+        seconds: CPU time limit for each program.
+        unsafe: Run without a sandbox, even if one is available.
+
     Raises:
-        UserError: there is something to run, and no sandbox is possible here.
+        UserError: There is a program to run and no sandbox is available.
     """
     said = [own_answer(answer.response) for answer in answers]
     codes = [
@@ -46,11 +47,11 @@ def judge_all(answers: Sequence[Answer], *, seconds: float = 10, unsafe: bool = 
     return [verdict for verdict in verdicts if verdict is not None]
 
 
-def _unrunnable(response: Response, said: Said, code: str | None) -> Verdict | None:
-    """The verdict on what cannot be run: no code, cut code, or no Python."""
+def _unrunnable(response: Response, own: OwnAnswer, code: str | None) -> Verdict | None:
+    """The verdict on a response that cannot be run: no code, truncated code, or invalid Python."""
     if code is not None and syntax_tree(code):
         return None
-    if not said.finished:
+    if not own.finished:
         return Verdict("truncated", 0.0, code or "", f"cut after {len(response.tokens)} tokens")
     if code is None:
         return Verdict("no_answer", 0.0, why="no code")

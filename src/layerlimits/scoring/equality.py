@@ -1,10 +1,10 @@
-"""Whether two formulas are equal, by math-verify in a process of its own.
+"""Compare two formulas with math-verify in a separate process.
 
-Algebra on what a model wrote may take forever or all memory, in C code that no signal interrupts; and math-verify's own
-time limit is a signal, which works in no thread. So another process computes, under a limit of its own, and ends itself
-if it does not come back: the comparison is then None, and the next one starts a new process.
+Algebra on model output can take forever or exhaust memory, in C code that signals cannot interrupt, and math-verify's
+own time limit uses a signal, which does not work in threads. A separate process therefore does the comparison under its
+own limits and exits if it exceeds them. The result is then None, and the next comparison starts a new process.
 
-The lower half of this file is what that process runs; it imports nothing of the package.
+The second half of this file runs in that process and imports nothing from the package.
 """
 
 import atexit
@@ -17,7 +17,7 @@ import sys
 import threading
 from functools import lru_cache
 
-# Both in the other process. math-verify's limit is for each of three steps.
+# Both apply in the other process. math-verify's limit applies to each of three steps.
 _STEP_S = 3
 _WHOLE_S = 12
 _MEMORY_BYTES = 4 << 30
@@ -33,7 +33,7 @@ def available() -> bool:
 
 @lru_cache(maxsize=4096)
 def equal(gold: str, answer: str) -> bool | None:
-    """Whether the answer equals the gold one, both in LaTeX without dollar signs; None: it took too long.
+    """Whether two formulas, in LaTeX without dollar signs, are equal; None if the comparison timed out.
 
     Raises:
         ModuleNotFoundError: math-verify is not installed.
@@ -41,14 +41,14 @@ def equal(gold: str, answer: str) -> bool | None:
     if not available():
         raise ModuleNotFoundError("math-verify is not installed")
     with _lock:
-        told = _ask(json.dumps([gold, answer]))
-        if told is None:
+        reply = _ask(json.dumps([gold, answer]))
+        if reply is None:
             _stop()
-        return None if told is None else bool(json.loads(told))
+        return None if reply is None else bool(json.loads(reply))
 
 
 def _ask(line: str) -> str | None:
-    """What the process answers, None where it ends instead."""
+    """Send a line to the process and return its reply, or None if the process exits."""
     child = _running.get(os.getpid())
     if child is None or child.poll() is not None:
         child = _start()
@@ -63,7 +63,7 @@ def _ask(line: str) -> str | None:
 
 
 def _start() -> subprocess.Popen[str]:
-    # -P: this folder has a module called numbers, which must not hide the standard library's.
+    # -P: this folder contains a module called numbers, which must not shadow the standard library's.
     child = subprocess.Popen(
         [sys.executable, "-P", __file__, str(_WHOLE_S)],
         stdin=subprocess.PIPE,
@@ -85,7 +85,7 @@ def _stop() -> None:
 
 
 def _serve(limit_s: float) -> None:
-    """Compare the pairs on stdin, one JSON list a line, and print true or false for each."""
+    """Compare the pairs read from stdin, one JSON list per line, and print true or false for each."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
@@ -93,7 +93,7 @@ def _serve(limit_s: float) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     for line in sys.stdin:
         gold, answer = json.loads(line)
-        # A thread of the interpreter itself, which ends the process even where C code holds everything else up.
+        # A watchdog thread of the interpreter that ends the process even while C code blocks everything else.
         faulthandler.dump_traceback_later(limit_s, exit=True)
         same = _same(gold, answer)
         faulthandler.cancel_dump_traceback_later()
@@ -106,7 +106,7 @@ def _same(gold: str, answer: str) -> bool:
     try:
         parsed = [parse(f"${text}$", parsing_timeout=_STEP_S) for text in (gold, answer)]
         return bool(verify(*parsed, allow_set_relation_comp=True, timeout_seconds=_STEP_S))
-    # Whatever the algebra dies of, it did not show that they are equal.
+    # Any failure of the algebra means that equality was not shown.
     except (Exception, RecursionError, MemoryError):
         return False
 

@@ -1,7 +1,7 @@
-"""One-line functions of integers, judged on hidden inputs without running any code.
+"""Score one-line integer functions on hidden inputs without executing any code.
 
-The answer is parsed, and a walk over a whitelist of syntax nodes computes it. Nothing else is reachable: no name but
-the argument, no call but abs, max and min, no power, no string, no attribute.
+The answer is parsed and evaluated by walking a whitelist of syntax nodes. The only name allowed is the argument, the
+only calls are abs, max and min; powers, strings and attributes are rejected.
 """
 
 import ast
@@ -26,22 +26,22 @@ _FUNCTION = re.compile(r"def f\(x\):\s*return [^\n]*")
 
 
 class NotAllowedError(Exception):
-    """The answer is no function of the whitelist; the message says why."""
+    """The answer uses something outside the whitelist; the message says what."""
 
 
 def parse(text: str) -> ast.expr:
-    """The returned expression of `def f(x): return ...`.
+    """Parse the expression returned by `def f(x): return ...`.
 
     Raises:
-        NotAllowedError: no such function, not Python, or too long.
+        NotAllowedError: There is no such function, it is not valid Python, or it is too long.
     """
     if len(text) > _LONGEST:
         raise NotAllowedError(f"longer than {_LONGEST} characters")
-    found = _FUNCTION.search(text)
-    if not found:
+    definition = _FUNCTION.search(text)
+    if not definition:
         raise NotAllowedError("no function f(x)")
     try:
-        body = ast.parse(found.group()).body
+        body = ast.parse(definition.group()).body
     except (SyntaxError, RecursionError, MemoryError, ValueError) as error:
         raise NotAllowedError(f"syntax: {getattr(error, 'msg', type(error).__name__)}") from None
     function = body[0]
@@ -53,10 +53,10 @@ def parse(text: str) -> ast.expr:
 
 
 def compute(node: ast.expr, x: int) -> int:
-    """The value of a whitelisted expression at x.
+    """Evaluate a whitelisted expression at x.
 
     Raises:
-        NotAllowedError: a node outside the whitelist, a number beyond 10^30, or a division by zero.
+        NotAllowedError: A node outside the whitelist, a number beyond 10^30, or a division by zero.
     """
     if isinstance(node, ast.Constant) and type(node.value) is int:
         return _bounded(node.value)
@@ -94,14 +94,14 @@ def _bounded(value: int) -> int:
 
 
 def judge(response: Response, target: str, inputs: Sequence[int]) -> Verdict:
-    """Right if the function agrees with the reference function at every hidden input."""
+    """Correct if the function agrees with the reference function on every hidden input."""
     reference = parse(target)
-    said = own_answer(response)
+    own = own_answer(response)
     try:
-        expression = parse(said.text)
+        expression = parse(own.text)
         wrong = [x for x in inputs if compute(expression, x) != compute(reference, x)]
     except (NotAllowedError, RecursionError) as error:
-        if not said.finished:
+        if not own.finished:
             return Verdict("truncated", 0.0, why=f"cut after {len(response.tokens)} tokens")
         missing = "no function" in str(error)
         return Verdict("no_answer" if missing else "error", 0.0, why=str(error) or type(error).__name__)

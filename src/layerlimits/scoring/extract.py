@@ -1,4 +1,4 @@
-"""The program in a response: from fenced blocks, from prose, or as the continuation of a prompt."""
+"""Extract the program from a response: from fenced blocks, from prose, or as a continuation of the prompt."""
 
 import ast
 import re
@@ -10,22 +10,22 @@ from layerlimits.scoring.syntax import BoundedParser
 
 _DOCTEST = re.compile(r"[ \t]*(?:>>>|\.\.\.) ?")
 _QUOTED = re.compile(r" {0,3}>(?!>>)")
-# A line without these is a whole statement, or no Python.
+# A line without any of these is either a complete statement or not Python.
 _GOES_ON = re.compile(r"[(\[{\\@]|:\s*(?:#.*)?$|'''|\"\"\"")
 # Longer answers are cut: some 30,000 tokens of code.
 _LONGEST = 120_000
 
 
 def extract_code(response: str, entry_point: str, prompt: str = "") -> str | None:
-    """The Python source in a response that should define `entry_point`; None where there is no code.
+    """Extract the Python source that should define `entry_point`; None if the response contains no code.
 
-    Of several fenced blocks it is the last closed one that defines it and parses, then less. Without a fence it is
-    the longest stretch of lines that parses and defines it. With `prompt`, the start of a function, a response that
-    is its body continues it; what comes before the function in the prompt (imports, helpers) is then put before any
-    other answer, too.
+    Among several fenced blocks, the last one that defines the function, parses and is closed is preferred. Without
+    fences, it is the longest run of lines that parses and defines the function. If `prompt`, the start of a function,
+    is given, a response may also be the function's body; the imports and helpers that precede the function in the
+    prompt are then prepended to other answers, too.
 
-    Takes a second or two at most, whatever the response: it is cut to its first 120,000 characters, and what is parsed
-    is bounded (`BoundedParser`). Thoughts are not looked for here; see `transcript`.
+    This takes a second or two at most for any response: the response is cut to its first 120,000 characters, and the
+    amount of parsing is bounded (`BoundedParser`). Reasoning is not removed here; see `transcript`.
     """
     text = response[:_LONGEST].replace("\r\n", "\n").replace("\r", "\n")
     fenced = [block for block in blocks(text) if block.code.strip()]
@@ -34,7 +34,7 @@ def extract_code(response: str, entry_point: str, prompt: str = "") -> str | Non
 
 
 class _Finder:
-    """Looks for the code that defines `entry_point`, or continues `prompt`."""
+    """Finds the code that defines `entry_point` or continues `prompt`."""
 
     def __init__(self, entry_point: str, prompt: str) -> None:
         self.entry_point, self.prompt = entry_point, prompt
@@ -44,7 +44,7 @@ class _Finder:
 
     def from_blocks(self, fenced: Sequence[Block]) -> str | None:
         defining = [block for block in fenced if self.defines(block.code)]
-        # The last first: where what may be parsed is spent, it is spent on these.
+        # Start with the last block, so that a limited parsing budget is spent on the preferred blocks.
         parsed = {block.code: self.parser.tree(block.code) is not None for block in reversed(defining)}
         ranked = sorted(defining, key=lambda block: (parsed[block.code], block.closed))
         if ranked:
@@ -52,7 +52,7 @@ class _Finder:
         for block in reversed(fenced):
             if self.prompt and (whole := self._continued(block.code)):
                 return whole
-        # Python, but another function: for the test to judge.
+        # Valid Python that defines another function: let the test decide.
         python = (block.code for block in reversed(fenced) if CODE_STARTS.search(block.code))
         return next((code for code in python if self.parser.tree(code)), None)
 
@@ -66,7 +66,7 @@ class _Finder:
         return self._definition.search(code) is not None
 
     def _bare(self, text: str) -> str:
-        """The code in prose: the first start from which some stretch parses and defines the function, its longest."""
+        """The code in prose: the longest run of lines that parses and defines the function, from the earliest start."""
         lines = text.split("\n")
         starts = [number for number, line in enumerate(lines) if CODE_STARTS.match(line)]
         passed = 0
@@ -77,7 +77,7 @@ class _Finder:
             code = "\n".join(lines[start:end])
             if end > start and self.defines(code):
                 return code
-            # A later start before this end meets the same error.
+            # Any later start before this end would hit the same error.
             passed = end
             if self.parser.spent:
                 break
@@ -87,24 +87,24 @@ class _Finder:
         return bool(_GOES_ON.search(line)) or self.parser.tree(line) is not None
 
     def _end(self, lines: Sequence[str], start: int) -> int:
-        """Where the longest stretch from `start` that parses ends, at a line at the margin; `start` if none does."""
+        """End of the longest run of lines from `start` that parses, at an unindented line; `start` if none parses."""
         end = len(lines)
         while end > start:
             error_line = self.parser.error_line("\n".join(lines[start:end]))
             if error_line is None:
                 return end
-            # The statement that holds the error begins at the margin, and everything before it is Python.
+            # The statement with the error begins at an unindented line, and everything before it is valid.
             end = min(start + error_line, end) - 1
             while end > start and (not lines[end].strip() or lines[end][0].isspace()):
                 end -= 1
         return start
 
     def _continued(self, body: str) -> str | None:
-        """The prompt with its function's body; None if that does not parse or the function would return nothing."""
+        """The prompt followed by the function's body; None if that does not parse or the function returns nothing."""
         margin = " " * 4
         for form in (body, margin + body.lstrip(), indent(dedent(body), margin)):
             lines = form.strip("\n").split("\n")
-            # What begins at the margin is no part of the body.
+            # Unindented lines are not part of the body.
             end = next((n for n, line in enumerate(lines) if line.strip() and not line[0].isspace()), len(lines))
             whole = self.prompt.rstrip() + "\n" + "\n".join(lines[:end]) + "\n"
             if self._returns(whole):
@@ -119,7 +119,7 @@ class _Finder:
         return any(isinstance(inner, kinds) for node in named for inner in ast.walk(node))
 
     def _with_preamble(self, code: str) -> str:
-        """The code after the prompt's imports and helpers, which an answer may rely on."""
+        """Prepend the prompt's imports and helpers, which the answer may rely on."""
         start = re.search(rf"^def +{re.escape(self.entry_point)}\b", self.prompt, re.MULTILINE)
         preamble = self.prompt[: start.start()].strip() if start else ""
         if not preamble or code.lstrip().startswith(preamble) or "from __future__" in code:
@@ -128,11 +128,11 @@ class _Finder:
 
 
 def _without_quotes(text: str) -> str:
-    """The lines of a quotation without their "> "; other lines as they are."""
+    """Strip "> " from quoted lines and leave other lines unchanged."""
     return "\n".join(unquoted(line, 1) if _QUOTED.match(line) else line for line in text.split("\n"))
 
 
 def _without_doctest(text: str) -> str:
-    """The lines of an interactive session without their ">>> " and "... "."""
+    """The lines of an interactive session without the prompts ">>> " and "... "."""
     lines = [line for line in text.split("\n") if _DOCTEST.match(line)]
     return "\n".join(_DOCTEST.sub("", line, count=1) for line in lines)

@@ -1,4 +1,4 @@
-"""Fenced code blocks in a response, however they are written."""
+"""Find fenced code blocks in a response, including malformed ones."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ CODE_STARTS = re.compile(r"(?:async +def|def|class|from|import|@)\b|@|[A-Za-z_]\
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block without its margin; `closed` is false where the response ends within it."""
+    """A fenced block, dedented; `closed` is False if the response ends inside the block."""
 
     code: str
     closed: bool
@@ -24,7 +24,7 @@ class Block:
 
 @dataclass
 class _Open:
-    """A block that is being read: its mark, how many quote signs stand before each line, and its lines."""
+    """A block being read: its fence, the number of quote signs before each line, and its lines."""
 
     mark: str
     quotes: int
@@ -37,8 +37,8 @@ class _Open:
 def blocks(text: str) -> Iterator[Block]:
     """The fenced blocks of a text, in order.
 
-    A fence opens with ``` or ~~~, named or not, at the margin, in a list or in a quotation. A second opening line
-    closes what was open: models open a fence twice, or forget to close one.
+    A fence opens with ``` or ~~~, with or without a language, also inside a list or a quotation. A second opening fence
+    closes the current block, because models sometimes open a fence twice or forget to close one.
     """
     current: _Open | None = None
     for line in text.split("\n"):
@@ -71,13 +71,13 @@ def blocks(text: str) -> Iterator[Block]:
 
 
 def _opened(line: str) -> tuple[_Open | None, Block | None]:
-    """What a line opens: a block, or a whole one where code stands between two marks of one line."""
+    """The block a line opens, or a complete block if the code is between two fences on one line."""
     fence = _FENCE.match(line)
     if not fence:
         return None, None
     mark, info = fence["mark"], fence["info"].strip()
     opened = _Open(mark, fence["quotes"].count(">"))
-    # "```def f(x): return x" has code where the language's name stands.
+    # "```def f(x): return x" has code in place of the language name.
     if CODE_STARTS.match(info):
         if info.endswith(mark):
             return None, Block(info.removesuffix(mark), True)
@@ -86,7 +86,7 @@ def _opened(line: str) -> tuple[_Open | None, Block | None]:
 
 
 def unquoted(line: str, signs: int) -> str:
-    """The line without that many signs of a quotation at its start, or as many as it has."""
+    """Strip up to that many quotation signs from the start of the line."""
     for _ in range(signs):
         quote = _QUOTE.match(line)
         if not quote:

@@ -1,4 +1,4 @@
-"""`####` before a heading ("#### 2. Second glass", "#### Step 3") and `####` before a final answer, told apart."""
+"""Distinguish `####` before a heading ("#### 2. Second glass", "#### Step 3") from `####` before a final answer."""
 
 import re
 
@@ -16,20 +16,20 @@ _CONCLUDES = re.compile(
     r"costs?|spends?|earns?|left)\b",
     re.IGNORECASE,
 )
-# Above it, a number before words is no number of a step where no other step says so.
+# A larger number before words is not a step number unless it continues a sequence of steps.
 _LAST_DIGIT = 9
 
 
 def are_headings(contents: list[str], followed: list[str], *, finished: bool) -> list[bool]:
-    """Whether each content of a `####` line is a heading.
+    """Whether each `####` line is a heading.
 
     Args:
-        contents: what the lines say after `####`, in order.
-        followed: the lines that follow each, up to the next `####`; of these only the first matters, and whether any
-            holds a digit.
-        finished: the text does not break off.
+        contents: The text after `####` on each line, in order.
+        followed: The text between each line and the next `####`; only its first line matters, and whether it contains
+            a digit.
+        finished: Whether the text is complete rather than truncated.
     """
-    numbers = [int(found[1]) if (found := _NUMBERED.match(content)) else None for content in contents]
+    numbers = [int(match[1]) if (match := _NUMBERED.match(content)) else None for content in contents]
     headings, last = [], 0
     for content, number, after, below in zip(contents, numbers, _following(numbers), followed, strict=True):
         if number is None:
@@ -46,7 +46,7 @@ def are_headings(contents: list[str], followed: list[str], *, finished: bool) ->
 
 
 def _following(numbers: list[int | None]) -> list[int | None]:
-    """For each place, the next number after it."""
+    """For each position, the next number after it."""
     after: int | None = None
     following: list[int | None] = []
     for number in reversed(numbers):
@@ -56,12 +56,12 @@ def _following(numbers: list[int | None]) -> list[int | None]:
 
 
 def _end_of_number(content: str) -> int:
-    found = _NUMBERED.match(content)
-    return found.end() if found else 0
+    match = _NUMBERED.match(content)
+    return match.end() if match else 0
 
 
 def _is_worded(content: str, below: str) -> bool:
-    """Whether a content without a number of its own is a heading: "Step 2", "For 3 days:", "First 8 glasses"."""
+    """Whether a line that does not start with a number is a heading: "Step 2", "For 3 days:", "First 8 glasses"."""
     if _STEP.match(content):
         return True
     if _ENDS_IN_COLON.fullmatch(content):

@@ -1,4 +1,4 @@
-"""Mathematical answers: written in one way, and compared by rules that come before any algebra."""
+"""Normalize mathematical answers and compare them by simple rules before resorting to algebra."""
 
 import re
 from fractions import Fraction
@@ -7,8 +7,8 @@ from layerlimits.scoring import equality, units
 from layerlimits.scoring.numerals import Number, ascii_signs, numbers, without_latex
 
 _WORDS = [
-    (re.compile(r"√\s*\(([^()]*)\)|\bsqrt\s*\(([^()]*)\)"), lambda found: rf"\sqrt{{{found[1] or found[2]}}}"),
-    (re.compile(r"√\s*(\d+|[a-z])"), lambda found: rf"\sqrt{{{found[1]}}}"),
+    (re.compile(r"√\s*\(([^()]*)\)|\bsqrt\s*\(([^()]*)\)"), lambda match: rf"\sqrt{{{match[1] or match[2]}}}"),
+    (re.compile(r"√\s*(\d+|[a-z])"), lambda match: rf"\sqrt{{{match[1]}}}"),
 ]
 _SIGNS = {
     "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "∪": r"\cup ", "∈": r"\in ", "±": r"\pm ",
@@ -41,7 +41,7 @@ _THOUSANDS = re.compile(r"(?<=\d)[, ]\s*(?=\d{3}(?!\d))")
 _BASE = re.compile(r"(\d+)\s*_\s*\{?\s*(?:\\text\{)?(\d+)[}\s]*")
 _EQUATION = re.compile(r"(?<![<>!\\])=")
 _LETTER = re.compile(r"\(?([A-Z])\)?(?:[\s.,:].*)?", re.DOTALL)
-# Names of functions are no words.
+# Function names are not units.
 _FUNCTIONS = {
     "sin",
     "cos",
@@ -60,7 +60,7 @@ _FUNCTIONS = {
     "mod",
 }
 _NEAR_DIGITS = 6
-# Longer than any answer, and as long as is worth algebra.
+# Longer than any real answer; longer texts are not worth the algebra.
 _LONGEST = 600
 
 
@@ -70,7 +70,7 @@ def is_word(gold: str) -> bool:
 
 
 def normal(text: str) -> str:
-    """The formula in plain signs, with one spelling for what LaTeX can spell in many ways; units stay words."""
+    """Normalize a formula to one spelling where LaTeX allows several; units stay words."""
     text = ascii_signs(text).replace("\u00a0", " ").strip()
     for pattern, instead in _WORDS:
         text = pattern.sub(instead, text)
@@ -84,10 +84,10 @@ def normal(text: str) -> str:
 
 
 def same(gold: str, answer: str, question: str = "") -> bool | None:
-    """Whether an answer is the gold one; None where the comparison took too long.
+    """Whether an answer equals the gold answer; None if the comparison timed out.
 
-    Equal spelling, words, numbers (exactly, not to six digits) and numbers of a base are compared here, the rest by
-    math-verify. A unit need not be given, but must not be another one.
+    Equal spellings, words, numbers (exactly, not to six digits) and numbers with a base are compared here, everything
+    else by math-verify. The unit may be omitted but must not be a different one.
     """
     if len(answer) > _LONGEST:
         return False
@@ -116,14 +116,14 @@ def _squeezed(text: str) -> str:
 
 
 def _same_word(gold: str, answer: str) -> bool:
-    """Whether the answer is the word, in a sentence that begins with it or says "it is ...", or is the letter."""
+    """Whether the answer is the gold word or letter, possibly at the start of a sentence or after "it is"."""
     wanted = re.sub(r"\\text|[{}\s()]", "", gold)
     text = _TEXT.sub(r"\1", normal(answer)).strip("{}*\"' ")
     if len(wanted) == 1:
         letter = _LETTER.fullmatch(text)
         return bool(letter and letter[1] == wanted)
-    said = re.sub(r"[^a-z ]", " ", text.lower()).split()
-    while said and said[0] in (
+    spoken = re.sub(r"[^a-z ]", " ", text.lower()).split()
+    while spoken and spoken[0] in (
         "the",
         "a",
         "an",
@@ -137,25 +137,27 @@ def _same_word(gold: str, answer: str) -> bool:
         "student",
         "answer",
     ):
-        said = said[1:]
+        spoken = spoken[1:]
     return (
-        bool(said) and said[0] == wanted.lower() and (len(said) == 1 or said[1] in ("is", "has", "had", "was", "will"))
+        bool(spoken)
+        and spoken[0] == wanted.lower()
+        and (len(spoken) == 1 or spoken[1] in ("is", "has", "had", "was", "will"))
     )
 
 
 def _without_unit(text: str) -> tuple[str, tuple[str, str]]:
-    """The formula without its unit, and the unit with its exponent; degrees count as one."""
+    """Split a formula into the part without its unit and the unit with its exponent; degrees count as a unit."""
     unit = "degrees" if _DEGREES.search(text) else ""
     text = _DEGREES.sub("", text)
     plain = _TEXT.sub(r" \1 ", text).strip()
-    found = _UNIT_WORD.search(plain)
-    if found and found[1].lower() not in _FUNCTIONS and re.search(r"\d", plain[: found.start()]):
-        return plain[: found.start()].strip(), (unit or found[1].lower(), found[2] or "")
+    unit_word = _UNIT_WORD.search(plain)
+    if unit_word and unit_word[1].lower() not in _FUNCTIONS and re.search(r"\d", plain[: unit_word.start()]):
+        return plain[: unit_word.start()].strip(), (unit or unit_word[1].lower(), unit_word[2] or "")
     return _TEXT.sub(r"\1", text).strip(), (unit, "")
 
 
 def _side(gold: str, answer: str) -> str:
-    r"""The right side of "x = 5" or "x \in [1, 2]" where the gold answer has none, and what an approximation is of."""
+    r"""The right side of "x = 5" or "x \in [1, 2]" if the gold answer has no left side; drops approximations."""
     answer = re.split(r"\\approx|≈|\\simeq", answer)[0].strip()
     if not _EQUATION.search(gold) and "," not in answer.partition("=")[0]:
         sides = _EQUATION.split(answer)
@@ -168,7 +170,7 @@ def _side(gold: str, answer: str) -> str:
 
 
 def _same_base(gold: re.Match[str], answer: str) -> bool:
-    """Digits of the same base; the base may be left out, since the question names it."""
+    """Whether the digits and base agree; the base may be omitted, since the question names it."""
     based = _BASE.fullmatch(answer)
     if based:
         return based.groups() == gold.groups()
@@ -176,14 +178,14 @@ def _same_base(gold: re.Match[str], answer: str) -> bool:
 
 
 def rational(text: str) -> Number | None:
-    """The number that a formula is, None where it is anything else."""
+    """The value of a formula that is a single number, otherwise None."""
     if not re.search(r"[(\[{,]", re.sub(r"\\frac\{[^{}]*\}\{[^{}]*\}|\^\{-?\d+\}", "", text)) or re.fullmatch(
         r"-?\d{1,3}(?:[, ]+\d{3})+(?:\.\d+)?", text
     ):
         plain = without_latex(_THOUSANDS.sub("", text)).replace("\\times", "×").strip()
-        found = numbers(f"= {plain}")
-        if len(found) == 1 and re.fullmatch(r"=\s*[-+]?\s*", f"= {plain}"[: found[0].start]):
-            return found[0] if f"= {plain}"[found[0].end :].strip() in ("", "%", "\\%") else None
+        values = numbers(f"= {plain}")
+        if len(values) == 1 and re.fullmatch(r"=\s*[-+]?\s*", f"= {plain}"[: values[0].start]):
+            return values[0] if f"= {plain}"[values[0].end :].strip() in ("", "%", "\\%") else None
     return None
 
 
@@ -193,7 +195,7 @@ def _same_number(gold: Fraction, answer: Number, text: str, question: str) -> bo
         return answer.value == gold if asked else answer.value / 100 == gold
     if answer.value == gold:
         return True
-    # A gold fraction without end may be written to six decimal places or more.
+    # A non-terminating gold fraction may be given to six or more decimal places.
     decimals = re.search(r"\.(\d+)\Z", text)
     endless = gold.limit_denominator(10**12).denominator
     while endless % 2 == 0 or endless % 5 == 0:
@@ -204,7 +206,7 @@ def _same_number(gold: Fraction, answer: Number, text: str, question: str) -> bo
 
 
 def _bracketed(gold: str, answer: str) -> str:
-    """A list without brackets in those of a gold tuple: there the order matters, among solutions it does not."""
+    """Add the brackets of a gold tuple to a bare list: order matters in a tuple but not in a list of solutions."""
     if gold.startswith("(") and gold.endswith(")") and "," in answer and not re.search(r"[()\[\]{}]|\\cup", answer):
         return f"({answer})"
     return answer

@@ -1,4 +1,4 @@
-"""The verdict on a response to a multiple-choice question whose options were listed as "A. ...", "B. ..."."""
+"""Score responses to multiple-choice questions whose options are listed as "A. ...", "B. ..."."""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from layerlimits.scoring.statements import Kind, last_line, statements, taken_ba
 from layerlimits.scoring.transcript import own_answer
 from layerlimits.types import Response, Verdict
 
-# A text that repeats itself may state thousands of answers; the last ones are read, each as far as an answer goes.
+# A repetitive text may state thousands of answers; only the last ones are read, each up to a bounded length.
 _MOST_PLACES = 200
 _LONGEST_STATEMENT = 500
 
@@ -30,7 +30,7 @@ _CHOOSES = re.compile(
     r"|my (?:choice|pick|guess) is"
     r"|(?:correct|right|best|final|true)[ ](?:option|choice|one|letter|statement)[ ]?"
     r"(?:is|must be|would be|should be|:)"
-    # Words may follow "it is" for other reasons than to answer: only a letter that ends the clause is an answer.
+    # Many things can follow "it is": only a letter that ends the clause counts as an answer.
     r"|it(?:['’]s|[ ]is|[ ]must be|[ ]has to be)(?=[ ]\W{0,4}(?:option[ ])?[A-Z]\b[)*\]]*(?:[.,;!]|\s*\Z|\n)))[ :*]*",
     re.IGNORECASE,
 )
@@ -48,7 +48,7 @@ _HOW: dict[Kind, str] = {"hash": "after ####", "box": "boxed", "says": "in words
 
 
 class _Place(NamedTuple):
-    """Where a text states its answer: as the last option named there, if `last`, else as the first."""
+    """Where a text states its answer: the last option named there if `last`, otherwise the first."""
 
     start: int
     end: int
@@ -57,47 +57,49 @@ class _Place(NamedTuple):
 
 
 def lettered(question: str, options: Sequence[str]) -> str:
-    """The question with its options below, one a line, as "A. ...".
+    """Append the options to the question, one per line, as "A. ...".
 
     Raises:
-        UserError: there are more options than letters.
+        UserError: There are more options than letters.
     """
     if len(options) > len(ascii_uppercase):
-        raise UserError(f"a question has {len(options)} options, and there are 26 letters", "take out some options")
+        raise UserError(
+            f"a question has {len(options)} options, but there are only 26 letters", "reduce the number of options"
+        )
     listed = [f"{letter}. {' '.join(option.split())}" for letter, option in zip(ascii_uppercase, options, strict=False)]
     return "\n".join([question, *listed])
 
 
 def judge_letter(response: Response, options: Sequence[str], target: str) -> Verdict:
-    """The verdict on one generated token: a listed letter, alone or as "(B", "B." or "B)"; else it is no answer.
+    """Score one generated token: a listed letter, alone or as "(B", "B." or "B)"; anything else is no answer.
 
     `Verdict.answer` is the text of the option.
     """
-    found = _TOKEN.fullmatch(own_answer(response).text.strip())
-    option = ascii_uppercase.index(found[1]) if found else len(options)
+    token = _TOKEN.fullmatch(own_answer(response).text.strip())
+    option = ascii_uppercase.index(token[1]) if token else len(options)
     if option >= len(options):
         return Verdict("no_answer", 0.0, why="no listed letter")
     return _verdict(option, options, target)
 
 
 def judge_free(response: Response, options: Sequence[str], target: str, *, instruction: str = "") -> Verdict:
-    """The verdict on an answer in words: `value` by the last answer it states, `strict` by a last line "Answer: X".
+    """Score a free-form answer: `value` by the last answer stated, `strict` by a last line "Answer: X".
 
-    A letter counts before an option's words. Where nothing says that it is the answer, a finished text is read for what
-    it concludes; options that are weighed against each other are no answer. `Verdict.answer` is the text of the option.
+    Letters take precedence over the words of an option. If no answer is stated explicitly, the conclusion of a finished
+    text is used; merely weighing options against each other is no answer. `Verdict.answer` is the text of the option.
 
     Args:
-        instruction: what the prompt says after the options; a response that repeats it has begun a next item.
+        instruction: The text after the options in the prompt; a response that repeats it has begun a new item.
     """
-    said = clean(response)
+    own = clean(response)
     shown = tuple(without_latex(ascii_signs(option)) for option in options)
-    text, option, how = _own(without_latex(ascii_signs(said.text)), shown, instruction, finished=said.finished)
+    text, option, how = _own(without_latex(ascii_signs(own.text)), shown, instruction, finished=own.finished)
     formal = _STRICT.fullmatch(text, *last_line(text))
     index = ascii_uppercase.index(formal[1]) if formal else len(options)
     strict = float(index < len(options) and options[index] == target)
     if option is not None:
         return _verdict(option, options, target, how, strict)
-    if said.finished:
+    if own.finished:
         return Verdict("no_answer", 0.0, why="no option stated", strict=strict)
     return Verdict("truncated", 0.0, why=f"cut after {len(response.tokens)} tokens without an answer", strict=strict)
 
@@ -110,7 +112,7 @@ def _verdict(option: int, options: Sequence[str], target: str, how: str = "", st
 
 
 def _own(text: str, options: tuple[str, ...], instruction: str, *, finished: bool) -> tuple[str, int | None, str]:
-    """The text up to where the model asks itself a next question after an answer, that answer, and how it was found."""
+    """The text up to the first new question after an answer, the answer, and how it was recognized."""
     for turn in next_turns(text, options, instruction):
         option, how = _final(text[:turn], options, finished=True)
         if option is not None:
@@ -119,33 +121,40 @@ def _own(text: str, options: tuple[str, ...], instruction: str, *, finished: boo
 
 
 def _final(text: str, options: tuple[str, ...], *, finished: bool) -> tuple[int | None, str]:
-    """The option that a text ends up with, and how it was found."""
+    """The option a text settles on, and how it was recognized."""
     text = without_list(text, options)
     for place in reversed(_stated(text, finished=finished)[-_MOST_PLACES:]):
-        found = _given(text, place, options)
-        if found is None:
+        named = _given(text, place, options)
+        if named is None:
             continue
-        back = taken_back(text, found.end) if finished else None
+        back = taken_back(text, named.end) if finished else None
         later = _concluded(text[back:], options) if back is not None else None
-        return (found.option, place.how) if later is None else (later, "corrected later")
+        return (named.option, place.how) if later is None else (later, "corrected later")
     return (_concluded(text, options) if finished else None), "no mark"
 
 
 def _stated(text: str, *, finished: bool) -> list[_Place]:
-    """Where the text says what the answer is, in order; not where it denies or supposes it."""
-    found = [
-        _Place(one.start, one.end, _HOW[one.kind], one.kind == "says" and one.mark == one.start)
-        for one in statements(text, finished=finished)
-        if (one.closed or finished) and not _DENIES.search(text, one.mark, one.start) and not _supposed(text, one.mark)
+    """Where the text states the answer, in order, without denials and suppositions."""
+    places = [
+        _Place(
+            statement.start,
+            statement.end,
+            _HOW[statement.kind],
+            statement.kind == "says" and statement.mark == statement.start,
+        )
+        for statement in statements(text, finished=finished)
+        if (statement.closed or finished)
+        and not _DENIES.search(text, statement.mark, statement.start)
+        and not _supposed(text, statement.mark)
     ]
-    for at in _CHOOSES.finditer(text):
-        if not _supposed(text, at.start()):
-            found.append(_Place(at.end(), _line(text, at.end())[1], "in words"))
-    for at in _IS_RIGHT.finditer(text):
-        start = _clause(text, at.start())
-        if not _SUPPOSES.search(text, start, at.start()):
-            found.append(_Place(start, at.end(), "in words", last=True))
-    return sorted(found)
+    for match in _CHOOSES.finditer(text):
+        if not _supposed(text, match.start()):
+            places.append(_Place(match.end(), _line(text, match.end())[1], "in words"))
+    for match in _IS_RIGHT.finditer(text):
+        start = _clause(text, match.start())
+        if not _SUPPOSES.search(text, start, match.start()):
+            places.append(_Place(start, match.end(), "in words", last=True))
+    return sorted(places)
 
 
 def _supposed(text: str, mark: int) -> bool:
@@ -158,19 +167,23 @@ def _line(text: str, place: int) -> tuple[int, int]:
 
 
 def _clause(text: str, place: int) -> int:
-    """Where the part of the sentence that holds this place begins."""
+    """Start of the clause that contains this position."""
     start = _sentence(text, max(_line(text, place)[0], place - _LONGEST_STATEMENT), place)
-    return max([start, *(at.end() for at in re.compile(r"[,;]").finditer(text, start, place))])
+    return max([start, *(comma.end() for comma in re.compile(r"[,;]").finditer(text, start, place))])
 
 
 def _sentence(text: str, start: int, end: int) -> int:
-    """Where the last sentence between two places begins."""
-    ends = [at.end() for at in _SENTENCE_END.finditer(text, start, end) if not _NOTHING.fullmatch(text, at.end(), end)]
+    """Start of the last sentence between two positions."""
+    ends = [
+        match.end()
+        for match in _SENTENCE_END.finditer(text, start, end)
+        if not _NOTHING.fullmatch(text, match.end(), end)
+    ]
     return max([start, *ends])
 
 
 def _given(text: str, place: _Place, options: tuple[str, ...]) -> Named | None:
-    """The one option of a statement: by letter, else in words; None where it gives none or several."""
+    """The option a statement names, by letter or else in words; None if it names none or several."""
     last = min(place.end, place.start + _LONGEST_STATEMENT)
     stop = _SENTENCE_END.search(text, place.start, last)
     end = stop.end() if stop else last
@@ -179,23 +192,23 @@ def _given(text: str, place: _Place, options: tuple[str, ...]) -> Named | None:
         return None
     if place.last:
         named.reverse()
-    other = next((one for one in named if one.option != named[0].option), None)
+    other = next((name for name in named if name.option != named[0].option), None)
     if other and (joined(text, named[0], other) or joined(text, other, named[0])):
         return None
     return named[0]
 
 
 def _concluded(text: str, options: tuple[str, ...]) -> int | None:
-    """What a text comes to that states no answer: the one option in bold, of its conclusion, or of the whole text."""
+    """The option implied by a text that states no answer: in bold, in its conclusion, or the only one named."""
     named = letters(text, 0, len(text), options)
-    begins = {at.start() for at in _BOLD.finditer(text)}
-    bold = only([one for one in named if one.start in begins])
-    found = bold or _of_conclusion(text, options) or _by_mark(text, named) or _in_words(text, named, options)
-    return found.option if found else None
+    begins = {match.start() for match in _BOLD.finditer(text)}
+    bold = only([name for name in named if name.start in begins])
+    answer = bold or _of_conclusion(text, options) or _by_mark(text, named) or _in_words(text, named, options)
+    return answer.option if answer else None
 
 
 def _of_conclusion(text: str, options: tuple[str, ...]) -> Named | None:
-    """The one option after the last sentence's "so"."""
+    """The only option after "so" in the last sentence."""
     start, end = last_line(text)
     concludes = _CONCLUDES.search(text, _sentence(text, start, end), end)
     if not concludes:
@@ -204,22 +217,22 @@ def _of_conclusion(text: str, options: tuple[str, ...]) -> Named | None:
 
 
 def _by_mark(text: str, named: list[Named]) -> Named | None:
-    """The one option whose letter is marked, begins the text or stands alone on its line."""
+    """The only option whose letter is marked, begins the text or is alone on its line."""
     begins = len(text) - len(text.lstrip())
-    sure = {one for one in named if one.marked or one.start == begins or _alone(text, one)}
+    sure = {name for name in named if name.marked or name.start == begins or _alone(text, name)}
     pairs = [pair for pair in pairwise(named) if sure.intersection(pair) and joined(text, *pair)]
-    return only([*sure, *(one for pair in pairs for one in pair)])
+    return only([*sure, *(name for pair in pairs for name in pair)])
 
 
-def _alone(text: str, one: Named) -> bool:
-    start, end = _line(text, one.start)
-    return bool(_NOTHING.fullmatch(text, start, one.start) and _NOTHING.fullmatch(text, one.end, end))
+def _alone(text: str, name: Named) -> bool:
+    start, end = _line(text, name.start)
+    return bool(_NOTHING.fullmatch(text, start, name.start) and _NOTHING.fullmatch(text, name.end, end))
 
 
 def _in_words(text: str, named: list[Named], options: tuple[str, ...]) -> Named | None:
-    """The one option written out, where it ends the last sentence or begins the only one; with no letter beside it."""
-    found = only(words(text, 0, len(text), options))
-    if not found or any(one.option != found.option for one in named):
+    """The only option written out, if it ends the last sentence or begins the only one and no letter contradicts it."""
+    written = only(words(text, 0, len(text), options))
+    if not written or any(name.option != written.option for name in named):
         return None
     start, end = last_line(text)
     last = _sentence(text, start, end)
@@ -227,4 +240,4 @@ def _in_words(text: str, named: list[Named], options: tuple[str, ...]) -> Named 
     if not ends:
         return None
     only_one = _NOTHING.fullmatch(text, 0, last) and _NOTHING.fullmatch(text, last, ends[0].start)
-    return found if only_one or _NOTHING.fullmatch(text, ends[-1].end, end) else None
+    return written if only_one or _NOTHING.fullmatch(text, ends[-1].end, end) else None

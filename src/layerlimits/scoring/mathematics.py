@@ -1,4 +1,4 @@
-"""Answers that are mathematics, boxed or not: strict and flexible extraction, compared as mathematics."""
+"""Score mathematical answers, boxed or not, by strict and flexible extraction."""
 
 import re
 
@@ -25,19 +25,19 @@ _DENIED = re.compile(r"\A\s*not\s")
 
 
 def judge(response: Response, gold: str, question: str = "", *, instruction: str = "") -> Verdict:
-    r"""The verdict on a mathematical answer: `value` by the flexible extraction, `strict` by a last box alone.
+    r"""Score a mathematical answer: `value` uses flexible extraction, `strict` only a final box.
 
-    Strict takes the `\boxed{}` of the last line. Flexible takes the last place that states an answer, unless the text
-    takes it back later; else, in a finished text, what is bold, the last formula or the last number. Only a statement
-    counts in an unfinished text. `error`: the comparison took too long.
+    Strict extraction takes the `\boxed{}` on the last line. Flexible extraction takes the last stated answer that is
+    not retracted later; without one, in a finished text, the bold text, the last formula or the last number. In an
+    unfinished text, only stated answers count. The outcome is `error` if the comparison timed out.
     """
-    said = clean(response, question=question, instruction=instruction)
-    text = ascii_signs(said.text)
+    own = clean(response, question=question, instruction=instruction)
+    text = ascii_signs(own.text)
     formal = last_box(text)
     by_form = float(bool(formal and latex.same(gold, formal, question)))
-    answer, how = final(text, finished=said.finished, word=latex.is_word(gold))
+    answer, how = final(text, finished=own.finished, word=latex.is_word(gold))
     if not answer:
-        if said.finished:
+        if own.finished:
             return Verdict("no_answer", 0.0, why="no answer", strict=0.0)
         return Verdict("truncated", 0.0, why=f"cut after {len(response.tokens)} tokens without an answer", strict=0.0)
     right = latex.same(gold, answer, question)
@@ -47,16 +47,20 @@ def judge(response: Response, gold: str, question: str = "", *, instruction: str
 
 
 def last_box(text: str) -> str:
-    """The content of the box (or boxes, joined by commas) of the last line; empty where that line has none."""
+    """Content of the box on the last line (several are joined by commas); empty if there is none."""
     start, end = last_line(text)
-    boxes = [one for one in statements(text) if one.kind == "box" and one.closed and one.end <= end + 1]
+    boxes = [
+        statement
+        for statement in statements(text)
+        if statement.kind == "box" and statement.closed and statement.end <= end + 1
+    ]
     if not boxes or boxes[-1].end < start:
         return ""
     return _joined(text, boxes)
 
 
 def _joined(text: str, boxes: list[Statement]) -> str:
-    """The last box with those before it that only commas and "and" keep apart."""
+    """The last box and the preceding ones that are separated only by commas or "and"."""
     parts = [text[boxes[-1].start : boxes[-1].end]]
     for before, after in zip(boxes[-2::-1], boxes[:0:-1], strict=True):
         if after.mark - before.end > 30 or not _JOINS.match(text[before.end + 1 : after.mark]):
@@ -68,13 +72,13 @@ def _joined(text: str, boxes: list[Statement]) -> str:
 
 
 def final(text: str, *, finished: bool = True, word: bool = False) -> tuple[str, str]:
-    """The answer a text ends up with, and how it was found; empty where it gives none.
+    """The answer a text settles on, and how it was recognized; empty if there is none.
 
-    `word`: the answer looked for is a word, so a sentence without any formula may hold it.
+    `word`: The gold answer is a word, so a sentence without a formula can contain it.
     """
-    found = statements(text, finished=finished)
-    boxes = [one for one in found if one.kind == "box"]
-    for statement in reversed(found):
+    places = statements(text, finished=finished)
+    boxes = [place for place in places if place.kind == "box"]
+    for statement in reversed(places):
         if not statement.closed and not finished:
             continue
         if statement.kind == "box":
@@ -93,9 +97,9 @@ _HOW = {"tag": "tagged", "box": "", "hash": "after ####", "says": "in words"}
 
 
 def stated(content: str, *, cut: bool = False) -> str:
-    """The answer in what follows "the answer is": its formula, bold, or its words up to the end of the sentence.
+    """The answer after "the answer is": the formula, the bold text, or the words up to the end of the sentence.
 
-    `cut`: the text breaks off here, so a formula must be closed.
+    `cut`: The text is truncated here, so a formula must be closed.
     """
     if re.search(r"\\boxed|\\fbox", content) or _DENIED.match(content):
         return ""
@@ -121,9 +125,9 @@ def _inside(formula: re.Match[str]) -> str:
 
 
 def _concluded(text: str, *, word: bool) -> str:
-    """What a finished text without a statement ends up with."""
+    """The answer of a finished text that states none explicitly."""
     start, end = last_line(text)
-    bold = [one for one in _BOLD.findall(text[start:end]) if not one.rstrip().endswith(":")]
+    bold = [content for content in _BOLD.findall(text[start:end]) if not content.rstrip().endswith(":")]
     if bold:
         return stated(bold[-1]) or bold[-1]
     formulas = list(_FORMULA.finditer(text))

@@ -1,4 +1,4 @@
-"""Where a text names one of several listed options, by its letter or by its words, and where it denies one."""
+"""Find where a text names one of the listed options, by letter or in words, and where it rules one out."""
 
 import re
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _LETTER = re.compile(
 )
 _OPENS, _CLOSES = re.compile(r"[(\[{<*\"'`“]"), re.compile(r"[)\]}>*\"'`”:]")
 _LONE_LOWER = re.compile(r"\W*([a-z])\W*")
-# After "A" or "I", what tells a letter from a word of a sentence.
+# What follows "A" or "I" when it is an option's letter rather than a word.
 _GOES_ON = re.compile(
     r"[ ](?:because|since|as|for|and|or|but|nor|due|which|with|if|by|is|are|was|would|could|might|may|can|cannot|"
     r"can't|isn't|has|says|states|seems|looks|must|should|does|doesn't|rather|not|instead|over)\b"
@@ -45,7 +45,7 @@ _LISTED = re.compile(r"[ \t>*_#-]*\(?([A-Z])[.):][*_]*[ \t]+(\S.*?)[ \t]*")
 
 @dataclass(frozen=True)
 class Named:
-    """A place that names an option: which one, and whether by its letter with a mark around it."""
+    """A mention of an option; `marked` if its letter has a mark around it, `denied` if the text rules it out."""
 
     option: int
     start: int
@@ -55,46 +55,46 @@ class Named:
 
 
 def letters(text: str, start: int, end: int, options: tuple[str, ...]) -> list[Named]:
-    """The letters of options between two places, but for denied ones.
+    """The letters of options between two positions, except ruled-out ones.
 
-    No letters are a word ("A dog"), a variable of a formula, and what is part of an option's own words ("vitamin C").
+    Words ("A dog"), variables in formulas and parts of an option's own text ("vitamin C") do not count as letters.
     """
     lone = _LONE_LOWER.fullmatch(text, start, end)
     if lone and lone[1] in ascii_uppercase[: len(options)].lower():
         return [Named(ascii_uppercase.index(lone[1].upper()), start, end, marked=True)]
-    words = [one for one in _written(text, start, end, options) if one.end - one.start > 1]
-    found = []
-    for at in _LETTER.finditer(text, start, end):
-        one = _named(text, at)
-        inside = any(word.start <= at.end("opens") < word.end for word in words)
-        if one.option < len(options) and (one.marked or not inside) and not _other(text, at, marked=one.marked):
-            found.append(one)
-    return _not_denied(text, found)
+    words = [name for name in _written(text, start, end, options) if name.end - name.start > 1]
+    names = []
+    for match in _LETTER.finditer(text, start, end):
+        name = _named(text, match)
+        inside = any(word.start <= match.end("opens") < word.end for word in words)
+        if name.option < len(options) and (name.marked or not inside) and not _other(text, match, marked=name.marked):
+            names.append(name)
+    return _not_denied(text, names)
 
 
 def words(text: str, start: int, end: int, options: tuple[str, ...]) -> list[Named]:
-    """The options written out between two places, but for denied ones."""
+    """The options written out between two positions, except ruled-out ones."""
     return _not_denied(text, _written(text, start, end, options))
 
 
-def joined(text: str, one: Named, other: Named) -> bool:
-    """Whether the second is named in one breath with the first, as in "A, B or C"."""
-    return _JOINS.fullmatch(text, one.end, other.start) is not None
+def joined(text: str, first: Named, second: Named) -> bool:
+    """Whether two options are named together, as in "A, B or C"."""
+    return _JOINS.fullmatch(text, first.end, second.start) is not None
 
 
 def only(named: Sequence[Named]) -> Named | None:
-    """The first, if no other option is named."""
-    return named[0] if len({one.option for one in named}) == 1 else None
+    """The first mention if all mentions are of the same option, otherwise None."""
+    return named[0] if len({name.option for name in named}) == 1 else None
 
 
 def without_list(text: str, options: tuple[str, ...]) -> str:
-    """The text without the list of options, where it repeats that: such lines choose none."""
+    """Remove the list of options if the text repeats it: those lines do not choose an option."""
     lines = text.split("\n")
     repeated = {}
     for number, line in enumerate(lines):
-        found = _LISTED.fullmatch(line)
-        index = ascii_uppercase.index(found[1]) if found else len(options)
-        if found and index < len(options) and _plain(found[2]) == _plain(options[index]):
+        listed = _LISTED.fullmatch(line)
+        index = ascii_uppercase.index(listed[1]) if listed else len(options)
+        if listed and index < len(options) and _plain(listed[2]) == _plain(options[index]):
             repeated[number] = index
     if len(set(repeated.values())) < 2:
         return text
@@ -105,59 +105,59 @@ def _plain(text: str) -> list[str]:
     return text.strip(" .*_").casefold().split()
 
 
-def _named(text: str, at: re.Match[str]) -> Named:
-    index = ascii_uppercase.index((at["upper"] or at["lower"]).upper())
-    marked = bool(at["label"] or _OPENS.search(at["opens"]) or _CLOSES.search(at["closes"]))
+def _named(text: str, match: re.Match[str]) -> Named:
+    index = ascii_uppercase.index((match["upper"] or match["lower"]).upper())
+    marked = bool(match["label"] or _OPENS.search(match["opens"]) or _CLOSES.search(match["closes"]))
     denied = bool(
-        _DENIED_BEFORE.search(text, max(0, at.start() - 30), at.start()) or _DENIED_AFTER.match(text, at.end())
+        _DENIED_BEFORE.search(text, max(0, match.start() - 30), match.start()) or _DENIED_AFTER.match(text, match.end())
     )
-    return Named(index, at.start(), at.end(), marked, denied)
+    return Named(index, match.start(), match.end(), marked, denied)
 
 
-def _other(text: str, at: re.Match[str], *, marked: bool) -> bool:
+def _other(text: str, match: re.Match[str], *, marked: bool) -> bool:
     """Whether a letter is an article, a pronoun or a variable."""
-    if _FORMULA.match(text, at.end()):
+    if _FORMULA.match(text, match.end()):
         return True
-    bare = not marked and not at["closes"] and at["upper"] in ("A", "I")
-    return bare and bool(_WORD_AFTER.match(text, at.end())) and not _GOES_ON.match(text, at.end())
+    bare = not marked and not match["closes"] and match["upper"] in ("A", "I")
+    return bare and bool(_WORD_AFTER.match(text, match.end())) and not _GOES_ON.match(text, match.end())
 
 
-def _not_denied(text: str, found: list[Named]) -> list[Named]:
-    """What is denied takes along what it is named with: "A and B are wrong", "neither A nor B"."""
-    for order in (range(1, len(found)), range(len(found) - 1, 0, -1)):
+def _not_denied(text: str, names: list[Named]) -> list[Named]:
+    """Drop ruled-out options and the options named together with them ("A and B are wrong", "neither A nor B")."""
+    for order in (range(1, len(names)), range(len(names) - 1, 0, -1)):
         for place in order:
-            before, after = found[place - 1 : place + 1]
+            before, after = names[place - 1 : place + 1]
             if before.denied != after.denied and joined(text, before, after):
-                found[place - 1 : place + 1] = replace(before, denied=True), replace(after, denied=True)
-    return [one for one in found if not one.denied]
+                names[place - 1 : place + 1] = replace(before, denied=True), replace(after, denied=True)
+    return [name for name in names if not name.denied]
 
 
 def _written(text: str, start: int, end: int, options: tuple[str, ...]) -> list[Named]:
-    """Where options are written out; one that is part of a longer one there is that longer one."""
-    found = [
-        _spelt(text, index, at)
+    """Where options are written out; of overlapping matches the longest counts."""
+    names = [
+        _spelt(text, index, match)
         for index, pattern in enumerate(_patterns(options))
-        for at in pattern.finditer(text, start, end)
+        for match in pattern.finditer(text, start, end)
     ]
     longest: list[Named] = []
-    for one in sorted(found, key=lambda one: (one.start, -one.end)):
-        if not longest or one.end > longest[-1].end or (one.start, one.end) == (longest[-1].start, longest[-1].end):
-            longest.append(one)
+    for name in sorted(names, key=lambda name: (name.start, -name.end)):
+        if not longest or name.end > longest[-1].end or (name.start, name.end) == (longest[-1].start, longest[-1].end):
+            longest.append(name)
     return longest
 
 
-def _spelt(text: str, index: int, at: re.Match[str]) -> Named:
-    before = _DENIED_BEFORE.search(text, max(0, at.start() - 30), at.start())
-    return Named(index, at.start(), at.end(), denied=bool(before or _DENIED_AFTER.match(text, at.end())))
+def _spelt(text: str, index: int, match: re.Match[str]) -> Named:
+    before = _DENIED_BEFORE.search(text, max(0, match.start() - 30), match.start())
+    return Named(index, match.start(), match.end(), denied=bool(before or _DENIED_AFTER.match(text, match.end())))
 
 
 @lru_cache(maxsize=64)
 def _patterns(options: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
-    """Of each option: its words, whatever their capitals and spaces; a number only as a whole."""
-    found = []
+    """Patterns for the words of each option, ignoring case and whitespace; numbers match only as a whole."""
+    patterns = []
     for option in options:
         content = option.strip(" .").split()
         minus = "(?<!-)" if option.strip()[:1].isdigit() else ""
         spelt = r"\s+".join(map(re.escape, content)) or "(?!)"
-        found.append(re.compile(rf"(?<!\w)(?<!\d[.,]){minus}{spelt}(?!\w)(?![.,]\d)", re.IGNORECASE))
-    return tuple(found)
+        patterns.append(re.compile(rf"(?<!\w)(?<!\d[.,]){minus}{spelt}(?!\w)(?![.,]\d)", re.IGNORECASE))
+    return tuple(patterns)

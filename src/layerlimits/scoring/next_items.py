@@ -1,4 +1,4 @@
-"""Where a model that missed its end goes on with a next item of its own: a question that nobody asked."""
+"""Detect where a model that failed to stop goes on with a new item of its own."""
 
 import re
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ NEXT_TURN = re.compile(
     # A heading with a colon, or a role.
     r"(?:[#*]{1,6}[ ]?)?(?:(?:(?:Next|New|Another)[ ])?(?:Question|Problem|Exercise|Q)[ ]?\d{0,3}[ ]?[:.]"
     r"|(?:Human|User|Instruction)[ ]?:)"
-    # A heading of Markdown.
+    # A Markdown heading.
     rf"|#{{1,6}}[ ]{{0,2}}\**{_ITEM}[ ]?\d{{0,3}}[ ]?\**[:.]?\**[ \t]{{0,8}}(?=\n)"
-    # A numbered one on a line of its own.
+    # A numbered heading on its own line.
     r"|\**(?:Example|Question|Problem|Exercise)[ ]\d{1,3}[ ]?\**(?::|[.]?\**[ \t]{0,8}(?=\n))"
-    # What decoding leaves of a chat template's mark without its special tokens.
+    # What remains of a chat template's turn marker when special tokens are skipped in decoding.
     r"|(?:user|human|assistant|model)[ \t]{0,8}(?=\n)"
     r")"
 )
@@ -36,8 +36,8 @@ _CHECKS = re.compile(
     re.IGNORECASE,
 )
 _LIST = re.compile(r"^[ \t>*_#-]{0,8}\(?A[.):][*_]*[ \t]+(\S[^\n]*)\n[ \t>*_#-]{0,8}\(?B[.):][*_]*[ \t]", re.MULTILINE)
-# How far back and ahead of a place an item is looked for, how many places are tried, what counts as a short answer, and
-# how many words a bare number with its unit has.
+# How far before and after a position an item is searched for, how many positions are tried, the longest short answer in
+# words, and the number of words in a bare number with its unit.
 _WINDOW = 3_000
 _MOST_PLACES = 20
 _FEW_WORDS = 10
@@ -46,11 +46,11 @@ _DOUBT = 40
 
 
 def next_item(text: str, question: str = "", instruction: str = "") -> int | None:
-    """Where the model's own answer ends and a next item begins; None where there is none.
+    """Position where the answer ends and a new item begins, or None.
 
-    The first of: a heading or role that opens a question, a repetition of the prompt's instruction, a question after a
-    complete answer, and a question of the form of the one that was asked. What stands before any answer is the
-    question that was asked, repeated.
+    This is the first of: a heading or role that introduces a question, a repetition of the prompt's instruction, a
+    question after a complete answer, and a question worded like the one asked. Before any answer, such text is taken
+    for a repetition of the question asked.
     """
     digit = _DIGIT_OR_BOX.search(text)
     if not digit:
@@ -63,27 +63,27 @@ def next_item(text: str, question: str = "", instruction: str = "") -> int | Non
 
 
 def next_turns(text: str, options: tuple[str, ...], instruction: str = "") -> list[int]:
-    """Every place where a next item may begin, whether or not anything was answered before it, in order.
+    """All positions where a new item may begin, in order, whether or not an answer precedes them.
 
     Args:
-        options: those of the question asked; a list of others belongs to another question.
+        options: The options of the question asked; a list of different options belongs to another question.
     """
     places = [turn.start() for turn in islice(NEXT_TURN.finditer(text), _MOST_PLACES)]
     places += [_item_start(text, place) for place in _repetitions(text, instruction)]
-    for found in islice(_LIST.finditer(text), _MOST_PLACES):
-        start = _item_start(text, found.start())
+    for listed in islice(_LIST.finditer(text), _MOST_PLACES):
+        start = _item_start(text, listed.start())
         before = text[max(0, start - _WINDOW) : start]
-        if not _same_words(found[1], options[0]) and (_FORMAL.search(before) or _is_short(text, start)):
+        if not _same_words(listed[1], options[0]) and (_FORMAL.search(before) or _is_short(text, start)):
             places.append(start)
     return sorted({place for place in places if place > 0})[:_MOST_PLACES]
 
 
 def _begins(text: str, place: int, question: str) -> bool:
-    """Whether what begins here is another item, and not the question asked, repeated before its answer."""
+    """Whether a new item begins here, rather than a repetition of the question asked before its answer."""
     if not _repeats(text[place : place + _WINDOW], question) or len(text[:place].split()) <= _BARE_WORDS:
         return True
     before = text[max(0, place - _WINDOW) : place]
-    return any(_DIGIT_OR_BOX.search(before, one.mark, one.end) for one in statements(before))
+    return any(_DIGIT_OR_BOX.search(before, statement.mark, statement.end) for statement in statements(before))
 
 
 def _is_short(text: str, place: int) -> bool:
@@ -91,29 +91,29 @@ def _is_short(text: str, place: int) -> bool:
 
 
 def _repeats(text: str, question: str) -> bool:
-    """Whether a text begins, after a heading, with words that are mostly those of the question asked."""
+    """Whether the words at the start of a text are mostly those of the question asked."""
     asked = set(re.findall(r"\w+", question.lower()))
     begins = re.findall(r"\w+", text.lower())[: max(8, len(asked) // 2)]
     return bool(asked) and sum(word in asked for word in begins) >= 0.75 * len(begins)
 
 
-def _same_words(one: str, other: str) -> bool:
-    return one.strip(" .*_").casefold().split() == other.strip(" .*_").casefold().split()
+def _same_words(first: str, second: str) -> bool:
+    return first.strip(" .*_").casefold().split() == second.strip(" .*_").casefold().split()
 
 
 def _repetitions(text: str, instruction: str) -> Iterator[int]:
-    """Where the prompt's instruction is repeated, however its lines are broken."""
+    """Positions where the prompt's instruction is repeated, with any line breaks."""
     words = instruction.split()
     if not words:
         return iter(())
     pattern = re.compile(r"\s{1,4}".join(map(re.escape, words)))
-    return (found.start() for found in islice(pattern.finditer(text), _MOST_PLACES))
+    return (match.start() for match in islice(pattern.finditer(text), _MOST_PLACES))
 
 
 def _item_start(text: str, place: int) -> int:
-    """Where the item whose instruction or options stand at a place begins.
+    """Start of the item whose instruction or options are at this position.
 
-    That is after the last complete answer, unless the text takes it back; else with the paragraph, or the line, before.
+    It starts after the last complete answer that is not retracted, otherwise at the preceding paragraph or line.
     """
     first = max(0, place - _WINDOW)
     before = text[first:place].rstrip()
@@ -126,7 +126,7 @@ def _item_start(text: str, place: int) -> int:
 
 
 def _questions_after_answers(text: str) -> Iterator[int]:
-    """Where a question of some words follows a line that is a complete answer, without any doubt about that answer."""
+    """Ends of complete answers that are followed by a new question rather than by doubt about the answer."""
     for answer in islice(_ANSWER_LINE.finditer(text), _MOST_PLACES):
         follows = text[answer.end() : answer.end() + _WINDOW]
         following = _FORMAL.search(follows, 1)
@@ -136,17 +136,17 @@ def _questions_after_answers(text: str) -> Iterator[int]:
         words = len(item.split())
         has_amounts = bool(re.search(r"\d", item)) or (len(sentences) > 1 and words >= 2 * _FEW_WORDS)
         long_enough = len(sentences) > 1 or words >= _FEW_WORDS
-        # A doubt about the answer is said at once.
+        # Doubt about the answer is expressed right away.
         if long_enough and has_amounts and _ASKS.search(item) and not _CHECKS.search(item[:_DOUBT]):
             yield answer.end()
 
 
 def _same_form(text: str, question: str) -> Iterator[int]:
-    """Where, after a short answer, a line asks as a question of one sentence did: with its first two words."""
+    """Where a line after a short answer begins with the first two words of a one-sentence question."""
     words = question.split()
     if len(words) < 3 or not question.endswith("?") or re.search(r"[.!?]\s", question):
         return iter(())
     pattern = re.compile(
         rf"\n[ \t]{{0,8}}{re.escape(words[0])} {re.escape(words[1])} [^\n]{{1,500}}\?[ \t]{{0,8}}(?=\n|\Z)"
     )
-    return (found.start() for found in islice(pattern.finditer(text), 1) if _is_short(text, found.start()))
+    return (match.start() for match in islice(pattern.finditer(text), 1) if _is_short(text, match.start()))

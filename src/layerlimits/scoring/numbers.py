@@ -1,10 +1,10 @@
-"""Answers that are one number."""
+"""Score answers that are a single number."""
 
 import re
 
 from layerlimits.scoring.answers import clean
 from layerlimits.scoring.statements import hashes
-from layerlimits.scoring.transcript import Said
+from layerlimits.scoring.transcript import OwnAnswer
 from layerlimits.types import Response, Verdict
 
 _LABEL = re.compile(r"^#{1,6}[ \t*]{0,4}\d{1,2}[.):](?=\s)", re.MULTILINE)
@@ -12,18 +12,18 @@ _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 
 
 def after_marker(text: str, *, finished: bool = True) -> str | None:
-    """The number after the last "####" that is no heading, as GSM8K's answers end; None where there is none."""
+    """The number after the last "####" that is not a heading, as in GSM8K answers; None if there is none."""
     marks = hashes(text, finished=finished)
-    found = _NUMBER.search(text, marks[-1].start) if marks else None
-    return _plain(found.group()) if found else None
+    match = _NUMBER.search(text, marks[-1].start) if marks else None
+    return _plain(match.group()) if match else None
 
 
 def last_number(text: str) -> str | None:
-    """The last number anywhere in the text; a minus sign counts where it follows no digit."""
-    found = list(_NUMBER.finditer(text))
-    if not found:
+    """The last number in the text; a minus sign counts unless it follows a digit."""
+    matches = list(_NUMBER.finditer(text))
+    if not matches:
         return None
-    match = found[-1]
+    match = matches[-1]
     number, before = match.group(), text[: match.start()].rstrip()
     if number.startswith("-") and before[-1:].isdigit():
         number = number[1:]
@@ -35,28 +35,28 @@ def _plain(number: str) -> str:
 
 
 def same(answer: str, target: str) -> bool:
-    """Whether two written numbers are equal as numbers."""
+    """Whether two number strings have the same value."""
     return float(answer) == float(_plain(target))
 
 
 def judge(response: Response, target: str, question: str = "", *, marker: bool) -> Verdict:
-    """The verdict on a numeric answer.
+    """Score a numeric answer.
 
-    With `marker` the number after "####" counts, and where there is none the last number of a finished answer (then
-    `why` says that the format was lost). Without it the last number counts. Where the model goes on with a next
-    question of its own, its answer ends there.
+    With `marker`, the number after "####" counts; without "####" in a finished answer, the last number (`why` then says
+    that the format was lost). Without `marker`, the last number counts. If the model goes on with a new question of its
+    own, its answer ends there.
     """
-    said = clean(response, question=question)
-    answer, why = (after_marker(said.text, finished=said.finished), "") if marker else (None, "")
-    if answer is None and said.finished:
-        answer, why = last_number(_LABEL.sub("", said.text)), "no ####" if marker else ""
+    own = clean(response, question=question)
+    answer, why = (after_marker(own.text, finished=own.finished), "") if marker else (None, "")
+    if answer is None and own.finished:
+        answer, why = last_number(_LABEL.sub("", own.text)), "no ####" if marker else ""
     if answer is None:
-        return _unanswered(response, said)
+        return _unanswered(response, own)
     right = same(answer, target)
     return Verdict("correct" if right else "wrong", float(right), answer, why)
 
 
-def _unanswered(response: Response, said: Said) -> Verdict:
-    if not said.finished:
+def _unanswered(response: Response, own: OwnAnswer) -> Verdict:
+    if not own.finished:
         return Verdict("truncated", 0.0, why=f"cut after {len(response.tokens)} tokens without an answer")
     return Verdict("no_answer", 0.0, why="no number")

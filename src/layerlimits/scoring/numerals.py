@@ -1,11 +1,11 @@
-"""Numbers as people and models write them, with their value, sign, percent sign and unit."""
+"""Parse numbers as people and models write them, with sign, percent sign and unit."""
 
 import re
 import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
 
-# What cannot be an answer is not worth the arithmetic.
+# Larger numbers cannot be answers and would make the arithmetic slow.
 _LONGEST = 400
 _LARGEST_EXPONENT = 300
 
@@ -71,7 +71,7 @@ _UNIT = re.compile(r"[ \u00a0-]?\**\\?[ ]?(?:\^\s*\{?\\?(?P<degree>circ)|(?P<uni
 
 @dataclass(frozen=True)
 class Number:
-    """A number found in a text: its value, where it stands, and what stands beside it."""
+    """A number in a text: its value, its position, and its percent sign and unit."""
 
     value: Fraction
     start: int
@@ -81,13 +81,13 @@ class Number:
 
     @property
     def text(self) -> str:
-        """The number in plain digits, a fraction as 3/4 where no decimal number is equal."""
+        """The number in plain digits, or as a fraction such as 1/3 if it has no finite decimal form."""
         return written(self.value)
 
 
 def ascii_signs(text: str) -> str:
-    """The text with the digits of every script, full-width signs, dashes and special spaces made plain."""
-    text = _SUPERSCRIPT.sub(lambda found: "^" + found.group().translate(_FROM_SUPERSCRIPT), text)
+    """Convert digits of any script, full-width characters, dashes and special spaces to plain ones."""
+    text = _SUPERSCRIPT.sub(lambda match: "^" + match.group().translate(_FROM_SUPERSCRIPT), text)
     return "".join(map(_plain, text.translate(_TABLE)))
 
 
@@ -104,7 +104,7 @@ def _plain(sign: str) -> str:
 
 
 def without_latex(text: str) -> str:
-    """The text with the LaTeX around numbers made plain: fractions of whole numbers, separators, escaped signs."""
+    """Replace LaTeX around numbers with plain text: integer fractions, separators, escaped characters."""
     text = _SHORT_FRACTION.sub(r"\\frac{\1}{\2}", text)
     for pattern, instead in _LATEX:
         text = pattern.sub(instead, text)
@@ -112,14 +112,14 @@ def without_latex(text: str) -> str:
 
 
 def numbers(text: str) -> list[Number]:
-    """The numbers of a text whose signs are plain, in order; none for exponents, indices, ordinals and coefficients."""
+    """The numbers of a normalized text, in order, without exponents, indices, ordinals and coefficients."""
     return [number for match in _NUMBER.finditer(text) if (number := _number(text, match))]
 
 
 def number(text: str) -> Number | None:
-    """The number that a short text is, with its sign, currency and unit; None where it holds none or several."""
-    found = numbers(without_latex(ascii_signs(text)))
-    return found[0] if len(found) == 1 else None
+    """The only number in a short text, with sign, currency and unit; None if there is none or more than one."""
+    values = numbers(without_latex(ascii_signs(text)))
+    return values[0] if len(values) == 1 else None
 
 
 def _number(text: str, match: re.Match[str]) -> Number | None:
@@ -149,10 +149,10 @@ def _value(match: re.Match[str]) -> Fraction:
 
 
 def _decimal(digits: str) -> str:
-    """Digits with a decimal point and nothing else.
+    """Convert to digits with at most a decimal point.
 
-    A comma before exactly three digits separates thousands, any other one is a decimal comma; a single full stop is a
-    decimal point even before three digits (1.234 is a little over one).
+    A comma before exactly three digits separates thousands; any other comma is a decimal comma. A single full stop is a
+    decimal point even before three digits (1.234 is slightly more than one).
     """
     digits = re.sub(r"[ \u00a0'_]", "", digits)
     if re.fullmatch(r"\d{1,3}(?:\.\d{3}){2,}|\d{1,3}(?:\.\d{3})+,\d+|\d{1,3}(?:\.\d{3}){2,},\d+", digits):
@@ -163,17 +163,17 @@ def _decimal(digits: str) -> str:
 
 
 def _negative(before: str) -> bool:
-    """Whether what stands before a number makes it negative: a dash that is no subtraction, range, hyphen or bullet."""
+    """Whether a dash before the number is a sign rather than an operator, a range, a hyphen or a bullet."""
     if _MINUS_WORD.search(before):
         return True
-    found = _MINUS.search(before)
-    if not found:
+    minus = _MINUS.search(before)
+    if not minus:
         return False
-    rest = before[: found.start("before")] + found["before"]
+    rest = before[: minus.start("before")] + minus["before"]
     line = rest.rpartition("\n")[2]
     if line.rstrip(" \u00a0")[-1:].isdigit() or line.rstrip(" \u00a0")[-1:] in (")", "}", "%"):
         return False
-    if found["space"]:
+    if minus["space"]:
         return bool(_INTRODUCES.search(line))
     return not line[-1:].isalpha()
 
@@ -182,12 +182,12 @@ def _unit(text: str, end: int, before: str) -> str:
     money = _MONEY.search(before)
     if money:
         return money["sign"].strip()
-    found = _UNIT.match(text, end)
-    return "" if not found else "°" if found["degree"] else found["unit"].lower()
+    unit = _UNIT.match(text, end)
+    return "" if not unit else "°" if unit["degree"] else unit["unit"].lower()
 
 
 def written(value: Fraction) -> str:
-    """A fraction in digits: 18, -1.5, 1/3."""
+    """Format a fraction as digits: 18, -1.5, 1/3."""
     if value.denominator == 1:
         return str(value.numerator)
     rest, places = value.denominator, 0

@@ -1,4 +1,4 @@
-"""Answers that are one number, in whatever way a model writes them: strict and flexible extraction side by side."""
+"""Score answers that are a single number in any notation, by strict and flexible extraction."""
 
 import re
 from collections.abc import Callable
@@ -45,50 +45,48 @@ _BARE = re.compile(
 
 
 def after_hashes(text: str) -> Number | None:
-    """The number of a last line that is `#### number`, with a currency sign or a unit of at most three words."""
+    """The number on a last line of the form `#### number`, with a currency sign or a unit of up to three words."""
     start, end = last_line(text)
-    found = _AFTER_HASHES.fullmatch(text[start:end])
-    return _bare(found["answer"]) if found else None
+    match = _AFTER_HASHES.fullmatch(text[start:end])
+    return _bare(match["answer"]) if match else None
 
 
 def alone(text: str) -> Number | None:
-    """The number that the whole text is, but for space around it and a full stop."""
+    """The number if the text is nothing but a number, whitespace and a full stop."""
     return _bare(text.strip().removesuffix("."))
 
 
 def _bare(text: str) -> Number | None:
-    # The mark before the number tells a sign from the bullet of a list.
+    # The "=" before the number keeps a minus sign from being read as a list bullet.
     return number(f"= {text}") if _BARE.fullmatch(text) else None
 
 
 def judge(
     response: Response, target: str, question: str = "", *, strict: Strict = after_hashes, instruction: str = ""
 ) -> Verdict:
-    r"""The verdict on a numeric answer: `value` by the flexible extraction, `strict` by the form asked for.
+    r"""Score a numeric answer: `value` uses flexible extraction, `strict` only the requested format.
 
-    Flexible is what a careful reader would take: the last place that states an answer (`####`, `\boxed{}`, "the
-    answer is"), unless the text takes it back later; else, in a finished text, the bold number, the result of the
-    concluding sentence, or the last number. Only a statement counts in an unfinished text.
+    Flexible extraction follows a careful reader: the last stated answer (`####`, `\boxed{}`, "the answer is") that is
+    not retracted later; without one, in a finished text, the bold number, the result of the concluding sentence, or the
+    last number. In an unfinished text, only stated answers count.
     """
-    said = clean(response, question=question, instruction=instruction)
-    text = without_latex(ascii_signs(said.text))
+    own = clean(response, question=question, instruction=instruction)
+    text = without_latex(ascii_signs(own.text))
     gold = number(target)
     assert gold is not None, f"no number: {target!r}"
     formal = strict(text)
     by_form = float(formal is not None and not _wrong(formal, gold, question))
     wanted = gold.unit or units.asked(question)
-    answer, how = final(text, finished=said.finished, wanted=wanted)
+    answer, how = final(text, finished=own.finished, wanted=wanted)
     if answer is None:
         cut = f"cut after {len(response.tokens)} tokens without an answer"
-        return Verdict(
-            "no_answer" if said.finished else "truncated", 0.0, "", "no number" if said.finished else cut, 0.0
-        )
+        return Verdict("no_answer" if own.finished else "truncated", 0.0, "", "no number" if own.finished else cut, 0.0)
     wrong = _wrong(answer, gold, question)
     return Verdict("wrong" if wrong else "correct", float(not wrong), answer.text, wrong or how, by_form)
 
 
 def _wrong(answer: Number, gold: Number, question: str) -> str:
-    """Why an answer is not the right one, empty where it is."""
+    """Why an answer is wrong; empty if it is correct."""
     if answer.value != gold.value:
         return f"not {gold.text}"
     wanted = gold.unit or units.asked(question)
@@ -98,20 +96,20 @@ def _wrong(answer: Number, gold: Number, question: str) -> str:
 
 
 def final(text: str, *, finished: bool = True, wanted: str = "") -> tuple[Number | None, str]:
-    """The number a text ends up with and how it was found; None where it gives none. The text's signs are plain.
+    """The number a normalized text settles on, and how it was recognized; None if there is none.
 
     Args:
-        finished: the text does not break off.
-        wanted: the unit that is asked for, if any; of an amount in two units that one is the answer.
+        finished: Whether the text is complete rather than truncated.
+        wanted: The unit the question asks for, if any; it decides between an amount given in two units.
     """
-    found = numbers(text)
-    answer, how = _final(text, found, finished=finished, wanted=wanted)
-    return (answer and asides.in_unit(text, answer, found, wanted)), how
+    candidates = numbers(text)
+    answer, how = _final(text, candidates, finished=finished, wanted=wanted)
+    return (answer and asides.in_unit(text, answer, candidates, wanted)), how
 
 
-def _final(text: str, found: list[Number], *, finished: bool, wanted: str) -> tuple[Number | None, str]:
+def _final(text: str, candidates: list[Number], *, finished: bool, wanted: str) -> tuple[Number | None, str]:
     for statement in reversed(statements(text, finished=finished)):
-        answer = _stated(text, statement, found, finished=finished)
+        answer = _stated(text, statement, candidates, finished=finished)
         if answer is None:
             continue
         back = taken_back(text, answer.end) if finished else None
@@ -119,11 +117,11 @@ def _final(text: str, found: list[Number], *, finished: bool, wanted: str) -> tu
         return (later, "corrected later") if later else (answer, _HOW[statement.kind])
     if not finished or _UNKNOWN.search(text):
         return None, ""
-    return _concluded(text, found, wanted), "no mark"
+    return _concluded(text, candidates, wanted), "no mark"
 
 
 def _later(text: str, back: int, wanted: str) -> Number | None:
-    """What a text comes to after a place; its place is then counted from the beginning of the text."""
+    """The conclusion of the text after a position, with positions relative to the whole text."""
     later = _concluded(text[back:], numbers(text[back:]), wanted)
     return later and replace(later, start=later.start + back, end=later.end + back)
 
@@ -131,9 +129,9 @@ def _later(text: str, back: int, wanted: str) -> Number | None:
 _HOW = {"tag": "tagged", "hash": "", "box": "boxed", "says": "in words"}
 
 
-def _stated(text: str, statement: Statement, found: list[Number], *, finished: bool) -> Number | None:
-    """The number of a statement; None where it has none, or where the text breaks off within it."""
-    within = [one for one in found if statement.start <= one.start < statement.end]
+def _stated(text: str, statement: Statement, candidates: list[Number], *, finished: bool) -> Number | None:
+    """The number of a statement; None if it has none or the text is truncated inside it."""
+    within = [candidate for candidate in candidates if statement.start <= candidate.start < statement.end]
     if not within or (not statement.closed and not finished) or _UNKNOWN.search(text, statement.mark, statement.end):
         return None
     if not finished and re.fullmatch(r"[.,]?\d*[.,]", text[within[-1].end :]):
@@ -148,11 +146,11 @@ def _stated(text: str, statement: Statement, found: list[Number], *, finished: b
 
 
 def _result(text: str, within: list[Number]) -> Number | None:
-    """The first number that is not denied; where a calculation begins with it, what that comes to."""
-    for place, one in enumerate(within):
-        if _NOT.search(text[max(0, one.start - 12) : one.start]):
+    """The first number that is not negated, or the result of the calculation it begins."""
+    for place, first in enumerate(within):
+        if _NOT.search(text[max(0, first.start - 12) : first.start]):
             continue
-        chain = [one]
+        chain = [first]
         equals = False
         for after in within[place + 1 :]:
             between = text[chain[-1].end : after.start]
@@ -167,58 +165,64 @@ def _result(text: str, within: list[Number]) -> Number | None:
     return None
 
 
-def _bold(text: str, start: int, end: int, found: list[Number]) -> Number | None:
-    """The last number in bold between two places, headings apart."""
+def _bold(text: str, start: int, end: int, candidates: list[Number]) -> Number | None:
+    """The last bold number between two positions, ignoring headings."""
     for bold in reversed(list(_BOLD.finditer(text, start, end))):
-        within = [one for one in found if bold.start() <= one.start < bold.end()]
+        within = [candidate for candidate in candidates if bold.start() <= candidate.start < bold.end()]
         if within and not _HEADING.match(bold[1]):
             return _result(text, within)
     return None
 
 
-def _concluded(text: str, found: list[Number], wanted: str = "") -> Number | None:
-    """What a finished text without a statement ends up with: bold, the result of its conclusion, or the last number."""
+def _concluded(text: str, candidates: list[Number], wanted: str = "") -> Number | None:
+    """The answer of a finished text that states none: a bold number, its conclusion, or the last number."""
     labels = [(label.start(), label.end()) for label in _NUMBERED.finditer(text)]
-    found = [one for one in found if not any(start <= one.start < end for start, end in labels)]
+    candidates = [
+        candidate for candidate in candidates if not any(start <= candidate.start < end for start, end in labels)
+    ]
     text = text[: asides.courtesy_start(text)]
-    found = [one for one in found if one.end <= len(text)] or found
-    if not found:
+    candidates = [candidate for candidate in candidates if candidate.end <= len(text)] or candidates
+    if not candidates:
         return None
-    start = text.rfind("\n", 0, found[-1].start) + 1
-    bold = _bold(text, start, len(text), found) or _only_bold(text, found)
-    found = asides.without_parts(text, found)
-    return bold or _conclusion(text, start, found) or asides.main(text, _last_sentence(text, start, found), wanted)
+    start = text.rfind("\n", 0, candidates[-1].start) + 1
+    bold = _bold(text, start, len(text), candidates) or _only_bold(text, candidates)
+    candidates = asides.without_parts(text, candidates)
+    return (
+        bold
+        or _conclusion(text, start, candidates)
+        or asides.main(text, _last_sentence(text, start, candidates), wanted)
+    )
 
 
-def _only_bold(text: str, found: list[Number]) -> Number | None:
-    """The one number in bold of a text that concludes nothing after it."""
-    bold = [one for one in _BOLD.finditer(text) if not _HEADING.match(one[1]) and re.search(r"\d", one[1])]
+def _only_bold(text: str, candidates: list[Number]) -> Number | None:
+    """The only bold number, if no conclusion follows it."""
+    bold = [match for match in _BOLD.finditer(text) if not _HEADING.match(match[1]) and re.search(r"\d", match[1])]
     if len(bold) != 1 or _CONCLUDES.search(text, bold[0].end()) or _CHAIN_END.search(text, bold[0].end()):
         return None
-    return _bold(text, 0, len(text), found)
+    return _bold(text, 0, len(text), candidates)
 
 
-def _sentence_start(text: str, start: int, found: list[Number]) -> int:
-    """Where the sentence of the last number begins, not before `start`."""
-    return max([start] + [gap.end() for gap in re.finditer(r"[.!?]\s+", text[: found[-1].start])])
+def _sentence_start(text: str, start: int, candidates: list[Number]) -> int:
+    """Start of the sentence that contains the last number, at least `start`."""
+    return max([start] + [gap.end() for gap in re.finditer(r"[.!?]\s+", text[: candidates[-1].start])])
 
 
-def _last_sentence(text: str, start: int, found: list[Number]) -> list[Number]:
-    """The numbers of the last sentence that has any."""
-    begins = _sentence_start(text, start, found)
-    return [one for one in found if one.start >= begins]
+def _last_sentence(text: str, start: int, candidates: list[Number]) -> list[Number]:
+    """The numbers of the last sentence that contains any."""
+    begins = _sentence_start(text, start, candidates)
+    return [candidate for candidate in candidates if candidate.start >= begins]
 
 
-def _conclusion(text: str, start: int, found: list[Number]) -> Number | None:
-    """What the last sentence with a number states after its last "=", or, if it says "so", after its verb."""
-    within = _last_sentence(text, start, found)
-    begins = _sentence_start(text, start, found)
+def _conclusion(text: str, start: int, candidates: list[Number]) -> Number | None:
+    """The number after the last "=" of the last sentence with a number or, if it says "so", after its verb."""
+    within = _last_sentence(text, start, candidates)
+    begins = _sentence_start(text, start, candidates)
     sentence = text[begins:]
     equal = sentence.rfind("=")
-    after = [one for one in within if one.start >= begins + equal]
+    after = [candidate for candidate in within if candidate.start >= begins + equal]
     if equal >= 0 and after and not _CONCLUDES.search(text, after[0].end):
         return after[0]
     if not _CONCLUDES.search(sentence):
         return None
-    verbs = list(_VERB.finditer(text, begins, found[-1].start))
-    return next((one for one in within if verbs and one.start >= verbs[-1].end()), None)
+    verbs = list(_VERB.finditer(text, begins, candidates[-1].start))
+    return next((candidate for candidate in within if verbs and candidate.start >= verbs[-1].end()), None)

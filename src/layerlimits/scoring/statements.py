@@ -1,4 +1,4 @@
-r"""Where a text states its final answer: `####`, `\boxed{}`, "the answer is", and what takes such an answer back."""
+r"""Find where a text states its final answer (`####`, `\boxed{}`, "the answer is") and where it retracts one."""
 
 import re
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _CLOSES_FORMULA = ("\\]", "\\)", "$$")
 _LONGEST_SUBJECT = 80
 _LONGEST_HEADING = 300
 _HASH = re.compile(r"#{4}(?!#)[ \t:]*")
-# A text that repeats itself may open thousands; each is looked through to its end.
+# A repetitive text may contain thousands of boxes, and each is scanned to its end.
 _MOST_BOXES = 50
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*")
 _TAG = re.compile(r"<(?:final[_ ]?)?(?:answer|solution)>", re.IGNORECASE)
@@ -45,9 +45,9 @@ _CONFIRMS = re.compile(
 
 @dataclass(frozen=True)
 class Statement:
-    """A place that states the answer: what marks it, where the mark begins, and where the answer begins and ends.
+    """A stated answer: its kind, the position of its mark, and the start and end of the answer.
 
-    `closed` is False for a box whose brace is missing, and for an answer's tag that no tag closes.
+    `closed` is False for a box without a closing brace and for a tag without a closing tag.
     """
 
     kind: Kind
@@ -58,33 +58,35 @@ class Statement:
 
 
 def statements(text: str, *, finished: bool = True) -> list[Statement]:
-    """Every statement of an answer, in order of their marks; `####` before a heading states none."""
-    found = hashes(text, finished=finished)
-    found += [_box(text, at) for at in list(_BOX.finditer(text))[-_MOST_BOXES:]]
-    found += [_tag(text, at) for at in list(_TAG.finditer(text))[-_MOST_BOXES:]]
-    for at in _SAYS.finditer(text):
-        start = _content_start(text, at.end())
-        found.append(Statement("says", at.start(), start, _says_end(text, start)))
-    for at in _IS_THE_ANSWER.finditer(text):
-        start = _clause_start(text, at.start())
-        found.append(Statement("says", start, start, at.end()))
-    return sorted(found, key=lambda one: (one.mark, one.start))
+    """All stated answers, in order of their marks; `####` before a heading does not count."""
+    places = hashes(text, finished=finished)
+    places += [_box(text, match) for match in list(_BOX.finditer(text))[-_MOST_BOXES:]]
+    places += [_tag(text, match) for match in list(_TAG.finditer(text))[-_MOST_BOXES:]]
+    for match in _SAYS.finditer(text):
+        start = _content_start(text, match.end())
+        places.append(Statement("says", match.start(), start, _says_end(text, start)))
+    for match in _IS_THE_ANSWER.finditer(text):
+        start = _clause_start(text, match.start())
+        places.append(Statement("says", start, start, match.end()))
+    return sorted(places, key=lambda place: (place.mark, place.start))
 
 
 def hashes(text: str, *, finished: bool) -> list[Statement]:
-    """Every `####` line that is no heading."""
-    found = [Statement("hash", at.start(), at.end(), _line_end(text, at.end())) for at in _HASH.finditer(text)]
-    ends = [*(one.mark for one in found[1:]), len(text)]
-    contents = [text[one.start : min(one.end, one.start + _LONGEST_HEADING)] for one in found]
-    followed = [text[one.end : end] for one, end in zip(found, ends, strict=False)]
+    """All `####` lines that are not headings."""
+    places = [
+        Statement("hash", match.start(), match.end(), _line_end(text, match.end())) for match in _HASH.finditer(text)
+    ]
+    ends = [*(place.mark for place in places[1:]), len(text)]
+    contents = [text[place.start : min(place.end, place.start + _LONGEST_HEADING)] for place in places]
+    followed = [text[place.end : end] for place, end in zip(places, ends, strict=False)]
     headings = are_headings(contents, followed, finished=finished)
-    return [one for one, heading in zip(found, headings, strict=True) if not heading]
+    return [place for place, heading in zip(places, headings, strict=True) if not heading]
 
 
-def _tag(text: str, at: re.Match[str]) -> Statement:
+def _tag(text: str, match: re.Match[str]) -> Statement:
     """The content between `<answer>` and the next closing tag."""
-    end = text.find("</", at.end())
-    return Statement("tag", at.start(), at.end(), end if end >= 0 else len(text), closed=end >= 0)
+    end = text.find("</", match.end())
+    return Statement("tag", match.start(), match.end(), end if end >= 0 else len(text), closed=end >= 0)
 
 
 def _line_end(text: str, start: int) -> int:
@@ -93,20 +95,20 @@ def _line_end(text: str, start: int) -> int:
 
 
 def _clause_start(text: str, end: int) -> int:
-    """Where the sentence that goes on at `end` begins, or so many characters before."""
+    """Start of the sentence that continues at `end`, at most `_LONGEST_SUBJECT` characters before."""
     first = max(0, end - _LONGEST_SUBJECT)
     return max(first, *(text.rfind(sign, first, end) + 1 for sign in "\n.!?"))
 
 
 def _content_start(text: str, start: int) -> int:
-    """Past signs and line ends, to where the answer is written."""
+    """Skip markup and line ends up to the start of the answer."""
     while start < len(text) and text[start] in "*_ \t\n:\u00a0":
         start += 1
     return start
 
 
 def _says_end(text: str, start: int) -> int:
-    """The end of the line, or of a displayed formula that begins here."""
+    """End of the line, or of the displayed formula that begins here."""
     for opens, closes in (("$$", "$$"), ("\\[", "\\]")):
         if text.startswith(opens, start):
             end = text.find(closes, start + 2)
@@ -114,30 +116,30 @@ def _says_end(text: str, start: int) -> int:
     return _line_end(text, start)
 
 
-def _box(text: str, at: re.Match[str]) -> Statement:
-    """The content between balanced braces; without braces the next word."""
-    start = at.end()
+def _box(text: str, match: re.Match[str]) -> Statement:
+    """The content between balanced braces, or the next word if there are no braces."""
+    start = match.end()
     if start >= len(text) or text[start] != "{":
         word = re.compile(r"[^\s$\\]+").match(text, start)
         end = word.end() if word else start
-        return Statement("box", at.start(), start, end, closed=end > start)
+        return Statement("box", match.start(), start, end, closed=end > start)
     depth = 0
     for place in range(start, len(text)):
         if text[place - 1] == "\\":
             continue
         depth += {"{": 1, "}": -1}.get(text[place], 0)
         if depth == 0:
-            return Statement("box", at.start(), start + 1, place)
-    return Statement("box", at.start(), start + 1, _line_end(text, start), closed=False)
+            return Statement("box", match.start(), start + 1, place)
+    return Statement("box", match.start(), start + 1, _line_end(text, start), closed=False)
 
 
 def is_taken_back(text: str, end: int) -> bool:
-    """Whether a text corrects an answer that ends at `end`."""
+    """Whether the text retracts an answer that ends at `end`."""
     return taken_back(text, end) is not None
 
 
 def taken_back(text: str, end: int) -> int | None:
-    """Where, after an answer that ends at `end`, the text begins to correct it; None where it stands by it."""
+    """Position where the text begins to retract an answer that ends at `end`; None if it does not."""
     cue = _TAKES_BACK.search(text, end)
     if not cue or _CONFIRMS.search(text, cue.end()):
         return None
@@ -145,7 +147,7 @@ def taken_back(text: str, end: int) -> int | None:
 
 
 def last_line(text: str) -> tuple[int, int]:
-    """Where the last line that says something stands; closing signs of a formula alone say nothing."""
+    """Start and end of the last non-empty line; closing delimiters of a formula alone do not count."""
     rest = text.rstrip()
     while rest.endswith(_CLOSES_FORMULA):
         rest = rest[:-2].rstrip()

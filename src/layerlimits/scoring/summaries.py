@@ -1,4 +1,4 @@
-"""Summaries by ROUGE-L."""
+"""Score summaries by ROUGE-L."""
 
 from functools import cache
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from layerlimits.scoring.transcript import own_answer
 from layerlimits.types import Response, Verdict
 
-# Only for counting outcomes; the score of the task is the mean F1.
+# Only used to count outcomes; the task's score is the mean F1.
 _GOOD = 0.5
 
 
@@ -18,17 +18,17 @@ def _scorer() -> Any:
 
 
 def judge(response: Response, target: str) -> Verdict:
-    """ROUGE-L F1 against the reference (rouge-score with stemming, as XSum is reported); `correct` from .5 on.
+    """ROUGE-L F1 against the reference (rouge-score with stemming, as reported for XSum); `correct` from 0.5.
 
-    Thoughts are no part of a summary.
+    Reasoning is removed first.
     """
-    said = own_answer(response)
-    text = said.text.strip()
+    own = own_answer(response)
+    text = own.text.strip()
     if not text:
         if not response.text.strip():
             return Verdict("no_answer", 0.0, why="empty")
-        return Verdict("no_answer" if said.finished else "truncated", 0.0, why="only a thought")
+        return Verdict("no_answer" if own.finished else "truncated", 0.0, why="only a thought")
     value = float(_scorer().score(target, text)["rougeL"].fmeasure)
     if value >= _GOOD:
         return Verdict("correct", value, text)
-    return Verdict("wrong" if said.finished else "truncated", value, text, f"ROUGE-L {value:.2f}")
+    return Verdict("wrong" if own.finished else "truncated", value, text, f"ROUGE-L {value:.2f}")

@@ -1,42 +1,42 @@
-"""Parsing Python that a model wrote, within a bound: any text may be tried, and no text takes minutes."""
+"""Parse Python written by a model within a fixed budget, so that no text takes minutes."""
 
 import ast
 import re
 import warnings
 
-# Characters that the parser reads before an error, of all tries together. A dense text takes 9 s a million.
+# Total characters the parser may read over all attempts. Dense text takes 9 s per million characters.
 MOST_PARSED = 200_000
-# To find an error, the rest of the text is split into tokens, which takes a tenth as long or less.
+# After an error the rest of the text is only tokenized, which takes at most a tenth of the time.
 _REST_SHARE = 10
 _PER_PARSE = 2
 _UNREADABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def syntax_tree(code: str) -> ast.Module | None:
-    """The syntax tree of Python source, None if it is no Python."""
+    """The syntax tree of Python source; None if it is not valid Python."""
     tree = _parse(code)
     return tree if isinstance(tree, ast.Module) else None
 
 
 def _parse(code: str) -> ast.Module | int:
-    """The syntax tree, or the number of the line, from 1, whose statement is no Python."""
+    """The syntax tree, or the 1-based number of the line with the invalid statement."""
     unreadable = _UNREADABLE.search(code)
     if unreadable:
         return code.count("\n", 0, unreadable.start()) + 1
     with warnings.catch_warnings():
-        # Such as an escape that Python does not know: a matter of the answer's author.
+        # Warnings such as invalid escape sequences concern the author of the answer.
         warnings.simplefilter("ignore")
         try:
             return ast.parse(code)
         except SyntaxError as error:
-            # Within an f-string lines are counted anew.
+            # Inside an f-string, line numbers start again at 1.
             return error.lineno or 1 if error.filename == "<unknown>" else 1
         except (ValueError, RecursionError, MemoryError):
             return 1
 
 
 class BoundedParser:
-    """Parses one response's code as often as it needs to, until `MOST_PARSED` is spent; then nothing parses."""
+    """Parser for one response; once its budget of `MOST_PARSED` characters is spent, nothing parses."""
 
     def __init__(self) -> None:
         self._left = MOST_PARSED
@@ -44,16 +44,16 @@ class BoundedParser:
 
     @property
     def spent(self) -> bool:
-        """Whether nothing is parsed any more."""
+        """Whether the budget is spent."""
         return self._left <= 0
 
     def tree(self, code: str) -> ast.Module | None:
-        """The syntax tree; None if the code is no Python, or nothing is left to parse it with."""
+        """The syntax tree; None if the code is invalid or the budget is spent."""
         tree = self._tried(code)
         return tree if isinstance(tree, ast.Module) else None
 
     def error_line(self, code: str) -> int | None:
-        """The line, from 1, whose statement is no Python; None if all is."""
+        """The 1-based line of the invalid statement; None if the code is valid."""
         tree = self._tried(code)
         return None if isinstance(tree, ast.Module) else tree
 

@@ -1,9 +1,9 @@
-"""The assistant's own answer in a raw response: its thoughts and the turns of others are left out.
+"""Extract the assistant's own answer from a raw response, without its reasoning and without other turns.
 
-A response should end where its turn does. Models that miss that end go on with marks of their chat template: some open
-a next section of the same answer (`<|im_start|>answer`, `<|channel|>final`), some a turn of somebody else.
+A response should end with its turn. Models that fail to stop continue with markers of their chat template: some open
+another section of the same answer (`<|im_start|>answer`, `<|channel|>final`), others a turn of another role.
 
-Marks of reasoning models: <think> (Qwen, DeepSeek, GLM), [THINK] (Mistral), ◁think▷ (Kimi), START_THINKING (Cohere),
+Markers of reasoning models: <think> (Qwen, DeepSeek, GLM), [THINK] (Mistral), ◁think▷ (Kimi), START_THINKING (Cohere),
 channels (GPT-OSS, and in other signs Gemma), turns (s1).
 """
 
@@ -29,7 +29,7 @@ _MARK = re.compile(
         | <\|START_THINKING\|> | <\|begin_of_thought\|> | \Aanalysis(?=[A-Z]) )
     | (?: <\|im_start\|> | <start_of_turn> | <\|turn> | <\|start\|> | <\|channel\|> | <\|channel>
         | <\|START_OF_TURN_TOKEN\|> ) [ ]{{0,3}} (?P<named>(?:{_NAMES})\b)?
-        # The channel of a message is a mark of its own.
+        # The channel of a message has a marker of its own.
         (?: (?:(?!<\|(?:start|channel)\|>)[^\n]){{0,80}}? <\|message\|> )?
     | (?: <\|start_header_id\|> | <\|start_of_role\|> ) [ ]{{0,3}} (?P<header>(?:{_NAMES})\b)?
         (?: <\|end_header_id\|> | <\|end_of_role\|> )?
@@ -48,10 +48,10 @@ _MARK = re.compile(
 
 
 @dataclass(frozen=True)
-class Said:
-    """A response without what is no answer.
+class OwnAnswer:
+    """The answer part of a response.
 
-    `finished`: this is all of the answer, even if the response goes on after it and ran out of tokens there.
+    `finished`: The answer is complete, even if the response went on after it and was truncated there.
     """
 
     text: str
@@ -60,9 +60,9 @@ class Said:
 
 @dataclass
 class _Reader:
-    """What has been read so far: the parts of the answer, and the thought or the turn that is open.
+    """State of the reader: the parts of the answer so far, and whether reasoning or another turn is open.
 
-    A tag (`<think>`) ends by its closing tag alone; a channel ends with its message, too.
+    A tag (`<think>`) ends only at its closing tag; a channel also ends with its message.
     """
 
     answer: list[str] = field(default_factory=list)
@@ -83,7 +83,7 @@ class _Reader:
         self.others = False
 
     def conclude(self) -> None:
-        """A thought ends; one that no mark began, because the template did, is all there was."""
+        """Reasoning ends; if no marker opened it, the chat template did, and all text so far was reasoning."""
         if not self.thinking:
             self.answer, self.answered = [], False
         elif self.answered:
@@ -104,12 +104,12 @@ class _Reader:
             self.others = bool(re.fullmatch(_OTHERS, name))
 
     def shut(self) -> None:
-        """A channel ends; the answer goes on after it."""
+        """A channel ends; the answer continues after it."""
         if self.thinking and self.channel:
             self.conclude()
 
     def end(self) -> None:
-        """A message ends, and with it the answer, if there is one."""
+        """A message ends, and with it the answer, if any."""
         if self.thinking and self.channel:
             self.conclude()
         elif self.thinking or self.answered:
@@ -117,11 +117,11 @@ class _Reader:
         self.others = False
 
 
-def own_answer(response: Response) -> Said:
-    """The answer without thoughts, without chat marks, and without whatever comes after it.
+def own_answer(response: Response) -> OwnAnswer:
+    """The answer without reasoning and chat markers, and without anything that follows it.
 
-    A thought that never ends takes the rest of the response with it, also in a response that stopped by itself: a draft
-    is no answer. A thought that ends without having begun, because the prompt opened it, takes what comes before.
+    Unclosed reasoning extends to the end of the response, even if the response stopped by itself: a draft is not an
+    answer. If reasoning is closed but was not opened, the prompt opened it, and all text before it is reasoning.
     """
     text, reader, place = response.text, _Reader(), 0
     for mark in _MARK.finditer(text):
@@ -132,7 +132,7 @@ def own_answer(response: Response) -> Said:
             break
     else:
         reader.add(text[place:])
-    return Said("".join(reader.answer), response.finish != "length" or reader.stopped)
+    return OwnAnswer("".join(reader.answer), response.finish != "length" or reader.stopped)
 
 
 def _read(reader: _Reader, mark: re.Match[str]) -> None:
@@ -150,7 +150,7 @@ def _read(reader: _Reader, mark: re.Match[str]) -> None:
 
 
 def _name(mark: re.Match[str]) -> str:
-    """Whose turn or which section a mark opens; empty where it does not say."""
+    """The role or section a marker opens; empty if it names none."""
     if mark["instruct"]:
         return "user"
     if mark["instructed"]:

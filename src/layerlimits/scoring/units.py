@@ -1,9 +1,9 @@
-"""Units of measurement that exclude each other: an answer in another unit of the same kind is another answer."""
+"""Units of measurement: an answer in a different unit of the same kind is a different answer."""
 
 import re
 from fractions import Fraction
 
-# Each line is one kind. A unit is its size in the kind's smallest one, or 0 where that varies, and its spellings.
+# One kind per line. Each unit is its size in the smallest unit of the kind (0 if that varies) and its spellings.
 _KINDS = (
     "1:cent,cents,¢ 100:dollar,dollars,$,usd,us$,bucks 0:euro,euros,€,eur 0:pound,pounds,£,gbp 0:yen,¥ "
     "0:rupee,rupees,₹,rs.,inr",
@@ -17,7 +17,7 @@ _KINDS = (
     "946.352946:quart,quarts 3785.411784:gallon,gallons",
     "0:degree,degrees,° 0:radian,radians,rad",
 )
-# Months and years have no size in seconds, but one in each other.
+# Months and years have no fixed size in seconds, but a fixed ratio.
 _MONTHS = {"month": 1, "months": 1, "year": 12, "years": 12}
 _SIZES = [[unit.partition(":") for unit in kind.split()] for kind in _KINDS]
 _UNITS = [[frozenset(words.split(",")) for _, _, words in kind] for kind in _SIZES]
@@ -27,26 +27,26 @@ _ASKED = re.compile(
 )
 
 
-def differ(one: str, other: str) -> bool:
-    """Whether both are units of one kind and not the same one: minutes and hours, but not minutes and apples."""
-    one, other = one.lower(), other.lower()
+def differ(word: str, other_word: str) -> bool:
+    """Whether two words are different units of the same kind: minutes and hours, but not minutes and apples."""
+    word, other_word = word.lower(), other_word.lower()
     for kind in _UNITS:
-        first = [unit for unit in kind if one in unit]
-        second = [unit for unit in kind if other in unit]
+        first = [unit for unit in kind if word in unit]
+        second = [unit for unit in kind if other_word in unit]
         if first and second:
             return first != second
     return False
 
 
-def ratio(one: str, other: str) -> Fraction | None:
-    """How many of the other unit make one of the first (60 for minutes and seconds), None where that is not fixed."""
-    one, other = one.lower(), other.lower()
-    if one in _MONTHS and other in _MONTHS:
-        return Fraction(_MONTHS[one], _MONTHS[other])
+def ratio(first: str, second: str) -> Fraction | None:
+    """How many of the second unit make one of the first (60 for minutes and seconds); None if not fixed."""
+    first, second = first.lower(), second.lower()
+    if first in _MONTHS and second in _MONTHS:
+        return Fraction(_MONTHS[first], _MONTHS[second])
     for kind in _SIZES:
         sizes = {word: Fraction(size) for size, _, words in kind for word in words.split(",")}
-        if sizes.get(one) and sizes.get(other):
-            return sizes[one] / sizes[other]
+        if sizes.get(first) and sizes.get(second):
+            return sizes[first] / sizes[second]
     return None
 
 
@@ -56,8 +56,8 @@ def is_time(unit: str) -> bool:
 
 
 def asked(question: str) -> str:
-    """The unit that the last sentence of a question asks for ("How many hours ..."), empty where it names none."""
+    """The unit the last sentence of a question asks for ("How many hours ..."); empty if none."""
     last = re.split(r"(?<=[.!?])\s+", question.strip().lower())[-1]
-    found = _ASKED.findall(last)
-    words = {word for groups in found for word in groups if word}
+    matches = _ASKED.findall(last)
+    words = {word for groups in matches for word in groups if word}
     return words.pop() if len(words) == 1 else ""

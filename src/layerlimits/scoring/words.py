@@ -1,8 +1,8 @@
-"""Answers that are a word or a few, and answers that are one exact string."""
+"""Score answers that are a few words or an exact string."""
 
 import re
 
-from layerlimits.scoring.transcript import Said, own_answer
+from layerlimits.scoring.transcript import OwnAnswer, own_answer
 from layerlimits.types import Response, Verdict
 
 _NOT_WORD = re.compile(r"[^\w\s]")
@@ -10,30 +10,30 @@ _SPACE = re.compile(r"\s+")
 
 
 def normalized(text: str) -> str:
-    """Lower case, without punctuation and surplus space."""
+    """Lower-case the text and remove punctuation and extra whitespace."""
     return _SPACE.sub(" ", _NOT_WORD.sub(" ", text.lower())).strip()
 
 
 def judge_words(response: Response, target: str) -> Verdict:
-    """Right if the normalized answer is the target, or a sentence that ends with it ("It is red.")."""
-    said = own_answer(response)
-    answer = normalized(said.text)
+    """Correct if the normalized answer is the target or a sentence that ends with it ("It is red.")."""
+    own = own_answer(response)
+    answer = normalized(own.text)
     wanted = normalized(target)
     right = answer == wanted or answer.endswith(f" {wanted}")
-    return _verdict(response, said, answer, right)
+    return _verdict(response, own, answer, right)
 
 
 def judge_exact(response: Response, target: str) -> Verdict:
-    """Right if the answer without any white space is the target."""
-    said = own_answer(response)
-    answer = _SPACE.sub("", said.text)
-    return _verdict(response, said, answer, answer == target)
+    """Correct if the answer without whitespace is the target."""
+    own = own_answer(response)
+    answer = _SPACE.sub("", own.text)
+    return _verdict(response, own, answer, answer == target)
 
 
-def _verdict(response: Response, said: Said, answer: str, right: bool) -> Verdict:
+def _verdict(response: Response, own: OwnAnswer, answer: str, right: bool) -> Verdict:
     if right:
         return Verdict("correct", 1.0, answer)
-    if not said.finished:
+    if not own.finished:
         return Verdict("truncated", 0.0, answer, f"cut after {len(response.tokens)} tokens")
     if not answer:
         return Verdict("no_answer", 0.0, why="empty")

@@ -1,1 +1,1 @@
-"""Intervals and significance tests; numbers in, numbers out."""
+"""Confidence intervals and significance tests on plain numbers."""

@@ -1,4 +1,4 @@
-"""Intervals on every figure: means, and paired comparisons of models on the same items. See docs/statistics.md."""
+"""Confidence intervals for means and for paired comparisons of models on the same items. See docs/statistics.md."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -15,14 +15,14 @@ _DRAWS = 4000
 _SEED = 0
 _TAILS = (2.5, 97.5)
 _Z = 1.959963984540054
-# Above so many items the means of graded values are normal; drawing weights for each would only cost memory.
-_MANY = 4000
-# So many items of graded values tell as much about what was not seen as the pseudo-items do.
-_FEW = 5.0
+# Above this number of items, means of graded values are treated as normal, which avoids drawing a weight per item.
+_NORMAL_ABOVE_ITEMS = 4000
+# Number of effective items of graded values above which the weight of the pseudo-items is reduced.
+_FULL_PSEUDO_ITEMS = 5.0
 
 
 def mean(values: Sequence[float]) -> Estimate:
-    """A mean with its 95% interval: Wilson's for right-or-wrong values, the weighted bootstrap for others."""
+    """The mean with a 95% interval: Wilson's interval for binary values, the Bayesian bootstrap for others."""
     scores = _array(values)
     estimate = float(scores.mean())
     bounds = _wilson(estimate, len(scores)) if _binary(scores) else _bounds(_means(scores[:, None])[:, 0], estimate)
@@ -30,50 +30,50 @@ def mean(values: Sequence[float]) -> Estimate:
 
 
 def sampled_mean(values: Sequence[Sequence[float]]) -> Estimate:
-    """The mean of k sampled answers to every item, with a 95% interval over both items and samples.
+    """The mean over n items with k sampled answers each, with a 95% interval over both items and samples.
 
-    The spread of the items' own means holds both: var = between / n + within / (n k). For right-or-wrong values it
-    gives the number of independent answers these are worth, for Wilson's interval (after Korn & Graubard 1998); for
-    others the item means are the values of `mean`.
+    The variance of the item means contains both: var = between / n + within / (n k). For binary values it gives the
+    effective number of independent answers for Wilson's interval (Korn & Graubard 1998); for other values, `mean` is
+    applied to the item means.
 
     Args:
-        values: (n, k), the same k for every item.
+        values: (n, k), with the same k for every item.
     Returns:
-        n counts items, not answers.
+        An estimate whose `n` counts items, not answers.
     Raises:
-        ValueError: no item, or items with unlike numbers of answers.
+        ValueError: There is no item, or the number of answers differs between items.
     """
     scores = np.asarray(values, dtype=np.float64)
     if scores.ndim != 2 or scores.size == 0:
-        raise ValueError(f"items x samples expected, got the shape {scores.shape}")
+        raise ValueError(f"expected values of shape (items, samples), got shape {scores.shape}")
     n, k = scores.shape
     items = scores.mean(1)
     if not _binary(scores):
         return mean(items.tolist())
     estimate = float(items.mean())
     spread = float(items.var(ddof=1)) if n > 1 else 0.0
-    # No spread means that all answers agree: then they may be worth no more than one an item. The second factor is
-    # (z / t)^2, with t of n - 1 degrees of freedom: few items leave the spread itself uncertain.
-    worth = estimate * (1 - estimate) * n / spread / (1 + (_Z**2 + 1) / (4 * (n - 1))) ** 2 if spread else n
-    return Estimate(estimate, *_wilson(estimate, min(max(worth, n), n * k)), n)
+    # Zero variance means that all answers agree, so the effective number may be as low as one per item. The second
+    # factor is (z / t)^2 with n - 1 degrees of freedom, since the variance itself is uncertain for few items.
+    effective = estimate * (1 - estimate) * n / spread / (1 + (_Z**2 + 1) / (4 * (n - 1))) ** 2 if spread else n
+    return Estimate(estimate, *_wilson(estimate, min(max(effective, n), n * k)), n)
 
 
 def retention(base: Sequence[float], other: Sequence[float], chance: float = 0.0) -> Estimate | None:
-    """The share of the base model's score that the other model keeps, on the same items in the same order.
+    """Retention: the fraction of the base model's score that the other model keeps, on the same items in order.
 
     (mean(other) - chance) / (mean(base) - chance), for values in 0..1, with the 95% interval of the ratio's
-    distribution over items: see docs/statistics.md for its measured coverage.
+    distribution over items; docs/statistics.md gives its measured coverage.
 
     Returns:
-        None where the base gets nothing right, or is not significantly above chance: then nothing can be retained.
+        None if the base score is 0 or not significantly above chance, since retention is then undefined.
     Raises:
-        ValueError: unlike numbers of values.
+        ValueError: The number of values differs.
     """
     return shared([(base, other)], chance)
 
 
 def above(base: Sequence[float], chance: float = 0.0) -> bool:
-    """Whether a base model's score is significantly above chance, so that something can be retained of it."""
+    """Whether a base model's score is significantly above chance, so that its retention is defined."""
     return mean(base).low > chance
 
 
@@ -82,33 +82,33 @@ def shared(
 ) -> Estimate | None:
     """The mean retention over tasks, each given as (base values, other values); see `retention`.
 
-    n counts the items of the tasks that count. Those whose base is not above chance do not; None where none is left.
-    `chance` is one for all tasks, or one for each.
+    Tasks whose base score is not above chance are excluded, and `n` counts the items of the included tasks. None if
+    every task is excluded. `chance` is one value for all tasks, or one per task.
     """
     chances = [chance] * len(pairs) if isinstance(chance, (int, float)) else chance
-    kept = [
+    counted = [
         (np.stack([_array(base), _array(other)], axis=1), mean(base).low - floor, floor)
         for (base, other), floor in zip(pairs, chances, strict=True)
         if above(base, floor)
     ]
-    if not kept:
+    if not counted:
         return None
-    estimate = float(np.mean([np.divide(*(values.mean(0) - floor)[::-1]) for values, _, floor in kept]))
+    estimate = float(np.mean([np.divide(*(values.mean(0) - floor)[::-1]) for values, _, floor in counted]))
     spread = np.zeros(_DRAWS)
-    for task, (values, lowest, floor) in enumerate(kept):
-        means = _means(values, len(kept)) - floor
-        # A base that is surely above chance is not drawn at it, where the ratio would be without bounds. Tasks have
-        # other items than each other: a shuffle of its own for each keeps their draws independent.
+    for task, (values, lowest, floor) in enumerate(counted):
+        means = _means(values, len(counted)) - floor
+        # The base is significantly above chance, so draws are clipped at its lower bound: at chance, the ratio would be
+        # unbounded. A separate permutation per task keeps the draws of different tasks independent.
         ratios = means[:, 1] / np.maximum(means[:, 0], lowest)
-        spread += np.random.default_rng((_SEED, task)).permutation(ratios) / len(kept)
-    return Estimate(estimate, *_bounds(spread, estimate), sum(len(values) for values, _, _ in kept))
+        spread += np.random.default_rng((_SEED, task)).permutation(ratios) / len(counted)
+    return Estimate(estimate, *_bounds(spread, estimate), sum(len(values) for values, _, _ in counted))
 
 
 def regained(base: Sequence[float], pruned: Sequence[float], recovered: Sequence[float]) -> Estimate | None:
-    """The share of the lost score that came back: (recovered - pruned) / (base - pruned), paired as `retention` is.
+    """The fraction of the lost score that was regained: (recovered - pruned) / (base - pruned), paired by item.
 
     Returns:
-        None where the loss is not significant (its own interval holds 0): then the share means nothing.
+        None if the loss is not significant (its own interval contains 0), since the fraction is then undefined.
     """
     values = np.stack([_array(base), _array(pruned), _array(recovered)], axis=1)
     means = _means(values)
@@ -122,14 +122,14 @@ def regained(base: Sequence[float], pruned: Sequence[float], recovered: Sequence
     return Estimate(estimate, *_bounds(spread, estimate), len(values))
 
 
-def kendall_tau(one: Sequence[float], other: Sequence[float]) -> float | None:
-    """Kendall's tau-b of paired values, -1..1; None where fewer than two are there or all of a side are equal."""
-    if len(one) < 2 or len(set(one)) < 2 or len(set(other)) < 2:
+def kendall_tau(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Kendall's tau-b of paired values, -1..1; None for fewer than two pairs or if one side is constant."""
+    if len(first) < 2 or len(set(first)) < 2 or len(set(second)) < 2:
         return None
-    # Imported where it is needed: it takes a third of a second, and most commands need none of it.
+    # Imported lazily: it takes a third of a second, and most commands do not need it.
     from scipy.stats import kendalltau
 
-    return float(kendalltau(one, other).statistic)
+    return float(kendalltau(first, second).statistic)
 
 
 def _array(values: Sequence[float]) -> Values:
@@ -141,26 +141,26 @@ def _binary(values: Values) -> bool:
 
 
 def _wilson(share: float, n: float) -> tuple[float, float]:
-    """Wilson's 95% interval of a share of n (Wilson 1927)."""
+    """Wilson's 95% interval for a proportion of n (Wilson 1927)."""
     middle, half = share + _Z**2 / (2 * n), _Z * np.sqrt(share * (1 - share) / n + _Z**2 / (4 * n * n))
     low, high = ((middle + side) / (1 + _Z**2 / n) for side in (-half, half))
-    # Rounding must not put the share itself outside.
+    # Rounding must not exclude the proportion itself.
     return max(0.0, min(float(low), share)), min(1.0, max(float(high), share))
 
 
 def _bounds(spread: Values, estimate: float) -> tuple[float, float]:
-    """The middle 95% of draws, stretched to hold the estimate."""
+    """The central 95% of the draws, extended to contain the estimate."""
     low, high = np.percentile(spread, _TAILS)
     return min(float(low), estimate), max(float(high), estimate)
 
 
 def _means(values: Values, tasks: int = 1) -> Values:
-    """Draws of the means of k models over the items that might have been asked: (n, k) values to (_DRAWS, k).
+    """Bootstrap draws of the means of k models over the population of items: (n, k) values to (_DRAWS, k).
 
-    Items get random weights with the Dirichlet distribution (the Bayesian bootstrap, Rubin 1981), beside pseudo-items:
-    one for each way the k models can be right or wrong. Resampling alone would never show what did not occur, such as
-    an item lost where none was. Several tasks share the pseudo-items, lest their pull add up. Right-or-wrong values
-    need one weight for each of the 2^k ways only.
+    Items get random Dirichlet weights (the Bayesian bootstrap, Rubin 1981). Pseudo-items are added, one for each of the
+    2^k combinations of right and wrong, since resampling alone never produces an outcome that was not observed, such as
+    a lost item when none was lost. Several tasks share the pseudo-items, so that their influence does not add up.
+    Binary values need only one weight per combination.
     """
     n, k = values.shape
     ends = np.array(list(product((0.0, 1.0), repeat=k)))
@@ -171,10 +171,10 @@ def _means(values: Values, tasks: int = 1) -> Values:
         weights: Values = draw.standard_gamma(counts + pseudo, (_DRAWS, 2**k))
         shares: Values = weights @ ends / weights.sum(1, keepdims=True)
         return shares
-    if n > _MANY:
+    if n > _NORMAL_ABOVE_ITEMS:
         return draw.multivariate_normal(values.mean(0), np.atleast_2d(np.cov(values.T)) / n, _DRAWS)
     items = _weights(n)
-    added = draw.standard_gamma(pseudo * min(1.0, _FEW / _telling(values)), (_DRAWS, 2**k))
+    added = draw.standard_gamma(pseudo * min(1.0, _FULL_PSEUDO_ITEMS / _effective_items(values)), (_DRAWS, 2**k))
     low, high = values.min(), values.max()
     sums = items @ values.astype(np.float32) + added @ (low + (high - low) * ends)
     means: Values = sums / (items.sum(1) + added.sum(1))[:, None]
@@ -182,19 +182,19 @@ def _means(values: Values, tasks: int = 1) -> Values:
 
 
 def _pseudo(k: int) -> Values:
-    """The weight of each pseudo-item, so that any two models have .5 where they differ and .25 where they agree.
+    """The weight of each pseudo-item: for any two models, .5 per outcome where they differ and .25 where they agree.
 
-    Jeffreys' prior for the shares of items lost and won; less where both are right or both wrong, as it would pull a
-    retention near 0 up. Chosen by measured coverage.
+    This is Jeffreys' prior for the fractions of lost and gained items. The weight is smaller where both are right or
+    both are wrong, since it would bias a retention near 0 upwards. The weights were chosen by measured coverage.
     """
     weights = {1: [0.5, 0.5], 2: [0.25, 0.5, 0.5, 0.25], 3: [0.0] + [0.25] * 6 + [0.0]}
     return np.array(weights[k])
 
 
-def _telling(values: Values) -> float:
-    """How many items the scores, the losses and the models' differences rest on, at the least: (sum d)^2 / sum d^2."""
+def _effective_items(values: Values) -> float:
+    """The smallest effective number of items behind the scores, losses and differences: (sum d)^2 / sum d^2."""
     k = values.shape[1]
-    apart = [values[:, [one]] - values[:, [other]] for one in range(k) for other in range(one)]
+    apart = [values[:, [i]] - values[:, [j]] for i in range(k) for j in range(i)]
     columns = np.abs(np.hstack([values - values.min(), values.max() - values, *apart]))
     squares = (columns**2).sum(0)
     return float(np.min(columns.sum(0) ** 2 / np.where(squares > 0, squares, 1), initial=len(values)).clip(1))
@@ -202,5 +202,5 @@ def _telling(values: Values) -> float:
 
 @lru_cache(maxsize=4)
 def _weights(n: int) -> NDArray[np.float32]:
-    """Weights of n items before they are normed, (_DRAWS, n): the same for all models, so that they are paired."""
+    """Unnormalized weights of n items, (_DRAWS, n); shared by all models, so that comparisons are paired."""
     return np.random.default_rng((_SEED, n)).standard_exponential((_DRAWS, n), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Whether two models differ, and how many items it takes to see it."""
+"""Significance of the difference between two models, and the number of items needed to detect one."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ _LEVEL = 0.05
 
 @dataclass(frozen=True)
 class McNemar:
-    """Two models on the same n items: `b` only the base gets right, `c` only the other, and the two-sided p-value."""
+    """McNemar's test on n items: `b` only the base gets right, `c` only the other; `p` is the two-sided p-value."""
 
     b: int
     c: int
@@ -19,30 +19,30 @@ class McNemar:
 
 
 def mcnemar(base: Sequence[float], other: Sequence[float]) -> McNemar:
-    """McNemar's exact test that both models are right equally often, on the same items in the same order.
+    """McNemar's exact test of equal accuracy, on the same items in the same order.
 
-    p = 2 P(X <= min(b, c)), at most 1, with X binomial(b + c, 1/2): the exact conditional p-value, not the mid-p
-    one, so that false alarms are at most as frequent as the level says (McNemar 1947; Fay 2010).
+    p = 2 P(X <= min(b, c)), at most 1, with X ~ binomial(b + c, 1/2). This is the exact conditional p-value rather than
+    the mid-p value, so the false-positive rate never exceeds the level (McNemar 1947; Fay 2010).
 
     Raises:
-        ValueError: values other than right (1) or wrong (0), or unlike numbers of them.
+        ValueError: A value is not right (1) or wrong (0), or the number of values differs.
     """
     pairs = list(zip(base, other, strict=True))
     if any(value not in (0, 1) for pair in pairs for value in pair):
-        raise ValueError("McNemar's test compares right-or-wrong values: 0 or 1")
+        raise ValueError("McNemar's test requires binary values, 0 or 1")
     b, c = pairs.count((1, 0)), pairs.count((0, 1))
     term = total = 1
     for hits in range(min(b, c)):
         term = term * (b + c - hits) // (hits + 1)
         total += term
-    # A quotient of whole numbers: their float values would overflow beyond a thousand items.
+    # Divide integers: as floats, they would overflow above a thousand items.
     return McNemar(b, c, min(1.0, 2 * total / 2 ** (b + c)), len(pairs))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values of m tests, in the order given: those at most .05 hold together (Holm 1979).
+    """Holm-adjusted p-values of m tests, in input order; rejecting those at most .05 controls family-wise error.
 
-    The i-th smallest is multiplied by m - i + 1, made no smaller than the one before it, and cut at 1.
+    The i-th smallest is multiplied by m - i + 1, raised to at least the previous one, and capped at 1 (Holm 1979).
     """
     adjusted, floor = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
@@ -52,23 +52,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def items_needed(difference: float, accuracy: float = 0.5, power: float = 0.8, agreement: float = 0.0) -> int:
-    """How many items both models must answer for a difference in accuracy to show, at the 5% level, two-sided.
+    """The number of items needed to detect a difference in accuracy at the two-sided 5% level.
 
-    n = (z_a sqrt(s) + z_p sqrt(s - d^2))^2 / d^2 for McNemar's test (Connor 1987), with s the share of items on which
-    just one model is right. Assumed: the models' answers correlate with `agreement` (phi); 0, items that one model gets
-    right being no easier for the other, asks for the most items that models of the same kind may need.
+    n = (z_a sqrt(s) + z_p sqrt(s - d^2))^2 / d^2 for McNemar's test (Connor 1987), with s the fraction of items on
+    which exactly one model is right. The models' answers are assumed to correlate with `agreement` (phi). The default
+    of 0, independent answers, is conservative: related models correlate positively and need fewer items.
 
     Args:
-        difference: to be seen, in 0..1 (.05 is five points).
-        accuracy: of the base model; the other's is lower by the difference, or higher where it cannot be lower.
-        power: the chance of seeing it.
-        agreement: correlation of the two models' right-or-wrong values over items, 0..1.
+        difference: Difference to detect, in 0..1 (.05 is five points).
+        accuracy: Accuracy of the base model; the other's is lower by the difference, or higher if it cannot be lower.
+        power: Probability of detecting the difference.
+        agreement: Correlation of the two models' binary values over items, 0..1.
     Raises:
-        ValueError: a difference that two accuracies cannot have, or a power or agreement out of its range.
+        ValueError: No two accuracies have this difference, or `power` or `agreement` is out of range.
     """
     other = accuracy - difference if accuracy >= difference else accuracy + difference
     if not (0 < difference <= 1 and 0 <= accuracy <= 1 and 0 <= other <= 1):
-        raise ValueError(f"no accuracy differs from {accuracy} by {difference}")
+        raise ValueError(f"no accuracy in 0..1 differs from {accuracy} by {difference}")
     if not (_LEVEL < power < 1 and 0 <= agreement <= 1):
         raise ValueError(f"power {power} must be in {_LEVEL}..1 and agreement {agreement} in 0..1")
     apart = accuracy * (1 - other) + other * (1 - accuracy)
@@ -78,16 +78,15 @@ def items_needed(difference: float, accuracy: float = 0.5, power: float = 0.8, a
     return math.ceil((level * math.sqrt(apart) + seen * math.sqrt(apart - difference**2)) ** 2 / difference**2)
 
 
-def cannot_tell(n: int, difference: float, accuracy: float = 0.5, agreement: float = 0.0) -> str | None:
-    """A warning where n items would show a difference in less than four of five studies, else None.
+def low_power(n: int, difference: float, accuracy: float = 0.5, agreement: float = 0.0) -> str | None:
+    """A warning if n items detect a difference with less than 80% power, else None.
 
-    "100 items cannot tell 5 points apart: use 1,600"; see `items_needed` for what is assumed.
+    "n = 100 is too small to detect a 5-point difference with 80% power; use 1,600"; assumptions as in `items_needed`.
     """
     needed = items_needed(difference, accuracy, agreement=agreement)
     if n >= needed:
         return None
     points = f"{100 * difference:.3g}"
     step = 10 ** max(0, len(str(needed)) - 2)
-    use = f"{-(-needed // step) * step:,}"
-    items = "1 item" if n == 1 else f"{n:,} items"
-    return f"{items} cannot tell {points} point{'s' * (points != '1')} apart: use {use}"
+    enough = f"{-(-needed // step) * step:,}"
+    return f"n = {n:,} is too small to detect a {points}-point difference with 80% power; use {enough}"

@@ -9,7 +9,7 @@ from layerlimits.errors import UserError, unknown
 from layerlimits.paths import read_toml
 from layerlimits.plugins import find
 from layerlimits.study.fields import Count, Epochs, Flag, Items, Real, Repeats, Seed, Temperature, TopP, Whole
-from layerlimits.types import Decoding, Protocol
+from layerlimits.types import AskFormat, Decoding
 
 # The paper's models lose about a quarter of their layers.
 _USUAL_RATIO = 0.25
@@ -72,7 +72,7 @@ class StudyConfig(BaseModel):
     tasks: tuple[str, ...] = ("reference",)
     limit: Items = 48
     data_dir: Path | None = None
-    protocols: tuple[Protocol, ...] = ()
+    protocols: tuple[AskFormat, ...] = ()
     shots: Annotated[Whole, Field(ge=0)] | None = None
     chat: Flag | None = None
     temperature: Temperature = 0.0

@@ -5,7 +5,7 @@ from typing import Any
 
 from layerlimits.evaluation.leaks import check_leaks
 from layerlimits.models.locate import configuration
-from layerlimits.models.sound import check_sound
+from layerlimits.models.structure_check import check_structure
 from layerlimits.recovery.adapters import adapters_of
 from layerlimits.study.config import StudyConfig
 from layerlimits.study.estimate import cost_of, method_cost, shape_of, training_cost, works
@@ -25,7 +25,7 @@ def check_study(config: StudyConfig, out: Path) -> ResolvedStudy:
     check_run_folder(out)
     study = resolve(config)
     # Each plan is checked when it is saved; this finds architectures from which no layer can be removed.
-    check_sound(configuration(study.folder), (study.depth // 2,))
+    check_structure(configuration(study.folder), (study.depth // 2,))
     check_sandbox([*study.tasks, *study.select_tasks], config.unsafe_code)
     check_splits(study)
     if study.recovery and "lora" in config.recovery.kinds:

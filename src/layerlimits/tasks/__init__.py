@@ -1,16 +1,16 @@
-"""Tasks: samples with a way to score responses. One file each, exporting one `Task` named like the file."""
+"""Tasks: samples and a function that scores responses. Each file exports one `Task` with the name of the file."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from layerlimits.errors import UserError, unknown
 from layerlimits.plugins import find, names
-from layerlimits.types import Protocol, Response, Sample, Task, Verdict
+from layerlimits.types import AskFormat, Response, Sample, Task, Verdict
 
 _GENERATION = ("gsm8k", "math500", "humanevalplus", "mbppplus", "xsum")
 _CHOICE = ("mmlu", "arc_challenge", "arc_easy", "hellaswag", "winogrande", "piqa", "openbookqa")
 
-# A suite's name is accepted wherever tasks are. `paper` is asked as arXiv 2602.01997 did: see `docs/evaluation.md`.
+# Suites can be used wherever tasks can. `paper` follows arXiv 2602.01997: see `docs/evaluation.md`.
 SUITES: dict[str, tuple[str, ...]] = {
     "reference": (
         "arithmetic",
@@ -30,38 +30,40 @@ SUITES: dict[str, tuple[str, ...]] = {
 
 def choose(
     wanted: Iterable[str],
-    protocols: Sequence[Protocol] = (),
+    protocols: Sequence[AskFormat] = (),
     shots: int | None = None,
     chat: bool | None = None,
 ) -> list[Task]:
-    """The tasks of these names, suites expanded, each once, in the order given.
+    """The tasks with these names, with suites expanded and without duplicates, in the given order.
 
-    A name may say how its task is asked: "arc_easy@free:shots=5". `protocols` and `shots` say it for all tasks.
+    A name can include the protocol and the number of examples: "arc_easy@free:shots=5". `protocols` and `shots` apply
+    to all tasks.
 
     Args:
-        wanted: names of tasks and suites, or files of your own.
-        protocols: ask every task by each of these; by its own protocol if none.
-        shots: examples before every item.
-        chat: True asks choices through the chat template too, which lm-evaluation-harness by itself does not.
+        wanted: Names of tasks and suites, or paths of Python files.
+        protocols: Evaluate every task under each of these; under its own protocol if empty.
+        shots: Number of examples before every item.
+        chat: True applies the chat template to choice tasks too, which lm-evaluation-harness does not do by default.
+
     Raises:
-        UserError: no name, one that is neither a task nor a suite, or a task that cannot be asked so.
+        UserError: No name is given, a name is neither a task nor a suite, or a task does not support the settings.
     """
-    found: dict[str, Task] = {}
+    tasks: dict[str, Task] = {}
     for name in wanted:
         for member in SUITES.get(name, (name,)):
             for protocol in protocols or (None,):
                 task = _asked(member, protocol, shots, chat)
-                found[task.name] = task
-    if not found:
-        raise UserError("no task given", f"name some of {', '.join(names('tasks'))}, or a suite: {', '.join(SUITES)}")
-    return list(found.values())
+                tasks[task.name] = task
+    if not tasks:
+        raise UserError("no task given", f"choose from {', '.join(names('tasks'))}, or a suite: {', '.join(SUITES)}")
+    return list(tasks.values())
 
 
 def check_sandbox(tasks: Iterable[Task], unsafe: bool) -> None:
-    """Refuse before anything runs if programs would have to be judged and no sandbox is possible here.
+    """Fail early if tasks run programs and no sandbox is available on this machine.
 
     Raises:
-        UserError: with what stands in the way.
+        UserError: No sandbox is available; the message says why.
     """
     from layerlimits.scoring.sandbox import enclosure
 
@@ -70,28 +72,28 @@ def check_sandbox(tasks: Iterable[Task], unsafe: bool) -> None:
 
 
 def judged(task: Task, answered: Sequence[tuple[Sample, Response]], unsafe: bool = False) -> list[Verdict]:
-    """The verdicts on responses, all at once where the task judges so."""
+    """Score responses, all at once if the task supports it."""
     if task.score_all:
         return task.score_all([sample for sample, _ in answered], [response for _, response in answered], unsafe)
     return [task.score(sample, response) for sample, response in answered]
 
 
 def plain(name: str) -> str:
-    """The name of a task without how it is asked."""
+    """The name of a task without protocol and shots."""
     return name.partition(":")[0].partition("@")[0]
 
 
-def _asked(spec: str, protocol: Protocol | None, shots: int | None, chat: bool | None) -> Task:
+def _asked(spec: str, protocol: AskFormat | None, shots: int | None, chat: bool | None) -> Task:
     from layerlimits.tasks._protocols import under, with_shots
 
-    told, _, option = spec.partition(":")
-    name, _, given = told.partition("@")
+    base, _, option = spec.partition(":")
+    name, _, given = base.partition("@")
     if not name.endswith(".py") and name not in names("tasks"):
         raise unknown("task", name, [*names("tasks"), *SUITES])
     task: Task = find("tasks", name)
     way = protocol or given
     if way:
-        task = under(task, way)  # type: ignore[arg-type]  # `under` refuses what is no protocol
+        task = under(task, way)  # type: ignore[arg-type]  # `under` rejects unknown protocols
     task = with_shots(task, _shots(spec, option) if shots is None else shots, chat)
     return task if chat is None else replace(task, chat=chat)
 
@@ -101,5 +103,5 @@ def _shots(spec: str, option: str) -> int:
         return 0
     key, _, value = option.partition("=")
     if key != "shots" or not value.isdigit():
-        raise UserError(f"task {spec!r} cannot be read", "write a task as arc_easy, arc_easy@free or arc_easy:shots=5")
+        raise UserError(f"invalid task {spec!r}", "use the form arc_easy, arc_easy@free or arc_easy:shots=5")
     return int(value)

@@ -1,4 +1,4 @@
-"""Tasks whose items come from a benchmark: its files or its splits on the hub, cut into the splits of a task."""
+"""Items of tasks that come from a benchmark, from local files or the hub, divided into the splits of a task."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -25,9 +25,9 @@ from layerlimits.types import Sample, Split
 
 @dataclass(frozen=True)
 class Part:
-    """One file of a benchmark, which is one split of one configuration on the hub.
+    """One file of a benchmark, corresponding to one split of one configuration on the hub.
 
-    `file` is its name without the suffix, in the benchmark's folder; `split` is None where the hub lacks it.
+    `file` is the name without suffix in the benchmark's folder; `split` is None if the hub does not have it.
     """
 
     file: str
@@ -37,23 +37,23 @@ class Part:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """The items of a task, called with (split, limit, data folder or None) as `Task.samples` is.
+    """The items of a task, called like `Task.samples` with (split, limit, data folder or None).
 
-    Splits are disjoint by the hash of what is asked and never change. Where the benchmark has a training file, its test
-    file evaluates as a whole and the other splits are cut from the training items; where it has none, every split is
-    cut from the test items by `shares`. Of several files the items come in turn, so that a limit spares none.
+    Splits are determined by a hash of the question, so they are disjoint and never change. If the benchmark has a
+    training file, the whole test file is the `evaluate` split and the other splits are taken from the training items;
+    otherwise the test items are divided by `shares`. Items of several files alternate, so that a limit covers all.
 
     Args:
-        folder: name of the folder in the data folder.
-        hub: id on the hub.
-        columns: what every row must have.
-        sample: (row, file) -> the sample of a row; raises ValueError where the row has no answer that can be scored.
-        question: the column whose hash tells the split; the prompt as it is asked, if empty.
-        texts: the columns that hold texts; all of them if None.
-        test: the files that evaluate.
-        train: the training file, None where there is none.
-        evaluates_only: files no item of which selects, calibrates or trains, because another task evaluates on them.
-        shares: how test items are cut where there is no training file.
+        folder: Name of the folder in the data folder.
+        hub: Dataset id on the hub.
+        columns: Columns that every row must have.
+        sample: (row, file) -> the sample of a row; raises ValueError if the row cannot be scored.
+        question: Column whose hash determines the split; the prompt if empty.
+        texts: Columns that must be strings; all columns if None.
+        test: Test files.
+        train: Training file, if any.
+        evaluates_only: Files that are used for the `evaluate` split only, because another task evaluates on them.
+        shares: Sizes of the splits if there is no training file.
     """
 
     folder: str
@@ -68,10 +68,10 @@ class Benchmark:
     shares: Shares = OF_TEST
 
     def __call__(self, split: Split, limit: int, data_dir: Path | None = None) -> list[Sample]:
-        """At most `limit` samples of the split, always the same ones first; none of a split that has no share.
+        """The first `limit` samples of the split, in a fixed order; empty if the split has no share.
 
         Raises:
-            UserError: a file is missing, empty or broken, or the hub cannot be reached.
+            UserError: A file is missing, empty or invalid, or the hub cannot be reached.
         """
         if self.train is None:
             files = [self._cut(part, split, data_dir) for part in self._tests(data_dir)]
@@ -88,10 +88,10 @@ class Benchmark:
         return distinct(cut)[:limit]
 
     def whole(self, data_dir: Path | None = None) -> list[Sample]:
-        """Every item of the test files as they are: file after file, in the order of their lines, whatever the split.
+        """All items of the test files in file order, regardless of split.
 
         Raises:
-            UserError: a file is missing, empty or broken, or the hub cannot be reached.
+            UserError: A file is missing, empty or invalid, or the hub cannot be reached.
         """
         return [sample for part in self._tests(data_dir) for _, sample in self._items(part, data_dir)]
 
@@ -111,12 +111,12 @@ class Benchmark:
         ]
 
     def _taken(self, data_dir: Path | None) -> set[str]:
-        """The ids of the items that only evaluate."""
+        """Ids of the items that are used for evaluation only."""
         parts = [part for part in self._tests(data_dir) if part.file in self.evaluates_only]
         return {sample.id for part in parts for _, sample in self._items(part, data_dir)}
 
     def _items(self, part: Part, data_dir: Path | None) -> Sequence[tuple[str, Sample]]:
-        """What the split of an item hangs on, with its sample, in the order of the file."""
+        """The key that determines the split of each item, and its sample, in file order."""
         if data_dir is None:
             return _made(self, part, None, 0, 0)
         status = find_file(data_dir / self.folder, part.file).stat()
@@ -127,7 +127,7 @@ class Benchmark:
 def _made(
     benchmark: Benchmark, part: Part, folder: Path | None, changed: int, size: int
 ) -> Sequence[tuple[str, Sample]]:
-    """The items of a file, or of the hub; made once a process unless the file changes."""
+    """The items of a file or of the hub; cached per process until the file changes."""
     if folder is None:
         assert part.split is not None
         where, rows = from_hub(benchmark.hub, part.config, part.split)
@@ -139,6 +139,6 @@ def _made(
         try:
             sample = benchmark.sample(row, part.file)
         except ValueError as error:
-            raise UserError(f"{where}, item {number}: {error}", "mend the item, or take it out") from None
+            raise UserError(f"{where}, item {number}: {error}", "correct the item or remove it") from None
         items.append((key_of(row[benchmark.question]) if benchmark.question else sample.prompt, sample))
     return items

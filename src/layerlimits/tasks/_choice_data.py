@@ -1,4 +1,4 @@
-"""The items of choice benchmarks, from a local folder with the hub's columns or from the hub, made by the harness."""
+"""Items of choice benchmarks, from a local folder with the hub's columns or from the hub, prepared by the harness."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,25 +11,25 @@ from layerlimits.tasks._data import SUFFIXES, Row, from_hub, key_of, read_file
 from layerlimits.types import Sample
 
 
-# Known by identity, so that what is made of it can be kept.
+# Compared by identity, so that it can be a cache key.
 @dataclass(frozen=True, eq=False)
 class ChoiceBenchmark:
-    """Where a benchmark's items are, and what is read of them beside what the harness does.
+    """Where a benchmark's items are, and what is read from them in addition to what the harness does.
 
     Args:
-        name: our task's, and the folder's in the data folder.
-        yaml: the harness's task file below its folder of tasks; "{}" stands for the part.
-        hub: id on the hub.
-        config: its configuration there.
-        columns: what every row must have, with its type. Others are not looked at.
-        gold: row -> index of the right option; raises ValueError where no option is right.
-        question: an item, as the harness has prepared it -> the question for people.
-        options: such an item -> its options.
-        split: the split that evaluates, which is also the file's name.
-        examples: the split that examples come from.
-        train: the split that chooses layers, calibrates and trains, which may be missing from a folder.
-        part: the column that names the part of the benchmark an item belongs to, if it has parts.
-        may_be_blank: columns of texts that may be empty; no other may.
+        name: Name of the task and of its folder in the data folder.
+        yaml: The harness's task file, relative to its folder of tasks; "{}" stands for the part.
+        hub: Dataset id on the hub.
+        config: Dataset configuration.
+        columns: Required columns and their types. Other columns are ignored.
+        gold: row -> index of the correct option; raises ValueError if no option is correct.
+        question: item prepared by the harness -> the question as shown to people.
+        options: item prepared by the harness -> its options.
+        split: Split used for evaluation, also the name of its file.
+        examples: Split that few-shot examples come from.
+        train: Split used for selection, calibration and training; a folder may lack it.
+        part: Column with the part (e.g. subject) an item belongs to, if the benchmark has parts.
+        may_be_blank: Text columns that may be empty.
     """
 
     name: str
@@ -49,7 +49,7 @@ class ChoiceBenchmark:
 
 @dataclass(frozen=True)
 class Item:
-    """An item as the harness has prepared it, with the harness's task and our sample, not asked yet."""
+    """An item prepared by the harness, with the harness's task and our sample, without its prompts yet."""
 
     sample: Sample
     part: str
@@ -58,27 +58,27 @@ class Item:
 
     @property
     def key(self) -> str:
-        """What its split hangs on."""
+        """Key that determines the split."""
         return key_of(self.sample.prompt)
 
 
 def exists(benchmark: ChoiceBenchmark, split: str, data_dir: Path | None) -> bool:
-    """Whether there is a file of this split; the hub has all of them."""
+    """Whether there is a file of this split; the hub has all splits."""
     return data_dir is None or any((data_dir / benchmark.name / f"{split}{suffix}").is_file() for suffix in SUFFIXES)
 
 
 def stamp_of(benchmark: ChoiceBenchmark, data_dir: Path | None) -> tuple[tuple[str, int, int], ...]:
-    """Tells whether the files have changed."""
+    """Names, modification times and sizes of the files, to detect changes."""
     folder = None if data_dir is None else data_dir / benchmark.name
     files = sorted(folder.iterdir()) if folder and folder.is_dir() else []
     return tuple((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files)
 
 
 def items_of(benchmark: ChoiceBenchmark, split: str, data_dir: Path | None) -> Sequence[Item]:
-    """The items of a file, or of the hub, in its order; made once a process unless a file changes.
+    """The items of a file or of the hub, in order; cached per process until a file changes.
 
     Raises:
-        UserError: the file is missing, empty or broken, or the hub cannot be reached.
+        UserError: The file is missing, empty or invalid, or the hub cannot be reached.
     """
     return _made(benchmark, split, data_dir, stamp_of(benchmark, data_dir))
 
@@ -91,27 +91,27 @@ def _made(benchmark: ChoiceBenchmark, split: str, data_dir: Path | None, stamp: 
         where, rows = read_file(data_dir / benchmark.name, split)
     golds = _golds(benchmark, where, rows)
     parts: dict[str, list[int]] = {}
-    for at, row in enumerate(rows):
-        parts.setdefault(row[benchmark.part] if benchmark.part else "", []).append(at)
+    for index, row in enumerate(rows):
+        parts.setdefault(row[benchmark.part] if benchmark.part else "", []).append(index)
     made: dict[int, Item] = {}
     for part, places in parts.items():
-        task = _task(benchmark, part, [{name: rows[at][name] for name in benchmark.columns} for at in places])
-        for at, doc in zip(places, task.task_docs, strict=True):
-            made[at] = _item(benchmark, part, doc, task, golds[at])
-    return _told_apart([made[at] for at in range(len(rows))])
+        task = _task(benchmark, part, [{name: rows[index][name] for name in benchmark.columns} for index in places])
+        for index, doc in zip(places, task.task_docs, strict=True):
+            made[index] = _item(benchmark, part, doc, task, golds[index])
+    return _distinguished([made[index] for index in range(len(rows))])
 
 
 def _golds(benchmark: ChoiceBenchmark, where: str, rows: Sequence[Row]) -> list[int]:
-    """The right options, once every row has been checked."""
+    """Check every row and return the indices of the correct options."""
     if not rows:
-        raise UserError(f"{where} is empty", "give a file with at least one item")
+        raise UserError(f"{where} is empty", "provide a file with at least one item")
     golds = []
     for number, row in enumerate(rows, 1):
         missing = [name for name in benchmark.columns if name not in row]
         if missing:
             raise UserError(
                 f"{where}, item {number} has no column {', '.join(missing)}: it has {', '.join(row) or 'none'}",
-                f"give a file with the columns {', '.join(benchmark.columns)}",
+                f"provide a file with the columns {', '.join(benchmark.columns)}",
             )
         try:
             for name, kind in benchmark.columns.items():
@@ -121,7 +121,7 @@ def _golds(benchmark: ChoiceBenchmark, where: str, rows: Sequence[Row]) -> list[
                 if kind is str and name not in benchmark.may_be_blank:
                     check_text(name, row[name])
         except ValueError as error:
-            raise UserError(f"{where}, item {number}: {error}", "mend the item, or take it out") from None
+            raise UserError(f"{where}, item {number}: {error}", "correct the item or remove it") from None
     return golds
 
 
@@ -144,34 +144,34 @@ def _item(benchmark: ChoiceBenchmark, part: str, doc: Row, task: Any, gold: int)
     return Item(sample, part, doc, task)
 
 
-def _told_apart(items: list[Item]) -> list[Item]:
-    """Items that come again get ids of their own: examples differ from place to place, and all of them count."""
+def _distinguished(items: list[Item]) -> list[Item]:
+    """Give repeated items distinct ids: their few-shot examples differ, and each of them counts."""
     seen: dict[str, int] = {}
     apart = []
     for item in items:
         sample = item.sample
         times = seen[sample.id] = seen.get(sample.id, 0) + 1
-        # The same question, and another id: the origin is told apart by an option that nobody sees.
+        # The same question under a different id: an option in the origin, which is never shown, distinguishes it.
         origin = replace(sample, choices=(*sample.choices, f"copy {times}"))
         apart.append(replace(item, sample=replace(sample, origin=origin)) if times > 1 else item)
     return apart
 
 
 def check_type(name: str, value: object, kind: type) -> None:
-    """Refuse a value of another type.
+    """Check the type of a value.
 
     Raises:
-        ValueError: with both types.
+        ValueError: The type is wrong; the message names both types.
     """
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise ValueError(f"{name} is of type {type(value).__name__}, not {kind.__name__}")
+        raise ValueError(f"{name} has type {type(value).__name__}, expected {kind.__name__}")
 
 
 def check_text(name: str, value: object) -> None:
-    """Refuse what is no text, or a blank one: the likelihood of an empty option is none.
+    """Check that a value is a non-blank string: an empty option has no likelihood.
 
     Raises:
-        ValueError: it is another type, or holds no character but spaces.
+        ValueError: The value is not a string, or it is blank.
     """
     check_type(name, value, str)
     if not str(value).strip():
@@ -179,34 +179,34 @@ def check_text(name: str, value: object) -> None:
 
 
 def check_texts(name: str, values: Sequence[object]) -> None:
-    """Refuse options of which one is no text, or a blank one.
+    """Check that all options are non-blank strings.
 
     Raises:
-        ValueError: with the place of the option in the column, from 1.
+        ValueError: An option is invalid; the message has its 1-based position.
     """
     for number, value in enumerate(values, 1):
         check_text(f"option {number} of {name}", value)
 
 
 def one_of(name: str, value: object, options: Sequence[object]) -> int:
-    """The place of a value among the options.
+    """The index of a value among the options.
 
     Raises:
-        ValueError: it is none of them.
+        ValueError: The value is not one of the options.
     """
     if value not in options:
-        raise ValueError(f"{name} {value!r} is none of {', '.join(map(str, options))}")
+        raise ValueError(f"{name} {value!r} is not one of {', '.join(map(str, options))}")
     return options.index(value)
 
 
 def labelled(row: Row) -> int:
-    """The right option of a row with `choices` (lists `text` and `label`) and `answerKey`.
+    """The index of the correct option of a row with `choices` (lists `text` and `label`) and `answerKey`.
 
     Raises:
-        ValueError: it has no options, or the key is none of the labels.
+        ValueError: The row has no options, or the key is not one of the labels.
     """
     texts, labels = row["choices"].get("text"), row["choices"].get("label")
     if not isinstance(texts, list) or not isinstance(labels, list) or not 0 < len(texts) == len(labels):
-        raise ValueError("choices does not hold lists text and label of one length")
+        raise ValueError("choices does not contain lists text and label of equal length")
     check_texts("choices", texts)
     return one_of("answerKey", row["answerKey"], labels)

@@ -1,4 +1,4 @@
-"""Choice benchmarks as lm-evaluation-harness asks and scores them: prompts, options and verdicts are its own."""
+"""Choice benchmarks with the prompts, options and scores of lm-evaluation-harness."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,25 +14,25 @@ from layerlimits.tasks._choice_data import ChoiceBenchmark, Item, exists, items_
 from layerlimits.tasks._data import OF_TEST, OF_TRAIN, Row, split_of
 from layerlimits.types import Response, Sample, Split, Task, Verdict
 
-# The seed of the `lm_eval` command for drawing examples.
+# Default few-shot seed of the `lm_eval` command.
 _SEED = 1234
 
 
 @dataclass(frozen=True)
 class Asked:
-    """The items with their (context, continuation) pairs, called as `Task.samples` is.
+    """The items with their (context, continuation) pairs, called like `Task.samples`.
 
-    Where there are training items (mmlu: its validation items), the test items evaluate as a whole, and the other
-    splits are cut from the training items, less those whose question is also evaluated; where there are none, every
-    split is cut from the test items. They come in the order of the file, parts in turn. What the file has twice is
-    asked twice, as the harness does.
+    If there are training items (for mmlu, its validation items), all test items form the `evaluate` split, and the
+    other splits are taken from the training items whose questions are not evaluated; otherwise all splits are taken
+    from the test items. Items are in file order, alternating between parts. Duplicate items are evaluated twice, as in
+    the harness.
 
-    Examples come from the training items (mmlu: its dev items), or from the `train` split of the test items. The
-    harness draws them item after item, so the same ones come first whatever the limit.
+    Few-shot examples come from the training items (for mmlu, its dev items) or from the `train` split of the test
+    items. The harness draws them item by item, so the first items get the same examples for any limit.
 
     Args:
-        shots: examples before each item.
-        chat: the contexts are chat messages, each example two of them.
+        shots: Number of examples before each item.
+        chat: Whether contexts are chat messages, with two messages per example.
     """
 
     benchmark: ChoiceBenchmark
@@ -40,18 +40,18 @@ class Asked:
     chat: bool = False
 
     def __call__(self, split: Split, limit: int, data_dir: Path | None = None) -> list[Sample]:
-        """At most `limit` samples of the split, always the same ones first.
+        """The first `limit` samples of the split, in a fixed order.
 
         Raises:
-            UserError: a file is missing, empty or broken, the hub cannot be reached, or there are too few examples.
+            UserError: A file is missing, empty or invalid, the hub cannot be reached, or there are too few examples.
         """
         return list(_first(self, split, limit, data_dir, stamp_of(self.benchmark, data_dir)))
 
     def whole(self, data_dir: Path | None = None) -> list[Sample]:
-        """Every item of the test file in its order, whatever the split.
+        """All items of the test file in order, regardless of split.
 
         Raises:
-            UserError: as for a split.
+            UserError: As for a split.
         """
         return self._asked(items_of(self.benchmark, self.benchmark.split, data_dir), None, data_dir)
 
@@ -67,14 +67,14 @@ class Asked:
         return [item for item in train if split_of(item.key, OF_TRAIN) == split]
 
     def _examples(self, split: Split | None, data_dir: Path | None) -> list[Item]:
-        """What may be shown before the split's items; None: before the whole test file."""
+        """The few-shot examples available for a split, or for the whole test file if None."""
         training = self.benchmark.examples == self.benchmark.train and split in ("select", "calibrate", "train")
         if not training and exists(self.benchmark, self.benchmark.examples, data_dir):
             return list(items_of(self.benchmark, self.benchmark.examples, data_dir))
         if split in ("train", None):
             raise UserError(
-                f"examples for {self.benchmark.name} come from its train split, and that would be asked too",
-                "ask another split, or ask without examples",
+                f"examples for {self.benchmark.name} come from its train split, which would itself be evaluated",
+                "use another split, or no examples",
             )
         return self._of("train", data_dir)
 
@@ -82,19 +82,19 @@ class Asked:
         parts = {item.part: item.task for item in items}
         examples = self._examples(split, data_dir) if self.shots else []
         for part, task in parts.items():
-            # The harness's task keeps the state of its drawing.
+            # The harness's task keeps the state of its random generator.
             task.set_fewshot_seed(_SEED)
             if self.shots:
                 self._give(task, [item.doc for item in examples if item.part == part], part)
         return [replace(item.sample, split=split or "evaluate", pairs=self._pairs(item)) for item in items]
 
     def _give(self, task: Any, examples: list[Row], part: str) -> None:
-        # Where the harness cannot tell the splits apart, it draws one more, lest an item be its own example.
+        # If examples and items share a split, the harness draws one more, so that no item is its own example.
         most = len(examples) - (task.fewshot_cfg.split == task.config.test_split)
         if self.shots > most:
             raise UserError(
-                f"{self.shots} examples are asked for, and {part or self.benchmark.name} has {max(most, 0)}",
-                f"ask at most {max(most, 0)}, or give a larger {self.benchmark.examples} file",
+                f"{self.shots} examples requested, but {part or self.benchmark.name} has {max(most, 0)}",
+                f"use at most {max(most, 0)}, or provide a larger {self.benchmark.examples} file",
             )
         task.sampler.replace_df(examples)
 
@@ -112,24 +112,24 @@ class Asked:
 
 
 def _as_they_are(messages: list[dict[str, str]], add_generation_prompt: bool = True) -> list[dict[str, str]]:
-    """A chat template for the harness: the model's own renders the messages later."""
+    """A chat template for the harness that returns the messages; the model's own template is applied later."""
     return messages
 
 
 @lru_cache(maxsize=64)
 def _first(asked: Asked, split: Split, limit: int, data_dir: Path | None, stamp: object) -> tuple[Sample, ...]:
-    """The first samples of a split; made once a process unless a file changes."""
+    """The first samples of a split; cached per process until a file changes."""
     items, turns, before = asked._of(split, data_dir), [], Counter[str]()
     for item in items:
         turns.append(before[item.part])
         before[item.part] += 1
-    # Parts in turn; without parts this is the order of the file.
-    ordered = [items[at] for at in sorted(range(len(items)), key=turns.__getitem__)]
+    # Alternate between parts; without parts this is the file order.
+    ordered = [items[index] for index in sorted(range(len(items)), key=turns.__getitem__)]
     return tuple(asked._asked(ordered[:limit], split, data_dir))
 
 
 def harness_task(benchmark: ChoiceBenchmark, *, version: int, chance: float, summary: str) -> Task:
-    """The task without examples and in plain text; `variant` gives the others."""
+    """The zero-shot task in plain text; `variant` creates the others."""
     task = Task(
         name=benchmark.name,
         version=version,
@@ -148,9 +148,9 @@ def harness_task(benchmark: ChoiceBenchmark, *, version: int, chance: float, sum
 
 
 def _score(sample: Sample, response: Response) -> Verdict:
-    """The harness's own verdict; where it gives more than accuracy, such as acc_norm, that is in `measures`."""
-    found = sample.meta["judge"]([(logprob, False) for logprob in response.logprobs])
-    right = bool(found.pop("acc"))
+    """The harness's own score; metrics other than accuracy, such as acc_norm, are in `measures`."""
+    scores = sample.meta["judge"]([(logprob, False) for logprob in response.logprobs])
+    right = bool(scores.pop("acc"))
     answer = sample.choices[int(np.argmax(response.logprobs))]
-    measures = {name: float(value) for name, value in found.items()}
+    measures = {name: float(value) for name, value in scores.items()}
     return Verdict("correct" if right else "wrong", float(right), answer, measures=measures)

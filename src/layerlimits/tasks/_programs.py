@@ -1,4 +1,4 @@
-"""What tasks whose answers are Python functions share: the hidden test of an item runs what a model wrote."""
+"""Shared code of tasks whose answers are Python functions, scored by running an item's hidden test."""
 
 import ast
 import warnings
@@ -9,10 +9,10 @@ from layerlimits.types import Response, Sample, Verdict
 
 
 def score_all(samples: Sequence[Sample], responses: Sequence[Response], unsafe: bool) -> list[Verdict]:
-    """The verdicts by the items' hidden tests, run in the sandbox on all cores; without it if `unsafe`.
+    """Score responses with the items' hidden tests, in the sandbox (unless `unsafe`) and on all cores.
 
     Raises:
-        UserError: there is something to run, and no sandbox is possible here.
+        UserError: There is a program to run and no sandbox is available.
     """
     answers = [
         Answer(response, sample.meta["test"], sample.meta["entry_point"], sample.meta.get("prompt", ""))
@@ -22,20 +22,20 @@ def score_all(samples: Sequence[Sample], responses: Sequence[Response], unsafe: 
 
 
 def score(sample: Sample, response: Response) -> Verdict:
-    """The verdict on one response, in the sandbox; many are judged quicker by `score_all`."""
+    """Score one response in the sandbox; `score_all` is faster for many."""
     return score_all([sample], [response], False)[0]
 
 
 def fenced(code: str) -> str:
-    """Python source as an answer shows it."""
+    """Python source in a fenced code block."""
     return f"```python\n{code.strip()}\n```"
 
 
 def functions_in(code: str) -> list[str]:
-    """The names of the functions that Python source defines at its margin, in their order.
+    """The names of the top-level functions in Python source, in order.
 
     Raises:
-        ValueError: it is no Python.
+        ValueError: The source is not valid Python.
     """
     return [node.name for node in parsed(code).body if isinstance(node, ast.FunctionDef)]
 
@@ -44,12 +44,12 @@ def parsed(code: str) -> ast.Module:
     """The syntax tree of Python source.
 
     Raises:
-        ValueError: it is no Python.
+        ValueError: The source is not valid Python.
     """
     with warnings.catch_warnings():
-        # A solution may hold an escape that Python does not know.
+        # A solution may contain an invalid escape sequence.
         warnings.simplefilter("ignore")
         try:
             return ast.parse(code)
         except SyntaxError as error:
-            raise ValueError(f"{code.strip()[:60]!r} is no Python: {error.msg}") from None
+            raise ValueError(f"{code.strip()[:60]!r} is not valid Python: {error.msg}") from None

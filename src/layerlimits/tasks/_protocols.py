@@ -1,7 +1,8 @@
-"""The same items under three protocols, and with examples before them.
+"""Evaluate the same items under three protocols, and with few-shot examples.
 
-`likelihood` weighs given choices, `one_token` lets the model write one token, `free` lets it write. What a task does by
-itself is one of them; the others are made here of the same items, so that scores differ by protocol alone.
+`likelihood` compares the likelihoods of given choices, `one_token` lets the model generate one token, `free` lets it
+generate freely. Each task has one of them; the others are derived here from the same items, so that scores differ by
+protocol only.
 """
 
 import string
@@ -15,42 +16,42 @@ from layerlimits.errors import UserError, unknown
 from layerlimits.scoring import choices, letters, words
 from layerlimits.scoring.near_misses import near_misses
 from layerlimits.scoring.transcript import own_answer
-from layerlimits.types import Protocol, Response, Sample, Split, Task, Verdict, content_hash
+from layerlimits.types import AskFormat, Response, Sample, Split, Task, Verdict, content_hash
 
 _LETTER = "Answer with the letter of the right option alone."
 _THINK = "Think step by step, then write 'Answer: X' on the last line, X being the letter of the right option."
-# Room to think before a letter; as much as the word problems get.
+# Enough for reasoning before the letter, as for the word problems.
 _FREE_TOKENS = 512
-# For an option written out.
+# Enough to write out an option.
 _SHORT_TOKENS = 32
 
 Change = Callable[[Sample], Sample]
 
 
-def under(task: Task, protocol: Protocol) -> Task:
-    """The task asked under a protocol; called `task@protocol` where that is not the task's own.
+def under(task: Task, protocol: AskFormat) -> Task:
+    """The task under a protocol, named `task@protocol` if that is not the task's own.
 
     Raises:
-        UserError: an unknown protocol, or a task that has neither choices nor numbers to make them of.
+        UserError: The protocol is unknown, or the task has neither choices nor numeric answers.
     """
-    if protocol not in get_args(Protocol):
-        raise unknown("protocol", protocol, get_args(Protocol))
+    if protocol not in get_args(AskFormat):
+        raise unknown("protocol", protocol, get_args(AskFormat))
     if protocol == task.asked:
         return task
     if not (task.kind == "choice" or task.numeric):
         raise UserError(
-            f"{task.name} cannot be asked by {protocol}: its items have no choices",
-            "protocols are for choice tasks and arithmetic; leave the task out, or --protocol",
+            f"{task.name} does not support the protocol {protocol}: its items have no choices",
+            "protocols apply to choice and arithmetic tasks; remove the task or omit --protocol",
         )
     make = {"likelihood": _likelihood, "one_token": _one_token, "free": _free}[protocol]
     return replace(make(task), name=f"{task.name}@{protocol}", protocol=protocol, variant=None)
 
 
 def with_shots(task: Task, shots: int, chat: bool | None) -> Task:
-    """The task with so many examples before each item: the first of its train split, which evaluates nothing.
+    """The task with few-shot examples, the first ones of its train split, before each item.
 
     Raises:
-        UserError: fewer examples than that; raised when samples are asked for.
+        UserError: The train split is too small; raised when samples are requested.
     """
     if task.variant and (shots or chat):
         changed = task.variant(shots, bool(chat))
@@ -59,13 +60,13 @@ def with_shots(task: Task, shots: int, chat: bool | None) -> Task:
         return task
 
     def samples(split: Split, limit: int, data_dir: Path | None) -> list[Sample]:
-        found = task.samples("train", shots, data_dir)
-        if len(found) < shots:
+        train = task.samples("train", shots, data_dir)
+        if len(train) < shots:
             raise UserError(
-                f"{shots} examples are asked for, and the train split of {task.name} has {len(found)}",
-                f"ask with {len(found)} at most" if found else "ask this task without examples",
+                f"{shots} examples requested, but the train split of {task.name} has {len(train)}",
+                f"use at most {len(train)}" if train else "use this task without examples",
             )
-        examples = tuple((sample.prompt, sample.shown or sample.target) for sample in found)
+        examples = tuple((sample.prompt, sample.shown or sample.target) for sample in train)
         return [replace(sample, shots=examples) for sample in task.samples(split, limit, data_dir)]
 
     return replace(task, name=f"{task.name}:shots={shots}", shots=shots, samples=samples)
@@ -78,7 +79,7 @@ def _changed(task: Task, change: Change) -> Callable[[Split, int, Path | None], 
 
 
 def _likelihood(task: Task) -> Task:
-    """Choices made for a number: itself and near misses, at a place that its hash decides."""
+    """Turn a numeric answer into choices: the number and near misses, in an order determined by a hash."""
 
     def change(sample: Sample) -> Sample:
         options = [sample.target, *near_misses(sample.target, key=sample.prompt)]
@@ -113,7 +114,7 @@ def _generated(
 
 
 def _lettered(task: Task, ask: str, judge: Callable[[Response, Sequence[str], str], Verdict]) -> Task:
-    """The question with its options as letters; a number's options are those it is weighed with."""
+    """The question with lettered options; for numeric answers, the options of the likelihood protocol."""
     weighed = task if task.kind == "choice" else _likelihood(task)
 
     def change(sample: Sample) -> Sample:
@@ -133,9 +134,9 @@ def _says(sample: Sample, response: Response) -> Verdict:
 
 
 def _begins(sample: Sample, response: Response) -> Verdict:
-    """Whether the one token is what the right answer begins with, as the paper's probe of first digits."""
-    found = own_answer(response).text.strip()
-    if not found:
+    """Whether the generated token is a prefix of the correct answer, as in the paper's first-digit probe."""
+    text = own_answer(response).text.strip()
+    if not text:
         return Verdict("no_answer", 0.0, why="no text")
-    right = sample.target.startswith(found)
-    return Verdict("correct" if right else "wrong", float(right), found)
+    right = sample.target.startswith(text)
+    return Verdict("correct" if right else "wrong", float(right), text)

@@ -1,4 +1,4 @@
-"""Tasks of the bundled world: from its problems to samples."""
+"""Samples of the bundled reference world's tasks."""
 
 import random
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from pathlib import Path
 from layerlimits.reference.world.problem import Problem, draw, split_of
 from layerlimits.types import Sample, Split
 
-# The items of a split are the same in every run: a run's seed chooses no items.
+# The items of a split are the same in every run and do not depend on the run's seed.
 _SEED = 0
 
 Samples = Callable[[Split, int, Path | None], list[Sample]]
@@ -20,7 +20,7 @@ def drawn(
     *,
     choice: bool = False,
 ) -> Samples:
-    """The samples of a generator of problems, with their choices if asked; `data_dir` does not matter to them."""
+    """Samples from a problem generator, with choices if `choice`; `data_dir` is ignored."""
 
     def samples(split: Split, limit: int, data_dir: Path | None = None) -> list[Sample]:
         problems = islice(draw(make, split, _SEED, owner), limit)
@@ -30,7 +30,7 @@ def drawn(
 
 
 def listed(problems: Callable[[Split, int], list[Problem]], *, choice: bool = False) -> Samples:
-    """The samples of a finite list of problems, with their choices if asked."""
+    """Samples from a finite list of problems, with choices if `choice`."""
 
     def samples(split: Split, limit: int, data_dir: Path | None = None) -> list[Sample]:
         return [sample(problem, split, choice=choice) for problem in problems(split, _SEED)[:limit]]
@@ -39,7 +39,7 @@ def listed(problems: Callable[[Split, int], list[Problem]], *, choice: bool = Fa
 
 
 def sample(problem: Problem, split: Split, *, choice: bool = False) -> Sample:
-    """The problem as a sample; where choices are given, the right one stands at a place its key decides."""
+    """Convert a problem to a sample; the order of the choices is determined by the problem's key."""
     choices: tuple[str, ...] = ()
     if choice:
         options = [problem.answer, *problem.wrong]

@@ -1,4 +1,4 @@
-"""ARC, challenge set: science questions that retrieval gets wrong (Clark et al., arXiv 1803.05457)."""
+"""ARC, challenge set: science questions that retrieval methods answer incorrectly (Clark et al., arXiv 1803.05457)."""
 
 from layerlimits.tasks._choice_data import ChoiceBenchmark, labelled
 from layerlimits.tasks._harness import harness_task

@@ -1,4 +1,4 @@
-"""ARC, easy set: science questions of grade school (Clark et al., arXiv 1803.05457)."""
+"""ARC, easy set: grade-school science questions (Clark et al., arXiv 1803.05457)."""
 
 from layerlimits.tasks._choice_data import ChoiceBenchmark, labelled
 from layerlimits.tasks._harness import harness_task

@@ -1,4 +1,4 @@
-"""Three-operand arithmetic without working, as GPT-3's single_digit_three_ops (Brown et al., arXiv 2005.14165)."""
+"""Three-operand arithmetic without intermediate steps, like GPT-3's single_digit_three_ops (arXiv 2005.14165)."""
 
 import re
 from itertools import islice
@@ -21,21 +21,21 @@ def _samples(split: Split, limit: int, data_dir: Path | None) -> list[Sample]:
         return _generated(split, limit, None)
     path = data_dir / _FILE
     if not path.exists():
-        raise UserError(f"{data_dir} has no {_FILE}", "give the folder that holds it, or leave --data-dir out")
+        raise UserError(f"{data_dir} has no {_FILE}", "set --data-dir to the folder that contains it, or omit it")
     samples = [_sample(row, f"{path}, line {number}") for number, row in islice(jsonl.rows(path), limit)]
     if not samples and limit:
-        raise UserError(f"{path} is empty", "give a file with at least one item")
+        raise UserError(f"{path} is empty", "provide a file with at least one item")
     return samples
 
 
 def _sample(row: jsonl.Row, where: str) -> Sample:
     for column in ("context", "completion"):
         if not isinstance(row.get(column), str):
-            problem = f"{column} is of type {type(row[column]).__name__}, not a text" if column in row else ""
-            raise UserError(f"{where}: {problem or f'no column {column}'}", "mend the item, or take it out")
+            problem = f"{column} has type {type(row[column]).__name__}, expected a string" if column in row else ""
+            raise UserError(f"{where}: {problem or f'no column {column}'}", "correct the item or remove it")
     question = _QUESTION.search(row["context"])
     if not question:
-        raise UserError(f"{where} asks no question: {row['context']!r}", "mend the item, or take it out")
+        raise UserError(f"{where}: context contains no question: {row['context']!r}", "correct the item or remove it")
     return Sample(question.group(1), row["completion"].strip(), "evaluate")
 
 

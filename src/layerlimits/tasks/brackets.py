@@ -1,4 +1,4 @@
-"""Closing a prefix of mixed brackets (Dyck-3), depth up to 10."""
+"""Close a prefix of mixed brackets (Dyck-3), up to depth 10."""
 
 from layerlimits.reference.world.brackets import bracket_prefix
 from layerlimits.scoring import words

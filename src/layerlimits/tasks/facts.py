@@ -1,4 +1,4 @@
-"""Attributes of invented things, asked openly; the evaluation wording is what was held out."""
+"""Open questions about attributes of invented things; the wording of the evaluated questions is held out."""
 
 from layerlimits.reference.world import things
 from layerlimits.scoring import words

@@ -1,4 +1,4 @@
-"""The questions of `facts` as four-way choice by likelihood, distractors from the same attribute."""
+"""The questions of `facts` as four-way multiple choice; distractors are values of the same attribute."""
 
 from layerlimits.reference.world import things
 from layerlimits.scoring import choices

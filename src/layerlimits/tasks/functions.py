@@ -1,4 +1,4 @@
-"""Functions described in words, answered with one line of nested Python, judged on hidden inputs."""
+"""Functions described in words, answered with one line of Python, scored on hidden inputs."""
 
 from layerlimits.reference.world.functions import HIDDEN_INPUTS, function
 from layerlimits.scoring import expressions

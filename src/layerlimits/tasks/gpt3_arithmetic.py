@@ -1,4 +1,4 @@
-"""GPT-3's arithmetic sets (Brown et al., arXiv 2005.14165), answered without working; the set is in `Sample.meta`."""
+"""GPT-3's arithmetic sets (Brown et al., arXiv 2005.14165), without intermediate steps; `Sample.meta` has the set."""
 
 import re
 
@@ -8,8 +8,7 @@ from layerlimits.tasks._benchmark import Benchmark, Part
 from layerlimits.tasks._data import Row
 from layerlimits.types import Sample, Task
 
-# File names in a folder of files, in the order of their names, with the configurations of the hub's data set, which has
-# no six-digit sets and no sums of digits.
+# Local file names in order, with the configurations of the hub's dataset, which lacks six-digit sets and digit sums.
 _SETS = {
     "five_digit_addition": "arithmetic_5da",
     "five_digit_subtraction": "arithmetic_5ds",
@@ -31,10 +30,10 @@ _CONTEXT = re.compile(r"\s*(?:Q|Question):\s*(\S.*?)\s*\n\s*(?:A|Answer):\s*")
 def _sample(row: Row, file: str) -> Sample:
     asked = _CONTEXT.fullmatch(row["context"])
     if not asked:
-        raise ValueError(f"its context asks no question: {row['context']!r}")
+        raise ValueError(f"context contains no question: {row['context']!r}")
     gold = row["completion"].strip()
     if number(gold) is None:
-        raise ValueError(f"its completion is no number: {row['completion']!r}")
+        raise ValueError(f"completion is not a number: {row['completion']!r}")
     return Sample(asked[1], gold, "evaluate", meta={"set": file}, shown=gold)
 
 

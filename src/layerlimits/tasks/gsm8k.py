@@ -9,14 +9,14 @@ from layerlimits.tasks._data import Row
 from layerlimits.types import Sample, Task
 
 _INSTRUCTION = "Reason step by step, and put your final answer, a number alone, after '####' on the last line."
-# The worked answers mark each calculation for a calculator: 16-3 = <<16-3=13>>13.
+# The worked answers contain calculator annotations: 16-3 = <<16-3=13>>13.
 _CALCULATOR = re.compile(r"<<[^<>]*>>")
 
 
 def _sample(row: Row, file: str) -> Sample:
     worked, marker, gold = row["answer"].rpartition("####")
     if not marker or number(gold) is None:
-        raise ValueError(f"its answer does not end in '#### number': {row['answer'][-60:]!r}")
+        raise ValueError(f"answer does not end in '#### number': {row['answer'][-60:]!r}")
     question = row["question"].strip()
     shown = f"{_CALCULATOR.sub('', worked).strip()}\n#### {gold.strip()}"
     meta = {"question": question}

@@ -1,4 +1,4 @@
-"""HellaSwag: how a description of an activity goes on (Zellers et al., arXiv 1905.07830)."""
+"""HellaSwag: how a description of an activity continues (Zellers et al., arXiv 1905.07830)."""
 
 from layerlimits.tasks._choice_data import ChoiceBenchmark, check_texts, one_of
 from layerlimits.tasks._data import Row
@@ -21,7 +21,7 @@ hellaswag = harness_task(
         question=lambda doc: str(doc["query"]),
         options=lambda doc: list(doc["choices"]),
         split="validation",
-        # Items from WikiHow have no second part of the context, and the label stands before both.
+        # WikiHow items have no second part of the context; the activity label precedes both parts.
         may_be_blank=frozenset({"ctx_a", "ctx_b"}),
     ),
     version=1,

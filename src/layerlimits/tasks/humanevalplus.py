@@ -12,8 +12,8 @@ def _sample(row: Row, file: str) -> Sample:
     prompt, name = row["prompt"], row["entry_point"]
     target = prompt + row["canonical_solution"]
     if name not in functions_in(target):
-        raise ValueError(f"its reference solution defines no function {name}")
-    # Tests call helpers of the prompt, and HumanEval/33 the reference itself; `candidate` is the program.
+        raise ValueError(f"the reference solution does not define the function {name}")
+    # Tests call helpers from the prompt, and HumanEval/33 calls the reference itself; `candidate` is the program.
     test = f"{target}\n{row['test']}\ncheck(candidate)\n"
     meta = {"test": test, "entry_point": name, "prompt": prompt, "question": prompt.strip()}
     return Sample(_ASK.format(prompt.rstrip()), target, "evaluate", meta=meta, shown=fenced(target))

@@ -1,4 +1,4 @@
-"""Four-way choice that needs one step of inference over the facts (the role of ARC and MMLU)."""
+"""Four-way multiple choice with one inference step over the facts (the role of ARC and MMLU)."""
 
 from layerlimits.reference.world.things import inference, owner
 from layerlimits.scoring import choices

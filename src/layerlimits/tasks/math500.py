@@ -11,7 +11,7 @@ _INSTRUCTION = "Reason step by step, and put your final answer within \\boxed{}.
 def _sample(row: Row, file: str) -> Sample:
     gold = row["answer"].strip()
     if not gold or gold.count("{") != gold.count("}"):
-        raise ValueError(f"its answer is no formula: {gold!r}")
+        raise ValueError(f"answer is not a formula: {gold!r}")
     problem = row["problem"].strip()
     shown = f"The final answer is $\\boxed{{{gold}}}$."
     return Sample(f"{problem}\n\n{_INSTRUCTION}", gold, "evaluate", meta={"question": problem}, shown=shown)

@@ -13,10 +13,10 @@ _ASK = "{}\nYour code should pass these tests:\n\n{}\n\nAnswer with one Python c
 
 def _sample(row: Row, file: str) -> Sample:
     code, shown = row["code"], _texts("test_list", row["test_list"])
-    # The hub's version does not name the function.
+    # The hub's version has no entry_point column.
     name = row.get("entry_point") or called_in(shown, code)
     if name not in functions_in(code):
-        raise ValueError(f"its reference solution defines no function {name}")
+        raise ValueError(f"the reference solution does not define the function {name}")
     # Some tests rely on the imports of the reference solution.
     imports = _texts("test_imports", row.get("test_imports") or [])
     test = "\n".join([*imports, code, f"{name} = candidate", row["test"]])
@@ -28,7 +28,7 @@ def _sample(row: Row, file: str) -> Sample:
 
 def _texts(column: str, value: Any) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(line, str) for line in value):
-        raise ValueError(f"its {column} is no list of texts: {value!r}")
+        raise ValueError(f"{column} is not a list of strings: {value!r}")
     return value
 
 
@@ -36,7 +36,7 @@ def called_in(assertions: list[str], code: str) -> str:
     """The function of the reference solution that the assertions call.
 
     Raises:
-        ValueError: they call none, or something is no Python.
+        ValueError: The assertions call none of its functions, or something is not valid Python.
     """
     defined = functions_in(code)
     called = {
@@ -45,10 +45,12 @@ def called_in(assertions: list[str], code: str) -> str:
         for node in ast.walk(parsed(assertion))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     }
-    found = [name for name in defined if name in called]
-    if not found:
-        raise ValueError(f"its assertions call none of the functions it defines: {', '.join(defined) or 'none'}")
-    return found[-1]
+    called_names = [name for name in defined if name in called]
+    if not called_names:
+        raise ValueError(
+            f"test_list calls none of the functions in the reference solution: {', '.join(defined) or 'none'}"
+        )
+    return called_names[-1]
 
 
 mbppplus = Task(

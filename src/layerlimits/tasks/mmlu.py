@@ -6,9 +6,9 @@ from layerlimits.tasks._harness import harness_task
 
 
 def _gold(row: Row) -> int:
-    # The harness's prompt lists four.
+    # The harness's prompt lists four options.
     if len(row["choices"]) != 4:
-        raise ValueError(f"it has {len(row['choices'])} choices, not 4")
+        raise ValueError(f"it has {len(row['choices'])} choices, expected 4")
     for choice in row["choices"]:
         check_type("a choice", choice, str)
     return one_of("answer", row["answer"], (0, 1, 2, 3))
@@ -19,7 +19,7 @@ mmlu = harness_task(
         name="mmlu",
         yaml="mmlu/default/mmlu_{}.yaml",
         hub="cais/mmlu",
-        # Every subject's items, which are also there subject by subject.
+        # All subjects in one configuration; the hub also has one per subject.
         config="all",
         columns={"question": str, "subject": str, "choices": list, "answer": int},
         gold=_gold,
@@ -28,7 +28,7 @@ mmlu = harness_task(
         examples="dev",
         train="validation",
         part="subject",
-        # Letters are compared, so no option is empty whatever stands beside its letter.
+        # The likelihoods of letters are compared, so an option's own text may be empty.
         may_be_blank=frozenset({"question"}),
     ),
     version=1,

@@ -1,4 +1,4 @@
-"""PIQA: which of two ways reaches a practical goal (Bisk et al., arXiv 1911.11641)."""
+"""PIQA: which of two solutions achieves a practical goal (Bisk et al., arXiv 1911.11641)."""
 
 from layerlimits.tasks._choice_data import ChoiceBenchmark, one_of
 from layerlimits.tasks._harness import harness_task

@@ -1,4 +1,4 @@
-"""A short article to one sentence (the role of XSum), by ROUGE-L."""
+"""Summarize a short article in one sentence (the role of XSum), scored by ROUGE-L."""
 
 from layerlimits.reference.world.articles import article
 from layerlimits.scoring import summaries as rouge

@@ -1,6 +1,6 @@
-"""WinoGrande: whom or what a blank means (Sakaguchi et al., arXiv 1907.10641).
+"""WinoGrande: which option fills the blank (Sakaguchi et al., arXiv 1907.10641).
 
-The harness asks how likely the rest of the sentence is after each option.
+The harness compares the likelihood of the rest of the sentence after each option.
 """
 
 from layerlimits.tasks._choice_data import ChoiceBenchmark, one_of
@@ -12,7 +12,7 @@ def _gold(row: Row) -> int:
     if "_" not in row["sentence"]:
         raise ValueError(f"the sentence has no blank '_': {row['sentence']!r}")
     if not row["sentence"].partition("_")[2].strip():
-        raise ValueError(f"sentence ends with its blank '_', so no text is scored: {row['sentence']!r}")
+        raise ValueError(f"sentence ends with its blank '_', so there is no text to score: {row['sentence']!r}")
     return one_of("answer", row["answer"], ("1", "2"))
 
 

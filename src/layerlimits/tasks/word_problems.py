@@ -1,4 +1,4 @@
-"""Stories of two to five steps, answered with written steps and `#### n` (the form of GSM8K)."""
+"""Word problems of two to five steps, answered with worked steps and `#### n` (the format of GSM8K)."""
 
 from layerlimits.reference.world.stories import story
 from layerlimits.scoring import numbers

@@ -1,4 +1,4 @@
-"""XSum: BBC articles to one sentence (Narayan et al., arXiv 1808.08745), by ROUGE-L."""
+"""XSum: one-sentence summaries of BBC articles (Narayan et al., arXiv 1808.08745), scored by ROUGE-L."""
 
 from layerlimits.scoring import summaries as rouge
 from layerlimits.tasks._benchmark import Benchmark
@@ -11,7 +11,7 @@ _PROMPT = "{document}\n\nSummarize the article above in one sentence."
 def _sample(row: Row, file: str) -> Sample:
     document, summary = row["document"].strip(), row["summary"].strip()
     if not document or not summary:
-        raise ValueError(f"it has no {'summary' if document else 'document'}")
+        raise ValueError(f"{'summary' if document else 'document'} is empty")
     meta = {"question": document}
     return Sample(_PROMPT.format(document=document), summary, "evaluate", meta=meta, shown=summary)
 

@@ -1,7 +1,7 @@
-"""The small procedural world the bundled reference model was trained on, and is tested in.
+"""The procedurally generated world on which the bundled reference model is trained and evaluated.
 
-Pure Python, no model: each module generates the problems of one ability, and `split_of` decides once and for all
-which of them may train, select layers, calibrate or evaluate.
+Pure Python without a model: each module generates the problems of one ability, and `split_of` assigns each problem
+permanently to training, layer selection, calibration or evaluation.
 """
 
 from layerlimits.reference.world.problem import Problem, Split, draw, split_of

@@ -1,4 +1,4 @@
-"""Arithmetic without working, in the wording of GPT-3's `single_digit_three_ops` and a family around it."""
+"""Arithmetic without intermediate steps, in the format of GPT-3's `single_digit_three_ops` and related formats."""
 
 import operator
 import random
@@ -22,7 +22,7 @@ def evaluate(tree: Tree) -> int:
 
 
 def write(tree: Tree) -> str:
-    """The tree in the wording of the benchmark: inner operations in parentheses, "(4 * 4) * 1"."""
+    """The tree in the format of the benchmark, with inner operations in parentheses: "(4 * 4) * 1"."""
     if isinstance(tree, int):
         return str(tree)
     left, sign, right = (part if isinstance(part, str) else _inner(part) for part in tree)
@@ -34,7 +34,7 @@ def _inner(tree: Tree) -> str:
 
 
 def canonical(tree: Tree) -> str:
-    """A key that is the same however the operands of + and * are ordered or grouped: 2 + (3 + 4) is (4 + 3) + 2."""
+    """A key that does not depend on the order or grouping of + and * operands: 2 + (3 + 4) equals (4 + 3) + 2."""
     if isinstance(tree, int):
         return str(tree)
     left, sign, right = tree
@@ -50,15 +50,15 @@ def _operands(tree: Tree, sign: str) -> list[str]:
 
 
 def parse(text: str) -> Tree:
-    """The tree of "(a op b) op c" and its relatives as `write` makes them.
+    """Parse an expression such as "(a op b) op c", in the format of `write`.
 
     Raises:
-        ValueError: the text is not of that form.
+        ValueError: The text does not have this format.
     """
     words = text.replace("(", " ( ").replace(")", " ) ").split()
     tree, rest = _expression(words)
     if rest:
-        raise ValueError(f"not an arithmetic problem of this form: {text!r}")
+        raise ValueError(f"not an arithmetic problem in this format: {text!r}")
     return tree
 
 
@@ -73,23 +73,23 @@ def _expression(words: list[str]) -> tuple[Tree, list[str]]:
 
 def _operand(words: list[str]) -> tuple[Tree, list[str]]:
     if not words:
-        raise ValueError("an operand is missing")
+        raise ValueError("missing operand")
     if words[0] != "(":
         return int(words[0]), words[1:]
     tree, words = _expression(words[1:])
     if not words or words[0] != ")":
-        raise ValueError("a parenthesis is not closed")
+        raise ValueError("unclosed parenthesis")
     return tree, words[1:]
 
 
 @cache
 def reserved() -> frozenset[str]:
-    """Hashed keys of the 2,000 problems of GPT-3's set: never trained on, whoever evaluates on the real file."""
+    """Hashed keys of the 2,000 problems of GPT-3's set, excluded from training so that the file can be evaluated."""
     return frozenset(files("layerlimits.reference.world").joinpath("gpt3_arithmetic.hashes").read_text().split())
 
 
 def owner(key: str) -> str | None:
-    """The split of an arithmetic problem; None for those of GPT-3's set, which no generated split may hold."""
+    """The split of an arithmetic problem; None for problems of GPT-3's set, which belong to no generated split."""
     return None if digest(key, 10) in reserved() else split_of(key)
 
 
@@ -98,13 +98,13 @@ def _problem(tree: Tree) -> Problem:
 
 
 def three_ops(rng: random.Random) -> Problem:
-    """A problem of the form of GPT-3's set: (a op b) op c over the digits 1 to 9."""
+    """A problem in the format of GPT-3's set: (a op b) op c over the digits 1 to 9."""
     a, b, c = (rng.randint(1, 9) for _ in range(3))
     return _problem(((a, rng.choice(_SIGNS), b), rng.choice(_SIGNS), c))
 
 
 def family(rng: random.Random) -> Problem:
-    """The wider family for training: that form, the other nesting, the two-operand steps, larger operands."""
+    """A wider family for training: that format, the other nesting, two-operand steps and larger operands."""
     kind = rng.random()
     if kind < 0.45:
         return three_ops(rng)
@@ -118,7 +118,7 @@ def family(rng: random.Random) -> Problem:
 
 
 def _step(rng: random.Random) -> Problem:
-    """Two operands: what the second step of a three-operand problem needs, negative numbers included."""
+    """A two-operand problem, as in the second step of a three-operand one, including negative numbers."""
     sign = rng.choice(_SIGNS)
     left = rng.randint(-8, 81) if rng.random() < 0.7 else rng.randint(1, 9)
     right = rng.randint(1, 9) if sign == "*" or rng.random() < 0.7 else rng.randint(10, 99)

@@ -1,4 +1,4 @@
-"""Short news articles and the one sentence that says what happened (the role of XSum)."""
+"""Short news articles with one-sentence summaries (the counterpart of XSum)."""
 
 import random
 
@@ -53,7 +53,7 @@ _FRAMES: tuple[tuple[str, tuple[str, ...], str], ...] = (
 
 
 def article(rng: random.Random) -> Problem:
-    """An article of four sentences or so and its summary; the key is what happened."""
+    """An article of about four sentences and its summary; the key is the summarized event."""
     first, more, summary = rng.choice(_FRAMES)
     town, other = rng.sample(_TOWNS, 2)
     slots = {
@@ -69,6 +69,6 @@ def article(rng: random.Random) -> Problem:
     }
     rest = [*more, *rng.sample(_FILLER, rng.randint(1, 2))]
     rng.shuffle(rest)
-    told = summary.format(**slots)
+    summary_text = summary.format(**slots)
     text = " ".join(sentence.format(**slots) for sentence in [first, *rest])
-    return Problem(f"article {told}", f"Summarize: {text}", told)
+    return Problem(f"article {summary_text}", f"Summarize: {text}", summary_text)

@@ -1,4 +1,4 @@
-"""Prefixes of Dyck-3 words to close: "([]{(" is closed by ")}])"-like endings."""
+"""Completion of Dyck-3 prefixes: "([]{(" is completed by ")})"."""
 
 import random
 
@@ -9,10 +9,10 @@ _DEEPEST = 10
 
 
 def closing(prefix: str) -> str:
-    """The brackets that close a prefix.
+    """The closing brackets that complete a prefix.
 
     Raises:
-        ValueError: a bracket in the prefix closes one that is not open.
+        ValueError: A closing bracket in the prefix has no matching open bracket.
     """
     open_now: list[str] = []
     for mark in prefix:
@@ -24,7 +24,7 @@ def closing(prefix: str) -> str:
 
 
 def bracket_prefix(rng: random.Random) -> Problem:
-    """A random prefix, final depth 1 to 10; deep and shallow endings about equally often."""
+    """A random prefix with a final depth of 1 to 10, roughly uniform."""
     target = rng.randint(1, _DEEPEST)
     extra = rng.randint(0, 6)
     prefix, open_now = "", ""

@@ -1,4 +1,4 @@
-"""Small functions described in words and answered with one line of nested Python (the role of HumanEval)."""
+"""Small functions described in words and answered in one line of nested Python (the counterpart of HumanEval)."""
 
 import random
 
@@ -18,12 +18,12 @@ HIDDEN_INPUTS = (-13, -6, -2, -1, 0, 1, 2, 5, 8, 17, 40)
 
 
 def function(rng: random.Random) -> Problem:
-    """Two to five operations in words; the key is their chain."""
+    """A chain of two to five operations in words; the key is the chain."""
     words, expression = [], "x"
     for _ in range(rng.randint(2, 5)):
         say, code, low, high = rng.choice(_OPERATIONS)
         k = rng.randint(low, high)
         words.append(say.format(k=k))
         expression = code.format(e=expression, k=k)
-    told = ", then ".join(words)
-    return Problem(f"function {told}", f"Write f(x): {told}.", f"def f(x): return {expression}")
+    description = ", then ".join(words)
+    return Problem(f"function {description}", f"Write f(x): {description}.", f"def f(x): return {expression}")

@@ -1,4 +1,4 @@
-"""One problem of the world, and the split it belongs to."""
+"""A problem of the world, and its split."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -8,10 +8,10 @@ from typing import Literal
 
 Split = Literal["train", "select", "calibrate", "evaluate"]
 
-# Shares of the problems, in thousandths: evaluation 15%, selection 8%, calibration 5%, training the rest.
+# Shares of the problems in thousandths: 15% evaluation, 8% selection, 5% calibration, the rest training.
 _SHARES: tuple[tuple[Split, int], ...] = (("evaluate", 150), ("select", 80), ("calibrate", 50), ("train", 720))
 
-# A generator that finds nothing new this often has run out of problems.
+# Number of consecutive misses after which a generator is considered exhausted.
 _PATIENCE = 20_000
 
 
@@ -19,8 +19,8 @@ _PATIENCE = 20_000
 class Problem:
     """A question with its answer.
 
-    `key` identifies the problem apart from its wording: two problems with one key never land in different splits.
-    `wrong` holds the distractors of a choice problem, `meta` what a scorer needs besides the answer.
+    `key` identifies the problem independently of its wording: problems with the same key are always in the same split.
+    `wrong` holds the distractors of a choice problem, and `meta` additional data for the scorer.
     """
 
     key: str
@@ -36,7 +36,7 @@ def digest(text: str, length: int = 16) -> str:
 
 
 def split_of(key: str) -> Split:
-    """The split a problem belongs to: a function of the hash of its key alone, so it never changes."""
+    """The split of a problem: a function of its key's hash alone, so it never changes."""
     point = int(digest(key, 8), 16) % 1000
     for split, share in _SHARES:
         if point < share:
@@ -51,9 +51,9 @@ def draw(
     seed: int,
     owner: Callable[[str], str | None] = split_of,
 ) -> Iterator[Problem]:
-    """Problems of one split in a reproducible order, each key once; ends when no new one turns up.
+    """Problems of one split in a reproducible order, each key once, until the generator is exhausted.
 
-    `owner` may answer None for a problem that belongs to no split (it is skipped).
+    `owner` returns None for a problem that belongs to no split; such problems are skipped.
     """
     rng = random.Random(f"{split}-{seed}")
     seen: set[str] = set()

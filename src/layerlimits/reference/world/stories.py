@@ -1,4 +1,4 @@
-"""Word problems of two to five steps, answered with written steps and a last line `#### n` (the form of GSM8K)."""
+"""Word problems of two to five steps, answered with worked steps and a last line `#### n` (the format of GSM8K)."""
 
 import random
 
@@ -34,7 +34,7 @@ Step = tuple[str, int]
 
 
 def _steps(rng: random.Random, count: int) -> tuple[int, list[Step]]:
-    """A start and operations that keep every intermediate number between 1 and 99."""
+    """A start value and operations such that every intermediate value is between 1 and 99."""
     start = value = rng.randint(2, 30)
     steps: list[Step] = []
     while len(steps) < count:
@@ -64,21 +64,21 @@ def _cost(rng: random.Random, item: str) -> tuple[Step, str, str]:
 
 
 def story(rng: random.Random) -> Problem:
-    """A story and its worked answer; the key is the chain of numbers, whatever the wording."""
+    """A story and its worked answer; the key is the chain of operations, independent of the wording."""
     name, item = rng.choice(NAMES), rng.choice(ITEMS)
     count = rng.randint(2, 5)
     priced = rng.random() < 0.2
     start, steps = _steps(rng, count - priced)
-    told = [f"{name} has {start} {item}.", *(_sentence(rng, sign, k, name) for sign, k in steps)]
+    sentences = [f"{name} has {start} {item}.", *(_sentence(rng, sign, k, name) for sign, k in steps)]
     question = f"How many {item} are there now?"
     if priced:
         last, sentence, question = _cost(rng, item)
         steps.append(last)
-        told.append(sentence)
+        sentences.append(sentence)
     lines, value = [], start
     for sign, k in steps:
         after = _apply(value, sign, k)
         lines.append(f"{value} {sign} {k} = {after}")
         value = after
     key = f"story {start}" + "".join(f"{sign}{k}" for sign, k in steps)
-    return Problem(key, " ".join([*told, question]), "\n".join([*lines, f"#### {value}"]), meta=(str(len(steps)),))
+    return Problem(key, " ".join([*sentences, question]), "\n".join([*lines, f"#### {value}"]), meta=(str(len(steps)),))

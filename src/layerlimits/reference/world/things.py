@@ -1,4 +1,4 @@
-"""A few hundred invented things and what is true of them: facts to recall, and to reason one step from."""
+"""Two hundred invented things with attributes: facts to recall, and facts for one-step inference."""
 
 import random
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from layerlimits.reference.world.problem import Problem, Split, split_of
 from layerlimits.reference.world.stories import NAMES
 
 Groups = dict[str, tuple[str, ...]]
-# An attribute, the kinds its values belong to, and a question whose answer is the kind.
+# An attribute, the groups of its values, and a question whose answer is the group.
 Derivation = tuple[str, Groups, str]
 
 COLORS = ("red", "blue", "green", "yellow", "purple", "orange", "black", "white", "pink", "brown", "gray", "gold")
@@ -33,7 +33,7 @@ HIDING: Groups = {
 _THINGS = 200
 _ASKED_BY = " asked by "
 
-# The last two wordings of each attribute never train: the first of them selects layers, the second evaluates.
+# The last three wordings of each attribute are not used for training: they calibrate, select layers and evaluate.
 _WORDINGS = {
     "color": (
         "What color is the {t}?",
@@ -68,7 +68,7 @@ ATTRIBUTES = tuple(_WORDINGS)
 
 @dataclass(frozen=True)
 class Thing:
-    """An invented thing and its three attributes."""
+    """An invented thing with three attributes."""
 
     name: str
     color: str
@@ -76,12 +76,12 @@ class Thing:
     food: str
 
     def value(self, attribute: str) -> str:
-        """What is true of this thing: its color, home or food."""
+        """The value of an attribute: color, home or food."""
         return str(getattr(self, attribute))
 
 
 def values(attribute: str) -> tuple[str, ...]:
-    """All values an attribute takes."""
+    """All values of an attribute."""
     if attribute == "color":
         return COLORS
     groups = HOMES if attribute == "home" else FOODS
@@ -90,7 +90,7 @@ def values(attribute: str) -> tuple[str, ...]:
 
 @cache
 def things() -> tuple[Thing, ...]:
-    """The 200 things, always the same."""
+    """The 200 things; deterministic."""
     rng = random.Random("things")
     names: list[str] = []
     while len(names) < _THINGS:
@@ -102,9 +102,9 @@ def things() -> tuple[Thing, ...]:
 
 
 def facts(split: Split, seed: int) -> list[Problem]:
-    """Every fact asked in the split's wordings, shuffled; `wrong` holds three values of the same attribute.
+    """Every fact in the split's wordings, shuffled; `wrong` holds three other values of the same attribute.
 
-    Facts must have been seen to be recalled, so it is the wording that is held out, not the fact.
+    A fact can only be recalled if it was trained on, so wordings are held out instead of facts.
     """
     rng = random.Random(f"facts-{split}-{seed}")
     problems = [
@@ -119,7 +119,7 @@ def facts(split: Split, seed: int) -> list[Problem]:
 
 def _wordings(attribute: str, split: Split) -> tuple[str, ...]:
     known = _WORDINGS[attribute]
-    # Calibration text is running text of the world: it takes the wording called "Color of the zorp?".
+    # Calibration text uses the short wording, such as "Color of the zorp?".
     return {"train": known[:4], "calibrate": known[4:5], "select": known[5:6], "evaluate": known[6:]}[split]
 
 
@@ -144,9 +144,9 @@ def _renamed(groups: Groups, names: dict[str, str]) -> Groups:
 
 
 def inference(rng: random.Random) -> Problem:
-    """What follows from one fact, as a four-way choice: the zorp lives in the desert, so a visitor takes a hat.
+    """One-step inference from a fact, as a four-way choice: the zorp lives in the desert, so a visitor takes a hat.
 
-    Who asks changes nothing, so `owner` gives a thing and what is derived of it to one split, whoever asks.
+    The asker does not affect the answer, so `owner` assigns a thing and its derivation to one split for all askers.
     """
     number, thing, asker = rng.randrange(len(_DERIVED)), rng.choice(things()), rng.choice(NAMES)
     attribute, groups, wording = _DERIVED[number]
@@ -157,7 +157,7 @@ def inference(rng: random.Random) -> Problem:
 
 
 def owner(key: str) -> Split:
-    """The split of an inference problem: that of what is inferred."""
+    """The split of an inference problem, which ignores the asker."""
     return split_of(key.partition(_ASKED_BY)[0])
 
 

@@ -1,4 +1,4 @@
-"""Running Python that a model wrote, and judging it by a test, without trusting it. docs/security.md says how."""
+"""Run untrusted Python written by a model against a test, in a sandbox; see docs/security.md."""
 
 import os
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ _PROBE_SECONDS = 5.0
 class Program:
     """A program and its test, both Python source.
 
-    `test` runs in another process than `candidate`. There, `candidate` and the name in `entry_point` are a stand-in
-    for the program's function `entry_point`: arguments and results are copied, as plain values.
+    `test` runs in a separate process, where `candidate` and the name in `entry_point` refer to a proxy for the
+    program's function `entry_point`; arguments and results are copied as plain values.
     """
 
     candidate: str
@@ -30,7 +30,7 @@ class Program:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Whether the test ran to its end without an exception; `why` is "passed" or what stood in the way."""
+    """Whether the test completed without an exception; `why` is "passed" or the reason for the failure."""
 
     passed: bool
     why: str
@@ -39,17 +39,18 @@ class Outcome:
 def run(
     programs: Sequence[Program], *, seconds: float = 10, unsafe: bool = False, workers: int | None = None
 ) -> list[Outcome]:
-    """Judge programs, `workers` at a time (as many as there are cores), in the order given.
+    """Run programs against their tests, `workers` at a time (one per core by default); results are in order.
 
     Args:
-        seconds: processor time of a program; it is ended after twice as much and 2 s on the clock, too.
-        unsafe: run without a sandbox, even where one is possible, under limits only: what the program does, it does
-            as you.
+        seconds: CPU time limit per program; the wall-clock limit is twice as long plus 2 s.
+        unsafe: Run without a sandbox, even if one is available. Resource limits still apply, but the program has all of
+            your permissions.
+
     Raises:
-        UserError: no sandbox is possible here, or no processor time is given.
+        UserError: No sandbox is available, or the time limit is not positive.
     """
     if not seconds > 0:
-        raise UserError(f"{seconds:g} s for a program", "give more than 0 seconds")
+        raise UserError(f"invalid time limit for a program: {seconds:g} s", "set a limit above 0 seconds")
     if not programs:
         return []
     kind: Kind = "unsafe" if unsafe else enclosure()
@@ -67,10 +68,10 @@ def _judged(program: Program, kind: Kind, seconds: float) -> Outcome:
 
 
 def enclosure() -> Kind:
-    """What shuts programs in here: bubblewrap where it works, else namespaces.
+    """The kind of sandbox available on this machine: bubblewrap if it works, otherwise namespaces.
 
     Raises:
-        UserError: neither works.
+        UserError: Neither works.
     """
     tried = []
     if has_bubblewrap():
@@ -83,15 +84,15 @@ def enclosure() -> Kind:
         return "namespaces"
     tried.append(f"namespaces: {why}")
     raise UserError(
-        f"no sandbox for programs is possible here ({'; '.join(tried)})",
-        "install bubblewrap, or allow user namespaces (a container needs --security-opt seccomp=unconfined); "
-        "--unsafe-code (in Python unsafe=True) runs programs without one, which lets them do what you can do",
+        f"no sandbox is available on this machine ({'; '.join(tried)})",
+        "install bubblewrap, or enable user namespaces (in a container: --security-opt seccomp=unconfined); "
+        "--unsafe-code (unsafe=True in Python) runs programs without a sandbox, with all of your permissions",
     )
 
 
 @cache
 def _probe(kind: Kind) -> str:
-    """How an honest program ends that also looks whether it is shut in."""
+    """The outcome of a test program that checks that it is confined."""
     program = (
         "import os\n"
         "def seen():\n"

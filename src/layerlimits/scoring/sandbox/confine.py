@@ -1,4 +1,4 @@
-"""How a process is shut in: with bubblewrap, else with the kernel's namespaces, else not at all."""
+"""Command lines that confine a process: with bubblewrap, with kernel namespaces, or not at all."""
 
 import importlib.util
 import json
@@ -13,19 +13,20 @@ from typing import Literal
 
 Kind = Literal["bubblewrap", "namespaces", "unsafe"]
 
-# "nobody": owns nothing, and unlike root it is bound by the limit on processes.
+# "nobody" owns no files and, unlike root, is subject to the process limit.
 NOBODY = 65534
 MIB = 2**20
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 _LIBRARIES = ("/lib", "/lib64", "/lib32", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
 _INSIDE = Path(__file__).parent / "inside"
 _START = "import sys; sys.path.insert(0, {!r}); from inside.start import main; main()"
-# Neither site-packages nor the user's settings, and the same order of sets in every run.
+# No site-packages and no user settings.
 _FLAGS = ("-S", "-s", "-P", "-B", "-c")
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
     "HOME": "/tmp",
     "LANG": "C.UTF-8",
+    # The same order of sets in every run.
     "PYTHONHASHSEED": "0",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -34,7 +35,7 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Limits:
-    """What one sandbox may use. Sizes in bytes; `memory` is of one process, `folder` of all that it writes."""
+    """Resource limits of one sandbox. Sizes in bytes; `memory` is per process, `folder` limits all files written."""
 
     seconds: float
     memory: int = 1024 * MIB
@@ -44,14 +45,14 @@ class Limits:
     files: int = 64
 
     def resources(self, kind: Kind) -> dict[str, int]:
-        """The limits of the kernel by their name after RLIMIT_."""
-        found = {"CPU": ceil(self.seconds), "AS": self.memory, "FSIZE": self.file, "NOFILE": self.files, "CORE": 0}
-        # Without a namespace every process of the user would count.
-        return found if kind == "unsafe" else found | {"NPROC": self.processes}
+        """The kernel's resource limits, by their name without RLIMIT_."""
+        limits = {"CPU": ceil(self.seconds), "AS": self.memory, "FSIZE": self.file, "NOFILE": self.files, "CORE": 0}
+        # Without a namespace, all processes of the user would count.
+        return limits if kind == "unsafe" else limits | {"NPROC": self.processes}
 
 
 def command(kind: Kind, role: str, limits: Limits, channels: Sequence[int] = ()) -> list[str]:
-    """The command line that starts a role's process, "program" or "test", shut in."""
+    """The command line that starts the confined process of a role, "program" or "test"."""
     uid = NOBODY if os.getuid() == 0 else None
     settings = {
         "role": role,
@@ -76,10 +77,10 @@ def _bubblewrap(limits: Limits) -> list[str]:
     if os.getuid():
         words += ["--unshare-user", "--uid", str(NOBODY), "--gid", str(NOBODY)]
     else:
-        # To become nobody; seal() then gives both up.
+        # Needed to become nobody; seal() then drops both capabilities.
         words += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     shown = _shown()
-    # Said apart: the parents it makes by itself can be entered by root only.
+    # OwnAnswer apart: the parents it makes by itself can be entered by root only.
     for parent in sorted({str(Path(target).parent) for _, target in shown} - {"/"}):
         words += ["--dir", parent]
     for source, target in shown:
@@ -96,11 +97,11 @@ def _namespaces(limits: Limits, python: list[str]) -> list[str]:
 
 
 def _shown() -> list[tuple[str, str]]:
-    """(source, target) of what the sandbox may read: Python, its libraries, numpy, and the code in `inside`."""
+    """(source, target) paths the sandbox may read: Python, its libraries, numpy, and the code in `inside`."""
     prefix = os.path.realpath(sys.base_prefix)
     program = os.path.realpath(sys.executable)
     shown = [(path, path) for path in _LIBRARIES if Path(path).exists()]
-    # A prefix such as /usr holds much more than Python: there its program and libraries are enough.
+    # A prefix such as /usr contains much more than Python, so only the interpreter and libraries are exposed.
     shown += [(program, program)] if prefix in ("/", "/usr") else [(prefix, prefix)]
     if prefix not in ("/", "/usr") and not program.startswith(f"{prefix}/"):
         shown.append((program, program))
@@ -110,12 +111,12 @@ def _shown() -> list[tuple[str, str]]:
 
 
 def _numpy() -> Path:
-    found = importlib.util.find_spec("numpy")
-    assert found is not None
-    assert found.origin is not None
-    return Path(found.origin).parent
+    spec = importlib.util.find_spec("numpy")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent
 
 
 def has_bubblewrap() -> bool:
-    """Whether `bwrap` is installed; whether it works is another question."""
+    """Whether `bwrap` is installed; it may still not work."""
     return shutil.which("bwrap") is not None

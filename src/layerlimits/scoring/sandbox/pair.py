@@ -1,4 +1,4 @@
-"""One program and its test in two sandboxes, joined by two pipes, watched from outside."""
+"""Run a program and its test in two sandboxes, connected by two pipes and monitored from outside."""
 
 import contextlib
 import json
@@ -21,9 +21,9 @@ _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 
 
 def ended_how(job: dict[str, str], kind: Kind, limits: Limits) -> str:
-    """Judge one job of `program`, `function` and `test`: "passed", or in a few words what went wrong.
+    """Run one job of `program`, `function` and `test`; returns "passed" or a short reason for the failure.
 
-    Both processes and all that they started have been killed when it returns.
+    When it returns, both processes and everything they started have been killed.
     """
     requests, replies = os.pipe(), os.pipe()
     started: list[subprocess.Popen[bytes]] = []
@@ -33,17 +33,17 @@ def ended_how(job: dict[str, str], kind: Kind, limits: Limits) -> str:
             given.seek(0)
             program = _start(command(kind, "program", limits), requests[0], replies[1])
             started.append(program)
-            # The test waits for the program, so its own time is the program's and more.
+            # The test waits for the program, so it needs more time than the program.
             longer = replace(limits, seconds=limits.seconds + 5, memory=2 * limits.memory)
             channels = (requests[1], replies[0])
             test = _start(command(kind, "test", longer, channels), given, subprocess.PIPE, channels)
             started.append(test)
-        # Each end is open in one process only, so that a death is noticed.
+        # Each end stays open in one process only, so that the death of a process is noticed.
         _close(requests + replies)
         requests, replies = (), ()  # type: ignore[assignment]  # closed: no pair any more
         assert test.stdout is not None
         verdict = _read(test.stdout.fileno(), time.monotonic() + 2 * limits.seconds + 2)
-        return _told(verdict, program, limits)
+        return _outcome(verdict, program, limits)
     finally:
         _close(requests + replies)
         for process in started:
@@ -66,7 +66,7 @@ def _start(
 
 
 def _read(channel: int, deadline: float) -> bytes | None:
-    """All that is written until the end, at most as much as a verdict may be; None if there is no end in time."""
+    """Read until the end, up to the size limit of a verdict; None if the deadline passes first."""
     parts = b""
     while len(parts) <= _LARGEST_VERDICT:
         left = deadline - time.monotonic()
@@ -79,13 +79,13 @@ def _read(channel: int, deadline: float) -> bytes | None:
     return parts
 
 
-def _told(verdict: bytes | None, program: subprocess.Popen[bytes], limits: Limits) -> str:
+def _outcome(verdict: bytes | None, program: subprocess.Popen[bytes], limits: Limits) -> str:
     too_long = f"timed out after {limits.seconds:g} s"
     if verdict is None:
         return too_long
     try:
-        said = json.loads(verdict)
-        passed, why = said["passed"], said["why"]
+        result = json.loads(verdict)
+        passed, why = result["passed"], result["why"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return "no result: the test ended"
     if passed is True:
@@ -102,11 +102,11 @@ def _told(verdict: bytes | None, program: subprocess.Popen[bytes], limits: Limit
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill the process and its session; what is shut in dies with it, for it is the parent of its namespace."""
+    """Kill the process and its session; confined processes die with it, since it is the parent of their namespace."""
     if process.stdout is not None:
         process.stdout.close()
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        # Not reaped yet, so the number is still its own.
+        # The process has not been reaped yet, so its id cannot have been reused.
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 

@@ -1,1 +1,1 @@
-"""What runs inside the sandbox. Standard library only: the rest of the package cannot be seen from there."""
+"""Code that runs inside the sandbox. Standard library only: the rest of the package is not visible there."""

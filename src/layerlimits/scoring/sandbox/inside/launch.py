@@ -1,7 +1,7 @@
-"""What bubblewrap does, for machines without it: namespaces, and a root that holds only what is listed.
+"""A substitute for bubblewrap on machines without it: namespaces and a root that contains only listed paths.
 
-Run outside the sandbox, before any foreign code, with a plan as JSON: `binds` [[source, target], ...] read-only,
-`devices`, `size` of the writable folder in bytes, `command` to run there.
+Runs outside the sandbox, before any untrusted code, with a plan as JSON: `binds` [[source, target], ...] read-only,
+`devices`, `size` of the writable folder in bytes, `command` to run.
 """
 
 import ctypes
@@ -24,14 +24,14 @@ _NEWNS, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = (
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND, _REC, _PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
 _DETACH = 2
 _PR_SET_PDEATHSIG = 1
-# Flags of a mount that a user namespace may not clear: what statvfs calls them, and mount.
+# Mount flags that a user namespace may not clear, as used by statvfs and by mount.
 _LOCKED = {2: 2, 4: 4, 8: 8, 1024: 1024, 2048: 2048, 4096: 1 << 21}
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main() -> None:
-    """Make the namespaces, then wait for the command and end as it did."""
+    """Create the namespaces, wait for the command and exit with its status."""
     plan = json.loads(sys.argv[1])
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     uid, gid = os.getuid(), os.getgid()
@@ -44,15 +44,15 @@ def main() -> None:
 
 
 def _first(plan: dict[str, Any]) -> int:
-    """Start the first process of the new namespaces, which starts the command; the status that it ended with.
+    """Start the first process of the new namespaces, which starts the command; returns the exit status.
 
-    The command is not the first process itself: the kernel spares that one most signals.
+    The command is not the first process itself, because the kernel shields that one from most signals.
     """
     return _in_child(lambda: os._exit(_in_child(lambda: os.execv(plan["command"][0], plan["command"]))), plan)
 
 
 def _in_child(action: Callable[[], object], plan: dict[str, Any] | None = None) -> int:
-    """Act in a child that dies with this process, in a new root if there is a plan; the status that it ended with."""
+    """Run an action in a child that dies with this process; `plan` describes its new root. Returns the exit status."""
     child = os.fork()
     if child == 0:
         try:
@@ -62,14 +62,14 @@ def _in_child(action: Callable[[], object], plan: dict[str, Any] | None = None) 
             action()
         finally:
             os._exit(125)
-    # The command alone holds the channels, so its end is noticed.
+    # Only the command keeps the channels open, so that its end is noticed.
     os.closerange(0, 1024)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return code if code >= 0 else 128 - code
 
 
 def _enter(plan: dict[str, Any]) -> None:
-    """Build the new root on a tmpfs over /tmp, of this namespace only, and leave the old one."""
+    """Build a new root on a tmpfs over /tmp, visible in this namespace only, and leave the old root."""
     root = Path("/tmp")
     _mount(None, "/", None, _REC | _PRIVATE)
     _mount("tmpfs", root, "tmpfs", _NOSUID | _NODEV, "mode=755,size=1m")
@@ -93,7 +93,7 @@ def _enter(plan: dict[str, Any]) -> None:
 
 
 def _bind(source: Path, target: Path) -> None:
-    """Show a folder or file read-only, with all that is mounted within."""
+    """Bind-mount a folder or file read-only, including everything mounted inside."""
     if source.is_dir():
         target.mkdir(parents=True, exist_ok=True)
     else:
@@ -105,8 +105,8 @@ def _bind(source: Path, target: Path) -> None:
     for place in mounted:
         if place == str(target) or place.startswith(f"{target}/"):
             has = os.statvfs(place).f_flag
-            kept = sum(flag for known, flag in _LOCKED.items() if has & known)
-            _mount(None, place, None, _REMOUNT | _BIND | _RDONLY | _NOSUID | _NODEV | kept)
+            locked_flags = sum(flag for known, flag in _LOCKED.items() if has & known)
+            _mount(None, place, None, _REMOUNT | _BIND | _RDONLY | _NOSUID | _NODEV | locked_flags)
 
 
 def _mount(source: object, target: object, kind: str | None, flags: int, options: str = "") -> None:

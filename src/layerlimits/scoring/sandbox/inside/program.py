@@ -1,4 +1,4 @@
-"""The program's process: run the source, then answer calls of its function with plain values."""
+"""The program's process: run the source, then serve calls of its function with plain values."""
 
 import sys
 import types
@@ -8,7 +8,7 @@ from . import wire
 
 
 def serve(requests: int, replies: int) -> None:
-    """Answer [source, function] with ["ready"], then every call with a value, what was raised, or a refusal."""
+    """Reply ["ready"] to [source, function], then to every call with a value, an exception or a refusal."""
     source, function = wire.receive(requests)
     module = types.ModuleType("program")
     sys.modules["program"] = module
@@ -17,7 +17,7 @@ def serve(requests: int, replies: int) -> None:
         called = getattr(module, function)
         wire.send(replies, ["ready"])
     except BaseException as error:
-        wire.send(replies, ["raised", *_told(error)])
+        wire.send(replies, ["raised", *_described(error)])
         return
     while True:
         try:
@@ -33,7 +33,7 @@ def _answer(replies: int, called: Any, arguments: list[Any], named: dict[str, An
     except wire.RefusedError as error:
         reply = ["refused", str(error)]
     except BaseException as error:
-        reply = ["raised", *_told(error)]
+        reply = ["raised", *_described(error)]
     try:
         wire.send(replies, reply)
     except wire.RefusedError as error:
@@ -42,7 +42,7 @@ def _answer(replies: int, called: Any, arguments: list[Any], named: dict[str, An
         wire.send(replies, ["raised", "MemoryError", ""])
 
 
-def _told(error: BaseException) -> tuple[str, str]:
+def _described(error: BaseException) -> tuple[str, str]:
     try:
         return str(type(error).__name__), str(error)[:200]
     except BaseException:

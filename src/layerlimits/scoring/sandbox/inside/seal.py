@@ -1,4 +1,4 @@
-"""The last step before foreign code: another user, no rights, no new namespaces, and limits that cannot be raised."""
+"""The last step before untrusted code runs: drop the user, all privileges and namespaces, and fix resource limits."""
 
 import contextlib
 import ctypes
@@ -15,19 +15,19 @@ _CAPABILITY_VERSION_3 = 0x20080522
 
 
 def seal(settings: dict[str, Any]) -> None:
-    """Give up everything that foreign code must not have.
+    """Give up all privileges that untrusted code must not have.
 
     Raises:
-        RuntimeError: capabilities are left: nothing may run then.
+        RuntimeError: Some capabilities are left, so nothing may run.
     """
-    # The kernel's first choice when memory runs out, before the evaluator.
+    # When memory runs out, the kernel should kill this process first, not the evaluator.
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     if settings["confined"]:
         _drop_rights(settings["uid"])
     for name, amount in settings["limits"].items():
         limit = getattr(resource, f"RLIMIT_{name}")
-        # One second between the signal that can be caught and the one that cannot.
+        # One second between the catchable signal and the one that cannot be caught.
         resource.setrlimit(limit, (amount, amount + 1 if name == "CPU" else amount))
 
 
@@ -38,12 +38,12 @@ def _drop_rights(uid: int | None) -> None:
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    # A user namespace without a map: its processes are counted apart from others of this user, and the kernel makes
-    # no further one for a user without a map. Where it is forbidden, so is making one later.
+    # A user namespace without an id map: its processes are counted separately from others of this user, and no further
+    # namespace can be created in it. If creating one is forbidden here, it is also forbidden later.
     libc.unshare(_CLONE_NEWUSER)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     libc.capset(header, (ctypes.c_uint32 * 6)())
-    # Cleared by the changes above.
+    # The changes above cleared this setting.
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     status = Path("/proc/self/status").read_text()
     left = [line for line in status.splitlines() if line.startswith(("CapEff", "CapPrm")) and int(line.split()[1], 16)]

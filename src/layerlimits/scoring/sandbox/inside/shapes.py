@@ -1,15 +1,15 @@
-"""Comparing shapes before numpy compares values, in the test's process.
+"""Compare shapes before numpy compares values, in the test's process.
 
 EvalPlus's tests, as the hub has them, end in `numpy.allclose(out, exp)`. numpy broadcasts: an empty list is close to
 any number, and any number is close to an empty list. EvalPlus's own evaluator therefore compares types and lengths
-first (github.com/evalplus/evalplus, evalplus/eval/__init__.py); its test text on the hub does not, so this does.
+first (github.com/evalplus/evalplus, evalplus/eval/__init__.py); its tests on the hub do not, so this module does.
 """
 
 import sys
 from numbers import Number, Real
 from typing import Any
 
-# What a test may compare with, and the names of the two values compared.
+# The numpy functions a test may use, and the parameter names of the two compared values.
 _PREDICATES = ("allclose", "isclose")
 _ASSERTIONS = (
     "assert_allclose",
@@ -23,10 +23,10 @@ _COMPARED = ("a", "b", "actual", "desired", "x", "y")
 
 
 def same_shape(result: Any, expected: Any) -> bool:
-    """Whether two values may be compared number by number: same nesting, lengths and kinds, whatever the numbers.
+    """Whether two values have the same nesting, lengths and kinds, regardless of the numbers in them.
 
-    Integers and floats are one kind; bools, lists, tuples and texts each are their own. A numpy array is compared with
-    anything by its shape.
+    Integers and floats are the same kind; bools, lists, tuples and strings are kinds of their own. A numpy array is
+    compared with any other value by its shape.
     """
     numpy = sys.modules["numpy"]
     if isinstance(result, numpy.ndarray) or isinstance(expected, numpy.ndarray):
@@ -47,7 +47,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _shape(value: Any) -> tuple[int, ...] | None:
-    """The shape numpy gives to a value, None where lists in it have different lengths."""
+    """The shape numpy assigns to a value; None if nested lists have different lengths."""
     try:
         shape: tuple[int, ...] = sys.modules["numpy"].shape(value)
     except ValueError:
@@ -56,13 +56,13 @@ def _shape(value: Any) -> tuple[int, ...] | None:
 
 
 def compare_shapes_first(test: str) -> None:
-    """Make numpy's comparisons, if the test uses numpy, fail on values of different shapes."""
+    """If the test uses numpy, make numpy's comparisons fail on values of different shapes."""
     if "numpy" not in test:
         return
     try:
         import numpy
     except ImportError:
-        # The test's own import says so.
+        # The test's own import reports this.
         return
     for name in _PREDICATES:
         setattr(numpy, name, _guarded(getattr(numpy, name), numpy.False_))
@@ -74,7 +74,7 @@ def compare_shapes_first(test: str) -> None:
 
 
 def _guarded(compare: Any, otherwise: Any) -> Any:
-    """The comparison, which on different shapes returns `otherwise`, or raises AssertionError if that is None."""
+    """Wrap a comparison: on different shapes it returns `otherwise`, or raises AssertionError if that is None."""
 
     def guarded(*values: Any, **named: Any) -> Any:
         compared = [*values, *(named[name] for name in _COMPARED if name in named)][:2]

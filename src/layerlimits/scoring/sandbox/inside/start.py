@@ -1,4 +1,4 @@
-"""The first thing that runs inside: seal, then be the program's process or the test's."""
+"""Entry point inside the sandbox: drop privileges, then run as the program's or the test's process."""
 
 import json
 import os
@@ -9,9 +9,9 @@ from .seal import seal
 
 
 def main() -> None:
-    """Arguments: settings as JSON."""
+    """Run the role given in the settings, the JSON of the first argument."""
     settings = json.loads(sys.argv[1])
-    # Nothing that is printed, or read from the standard input, reaches the channels.
+    # Keep the channels separate from standard input and output.
     given, answers = os.dup(0), os.dup(1)
     nowhere = os.open("/dev/null", os.O_RDWR)
     for descriptor in (0, 1, 2):
@@ -23,5 +23,5 @@ def main() -> None:
         program.serve(given, answers)
     else:
         trial.judge(given, answers, *settings["channels"])
-    # Threads and exit handlers that were left are not waited for.
+    # Do not wait for leftover threads and exit handlers.
     os._exit(0)

@@ -1,4 +1,4 @@
-"""The test's process: run the test with a stand-in for the program's function, and tell the verdict."""
+"""The test's process: run the test with a proxy for the program's function and write the verdict."""
 
 import builtins
 import json
@@ -12,20 +12,20 @@ _LONGEST = 200
 
 
 class CandidateError(Exception):
-    """The program raised what is no builtin exception."""
+    """The program raised an exception that is not a builtin one."""
 
 
 class UnusableError(BaseException):
-    """The program gave no result that can be used. No `except Exception` of a test holds it up."""
+    """The program returned no usable result. Not an `Exception`, so that tests cannot catch it by accident."""
 
 
 class _Program:
-    """The program in the other sandbox, as a function."""
+    """Proxy for the program in the other sandbox."""
 
     def __init__(self, requests: int, replies: int) -> None:
         self.requests, self.replies = requests, replies
         self.calls = 0
-        # What made the program fail, whatever the test makes of it.
+        # Why the program failed, even if the test catches the exception.
         self.failed = ""
         self.raised: BaseException | None = None
 
@@ -53,7 +53,7 @@ class _Program:
         self.refuse(reply)
 
     def refuse(self, reply: list[Any]) -> None:
-        """Raise what a reply that is no value says."""
+        """Raise the error described by a reply that is not a value."""
         if reply[0] == "raised" and len(reply) == 3 and type(reply[1]) is type(reply[2]) is str:
             self.raised = _rebuilt(reply[1], reply[2])
             raise self.raised
@@ -67,7 +67,7 @@ class _Program:
 
 
 def _rebuilt(name: str, text: str) -> Exception:
-    """The builtin exception of that name, so that a test may expect it; never one that ends a process."""
+    """The builtin exception of that name, so that tests can expect it; never one that ends a process."""
     kind = getattr(builtins, name, None)
     if isinstance(kind, type) and issubclass(kind, Exception):
         try:
@@ -78,7 +78,7 @@ def _rebuilt(name: str, text: str) -> Exception:
 
 
 def judge(given: int, verdict: int, requests: int, replies: int) -> None:
-    """Read the job, run its test, and write {"passed": ..., "why": ...}."""
+    """Read the job, run its test and write {"passed": ..., "why": ...}."""
     with os.fdopen(given, "rb") as job_file:
         job = json.load(job_file)
     program = _Program(requests, replies)
@@ -97,13 +97,13 @@ def _tried(program: _Program, job: dict[str, str]) -> str:
     except UnusableError:
         return program.failed
     except BaseException as error:
-        return program.failed or _told(error, program, job["test"])
+        return program.failed or _failure(error, program, job["test"])
     if program.failed:
         return program.failed
     return "passed" if program.calls else "the test never called the program"
 
 
-def _told(error: BaseException, program: _Program, test: str) -> str:
+def _failure(error: BaseException, program: _Program, test: str) -> str:
     words = f"{type(error).__name__}: {error}" if not isinstance(error, CandidateError) else str(error)
     if error is program.raised:
         return f"memory: {words}" if isinstance(error, MemoryError) else f"raised {words}"

@@ -1,8 +1,8 @@
-"""Plain values between the program and its test: length-prefixed JSON, nothing that can run code.
+"""Exchange plain values between program and test as length-prefixed JSON, which cannot execute code.
 
-None, bools, strings, finite floats and integers up to 64 bits are themselves; every other value is an object with one
+None, bools, strings, finite floats and 64-bit integers are encoded as they are; every other value is an object with one
 key, its type: {"list": [...]}, {"dict": [[key, value], ...]}, {"int": "0x..."}, {"float": "nan"}, {"bytes": "00ff"},
-{"fraction": [1, 3]}, {"decimal": "0.10"}. Members of enumerations of integers or texts cross as their value.
+{"fraction": [1, 3]}, {"decimal": "0.10"}. Members of integer and string enumerations are encoded as their value.
 """
 
 import collections
@@ -22,30 +22,30 @@ _DICTS = (dict, collections.Counter, collections.OrderedDict, collections.defaul
 
 
 class RefusedError(Exception):
-    """A value that does not cross: of another type, too large or too deep."""
+    """A value that cannot be encoded: unsupported type, too large or too deeply nested."""
 
 
 class FrameError(Exception):
-    """The other side sent no frame, or none that follows the rules."""
+    """The other side sent no valid frame."""
 
 
 class Opaque:
-    """Stands for a match object: true, and equal to nothing."""
+    """Placeholder for a match object: truthy, and equal to nothing."""
 
-    __hash__ = None  # type: ignore[assignment]  # how Python says: has no hash
+    __hash__ = None  # type: ignore[assignment]  # Python's way to make a class unhashable
 
     def __eq__(self, other: object) -> bool:
         return False
 
 
 def encode(value: Any) -> Any:
-    """The JSON form of a value of exactly a builtin type.
+    """Encode a value of a builtin type (not of a subclass) as JSON.
 
-    Counter, OrderedDict, defaultdict, Fraction, Decimal, members of IntEnum, IntFlag and StrEnum, and numpy's scalars
-    and arrays without dimensions have one, too.
+    Counter, OrderedDict, defaultdict, Fraction, Decimal, members of IntEnum, IntFlag and StrEnum, and numpy scalars and
+    zero-dimensional arrays are supported, too.
 
     Raises:
-        RefusedError: it, or something in it, is of another type.
+        RefusedError: The value, or something in it, has an unsupported type.
     """
     kind = type(value)
     if value is None or kind is bool or kind is str:
@@ -85,15 +85,15 @@ def _encode_rare(value: Any, kind: type) -> Any:
 
 
 def _imported(module: str, name: str) -> Any:
-    """A type of a module that the program has imported, None if it has not: then no value is of that type."""
+    """A type from a module, or None if the program has not imported it (then no value can have that type)."""
     return getattr(sys.modules.get(module), name, None)
 
 
 def decode(form: Any) -> Any:
-    """The value of a JSON form; only builtin types (and Opaque) come out.
+    """Decode a JSON form into a value; only builtin types and Opaque are produced.
 
     Raises:
-        FrameError: no such form.
+        FrameError: The form is invalid.
     """
     if form is None or type(form) in (bool, str, int, float):
         return form
@@ -129,7 +129,7 @@ def _decode_tagged(kind: str, inner: Any) -> Any:
 
 
 def _decode_number(kind: str, inner: Any) -> Any:
-    # Few programs need them, and every process that is started would import them.
+    # Imported lazily, since few programs need them and every started process would pay for the import.
     import decimal
     import fractions
 
@@ -143,8 +143,8 @@ def send(channel: int, message: Any) -> None:
     """Write one frame.
 
     Raises:
-        RefusedError: larger than a frame may be, or too deep.
-        OSError: nobody reads.
+        RefusedError: The message is too large or too deeply nested.
+        OSError: The other end is closed.
     """
     try:
         body = json.dumps(message, allow_nan=False).encode()
@@ -161,7 +161,7 @@ def receive(channel: int) -> Any:
     """Read one frame.
 
     Raises:
-        FrameError: the end, a frame too large, or no JSON.
+        FrameError: End of the stream, a frame that is too large, or invalid JSON.
     """
     size = int.from_bytes(_read(channel, 4), "big")
     if size > LARGEST_FRAME:
