@@ -53,9 +53,9 @@ CALLS: dict[str, tuple[Callable[[Path, Path], Any], str]] = {
     ),
     "no calibration text": (
         lambda model, out: ll.rank(model, "taylor", ll.RankOptions(calibration=str(out / "gone.txt"))),
-        "cannot be read",
+        "gone.txt",
     ),
-    "not a pair": (lambda model, out: ll.recover(model, model, out / "r"), "nothing was pruned"),
+    "not a pair": (lambda model, out: ll.recover(model, model, out / "r"), "has 6 layers and its parent"),
     "chat settings that differ": (
         lambda model, out: ll.recover(
             model, model, out / "r", [*ll.get_tasks("facts", chat=True), *ll.get_tasks("brackets", chat=False)]
