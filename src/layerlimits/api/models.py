@@ -103,7 +103,7 @@ def without_layers(model: ModelSource, layers: Iterable[int]) -> Iterator[PreTra
         # Before weights load.
         remove.check_layers(removed, depth(model))
     loaded = in_memory(model)
-    loaded.check_canary(removed)
+    loaded.check_removal_changes_logits(removed)
     with remove.without_layers(loaded.model, removed) as network:
         yield network
 

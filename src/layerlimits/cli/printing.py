@@ -8,7 +8,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from layerlimits.results.document import Document
+    from layerlimits.results.frames import Document
     from layerlimits.types import Estimate
 
 
