@@ -99,7 +99,7 @@ def test_an_unknown_task(refused: Refused, tiny: Path) -> None:
         (["--remove", "2,9-10"], "layer 9, 10 does not exist: the model has 6 layers"),
         (["--remove", "2,3,2"], "layer 2 is listed more than once"),
         (["--remove", "0-5"], "cannot remove 6 layers: the model has 6"),
-        (["--remove", "x"], "'x' is no layer number"),
+        (["--remove", "x"], "'x' is not a layer number"),
         (["--remove", "1", "--protect", "1"], "layer 1 is protected"),
         (["--remove", "1", "--protect", "7"], "protected layer 7 does not exist: the model has 6 layers"),
         (["--method", "reverse", "--layers", "6"], "cannot remove 6 layers: the model has 6"),
@@ -125,12 +125,12 @@ def test_layers_that_cannot_be_removed(
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        (["--ratios", "0.5,1.2"], "ratio 1.2 is not between 0 and 1"),
-        (["--ratios", "0"], "ratio 0 is not between 0 and 1"),
+        (["--ratios", "0.5,1.2"], "ratio 1.2 is outside 0..1"),
+        (["--ratios", "0"], "ratio 0 is outside 0..1"),
         (["--ratios", "0.99"], "cannot remove 6 layers: the model has 6"),
         (["--protect", "0-5"], "cannot remove 2 layers: the model has 6, and 6 are protected"),
         (["--protect", "8"], "protected layer 8 does not exist"),
-        (["--limit", "0"], "limit: items 0 is outside 1 to 100000"),
+        (["--limit", "0"], "limit: items 0 is not between 1 and 100000"),
         (["--preset", "quik"], "did you mean quick"),
         (["--config", "gone.toml"], "no such file: gone.toml"),
     ],
@@ -186,7 +186,7 @@ def test_models_of_another_kind(fields: dict[str, object], words: str, refused: 
 
 
 def test_an_unknown_device_or_type(refused: Refused, tiny: Path) -> None:
-    assert "no device 'moon'" in refused("evaluate", tiny, "--device", "moon")
+    assert "device 'moon' is not available" in refused("evaluate", tiny, "--device", "moon")
     assert "float31" in refused("evaluate", tiny, "--dtype", "float31")
 
 
@@ -256,7 +256,7 @@ def test_a_data_folder_without_the_file(refused: Refused, tiny: Path, tmp_path: 
 
 def test_calibration_text_that_is_not_there_or_empty(refused: Refused, tiny: Path, tmp_path: Path) -> None:
     options = ["rank", tiny, "--method", "block_influence", "--calibration"]
-    assert "cannot be read" in refused(*options, tmp_path / "gone.txt")
+    assert "cannot read" in refused(*options, tmp_path / "gone.txt")
     (tmp_path / "empty.txt").write_text("\n\n")
     assert "is empty" in refused(*options, tmp_path / "empty.txt")
     (tmp_path / "odd.jsonl").write_text('{"text": "good"}\n{"words": 1}\n')

@@ -16,20 +16,22 @@ ALL = (0, 1, 2, 3, 4, 5)
 KINDS = ["sliding_attention", "full_attention", "full_attention", "sliding_attention", "full_attention"]
 
 
-def _pruned(config: Any, kept: tuple[int, ...]) -> Any:
+def _pruned(config: Any, kept_layers: tuple[int, ...]) -> Any:
     """The configuration of the pruned model as it comes back from its file."""
     pruned = copy.deepcopy(config)
-    for name, value in pruned_fields(config, kept).items():
+    for name, value in pruned_fields(config, kept_layers).items():
         setattr(pruned, name, value)
     return type(config).from_dict(json.loads(pruned.to_json_string()))
 
 
-@pytest.mark.parametrize("kept", [(0, 1, 2, 4, 5), (1, 2, 3, 4, 5), (0, 2, 5)])
+@pytest.mark.parametrize("kept_layers", [(0, 1, 2, 4, 5), (1, 2, 3, 4, 5), (0, 2, 5)])
 @pytest.mark.parametrize("name", ["layer_types", "field_nobody_knows"])
-def test_a_list_as_long_as_the_model_is_deep_is_indexed_whatever_its_name(name: str, kept: tuple[int, ...]) -> None:
+def test_a_list_as_long_as_the_model_is_deep_is_indexed_whatever_its_name(
+    name: str, kept_layers: tuple[int, ...]
+) -> None:
     values = [*KINDS, "sliding_attention"]
     config = tiny_config("gemma3_text", **{name: values, "sliding_window": 8})
-    assert pruned_fields(config, kept)[name] == [values[layer] for layer in kept]
+    assert pruned_fields(config, kept_layers)[name] == [values[layer] for layer in kept_layers]
 
 
 @pytest.mark.parametrize("name", ["eos_token_id", "image_token_ids"])
@@ -55,16 +57,18 @@ def test_lists_inside_other_fields_and_lists_of_other_lengths_stay() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kept", "expected"), [((0, 1, 2), 2), ((1, 2, 3), 1), ((2, 3, 4, 5), 0), ((0, 1), 2), ((0, 3, 4), 1)]
+    ("kept_layers", "expected"), [((0, 1, 2), 2), ((1, 2, 3), 1), ((2, 3, 4, 5), 0), ((0, 1), 2), ((0, 3, 4), 1)]
 )
 @pytest.mark.parametrize(
     ("name", "field"),
     [("deepseek_v3", "first_k_dense_replace"), ("afmoe", "num_dense_layers"), ("qwen2", "max_window_layers")],
 )
-def test_counts_from_below_count_the_kept_ones(name: str, field: str, kept: tuple[int, ...], expected: int) -> None:
+def test_counts_from_below_count_the_kept_ones(
+    name: str, field: str, kept_layers: tuple[int, ...], expected: int
+) -> None:
     config = tiny_config(name, **{field: 2})
-    assert pruned_fields(config, kept)[field] == expected
-    assert getattr(_pruned(config, kept), field) == expected
+    assert pruned_fields(config, kept_layers)[field] == expected
+    assert getattr(_pruned(config, kept_layers), field) == expected
 
 
 def test_a_layer_keeps_its_window_when_max_window_layers_made_the_list() -> None:
@@ -75,14 +79,16 @@ def test_a_layer_keeps_its_window_when_max_window_layers_made_the_list() -> None
 
 @pytest.mark.parametrize("step", [1, 2, 3])
 @pytest.mark.parametrize("dense", [[], [3], [0, 5], None])
-@pytest.mark.parametrize("kept", [(0, 1, 2, 4, 5), (1, 2, 3, 4, 5), (0, 2, 5), ALL])
-def test_the_layers_with_experts_stay_those(step: int, dense: list[int] | None, kept: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("kept_layers", [(0, 1, 2, 4, 5), (1, 2, 3, 4, 5), (0, 2, 5), ALL])
+def test_the_layers_with_experts_stay_those(step: int, dense: list[int] | None, kept_layers: tuple[int, ...]) -> None:
     def sparse(config: Any, layer: int) -> bool:  # as in Qwen3MoeDecoderLayer
         return layer not in config.mlp_only_layers and (layer + 1) % config.decoder_sparse_step == 0
 
     config = tiny_config("qwen3_moe", decoder_sparse_step=step, mlp_only_layers=dense)
-    pruned = _pruned(config, kept)
-    assert [sparse(pruned, layer) for layer in range(len(kept))] == [sparse(config, layer) for layer in kept]
+    pruned = _pruned(config, kept_layers)
+    assert [sparse(pruned, layer) for layer in range(len(kept_layers))] == [
+        sparse(config, layer) for layer in kept_layers
+    ]
 
 
 @pytest.mark.parametrize(
@@ -100,16 +106,18 @@ def test_lists_of_layer_numbers_are_renumbered(name: str, field: str, layers: li
     assert pruned_fields(config, (0, 3))[field] == []
 
 
-@pytest.mark.parametrize("kept", [(0, 2, 3, 5), (1, 4), (2, 4, 5), (0, 1)])
+@pytest.mark.parametrize("kept_layers", [(0, 2, 3, 5), (1, 4), (2, 4, 5), (0, 1)])
 @pytest.mark.parametrize("end", [-1, 4])
-def test_a_range_of_layers_with_experts_moves(end: int, kept: tuple[int, ...]) -> None:
+def test_a_range_of_layers_with_experts_moves(end: int, kept_layers: tuple[int, ...]) -> None:
     def sparse(config: Any, layer: int) -> bool:  # as in Ernie4_5_MoeDecoderLayer
         inside = config.moe_layer_start_index <= layer <= config.moe_layer_end_index
         return inside and (layer + 1) % config.moe_layer_interval == 0
 
     config = tiny_config("ernie4_5_moe", moe_layer_end_index=end)
-    pruned = _pruned(config, kept)
-    assert [sparse(pruned, layer) for layer in range(len(kept))] == [sparse(config, layer) for layer in kept]
+    pruned = _pruned(config, kept_layers)
+    assert [sparse(pruned, layer) for layer in range(len(kept_layers))] == [
+        sparse(config, layer) for layer in kept_layers
+    ]
 
 
 def test_experts_in_every_second_layer_move_only_where_they_leave_no_gap() -> None:
@@ -158,22 +166,22 @@ def test_two_names_of_the_depth_change_together() -> None:
         (
             "llama",
             {"sliding_window_pattern": 3},
-            "sliding_window_pattern = 3 of llama determines the kind of each layer by its number",
+            "sliding_window_pattern = 3 of llama determines the kind of each layer",
         ),
         (
             "llama",
             {"no_rope_layer_interval": 4},
-            "no_rope_layer_interval = 4 of llama determines the kind of each layer by its number",
+            "no_rope_layer_interval = 4 of llama determines the kind of each layer",
         ),
-        ("llama", {"moe_layer_freq": 2}, "moe_layer_freq = 2 of llama determines the kind of each layer by its number"),
+        ("llama", {"moe_layer_freq": 2}, "moe_layer_freq = 2 of llama determines the kind of each layer"),
         ("jamba", {}, "attn_layer_period = 8 and attn_layer_offset = 4 .* layer 4 would become layer 3"),
     ],
 )
 def test_what_cannot_be_translated_is_refused(name: str, fields: dict[str, Any], words: str) -> None:
     config = CONFIG_MAPPING[name](**fields)
-    kept = tuple(layer for layer in range(config.num_hidden_layers) if layer != 1)
+    kept_layers = tuple(layer for layer in range(config.num_hidden_layers) if layer != 1)
     with pytest.raises(UserError, match=words) as refused:
-        pruned_fields(config, kept)
+        pruned_fields(config, kept_layers)
     assert name in refused.value.problem
     assert refused.value.fix
 
@@ -206,8 +214,8 @@ def test_the_same_fields_are_harmless_when_unset_or_overridden_by_a_list(name: s
 
 def test_a_period_survives_the_removal_of_a_whole_one() -> None:
     config = CONFIG_MAPPING["jamba"](num_hidden_layers=24)
-    kept = tuple(layer for layer in range(24) if not 5 <= layer < 13)
-    assert _pruned(config, kept).layers_block_type == [config.layers_block_type[layer] for layer in kept]
+    kept_layers = tuple(layer for layer in range(24) if not 5 <= layer < 13)
+    assert _pruned(config, kept_layers).layers_block_type == [config.layers_block_type[layer] for layer in kept_layers]
 
 
 def test_keeping_every_layer_changes_no_list() -> None:

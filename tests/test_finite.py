@@ -118,9 +118,9 @@ def test_masked_tokens_are_no_fault(engine: type, loaded: Loaded) -> None:
     for decoding in (Decoding(), Decoding(temperature=1.0)):
         (answers,) = asked.generate([()], PROMPTS, 8, decoding)
         assert not {*masked} & {token for answer in answers for token in answer.tokens}
-    found = asked.loglikelihoods([()], ROWS)[0]
-    assert found[0][0] == pytest.approx(usual, abs=0.1)
-    assert found[1] == (-INF, False)
+    results = asked.loglikelihoods([()], ROWS)[0]
+    assert results[0][0] == pytest.approx(usual, abs=0.1)
+    assert results[1] == (-INF, False)
     if engine is not TransformersEngine:
         assert asked.refusal is None
         assert asked.loglikelihoods([(), (2,)], ROWS)[1][1] == (-INF, False)

@@ -107,10 +107,10 @@ def test_only_layers_in_the_range_merge_and_protected_ones_are_not_absorbed(calm
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ("laco:size=1", "1 layers at intervals of 2"),
-        ("laco:interval=0", "4 layers at intervals of 0"),
-        ("laco:low=4:high=3", "no layers from 4 up to 3"),
-        ("laco:high=9", "no layers from 0 up to 9: the model has 6"),
+        ("laco:size=1", "laco: invalid size=1 or interval=2"),
+        ("laco:interval=0", "laco: invalid size=4 or interval=0"),
+        ("laco:low=4:high=3", "laco: invalid layer range low=4, high=3"),
+        ("laco:high=9", "laco: invalid layer range low=0, high=9 for a model with 6 layers"),
     ],
 )
 def test_options_out_of_range(spec: str, words: str, calm: Context) -> None:

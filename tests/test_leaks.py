@@ -238,7 +238,7 @@ def test_choices_asked_openly_are_the_same_items(data: Path) -> None:
     evaluated = free[0].samples("evaluate", 100, data)
     asked = plain[0].samples("evaluate", 100, data)
     assert not {sample.prompt for sample in evaluated} & {sample.prompt for sample in asked}
-    with pytest.raises(UserError, match=f"{len(asked)} of {len(asked)} training prompts hold"):
+    with pytest.raises(UserError, match=f"{len(asked)} of {len(asked)} training prompts contain"):
         check_leaks("training prompts", [sample.question for sample in asked], evaluated)
 
 

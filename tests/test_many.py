@@ -36,13 +36,13 @@ def test_together_is_as_alone(loaded: Loaded, tmp_path: Path, task: Task) -> Non
         Evaluator(loaded, Store(tmp_path / engine), AskOptions(engine, 8)) for engine in ("sweep", "transformers")
     )
     ticks: list[int] = []
-    found = together.verdicts(VARIANTS, task, samples, ticks.append)
-    assert found == [alone.verdicts([variant], task, samples)[0] for variant in VARIANTS]
+    verdicts = together.verdicts(VARIANTS, task, samples, ticks.append)
+    assert verdicts == [alone.verdicts([variant], task, samples)[0] for variant in VARIANTS]
     assert exported(together) == exported(alone)
     assert sum(ticks) == together.computed == len(VARIANTS) * 20
     # Nothing is asked again, alone or together, and only what is missing is asked.
-    assert together.verdicts(VARIANTS, task, samples) == found
-    assert together.verdicts([(1,)], task, samples) == [found[1]]
+    assert together.verdicts(VARIANTS, task, samples) == verdicts
+    assert together.verdicts([(1,)], task, samples) == [verdicts[1]]
     assert together.computed == len(VARIANTS) * 20
     together.verdicts([(1,), (2,), (2,)], task, samples)
     assert together.computed == len(VARIANTS) * 20 + 20
@@ -71,8 +71,8 @@ def test_an_older_scorers_verdicts_are_renewed_without_asking(loaded: Loaded, tm
     evaluator.verdicts(VARIANTS, facts, samples)
     before = evaluator.computed
     mended = replace(facts, scorer=facts.scorer + 1, score=lambda sample, response: Verdict("wrong", 0.25))
-    found = evaluator.verdicts(VARIANTS, mended, samples)
-    assert [[verdict.value for verdict in verdicts] for verdicts in found] == [[0.25] * 6] * len(VARIANTS)
+    columns = evaluator.verdicts(VARIANTS, mended, samples)
+    assert [[verdict.value for verdict in column] for column in columns] == [[0.25] * 6] * len(VARIANTS)
     assert evaluator.computed == before
 
 
@@ -98,7 +98,7 @@ def test_layers_whose_removal_changes_nothing_stop_it(loaded: Loaded, tmp_path: 
     layer: Any = loaded.model.model.layers[2]
     for weight in (layer.self_attn.o_proj.weight, layer.mlp.down_proj.weight):
         weight.data.zero_()
-    with pytest.raises(UserError, match="removing layers 2"):
+    with pytest.raises(UserError, match="removing layer 2"):
         Evaluator(loaded, Store(tmp_path)).verdicts([(1,), (2,)], facts, facts.samples("evaluate", 2, None))
 
 

@@ -157,9 +157,9 @@ def test_streams_are_what_each_layer_reads_and_writes(loaded: Loaded) -> None:
 
 def test_batches_hold_every_text_once_padded_on_the_right(loaded: Loaded) -> None:
     texts = [[7] * length for length in (3, 0, 50, 20, 20, 1)]
-    found = list(batches(loaded.model, texts, tokens=60))
-    assert sorted(row for batch in found for row in batch.rows) == [0, 2, 3, 4, 5]
-    for batch in found:
+    batch_list = list(batches(loaded.model, texts, tokens=60))
+    assert sorted(row for batch in batch_list for row in batch.rows) == [0, 2, 3, 4, 5]
+    for batch in batch_list:
         assert batch.mask.sum(1).tolist() == [len(texts[row]) for row in batch.rows]
         assert batch.ids.numel() <= 60
         assert (batch.ids[batch.mask] == 7).all()

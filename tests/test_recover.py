@@ -144,7 +144,7 @@ def test_recover_refuses_what_cannot_work(pruned: Path, taught: Loaded, base: Lo
 
     refused("already exists and is not empty", out=pruned)
     refused("has 4 layers and its parent", pruned=taught.folder)
-    refused("has 4: nothing was pruned", pruned=taught.folder)
+    refused("has 4, so no layer was removed", pruned=taught.folder)
     refused(f"was pruned from {taught.folder} ({taught.ref.base_fingerprint[:12]}), not from", parent=base)
     leaking = listed("leaking", prompts("a", "b"), (Sample("b", "", "evaluate"),))
     refused("1 of 2 training prompts contain evaluated items, such as 'b'", tasks=[leaking])
@@ -153,7 +153,7 @@ def test_recover_refuses_what_cannot_work(pruned: Path, taught: Loaded, base: Lo
     (other / RECIPE).unlink()
     template = (other / "chat_template.jinja").read_text()
     (other / "chat_template.jinja").write_text(template + " ")
-    refused("have other chat templates", pruned=other)
+    refused("have different chat templates", pruned=other)
     (other / "chat_template.jinja").write_text(template)
     tokenizer = build()
     tokenizer.add_tokens(["word"])

@@ -172,9 +172,9 @@ def test_training_is_silent_and_calls_nobody(
     [
         ({"kind": "Lora"}, "unknown kind of finetuning 'Lora'\n  fix: did you mean lora?"),
         ({"schedule": "cosine"}, "unknown schedule 'cosine'\n  fix: use one of: constant, linear"),
-        ({"epochs": 0}, "epochs is 0\n  fix: set epochs above 0"),
+        ({"epochs": 0}, "epochs is 0, but must be above 0\n  fix: set epochs above 0"),
         ({"lr": float("nan")}, "lr is nan"),
-        ({"warmup_steps": -1}, "warmup_steps is -1\n  fix: set warmup_steps to 0 or more"),
+        ({"warmup_steps": -1}, "warmup_steps is -1, but must be 0 or more\n  fix: set warmup_steps to 0 or more"),
         ({"lora_dropout": 1.0}, "lora_dropout is 1"),
     ],
 )
@@ -216,6 +216,6 @@ def test_nothing_to_train_on_and_divergence(base: Loaded, tmp_path: Path) -> Non
     with pytest.raises(UserError, match="there are 0 examples"):
         finetune(base, (1,), [], QUICK, tmp_path / "work", tmp_path / "out", {})
     wild = replace(QUICK, lr=1e38, warmup_steps=0)
-    with pytest.raises(UserError, match=r"finetuning at lr 1e\+38 diverged"):
+    with pytest.raises(UserError, match=r"finetuning with lr 1e\+38 diverged"):
         finetune(base, (1,), EXAMPLES, wild, tmp_path / "work", tmp_path / "out", {})
     assert not (tmp_path / "out").exists()

@@ -263,7 +263,7 @@ def test_a_gap_at_layer_0_has_no_layer_before_it(replacement: Callable[[Replacem
 
 @pytest.mark.parametrize("replacement", [linear, streamline, compensate])
 def test_text_without_tokens_is_an_error(replacement: Callable[[ReplacementContext], Any]) -> None:
-    with pytest.raises(UserError, match=r"1 calibration texts (hold|contain) no token"):
+    with pytest.raises(UserError, match="the calibration text contains no token|1 calibration texts (hold|contain) no token"):
         replacement(ReplacementContext(tiny_model("llama"), (2,), ((),)))
 
 

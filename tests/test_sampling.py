@@ -46,11 +46,11 @@ def test_the_largest_seed_is_taken(says: Callable[..., object], tiny: Path) -> N
 @pytest.mark.parametrize(
     ("seed", "words"),
     [
-        ("-1", "seed -1 is outside 0 to 4294967295"),
-        (str(2**32), "seed 4294967296 is outside 0 to 4294967295"),
-        ("'one'", "the seed 'one', not a whole number"),
-        ("true", "the seed True, not a whole number"),
-        ("1.5", "the seed 1.5, not a whole number"),
+        ("-1", "seed -1 is not between 0 and 4294967295"),
+        (str(2**32), "seed 4294967296 is not between 0 and 4294967295"),
+        ("'one'", "is 'one', not an integer"),
+        ("true", "is True, not an integer"),
+        ("1.5", "is 1.5, not an integer"),
     ],
 )
 def test_a_seed_of_a_recipe(seed: str, words: str, refused: Refused, tmp_path: Path) -> None:

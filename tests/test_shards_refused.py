@@ -86,12 +86,12 @@ def _shape_that_cannot_be(folder: Path) -> None:
         (_overlap, "model.safetensors is damaged: .* is at bytes 0 to"),
         (_layer_lost, r"weights missing for layer 3: config.json has num_hidden_layers = 6, .* have 5 layers"),
         (_other_names, r"LlamaForCausalLM.* expected model.layers.0 to model.layers.5 or layers.0 to layers.5"),
-        (_two_stacks, r"the 6 layers are not in the weight files under one name"),
+        (_two_stacks, r"the weight files do not have the 6 layers under one name"),
         (_twice, "is both in a.safetensors and in b.safetensors"),
-        (_stale_index, "1 tensors of the index are missing in the files of .*: model.layers.0.gone.weight"),
+        (_stale_index, "do not contain 1 of the tensors in their index: model.layers.0.gone.weight"),
         (_broken_index, "is not an index of weight files"),
         (_no_config, "has no config.json"),
-        (_shape_that_cannot_be, "config.json cannot be used"),
+        (_shape_that_cannot_be, "config.json is invalid"),
     ],
 )
 def test_files_that_cannot_be_pruned_are_one_clear_error(
@@ -114,7 +114,7 @@ def test_layers_that_cannot_be_removed(removed: tuple[int, ...], words: str, lla
 
 
 def test_the_models_own_folder_is_never_written_to(llama: Path) -> None:
-    with pytest.raises(UserError, match="is the folder of the model itself"):
+    with pytest.raises(UserError, match="is the folder of the input model"):
         prune_files(llama, (3,), llama / ".." / llama.name)
 
 

@@ -107,7 +107,7 @@ def test_a_run_folder_without_engines_in_its_keys_is_refused_and_left_as_it_is(t
         database.execute("INSERT INTO responses VALUES ('m', 'red')")
         database.execute("PRAGMA user_version=2")
         database.commit()
-    with pytest.raises(UserError, match=r"another version of layerlimits \(2, not 3\)"):
+    with pytest.raises(UserError, match=r"another version of layerlimits \(schema 2, expected 3\)"):
         Store(tmp_path)
     with closing(sqlite3.connect(tmp_path / "run.sqlite")) as database:
         assert database.execute("SELECT * FROM responses").fetchall() == [("m", "red")]

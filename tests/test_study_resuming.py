@@ -141,7 +141,7 @@ def test_recovery_may_grow_by_kinds_and_ratios(recovered: Path, tiny: Path) -> N
 def test_calibration_text_is_compared_by_its_items(finished: Path, tiny: Path, tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     text.write_text("one\n\ntwo\n\nthree\n\nfour\n")
-    with pytest.raises(UserError, match="calibration text of the bundled world, not of "):
+    with pytest.raises(UserError, match="calibration text from the bundled world, not from "):
         check_study(changed(tiny, calibration=str(text)), finished)
 
 

@@ -63,11 +63,11 @@ def compare(
     if (stock.tokens, stock.finish) == (ours.tokens, ours.finish):
         return
     both = list(zip(stock.tokens, ours.tokens, strict=False))
-    at = next((place for place, (one, other) in enumerate(both) if one != other), len(both))
-    logits = model(torch.tensor([[*prompt, *stock.tokens[:at]]])).logits[0, -1]
-    ours_next = [ours.tokens[at]] if at < len(ours.tokens) else sorted(ends)
+    position = next((place for place, (expected, actual) in enumerate(both) if expected != actual), len(both))
+    logits = model(torch.tensor([[*prompt, *stock.tokens[:position]]])).logits[0, -1]
+    ours_next = [ours.tokens[position]] if position < len(ours.tokens) else sorted(ends)
     seen.flipped.append(float(logits.max() - logits[ours_next].max()))
-    assert seen.flipped[-1] <= 1e-4, (stock.tokens, ours.tokens, at)
+    assert seen.flipped[-1] <= 1e-4, (stock.tokens, ours.tokens, position)
 
 
 def asked(model: Any, tokenizer: Any, *, beside: bool) -> SweepEngine:
@@ -85,9 +85,9 @@ def check(
     most: int,
     beside: bool = False,
 ) -> Compared:
-    found = asked(model, tokenizer, beside=beside).generate(variants, prompts, most)
+    columns = asked(model, tokenizer, beside=beside).generate(variants, prompts, most)
     seen = Compared()
-    for variant, answers in zip(variants, found, strict=True):
+    for variant, answers in zip(variants, columns, strict=True):
         alone = pruned(model, variant)
         engine = TransformersEngine(alone, tokenizer)
         for prompt, ours in zip(prompts, answers, strict=True):
@@ -111,8 +111,8 @@ def test_every_architecture_weighs_as_the_pruned_model(name: str) -> None:
     model = tiny_model(name)
     contexts, endings = prompts_of((3, 21, 37, 12)), prompts_of((4, 1, 7, 2), seed=1)
     rows = list(zip(contexts, endings, strict=True))
-    found = SweepEngine(model, Ids()).loglikelihoods(VARIANTS, rows)
-    for variant, sums in zip(VARIANTS, found, strict=True):
+    results = SweepEngine(model, Ids()).loglikelihoods(VARIANTS, rows)
+    for variant, sums in zip(VARIANTS, results, strict=True):
         engine = TransformersEngine(pruned(model, variant), Ids())
         for row, weighed in zip(rows, sums, strict=True):
             ((logprob, greedy),) = engine.loglikelihood_batch([row])
@@ -125,13 +125,13 @@ def test_what_cannot_share_rows_is_asked_one_variant_at_a_time(name: str, capsys
     model = tiny_model(name)
     engine = SweepEngine(model, Ids())
     prompts = prompts_of((9, 4))
-    found = engine.generate([(), (1,), (2, 3)], prompts, 5)
+    columns = engine.generate([(), (1,), (2, 3)], prompts, 5)
     said = capsys.readouterr().err
     assert said.startswith("note: running one variant at a time, because ")
     assert engine.refusal is not None
-    for variant, answers in zip([(), (1,), (2, 3)], found, strict=True):
+    for variant, answers in zip([(), (1,), (2, 3)], columns, strict=True):
         alone = TransformersEngine(pruned(model, variant), Ids())
-        assert [one.tokens for one in answers] == [one.tokens for one in alone.generate_batch(prompts, 5)]
+        assert [answer.tokens for answer in answers] == [answer.tokens for answer in alone.generate_batch(prompts, 5)]
     engine.generate([(1,)], prompts, 2)
     assert capsys.readouterr().err == ""
 
@@ -155,8 +155,8 @@ def test_rows_come_and_go_within_a_bound(rows: int, beside: bool) -> None:
     engine = asked(model, Ids(), beside=beside)
     engine._bounds = replace(engine._bounds, rows=rows)
     few = engine.generate(VARIANTS, prompts, 9)
-    assert [[one.tokens for one in answers] for answers in few] == [
-        [one.tokens for one in answers] for answers in whole
+    assert [[answer.tokens for answer in answers] for answers in few] == [
+        [answer.tokens for answer in answers] for answers in whole
     ]
 
 
@@ -172,9 +172,11 @@ def test_drafts_change_nothing_but_the_work() -> None:
     prompts = prompts_of((13, 5, 22))
     engine = SweepEngine(model, Ids())
     plain = engine.generate(VARIANTS, prompts, 10)
-    for drafts in ([[], [], []], prompts_of((10, 4, 7), seed=5), [list(one.tokens) for one in plain[1]]):
+    for drafts in ([[], [], []], prompts_of((10, 4, 7), seed=5), [list(answer.tokens) for answer in plain[1]]):
         again = engine.generate(VARIANTS, prompts, 10, drafts=drafts)
-        assert [[one.tokens for one in answers] for answers in again] == [[one.tokens for one in row] for row in plain]
+        assert [[answer.tokens for answer in answers] for answers in again] == [
+            [answer.tokens for answer in row] for row in plain
+        ]
 
 
 def reference_prompts(loaded: Loaded, each: int) -> list[list[int]]:
@@ -221,7 +223,7 @@ def test_where_memory_is_short_fewer_rows_go_on(
     engine.generate([()], prompts, 1)
     monkeypatch.setattr(module, "start_followers", short)
     again = engine.generate(VARIANTS, prompts, 6)
-    assert [[one.tokens for one in row] for row in again] == [[one.tokens for one in row] for row in whole]
+    assert [[answer.tokens for answer in row] for row in again] == [[answer.tokens for answer in row] for row in whole]
     assert engine._bounds.rows == 64 // 2**refused
     assert capsys.readouterr().err.count("out of memory") == refused
 
@@ -262,15 +264,15 @@ def test_a_long_text_that_is_finished_by_its_draft_leaves_short_ones_going_on() 
     whole = engine.generate([(2,)], [short, long], 6)[0]
     # The drafts: the long one's own answer, and nothing for the short one.
     again = engine.generate([(2,)], [short, long], 6, drafts=[[], list(whole[1].tokens)])[0]
-    assert [one.tokens for one in again] == [one.tokens for one in whole]
+    assert [answer.tokens for answer in again] == [answer.tokens for answer in whole]
 
 
 @pytest.mark.parametrize("name", ["llama", "lfm2"])
 def test_every_prompt_has_its_own_limit(name: str) -> None:
     model = tiny_model(name)
     prompts, limits, variants = prompts_of((9, 4, 17)), [5, 1, 3], [(), (1,), (2, 3)]
-    found = SweepEngine(model, Ids()).generate(variants, prompts, limits)
-    for variant, answers in zip(variants, found, strict=True):
+    columns = SweepEngine(model, Ids()).generate(variants, prompts, limits)
+    for variant, answers in zip(variants, columns, strict=True):
         alone = TransformersEngine(pruned(model, variant), Ids())
         for prompt, limit, answer in zip(prompts, limits, answers, strict=True):
             assert answer.tokens == alone.generate_batch([prompt], limit)[0].tokens

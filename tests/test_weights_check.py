@@ -95,7 +95,7 @@ SPOILED = [
     ),
     (
         lambda folder: _configured(folder, intermediate_size=48),
-        r"0.mlp.down_proj.weight has the shape \(32, 64\) in the file and \(32, 48\) by config.json, and 17 more",
+        r"0.mlp.down_proj.weight has shape \(32, 64\) in the file, but \(32, 48\) in config.json, and 17 more",
     ),
 ]
 
@@ -185,12 +185,12 @@ def test_what_is_rightly_absent_or_left_over_is_no_fault(copy: Path, tmp_path: P
         ({"num_hidden_layers": 1000000}, "num_hidden_layers is 1000000, but the weight files have only 57 tensors"),
         ({"num_hidden_layers": 10**30}, "num_hidden_layers is 1000000"),
         ({"num_hidden_layers": 10**4000}, "num_hidden_layers is 1000000"),
-        ({"model_type": ["llama"]}, r"model_type is \['llama'\], not a text"),
+        ({"model_type": ["llama"]}, r"model_type is \['llama'\], not a string"),
         ({"model_type": None}, "model_type is None"),
         ({"quantization_config": "gptq"}, r"already quantized \('gptq'\)"),
         ({"quantization_config": [4]}, "already quantized"),
         ({"layer_types": ["full_attention"] * 7}, "config.json is invalid: .*layer_types"),
-        ({"dtype": "float99"}, "config.json cannot be used"),
+        ({"dtype": "float99"}, "config.json is invalid"),
     ],
 )
 def test_a_configuration_that_cannot_be_is_one_error_that_names_the_field(

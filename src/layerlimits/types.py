@@ -164,7 +164,7 @@ class Task:
         numeric: the target is a number, so that wrong choices can be generated.
         variant: (shots, chat) -> the same task with this number of examples, with or without the chat template, if the
             benchmark defines the format; None if examples are chat turns before the prompt.
-        chat: whether prompts use the model's chat template; None leaves it to the evaluator.
+        chat: whether prompts go through the model's chat template; None leaves it to the evaluator.
     """
 
     name: str

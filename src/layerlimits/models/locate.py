@@ -137,7 +137,7 @@ def weight_files(folder: Path) -> list[Path]:
         missing = [name for name in names if not (folder / name).exists()]
         if missing:
             raise UserError(
-                f"{len(missing)} of the {len(names)} weight files of {folder} are missing: {missing[0]}",
+                f"{folder} does not contain {len(missing)} of its {len(names)} weight files: {missing[0]}",
                 "download the model again",
             )
         return [folder / name for name in names]

@@ -72,7 +72,8 @@ def _predicted(texts: Sequence[Text]) -> int:
     tokens = sum(text.predicted for text in texts)
     if not tokens:
         raise UserError(
-            f"the {len(texts)} calibration texts contain no token to predict", "use texts of at least two tokens"
+            f"the calibration text contains no token to predict (items: {len(texts)})",
+            "use texts of at least two tokens",
         )
     return tokens
 

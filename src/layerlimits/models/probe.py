@@ -90,7 +90,9 @@ def short_text(model: PreTrainedModel, texts: Sequence[Sequence[int]]) -> Batch:
         UserError: all texts are empty.
     """
     if not any(texts):
-        raise UserError(f"the {len(texts)} calibration texts contain no token", "use non-empty calibration text")
+        raise UserError(
+            f"the calibration text contains no token (items: {len(texts)})", "use non-empty calibration text"
+        )
     longest = max(texts, key=len)[:_PROBE_TOKENS]
     return next(iter(batches(model, [longest])))
 

@@ -114,7 +114,7 @@ def _names(folder: Path, headers: list[Header], index: Mapping[str, Any] | None)
     missing = sorted(set(index["weight_map"]) - set(where)) if index else []
     if missing:
         raise UserError(
-            f"{len(missing)} tensors of the index are missing in the files of {folder}: {missing[0]}",
+            f"the files of {folder} do not contain {len(missing)} of the tensors in their index: {missing[0]}",
             "download the model again",
         )
     return set(where)
