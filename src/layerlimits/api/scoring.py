@@ -67,17 +67,17 @@ def score(
 
 def _read(path: Path, count: int) -> list[tuple[int, Response]]:
     """The responses by index, ascending."""
-    found: dict[int, Response] = {}
+    by_index: dict[int, Response] = {}
     for number, row in jsonl.rows(path, fix=_FORM):
         index, response = _line(path, number, row)
         if not 0 <= index < count:
             raise UserError(f"{path}, line {number}: no item has index {index}: they go from 0 to {count - 1}", _FORM)
-        if index in found:
+        if index in by_index:
             raise UserError(f"{path}, line {number}: index {index} comes twice", "keep one response an index")
-        found[index] = response
-    if not found:
+        by_index[index] = response
+    if not by_index:
         raise UserError(f"responses {path} is empty", _FORM)
-    return sorted(found.items())
+    return sorted(by_index.items())
 
 
 def _line(path: Path, number: int, row: jsonl.Row) -> tuple[int, Response]:
