@@ -157,8 +157,8 @@ def test_a_prompt_that_does_not_fit_is_an_error_of_its_item_and_not_cut(loaded: 
     assert verdicts[0].outcome == "error"
     assert f"tokens, and the model has {positions} positions" in verdicts[0].why
     assert "error" not in [verdict.outcome for verdict in verdicts[1:]]
-    assert [most for length, most in asked if length < 100] == [400, 400]
-    assert [most for length, most in asked if length > 100] == [128]
+    assert [limit for length, limit in asked if length < 100] == [400, 400]
+    assert [limit for length, limit in asked if length > 100] == [128]
     # Nothing of it is asked again, and a report counts it.
     (again,) = evaluator.verdicts([()], roomy, [long, *short, tight])
     assert again == verdicts
@@ -169,7 +169,7 @@ def test_a_prompt_that_does_not_fit_is_an_error_of_its_item_and_not_cut(loaded: 
     assert scored is not None
     assert scored.refused == 1
     (said,) = cautions.refused([scored])
-    assert said.startswith("1 of 4 prompts of facts do not fit")
+    assert said.startswith("1 of 4 prompts of facts exceed the model's context")
 
 
 def test_room_depends_on_the_prompt_alone(loaded: Loaded) -> None:

@@ -36,7 +36,7 @@ def test_a_block_method_without_a_number(refused: Refused, tiny: Path) -> None:
 
 def test_protected_layers_that_leave_no_block(refused: Refused, tiny: Path, tmp_path: Path) -> None:
     said = refused("prune", tiny, "--method", "angular", "--layers", 3, "--protect", "1,4", "--out", tmp_path / "p")
-    assert "angular finds 0 of 3 layers to remove; the model has 6, protected are 1, 4" in said
+    assert "angular selects 0 of 3 layers to remove; the model has 6 layers (protected: 1, 4)" in said
     assert not (tmp_path / "p").exists()
 
 
@@ -49,14 +49,14 @@ def test_protected_layers_that_leave_too_little(method: str, refused: Refused, t
 
 def test_a_plan_that_is_no_block_for_a_replacement_of_blocks(refused: Refused, tiny: Path, tmp_path: Path) -> None:
     said = refused("prune", tiny, "--remove", "1,3-4", "--replacement", "streamline", "--out", tmp_path / "p")
-    assert "streamline replaces one block, and the removed layers are 2: 1, 3-4" in said
+    assert "streamline replaces one block, but the removed layers form 2 blocks: 1, 3-4" in said
     assert not (tmp_path / "p").exists()
 
 
 @pytest.mark.parametrize("replacement", ["laco", "linear", "streamline"])
 def test_no_layer_before_the_gap(replacement: str, refused: Refused, tiny: Path, tmp_path: Path) -> None:
     said = refused("prune", tiny, "--remove", "0,1", "--replacement", replacement, "--out", tmp_path / "p")
-    assert "there is none before layer 0" in said
+    assert "no layer precedes layer 0" in said
 
 
 @pytest.mark.parametrize(

@@ -125,8 +125,8 @@ def test_layers_that_cannot_be_removed(
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        (["--ratios", "0.5,1.2"], "ratio 1.2 is outside 0..1"),
-        (["--ratios", "0"], "ratio 0 is outside 0..1"),
+        (["--ratios", "0.5,1.2"], "ratio 1.2 is not between 0 and 1"),
+        (["--ratios", "0"], "ratio 0 is not between 0 and 1"),
         (["--ratios", "0.99"], "cannot remove 6 layers: the model has 6"),
         (["--protect", "0-5"], "cannot remove 2 layers: the model has 6, and 6 are protected"),
         (["--protect", "8"], "protected layer 8 does not exist"),
@@ -264,7 +264,7 @@ def test_calibration_text_that_is_not_there_or_empty(refused: Refused, tiny: Pat
 
 
 def test_a_model_and_its_parent_must_belong_together(refused: Refused, tiny: Path, tmp_path: Path) -> None:
-    assert "nothing was pruned" in refused("recover", tiny, "--parent", tiny, "--out", tmp_path / "out")
+    assert "so no layer was removed" in refused("recover", tiny, "--parent", tiny, "--out", tmp_path / "out")
 
 
 def test_the_exit_status_of_the_real_command(tmp_path: Path) -> None:

@@ -217,7 +217,7 @@ def test_what_our_model_for_the_harness_cannot_do_it_says(loaded: Loaded) -> Non
 
     engine = ScriptedEngine(lambda _: Response("", (), "stop"))
     model = EngineLM(engine, loaded.tokenizer, positions=8)
-    with pytest.raises(UserError, match=r"takes \d\d tokens, and the model has 8 positions"):
+    with pytest.raises(UserError, match=r"an item has \d\d tokens, but the model has only 8 positions"):
         model.loglikelihood([Instance("loglikelihood", {}, ("a long context", " goes on"), 0)], disable_tqdm=True)
     assert engine.generated == 0
     for ask in (model.generate_until, model.loglikelihood_rolling):

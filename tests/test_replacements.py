@@ -56,7 +56,7 @@ def test_laco_follows_the_merges_that_the_method_chose_each_on_the_weights_the_l
 def test_laco_refuses_layers_of_different_form_and_merges_of_other_layers() -> None:
     model = tiny_model("lfm2")
     before = copy.deepcopy(model)
-    with pytest.raises(UserError, match="layers 2 and 3 cannot be merged, they are of different form: "):
+    with pytest.raises(UserError, match="layers 2 and 3 cannot be merged, because their parameters differ: "):
         laco(ReplacementContext(model, (3,), ()))
     assert not changed_layers(before, model)
     with pytest.raises(UserError, match=r"absorb layers \[4\], but the removed layers are \[3, 4\]"):

@@ -170,7 +170,7 @@ def test_recovery_without_one_finished_answer_is_skipped(
     config = toml(tmp_path, "[recovery]\nitems = 4")
     results = says("study", tiny, "--config", config, "--out", tmp_path / "run")
     (warning,) = [warning for warning in results["warnings"] if warning.startswith("Skipped ")]
-    assert "stage recover: none of 4 answers is finished" in warning
+    assert "Skipped stage recover: none of the 4 answers is finished" in warning
     assert results["speed"]
 
 
