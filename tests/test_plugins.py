@@ -160,8 +160,8 @@ def test_engines_answer_for_every_variant(name: str, loaded: Loaded) -> None:
         assert all(isinstance(greedy, bool) and logprob < 0 for logprob, greedy in sums)
     # The seed alone decides what is sampled.
     assert drawn == engine.generate(variants, prompts, 3, Decoding(temperature=1.5), 7)
-    assert len(loaded.model.model.layers) == 6  # type: ignore[attr-defined]
-    assert [layer.forward for layer in loaded.model.model.layers] == before  # type: ignore[attr-defined]
+    assert len(loaded.model.model.layers) == 6  # type: ignore[attr-defined]  # a Llama
+    assert [layer.forward for layer in loaded.model.model.layers] == before  # type: ignore[attr-defined]  # a Llama
 
 
 def test_keys_name_the_engine_class_that_computes(tmp_path: Path, loaded: Loaded) -> None:

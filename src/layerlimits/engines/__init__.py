@@ -70,11 +70,11 @@ class SingleModelEngine:
         self, prompts: list[list[int]], max_new_tokens: int, decoding: Decoding = GREEDY, seed: int = 0
     ) -> list[Response]:
         """One response per prompt. The prompts form one batch; sampling depends only on them and on `seed`."""
-        raise NotImplementedError
+        raise NotImplementedError  # the subclass computes it
 
     def loglikelihood_batch(self, rows: Sequence[Continuation]) -> list[tuple[float, bool]]:
         """Log-likelihood of each continuation after its context in nats, and whether greedy decoding would write it."""
-        raise NotImplementedError
+        raise NotImplementedError  # the subclass computes it
 
     def generate(
         self,
