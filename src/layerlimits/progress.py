@@ -1,57 +1,143 @@
 """A progress bar on stderr; its unit is estimated seconds, so that slow work counts for more."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from layerlimits.errors import UserError
+
+# Seconds of the three parts of a duration.
+_UNITS = (3600.0, 60.0, 1.0)
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
+# Seconds of work after which the measured pace replaces the estimated one.
+_TRUSTED_AFTER_S = 5.0
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of a duration such as "90s", "12m", "2h" or "1h30m".
+
+    Raises:
+        UserError: The text is not a duration, or the duration is 0.
+
+    Example:
+        >>> seconds_of("1h30m")
+        5400.0
+    """
+    match = _DURATION.fullmatch(text.strip().lower())
+    parts = zip(match.groups(), _UNITS, strict=True) if match else ()
+    total = sum(float(part) * unit for part, unit in parts if part)
+    if not total:
+        raise UserError(f"{text!r} is not a duration", "use a number with a unit, such as 90s, 12m, 2h or 1h30m")
+    return total
+
+
+def duration(seconds: float) -> str:
+    """A duration in words: "40 seconds", "12 minutes", "2.5 hours"."""
+    if seconds < 100:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 100 * 60 else f"{seconds / 3600:.1f} hours"
+
+
+class _TimeLeft(ProgressColumn):
+    """The estimated time until the end; blank while it is unknown."""
+
+    def __init__(self, left: Callable[[], float | None]) -> None:
+        super().__init__()
+        self._left = left
+
+    def render(self, task: Task) -> Text:
+        """Called by rich for each refresh."""
+        left = None if task.finished else self._left()
+        return Text("" if left is None else f"left {timedelta(seconds=round(left))}")
 
 
 class Bar:
     """A progress bar for a whole command.
 
+    The time left is the estimated remaining work times the pace so far. Work that a resumed command does not repeat is
+    not part of the pace.
+
     Args:
-        total: Estimated seconds of all work.
+        total: Estimated amount of all work, in any unit.
         on_stage: Called with the name of each finished stage and its duration in seconds.
+        pace: Estimated seconds per unit, used until the pace is measured; None if unknown.
     """
 
-    def __init__(self, total: float, on_stage: Callable[[str, float], None] | None = None) -> None:
+    def __init__(
+        self, total: float, on_stage: Callable[[str, float], None] | None = None, pace: float | None = None
+    ) -> None:
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), "{task.percentage:>3.0f}%", "elapsed")
         console = Console(stderr=True)
         self._progress = Progress(
             *columns,
             TimeElapsedColumn(),
-            "left",
-            TimeRemainingColumn(),
+            _TimeLeft(lambda: self.left_s),
             console=console,
             # In a file, only the last state and a blank line before an error would appear.
             disable=not console.is_terminal,
         )
         self._task = self._progress.add_task("starting", total=total)
-        self._on_stage = on_stage
+        self._on_stage, self._pace = on_stage, pace
+        self._total, self._completed, self._computed = total, 0.0, 0.0
+        self._began = self._advanced = time.perf_counter()
 
     def __enter__(self) -> "Bar":
+        self._began = self._advanced = time.perf_counter()
         self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is None:
+            self._progress.update(self._task, completed=self._total)
         # Erase the bar before the message of a UserError is printed.
         self._progress.live.transient = isinstance(error, UserError)
         self._progress.stop()
 
-    def advance(self, seconds: float) -> None:
-        """Advance the bar by work that was estimated to take `seconds`."""
-        self._progress.advance(self._task, seconds)
+    @property
+    def left_s(self) -> float | None:
+        """Estimated seconds until the end; None while they are unknown."""
+        spent = self._advanced - self._began
+        pace = spent / self._computed if self._computed and spent > _TRUSTED_AFTER_S else self._pace
+        if pace is None:
+            return None
+        return max(0.0, (self._total - self._completed) * pace - (time.perf_counter() - self._advanced))
 
-    def reach(self, seconds: float) -> None:
-        """Set the bar to `seconds` estimated seconds, whatever has been reported before."""
-        self._progress.update(self._task, completed=seconds)
+    @property
+    def completed(self) -> float:
+        """The finished work, including work that was not necessary."""
+        return self._completed
+
+    def plan(self, remaining: float) -> None:
+        """Replace the estimate of the remaining work."""
+        self._total = self._completed + remaining
+        self._progress.update(self._task, total=self._total)
+
+    def advance(self, work: float) -> None:
+        """Advance the bar by finished work."""
+        self._computed, self._advanced = self._computed + work, time.perf_counter()
+        self._move(self._completed + work)
+
+    def skip(self, work: float) -> None:
+        """Advance the bar by work that was not necessary, such as stored responses."""
+        self._move(self._completed + work)
+
+    def reach(self, work: float) -> None:
+        """Set the bar to `work`, whatever has been reported before."""
+        self._computed, self._advanced = work, time.perf_counter()
+        self._move(work)
+
+    def _move(self, completed: float) -> None:
+        self._completed = min(self._total, completed)
+        self._progress.update(self._task, completed=self._completed)
 
     def name(self, work: str) -> None:
         """Set the description of the current work."""

@@ -24,13 +24,16 @@ def report_file(run: str | Path) -> Path:
     return Path(run) / REPORT
 
 
-def run_study(config: StudyConfig, out: str | Path | None = None, *, command: str = "") -> StudyResults:
+def run_study(
+    config: StudyConfig, out: str | Path | None = None, *, command: str = "", began: float | None = None
+) -> StudyResults:
     """Run or resume a whole study and write its report.
 
     Args:
         config: settings of the study.
         out: run folder; `default_folder` if None. If it holds this study already, only what is missing is run.
         command: recorded in the report.
+        began: time from which a budget counts, in seconds since the epoch; now if None.
     Returns:
         The results, as in the report.
     Raises:
@@ -40,7 +43,7 @@ def run_study(config: StudyConfig, out: str | Path | None = None, *, command: st
         >>> results = run_study(StudyConfig(model="reference", tasks=("arithmetic",), limit=20), "runs/small")
         >>> print(results.answer)
     """
-    return run_pipeline(config, _folder(config, out), command)
+    return run_pipeline(config, _folder(config, out), command, began)
 
 
 def plan(config: StudyConfig, out: str | Path | None = None) -> PlanResults:
@@ -55,8 +58,8 @@ def plan(config: StudyConfig, out: str | Path | None = None) -> PlanResults:
         >>> plan(StudyConfig(preset="standard")).to_frame()
     """
     study = check_study(config, _folder(config, out))
-    stages = tuple(StagePlan(**row) for row in estimate(study))
-    return PlanResults(config.model, config.preset, stages, sum(stage.seconds for stage in stages))
+    rows, seconds = estimate(study)
+    return PlanResults(config.model, config.preset, tuple(StagePlan(**row) for row in rows), seconds)
 
 
 def open_run(run: str | Path) -> StudyResults:

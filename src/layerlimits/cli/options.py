@@ -73,3 +73,10 @@ UnsafeCode = Annotated[
 def command() -> str:
     """The command line as typed, for recipes and reports."""
     return " ".join(["layerlimits", *sys.argv[1:]])
+
+
+def process_start() -> float:
+    """The time at which this process started, in seconds since the epoch."""
+    import psutil
+
+    return float(psutil.Process().create_time())

@@ -19,6 +19,7 @@ from layerlimits.cli.options import (
     Shots,
     UnsafeCode,
     command,
+    process_start,
 )
 from layerlimits.cli.parse import layers, shares, words
 from layerlimits.cli.printing import show, show_json, table
@@ -37,7 +38,22 @@ def study(
     plan: Annotated[
         bool, typer.Option("--plan", help="Print the stages and their estimated duration without running them.")
     ] = False,
-    tasks: Annotated[str | None, typer.Option(help="Comma-separated tasks or suites.")] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="Wall time of the whole command, such as 12m or 2h; the study measures what fits."),
+    ] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(
+            help="Comma-separated tasks or suites; default: the bundled tasks for the reference model, else the suite "
+            "`real`, as far as the files are available and the model can do the tasks."
+        ),
+    ] = None,
+    select_tasks: Annotated[
+        str | None,
+        typer.Option(help="Comma-separated tasks whose select items choose layers; default: the study's own tasks."),
+    ] = None,
+    select_items: Annotated[int | None, typer.Option(help="Number of select items per task.")] = None,
     methods: Annotated[str | None, typer.Option(help="Comma-separated methods.")] = None,
     ratios: Annotated[str | None, typer.Option(help="Fractions of the layers to remove, such as 0.125,0.25.")] = None,
     limit: Annotated[int | None, typer.Option(help="Maximum number of items per task.")] = None,
@@ -63,6 +79,7 @@ def study(
 
     given: dict[str, Any] = {
         "tasks": None if tasks is None else words(tasks),
+        "select_tasks": None if select_tasks is None else words(select_tasks),
         "protocols": None if protocol is None else words(protocol),
         "methods": None if methods is None else words(methods),
         "ratios": None if ratios is None else shares(ratios),
@@ -71,6 +88,7 @@ def study(
     given |= {"shots": shots, "chat": chat, "samples": samples, "temperature": temperature, "difference": difference}
     # An omitted flag leaves the setting to the preset or the file.
     given |= {"unsafe_code": unsafe_code or None}
+    given |= {"budget": budget, "select_items": select_items}
     given |= {"model": model, "limit": limit, "data_dir": data_dir, "calibration": calibration}
     given |= {"revision": revision, "dtype": dtype, "device": device, "seed": seed, "max_rows": max_rows}
     settings = api.study_config(preset, config, **given)
@@ -79,7 +97,7 @@ def study(
         planned = api.plan(settings, folder)
         show_json(planned) if as_json else show_plan(planned, folder)
         return
-    results = api.run_study(settings, folder, command=command())
+    results = api.run_study(settings, folder, command=command(), began=process_start())
     show_json(results) if as_json else show_answer(results, api.report_file(folder))
 
 

@@ -1,6 +1,6 @@
 """The JSON values that a run folder stores besides responses: names and types."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
 from layerlimits.evaluation.store import Store
@@ -45,6 +45,9 @@ class TaskRecord(TypedDict):
     `template` is the hash of the chat template, None for plain text. `decodings` has one entry per draw, as in the
     keys of responses. `sets` maps item ids to parts of the benchmark. `prompts` maps item ids to the hashes of their
     prompts. `engine` is the class that computed the answers.
+
+    `counts` has the number of items by stage where a stage measures only the first items; stages that are missing
+    measure all. `set_aside` is the reason why a task was measured no further.
     """
 
     name: str
@@ -61,6 +64,8 @@ class TaskRecord(TypedDict):
     ids: list[str]
     prompts: dict[str, str]
     engine: str
+    counts: NotRequired[dict[str, int]]
+    set_aside: NotRequired[str]
 
 
 class CalibrationRecord(TypedDict):
@@ -217,6 +222,24 @@ class Artifacts:
     @skipped.setter
     def skipped(self, reasons: Mapping[str, str]) -> None:
         self._store.put("skipped", dict(reasons))
+
+    @property
+    def left_out(self) -> list[str]:
+        """The parts of a study that its budget leaves out."""
+        return self._store.get("left_out") or []
+
+    @left_out.setter
+    def left_out(self, parts: Sequence[str]) -> None:
+        self._store.put("left_out", list(parts))
+
+    @property
+    def spent(self) -> float:
+        """Seconds that commands with a budget have used."""
+        return self._store.get("spent") or 0.0
+
+    @spent.setter
+    def spent(self, seconds: float) -> None:
+        self._store.put("spent", seconds)
 
     def cached(self, key: str, compute: Callable[[], Any]) -> Any:
         """A JSON value that is computed once per run folder. The key must contain everything it depends on."""

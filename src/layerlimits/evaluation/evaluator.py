@@ -105,6 +105,16 @@ class Evaluator:
         stored = self.store.verdicts([key for row in keys for key in row], task.scorer)
         return [[stored[key] for key in row] for row in keys]
 
+    def missing(self, variants: Sequence[Sequence[int]], task: Task, samples: Sequence[Sample]) -> int:
+        """Number of responses of the variants that are not stored."""
+        keys = [
+            key
+            for variant in variants
+            for draw in range(self.draws(task))
+            for key in self._ledger.keys(tuple(sorted(variant)), task, samples, draw)
+        ]
+        return len(self.store.missing(keys))
+
     def responses(self, removed: Sequence[int], task: Task, samples: Sequence[Sample], draw: int = 0) -> list[Response]:
         """The stored responses of the model without these layers, in the order of `samples`.
 

@@ -30,6 +30,7 @@ def task_score(answers: StoredAnswers, model: str, task: TaskRecord) -> TaskScor
         shots=task["shots"],
         template=task["template"],
         decodings=tuple(task["decodings"]),
+        set_aside=task.get("set_aside"),
     )
 
 

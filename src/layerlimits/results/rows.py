@@ -67,7 +67,10 @@ class Score:
 
 @dataclass(frozen=True)
 class TaskScore(Score):
-    """The score of a model on a task, with the task's protocol, examples, template and decoding."""
+    """The score of a model on a task, with the task's protocol, examples, template and decoding.
+
+    `set_aside` is the reason why a study measured the task no further; None if it did.
+    """
 
     name: str
     version: int
@@ -79,12 +82,13 @@ class TaskScore(Score):
     shots: int
     template: str | None
     decodings: tuple[str, ...]
+    set_aside: str | None = None
 
     def printed(self) -> dict[str, Any]:
         """The JSON form that `evaluate` and `sweep` print: the main score and its interval at the top level."""
         content = plain(self)
         score = content.pop("score")
-        left_out = ("name", "kind", "summary", "decodings")
+        left_out = ("name", "kind", "summary", "decodings", "set_aside")
         return {
             "score": score.pop("estimate"),
             **score,

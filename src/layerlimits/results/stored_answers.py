@@ -40,6 +40,16 @@ class StoredAnswers:
         ref = ModelRef(manifest["model"], manifest["base_fingerprint"], manifest["revision"], (), manifest["dtype"])
         return cls(store, ref, tasks)
 
+    def at(self, stage: str) -> "StoredAnswers":
+        """These answers, cut to the items that a stage measured; tasks that it did not measure are omitted."""
+        counts = {task["name"]: task.get("counts", {}).get(stage, len(task["ids"])) for task in self.tasks}
+        cut: list[TaskRecord] = [
+            {**task, "ids": task["ids"][: counts[task["name"]]]} for task in self.tasks if counts[task["name"]]
+        ]
+        other = StoredAnswers(self.store, self.ref, cut)
+        other._read, other._contents = self._read, self._contents
+        return other
+
     def fingerprint(self, removed: Sequence[int]) -> str:
         """The fingerprint of the base model without the given layers."""
         return self.ref.without(tuple(removed)).fingerprint

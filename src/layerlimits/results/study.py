@@ -16,6 +16,7 @@ from layerlimits.results.notes import notes
 from layerlimits.results.rows import (
     AnsweredItem,
     ClassRetention,
+    DiagnosticMean,
     MethodOrder,
     ModelAnswer,
     ModelInfo,
@@ -28,7 +29,7 @@ from layerlimits.results.rows import (
     TaskScore,
 )
 from layerlimits.results.stored_answers import StoredAnswers
-from layerlimits.results.warnings import at_chance, skipped, warnings
+from layerlimits.results.warnings import at_chance, left_out, set_aside, skipped, warnings
 from layerlimits.statistics import intervals
 from layerlimits.types import Estimate, Kind
 
@@ -42,7 +43,7 @@ def study_results(store: Store) -> StudyResults:
     Raises:
         UserError: The folder does not contain a study, or the unpruned model has not finished any task.
     """
-    answers, artifacts = StoredAnswers.of_study(store), Artifacts(store)
+    answers, artifacts = StoredAnswers.of_study(store).at("base"), Artifacts(store)
     tasks = _tasks(answers)
     manifest, base, calibration = artifacts.manifest, artifacts.base, artifacts.calibration
     if not tasks or manifest is None or base is None or calibration is None:
@@ -50,6 +51,7 @@ def study_results(store: Store) -> StudyResults:
             f"the unpruned model has not finished any task in {store.folder}", "resume it with `layerlimits study`"
         )
     config, recovered = manifest["config"], list(artifacts.recovered.values())
+    swept, pruned = answers.at("sweep"), answers.at("prune")
     results = StudyResults(
         made_by=manifest["made_by"],
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -60,20 +62,32 @@ def study_results(store: Store) -> StudyResults:
         calibration=calibration["source"],
         model=ModelInfo(**base),
         tasks=tuple(tasks),
-        sweep=tuple(row.comparison for row in layer_scores(answers, base["layers"])),
+        sweep=tuple(row.comparison for row in layer_scores(swept, base["layers"])),
         methods=tuple(_methods(artifacts)),
-        pruned=tuple(corrected(list(_pruned(answers, artifacts.plans)))),
-        classes=tuple(_classes(answers, artifacts.plans)),
-        protocols=tuple(_protocols(answers, artifacts.plans)),
-        recovery=tuple(_recovery(answers, recovered)),
-        diagnostics=tuple(diagnose(answers, _models(answers, base["layers"], artifacts))),
+        pruned=tuple(corrected(list(_pruned(pruned, artifacts.plans)))),
+        classes=tuple(_classes(pruned, artifacts.plans)),
+        protocols=tuple(_protocols(pruned, artifacts.plans)),
+        recovery=tuple(_recovery(pruned, recovered)),
+        diagnostics=tuple(_diagnostics(answers, base["layers"], artifacts)),
         speed=tuple(_speed(artifacts.speed)),
-        samples=tuple(_samples(answers, recovered)),
+        samples=tuple(_samples(pruned, recovered)),
         stages=tuple(Stage(name, seconds) for name, seconds in artifacts.stages.items()),
         notes=(*notes(calibration, config), *artifacts.study_notes),
-        warnings=(*warnings(tasks, config["difference"]), *at_chance(tasks), *skipped(artifacts.skipped)),
+        warnings=tuple(_warnings(artifacts, tasks, _tasks(pruned), config["difference"])),
     )
     return replace(results, answer=headline(results))
+
+
+def _warnings(
+    artifacts: Artifacts, tasks: Sequence[TaskScore], pruned: Sequence[TaskScore], difference: float
+) -> Iterator[str]:
+    """The warnings; comparisons are judged by the number of items on which pruned models are evaluated."""
+    measured = [task for task in tasks if task.set_aside is None]
+    yield from left_out(artifacts.left_out)
+    yield from warnings(pruned or measured, difference)
+    yield from at_chance(measured)
+    yield from set_aside(tasks)
+    yield from skipped(artifacts.skipped)
 
 
 def _tasks(answers: StoredAnswers) -> list[TaskScore]:
@@ -172,14 +186,16 @@ def _regained(answers: StoredAnswers, record: RecoveredRecord, task: TaskRecord)
     )
 
 
-def _models(answers: StoredAnswers, depth: int, artifacts: Artifacts) -> dict[str, str]:
-    """Fingerprints by label: the base model, each skipped layer, each plan and each finetuned model."""
-    models = {"base": answers.fingerprint(())}
-    models |= {f"without {layer}": answers.fingerprint((layer,)) for layer in range(depth)}
-    models |= {f"{plan['method']} {plan['layers']}": answers.fingerprint(plan["removed"]) for plan in artifacts.plans}
+def _diagnostics(answers: StoredAnswers, depth: int, artifacts: Artifacts) -> Iterator[DiagnosticMean]:
+    """The diagnostics of the base model, of each skipped layer, of each plan and of each finetuned model."""
+    yield from diagnose(answers, {"base": answers.fingerprint(())})
+    yield from diagnose(
+        answers.at("sweep"), {f"without {layer}": answers.fingerprint((layer,)) for layer in range(depth)}
+    )
+    models = {f"{plan['method']} {plan['layers']}": answers.fingerprint(plan["removed"]) for plan in artifacts.plans}
     for record in artifacts.recovered.values():
         models[f"{record['method']} {record['layers']}, recovered ({record['name']})"] = record["fingerprint"]
-    return models
+    yield from diagnose(answers.at("prune"), models)
 
 
 def _speed(timings: Sequence[TimingRecord]) -> Iterator[Speed]:

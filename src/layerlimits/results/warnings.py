@@ -99,3 +99,14 @@ def skipped(reasons: Mapping[str, str]) -> list[str]:
         reasons: The reasons by the name of the part.
     """
     return [f"Skipped {what}: {why}." for what, why in reasons.items()]
+
+
+def set_aside(tasks: Sequence[TaskScore]) -> list[str]:
+    """A warning that names the tasks that were set aside, with the reasons."""
+    reasons = [f"{task.name} ({task.set_aside})" for task in tasks if task.set_aside is not None]
+    return [f"Set aside, because the unpruned model cannot do them: {'; '.join(reasons)}."] if reasons else []
+
+
+def left_out(parts: Sequence[str]) -> list[str]:
+    """A warning that lists what a study's budget leaves out."""
+    return [f"Left out, because the budget does not suffice: {'; '.join(parts)}."] if parts else []

@@ -8,11 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from layerlimits.errors import UserError, unknown
 from layerlimits.paths import read_toml
 from layerlimits.plugins import find
-from layerlimits.study.fields import Count, Epochs, Flag, Items, Real, Repeats, Seed, Temperature, TopP, Whole
+from layerlimits.study.fields import Budget, Count, Epochs, Flag, Items, Real, Repeats, Seed, Temperature, TopP, Whole
 from layerlimits.types import AskFormat, Decoding
 
 # The paper's models lose about a quarter of their layers.
 _USUAL_RATIO = 0.25
+# Items per task that a budget without a limit can use at most: they detect 5 points with 80% power.
+MAX_BUDGET_ITEMS = 1600
 
 
 class RecoverySettings(BaseModel):
@@ -25,6 +27,7 @@ class RecoverySettings(BaseModel):
         ratios: Ratios at which models are finetuned; default: the ratio closest to a quarter, and the largest one,
             where the loss is certain to be visible.
         items: Number of training prompts; the unpruned model generates the responses.
+        data: Instruction data set whose prompts are used instead of the tasks' train splits: a .jsonl file or a hub id.
         epochs: Number of passes over the training data.
     """
 
@@ -35,12 +38,15 @@ class RecoverySettings(BaseModel):
     ratios: tuple[Real, ...] | None = None
     items: Items = 1000
     epochs: Epochs = 1
+    data: str | None = None
 
 
 class StudyConfig(BaseModel):
     """All settings of a study.
 
     Args:
+        tasks: Names of tasks and suites. None: the bundled tasks for the bundled model; for other models those tasks of
+            the suite `real` that can be read and that the unpruned model can do (see `study.screening`).
         limit: Maximum number of evaluation items per task.
         protocols, shots, chat: How prompts are built; see `tasks.choose`.
         temperature: Sampling temperature; 0 decodes greedily.
@@ -48,9 +54,11 @@ class StudyConfig(BaseModel):
         difference: Difference in accuracy to detect, 0 to 0.5; a warning is given if there are too few items.
         ratios: Fractions of the layers to remove.
         protect: Layers that are never removed; replaces every method's own protected layers.
-        select_tasks: Tasks on which methods score candidates.
+        select_tasks: Tasks on which methods score candidates; None: see `study.defaults`.
         select_items: Number of selection items per task.
         speed_repeats: Timed generations per model, interleaved across models.
+        budget: Wall time of the whole command in seconds, or as text such as "12m" or "2h": the study measures what
+            fits. None: everything.
 
     Settings that are not given are those of the `preset`.
 
@@ -69,7 +77,7 @@ class StudyConfig(BaseModel):
     device: str = "auto"
     seed: Seed = 0
     preset: str = "quick"
-    tasks: tuple[str, ...] = ("reference",)
+    tasks: tuple[str, ...] | None = None
     limit: Items = 48
     data_dir: Path | None = None
     protocols: tuple[AskFormat, ...] = ()
@@ -85,7 +93,7 @@ class StudyConfig(BaseModel):
     methods: tuple[str, ...] = ("reverse", "block_influence", "task_score", "random")
     ratios: tuple[Real, ...] = (0.1, 0.25, 0.4)
     protect: tuple[Whole, ...] | None = None
-    select_tasks: tuple[str, ...] = ("word_problems", "functions", "summaries")
+    select_tasks: tuple[str, ...] | None = None
     select_items: Items = 16
     calibration: str | None = None
     calibration_items: Items = 64
@@ -93,6 +101,7 @@ class StudyConfig(BaseModel):
     batch_size: Count = 64
     max_rows: Count | None = None
     speed_repeats: Repeats = 5
+    budget: Budget | None = None
 
     # Type checkers see the signature that pydantic makes of the fields.
     if not TYPE_CHECKING:
@@ -148,6 +157,11 @@ class StudyConfig(BaseModel):
     def decoding(self) -> Decoding:
         """The decoding settings."""
         return Decoding(self.temperature, self.top_p, self.top_k, self.seed, self.samples, self.max_new_tokens)
+
+    @property
+    def item_cap(self) -> int:
+        """The largest number of evaluation items per task. A budget alone decides unless a limit is set."""
+        return self.limit if self.budget is None or "limit" in self.model_fields_set else MAX_BUDGET_ITEMS
 
     @model_validator(mode="after")
     def _recovered_is_studied(self) -> "StudyConfig":

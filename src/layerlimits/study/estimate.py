@@ -1,28 +1,22 @@
-"""Estimate the work and the duration of a study before it runs."""
+"""Estimate the work and the duration of a study from the rates of a probe, corrected by what the study has measured."""
 
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 
-import torch
-
-from layerlimits.evaluation.prompts import encode
+from layerlimits.evaluation.prompts import Prompt, encode
 from layerlimits.methods import effort
-from layerlimits.models.locate import layer_count, weight_files
-from layerlimits.models.safetensors_header import read_headers
+from layerlimits.study.rates import Rates
 from layerlimits.study.resolved import PlannedRecovery, ResolvedStudy
+from layerlimits.study.speed import RESPONSE_TOKENS
 from layerlimits.types import Task
 
-# Overhead of one decoder layer of unmodified transformers per decoding step, in seconds, without its arithmetic
-# (measured on two cores: LOG.md, "cost model"), and the cost of a training token in forward passes.
-_LAYER_STEP_S = 0.45e-3
-_TRAINING_FACTOR = 4.0
-# Fraction of the measured matrix multiplication rate that a full forward pass reaches.
-_EFFICIENCY = 0.25
 # Number of prompts per task used to estimate the prompt length.
 _MEASURED_PROMPTS = 20
+# Tokens of a stock `generate` call take longer than the engine's.
+_STOCK = 1.5
+# Part of the answers that the paper's iterative method saves by dropping candidates early.
+_RACE = 0.7
 
 
 @dataclass(frozen=True)
@@ -41,96 +35,90 @@ class Work:
         return self.models * self.items
 
 
-@dataclass(frozen=True)
-class Shape:
-    """Number of layers and of parameters, which determine the cost of a model."""
-
-    layers: int
-    parameters: int
-
-
 class Cost:
-    """Cost model, in seconds: a fixed overhead per layer and step, plus arithmetic at a measured rate.
+    """Cost model in seconds: tokens read and tokens generated at the rates of this machine.
 
     Args:
-        shape: Size of the unpruned model.
-        batch_size: Prompts per batch.
-        prompt_tokens: Mean prompt length by task name, in tokens.
-        max_new_tokens: Replaces the generation tasks' own limits if not None.
+        rates: The rates.
+        depth: Number of layers of the unpruned model.
+        prompt_tokens: Tokens read per item by task name; for a choice task those of all its options.
+        max_new_tokens: Limits by task name, which bound the measured lengths of answers.
     """
 
     def __init__(
-        self, shape: Shape, batch_size: int, prompt_tokens: dict[str, float], max_new_tokens: int | None = None
+        self, rates: Rates, depth: int, prompt_tokens: Mapping[str, float], max_new_tokens: Mapping[str, int]
     ) -> None:
-        self.shape, self.batch_size, self.prompt_tokens = shape, batch_size, prompt_tokens
-        self.max_new_tokens = max_new_tokens
-        self._flops = _EFFICIENCY * product_rate()
+        self.rates, self.depth, self.prompt_tokens, self.max_new_tokens = rates, depth, prompt_tokens, max_new_tokens
+        # Measured seconds divided by estimated seconds, by task name and by (task name, stage).
+        self._corrections: dict[object, float] = {}
 
-    def response(self, task: Task, kept_layers: int, items: int, new_tokens: int | None = None) -> float:
-        """Seconds per response of a model with `kept_layers` layers when `items` items are batched.
+    def new_tokens(self, task: Task) -> float:
+        """Expected length of an answer in tokens."""
+        limit = self.max_new_tokens.get(task.name, task.max_new_tokens)
+        return min(self.rates.new_tokens.get(task.name, limit / 2), limit)
 
-        `new_tokens` replaces the task's own limit if not None.
-        """
-        if new_tokens is None:
-            override = None if task.kind == "choice" else self.max_new_tokens
-            new_tokens = task.max_new_tokens if override is None else override
-        parameters = self.shape.parameters * kept_layers / self.shape.layers
-        rows = 1 if task.kind == "generation" else 4
-        tokens = rows * self.prompt_tokens[task.name] + new_tokens
-        steps = 1 + new_tokens
-        batch = min(items, self.batch_size)
-        return tokens * 2 * parameters / self._flops + steps * kept_layers * _LAYER_STEP_S / batch
+    def response(self, task: Task, kept_layers: int, stage: str = "base") -> float:
+        """Seconds per response of a model with `kept_layers` layers in a stage."""
+        name = task.name
+        correction = self._corrections.get((name, stage), self._corrections.get(name, 1.0))
+        return self._estimated(task, kept_layers, stage) * correction
+
+    def _estimated(self, task: Task, kept_layers: int, stage: str) -> float:
+        tokens = self.prompt_tokens[task.name] * self.rates.prompt_token
+        if task.kind == "generation":
+            tokens += self.new_tokens(task) * self.rates.new_token
+        return tokens * kept_layers / self.depth * self._shared(task, stage)
+
+    def _shared(self, task: Task, stage: str) -> float:
+        shared = self.rates.shared_choice if task.kind == "choice" else self.rates.shared_generation
+        # Models pruned by several layers have fewer layers in common.
+        return {"sweep": shared, "rank": shared, "prune": (1 + shared) / 2}.get(stage, 1.0)
+
+    def learn(self, task: Task, kept_layers: int, stage: str, seconds: float) -> None:
+        """Correct the estimates by a measured duration, in seconds per response."""
+        correction = seconds / self._estimated(task, kept_layers, stage)
+        self._corrections[task.name, stage] = correction
+        self._corrections.setdefault(task.name, correction)
+        if stage == "sweep":
+            # Both stages evaluate variants together.
+            self._corrections.setdefault((task.name, "rank"), correction)
+            self._corrections.setdefault((task.name, "prune"), correction)
 
     def forward(self, tokens: float) -> float:
         """Seconds of a forward pass of the unpruned model over `tokens` tokens."""
-        return tokens * 2 * self.shape.parameters / self._flops
+        return tokens * self.rates.prompt_token
 
     def training(self, tokens: float, kept_layers: int) -> float:
         """Seconds of finetuning a model with `kept_layers` layers on `tokens` tokens."""
-        return _TRAINING_FACTOR * self.forward(tokens) * kept_layers / self.shape.layers
+        return tokens * self.rates.training_token * kept_layers / self.depth
 
     def work(self, work: Work) -> float:
         """Seconds of all responses of a `Work`."""
-        return work.responses * self.response(work.task, work.kept_layers, work.items)
+        return work.responses * self.response(work.task, work.kept_layers, work.stage)
 
 
-def product_rate() -> float:
-    """Floating-point operations per second of a square float32 matrix multiplication, measured for 0.1 s."""
-    square = torch.rand(512, 512)
-    square @ square
-    began, rounds = time.perf_counter(), 0
-    while (spent := time.perf_counter() - began) < 0.1:
-        square @ square
-        rounds += 1
-    return rounds * 2 * 512**3 / spent
-
-
-def shape_of(folder: Path) -> Shape:
-    """Read the number of layers and parameters from the configuration and the checkpoint's headers.
-
-    Raises:
-        UserError: See `models.locate.layer_count`.
-    """
-    headers = read_headers(weight_files(folder))
-    parameters = sum(tensor.elements for header in headers for tensor in header.tensors)
-    return Shape(layer_count(folder), parameters)
-
-
-def cost_of(study: ResolvedStudy, shape: Shape) -> Cost:
+def cost_of(study: ResolvedStudy, rates: Rates) -> Cost:
     """The cost model of a study, with prompt lengths measured on its items."""
     config = study.config
     lengths = {
-        name: fmean(encode(study.tokenizer, sample, config.chat).tokens for sample in samples[:_MEASURED_PROMPTS])
+        name: fmean(_read(encode(study.tokenizer, sample, config.chat)) for sample in samples[:_MEASURED_PROMPTS])
         for name, samples in {**study.select_items, **study.items}.items()
         if samples
     }
-    return Cost(shape, config.batch_size, lengths, config.max_new_tokens)
+    limits = {task.name: study.answer_limit(task) for task in (*study.tasks, *study.select_tasks)}
+    return Cost(rates, study.depth, lengths, limits)
+
+
+def _read(prompt: Prompt) -> int:
+    """Tokens that a model reads for an item."""
+    rows = sum(len(context) + len(continuation) for context, continuation in prompt.rows)
+    return rows or len(prompt.ids)
 
 
 def works(study: ResolvedStudy) -> Iterator[Work]:
     """All evaluations of a study, stage by stage; assumes that all plans differ and that nothing is stored yet."""
     config, depth = study.config, study.depth
-    sized = [(task, len(study.items[task.name]) * study.draws(task)) for task in study.tasks]
+    sized = [(task, len(study.items[task.name]) * study.draws(task)) for task in study.measured]
     for task, n in sized:
         yield Work("base", 1, depth, task, n)
     for task, n in sized:
@@ -138,7 +126,7 @@ def works(study: ResolvedStudy) -> Iterator[Work]:
     for method in config.methods:
         asked = round(effort(method, "evaluations", depth, study.most_removed))
         for task in study.select_tasks if asked else ():
-            yield Work("rank", asked, depth - 1, task, config.select_items)
+            yield Work("rank", asked, depth - 1, task, len(study.select_items[task.name]))
     for count in study.ratios:
         for task, n in sized:
             yield Work("prune", len(config.methods), depth - count, task, n)
@@ -149,38 +137,54 @@ def works(study: ResolvedStudy) -> Iterator[Work]:
 
 def method_cost(study: ResolvedStudy, method: str, cost: Cost) -> float:
     """Estimated seconds of one method."""
-    depth, rounds, n = study.depth, study.most_removed, study.config.select_items
-    each = sum(cost.response(task, depth, n) for task in study.select_tasks if study.select_items[task.name])
-    asked = effort(method, "evaluations", depth, rounds) * n * each
+    depth, rounds = study.depth, study.most_removed
+    items = [(task, len(study.select_items[task.name])) for task in study.select_tasks]
+    each = sum(n * cost.response(task, depth - rounds // 2, "rank") for task, n in items)
+    asked = _RACE * effort(method, "evaluations", depth, rounds) * each
     return asked + effort(method, "passes", depth, rounds) * cost.forward(study.calibration_tokens)
 
 
 def row_tokens(study: ResolvedStudy, cost: Cost) -> float:
-    """Estimated tokens of a training example: the prompt, and half of the response limit, which is rarely reached."""
-    return fmean(cost.prompt_tokens[task.name] + task.max_new_tokens / 2 for task in study.tasks)
+    """Estimated tokens of a training example: the prompt and the answer."""
+    tasks = [task for task in study.measured if task.kind == "generation"]
+    return fmean(cost.prompt_tokens[task.name] + cost.new_tokens(task) for task in tasks or study.measured)
 
 
-def training_answer_cost(study: ResolvedStudy, recovery: PlannedRecovery, cost: Cost) -> float:
+def training_answer_cost(study: ResolvedStudy, cost: Cost) -> float:
     """Estimated seconds for the unpruned model's response to one training prompt."""
-    items = study.config.recovery.items
-    return fmean(cost.response(task, study.depth, items, recovery.max_new_tokens) for task in study.tasks)
+    tasks = [task for task in study.measured if task.kind == "generation"]
+    return fmean(cost.response(task, study.depth) for task in tasks or study.measured)
 
 
 def training_cost(study: ResolvedStudy, cost: Cost) -> float:
     """Estimated seconds of all finetuning, including the unpruned model's responses."""
-    recovery, settings = study.recovery, study.config.recovery
+    recovery = study.recovery
     if recovery is None:
         return 0.0
-    total = training_answer_cost(study, recovery, cost) * settings.items
-    tokens = settings.items * settings.epochs * row_tokens(study, cost)
-    for count in recovery.counts:
-        total += len(recovery.kinds) * cost.training(tokens, study.depth - count)
-    return total
+    return len(recovery.prompts) * training_answer_cost(study, cost) + sum(
+        len(recovery.kinds) * finetuning_cost(study, recovery, count, cost) for count in recovery.counts
+    )
 
 
-def total_cost(study: ResolvedStudy, cost: Cost) -> float:
-    """Estimated seconds of the whole study."""
-    # `method_cost` covers the rank stage: evaluations and forward passes.
-    asked = sum(cost.work(work) for work in works(study) if work.stage != "rank")
-    ranked = sum(method_cost(study, method, cost) for method in study.config.methods)
-    return asked + ranked + training_cost(study, cost)
+def finetuning_cost(study: ResolvedStudy, recovery: PlannedRecovery, count: int, cost: Cost) -> float:
+    """Estimated seconds of finetuning the model without `count` layers once."""
+    tokens = len(recovery.prompts) * study.config.recovery.epochs * row_tokens(study, cost)
+    return cost.training(tokens, study.depth - count)
+
+
+def speed_cost(study: ResolvedStudy, repeats: int, counts: int, cost: Cost) -> float:
+    """Estimated seconds of timing the unpruned model and `counts` pruned ones, with one run more to warm up."""
+    each = RESPONSE_TOKENS * cost.rates.new_token * _STOCK
+    return (repeats + 1) * (1 + counts) * each
+
+
+def stage_costs(study: ResolvedStudy, cost: Cost) -> dict[str, float]:
+    """Estimated seconds by stage."""
+    seconds = dict.fromkeys(("base", "sweep", "rank", "prune", "recover", "speed"), 0.0)
+    for work in works(study):
+        # `method_cost` covers the rank stage: evaluations and forward passes.
+        seconds[work.stage] += 0.0 if work.stage == "rank" else cost.work(work)
+    seconds["rank"] = sum(method_cost(study, method, cost) for method in study.config.methods)
+    seconds["recover"] += training_cost(study, cost)
+    seconds["speed"] = speed_cost(study, study.config.speed_repeats, len(study.ratios), cost)
+    return seconds

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from layerlimits.errors import UserError
+from layerlimits.progress import seconds_of
 from layerlimits.sampling import MAX_EPOCHS, MAX_SAMPLES, check_items, check_seed, check_temperature, check_top_p
 
 
@@ -35,3 +36,14 @@ Seed = Annotated[Whole, refusing(check_seed)]
 # Not `Real`, so that infinite values get the same error as other temperatures outside the range.
 Temperature = Annotated[float, Field(strict=True), refusing(check_temperature)]
 TopP = Annotated[float, Field(strict=True), refusing(check_top_p)]
+
+
+def _seconds(value: Any) -> Any:
+    try:
+        return seconds_of(value) if isinstance(value, str) else value
+    except UserError as error:
+        raise ValueError(f"{error.problem}; {error.fix}") from None
+
+
+# Seconds; text such as "12m" is converted.
+Budget = Annotated[Real, BeforeValidator(_seconds), Field(gt=0)]

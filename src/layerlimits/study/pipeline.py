@@ -1,5 +1,6 @@
 """The full experiment: base, sweep, rank, prune, recover, speed. Each stage skips what the run folder already holds."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from layerlimits.results.document import StudyResults
 from layerlimits.results.study import study_results
 from layerlimits.study import stages
 from layerlimits.study.config import StudyConfig
-from layerlimits.study.estimate import total_cost
+from layerlimits.study.estimate import stage_costs
 from layerlimits.study.preflight import check_study
 from layerlimits.study.recovering import recover
 from layerlimits.study.session import Run, open_run
@@ -19,7 +20,7 @@ from layerlimits.study.session import Run, open_run
 REPORT = "report.html"
 
 
-def study(config: StudyConfig, out: Path, command: str) -> StudyResults:
+def study(config: StudyConfig, out: Path, command: str, began: float | None = None) -> StudyResults:
     """Run or resume a study in a run folder and write its report.
 
     A later stage that fails is skipped with a warning in the results, and the study continues.
@@ -28,16 +29,19 @@ def study(config: StudyConfig, out: Path, command: str) -> StudyResults:
         config: The settings.
         out: The run folder.
         command: The command line, for the report.
+        began: Time from which a budget counts, in seconds since the epoch; now if None.
     Returns:
         The results shown in the report.
     Raises:
-        UserError: The settings are invalid, or the folder belongs to another study.
+        UserError: The settings are invalid, the folder belongs to another study, or the model can do none of the tasks.
     """
+    began = time.time() if began is None else began
     resolved = check_study(config, out)
     # Check now what would otherwise fail in the last step, after hours of work.
     check_report_file(out / REPORT)
-    run = open_run(resolved, out, command)
-    with run.store, Bar(total_cost(resolved, run.cost), run.add_stage_time) as run.bar:
+    run = open_run(resolved, out, command, began)
+    total = run.clock.left if run.clock else sum(stage_costs(resolved, run.cost).values())
+    with run.store, Bar(max(total, 1.0), run.add_stage_time, pace=1.0) as run.bar:
         _stages(run)
         results = study_results(run.store)
         write(results, out / REPORT)
@@ -45,7 +49,7 @@ def study(config: StudyConfig, out: Path, command: str) -> StudyResults:
 
 
 def _stages(run: Run) -> None:
-    with run.bar.stage("base"):
+    with _stage(run, "base"):
         stages.base(run)
     with _skippable(run, "sweep"):
         stages.sweep(run)
@@ -61,9 +65,17 @@ def _stages(run: Run) -> None:
 
 
 @contextmanager
+def _stage(run: Run, name: str) -> Iterator[None]:
+    """Time a stage, and plan the rest of the bar anew when it ends."""
+    with run.bar.stage(name):
+        yield
+    run.plan_bar(name)
+
+
+@contextmanager
 def _skippable(run: Run, stage: str) -> Iterator[None]:
     """Run a stage that can be skipped without invalidating the results of the others."""
-    with run.bar.stage(stage):
+    with _stage(run, stage):
         try:
             yield
         except UserError as error:

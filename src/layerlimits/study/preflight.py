@@ -1,18 +1,29 @@
 """Checks and estimates that do not require the weights of the model."""
 
+import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.leaks import check_leaks
+from layerlimits.evaluation.store import Store
+from layerlimits.models.load import load
 from layerlimits.models.locate import configuration
 from layerlimits.models.structure_check import check_structure
 from layerlimits.recovery.adapters import adapters_of
+from layerlimits.study.budget import check_budget, probe_seconds
 from layerlimits.study.config import StudyConfig
-from layerlimits.study.estimate import cost_of, method_cost, shape_of, training_cost, works
+from layerlimits.study.estimate import cost_of, stage_costs, works
 from layerlimits.study.manifest import check_run_folder
+from layerlimits.study.probe import rates_of
 from layerlimits.study.resolved import ResolvedStudy, resolve
 from layerlimits.study.resuming import check_resumable
+from layerlimits.study.session import ask_options
 from layerlimits.tasks import check_sandbox
+
+# Seconds that the imports and the report of a study take.
+_START_S = 8.0
 
 
 def check_study(config: StudyConfig, out: Path) -> ResolvedStudy:
@@ -23,6 +34,7 @@ def check_study(config: StudyConfig, out: Path) -> ResolvedStudy:
             folder that is not writable, and evaluation items that are also used for selection, calibration or training.
     """
     check_run_folder(out)
+    check_budget(config.budget)
     study = resolve(config)
     # Each plan is checked when it is saved; this finds architectures from which no layer can be removed.
     check_structure(configuration(study.folder), (study.depth // 2,))
@@ -50,21 +62,26 @@ def check_splits(study: ResolvedStudy) -> None:
         check_leaks("training prompts", [prompt.question for prompt in study.recovery.prompts], evaluated)
 
 
-def estimate(study: ResolvedStudy) -> list[dict[str, Any]]:
-    """One row per stage: number of models, number of responses, and estimated seconds."""
-    cost = cost_of(study, shape_of(study.folder))
-    rows: dict[str, dict[str, Any]] = {}
+def estimate(study: ResolvedStudy) -> tuple[list[dict[str, Any]], float]:
+    """One row per stage with its number of models, number of responses and estimated seconds; and the estimated seconds
+    of the whole command, start included. The model is loaded and probed unless its rates are known.
+    """
+    began = time.perf_counter()
+    config = study.config
+    loaded = load(config.model, revision=config.revision, dtype=config.dtype, device=config.device)
+    with TemporaryDirectory() as folder, Store(Path(folder)) as store:
+        evaluator = Evaluator(loaded, store, ask_options(config))
+        loading = time.perf_counter() - began
+        cost = cost_of(study, rates_of(study, evaluator, probe_seconds(config.budget)))
+    costs = stage_costs(study, cost)
+    rows: dict[str, dict[str, Any]] = {
+        stage: {"stage": stage, "models": 0, "responses": 0, "seconds": costs[stage]} for stage in costs
+    }
     for work in works(study):
-        row = rows.setdefault(work.stage, {"stage": work.stage, "models": 0, "responses": 0, "seconds": 0.0})
+        row = rows[work.stage]
         # Count models once: every task of a stage is answered by the same models.
-        first = study.select_tasks[0] if work.stage == "rank" else study.tasks[0]
+        first = study.select_tasks[0] if work.stage == "rank" else study.measured[0]
         row["models"] += work.models if work.task.name == first.name else 0
         row["responses"] += work.responses
-        row["seconds"] += cost.work(work)
-    # Methods that evaluate no task have no row yet; forward passes over the calibration text do not count as responses.
-    ranking = rows.setdefault("rank", {"stage": "rank", "models": 0, "responses": 0})
-    ranking["seconds"] = sum(method_cost(study, method, cost) for method in study.config.methods)
-    if study.recovery:
-        rows["recover"]["seconds"] += training_cost(study, cost)
-    order = ("base", "sweep", "rank", "prune", "recover")
-    return sorted(rows.values(), key=lambda row: order.index(row["stage"]))
+    planned = [row for row in rows.values() if row["stage"] != "recover" or study.recovery]
+    return planned, sum(costs.values()) + loading + _START_S

@@ -10,12 +10,17 @@ from layerlimits.evaluation.artifacts import Plan, RecoveredRecord
 from layerlimits.models.load import load
 from layerlimits.models.save import read_recipe
 from layerlimits.recovery.data import Example, generate_answers
-from layerlimits.study.estimate import row_tokens, training_answer_cost
+from layerlimits.study import fitting
+from layerlimits.study.estimate import finetuning_cost, training_answer_cost
 from layerlimits.study.session import Run
 
 
 def recover(run: Run) -> None:
     """Finetune the pruned models selected by the settings; a failed finetuning is skipped with a warning."""
+    seconds = run.share("recover")
+    if seconds is not None and not run.artifacts.recovered:
+        run.study, left_out = fitting.recovery(run.study, run.cost, seconds)
+        run.leave_out(left_out)
     recovery = run.study.recovery
     if recovery is None:
         return
@@ -25,7 +30,10 @@ def recover(run: Run) -> None:
     if not wanted:
         run.skip("stage recover", f"{recovery.method} has no pruned model to finetune")
         return
-    each = training_answer_cost(run.study, recovery, run.cost)
+    if run.clock and run.artifacts.recovered:
+        # What a former command chose to finetune within its budget stays.
+        return
+    each = training_answer_cost(run.study, run.cost)
     examples, dropped = generate_answers(
         run.evaluator, recovery.prompts, recovery.max_new_tokens, lambda done: run.bar.advance(done * each)
     )
@@ -46,8 +54,8 @@ def _recover_one(
     name = f"{plan['method']}-{plan['layers']}-{kind}"
     out, work = run.folder / "models" / name, run.folder / "work" / name
     settings = FinetuneConfig(kind=kind, epochs=run.config.recovery.epochs, seed=run.config.seed)
-    tokens = len(examples) * settings.epochs * row_tokens(run.study, run.cost)
-    share = run.cost.training(tokens, run.study.depth - plan["layers"])
+    assert run.study.recovery
+    share = finetuning_cost(run.study, run.study.recovery, plan["layers"], run.cost)
     done = 0
 
     def on_step(step: int, steps: int) -> None:
@@ -64,8 +72,8 @@ def _recover_one(
     spent = max(time.perf_counter() - began, before)
     recovered = load(str(out), dtype=run.loaded.ref.dtype, device=str(run.loaded.model.device))
     evaluator = run.like(recovered)
-    for task in run.study.tasks:
-        run.ask([()], task, evaluator)
+    for task in run.study.measured:
+        run.ask("recover", [()], task, run.pruned_items(task), evaluator)
     trained = (read_recipe(out) or {})["finetune"]
     record: RecoveredRecord = {
         **plan,

@@ -1,22 +1,22 @@
 """Everything a study derives from its settings, resolved once, before weights load."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from layerlimits.errors import UserError
-from layerlimits.evaluation.calibration import Calibration, calibration
+from layerlimits.evaluation.calibration import Calibration
 from layerlimits.methods import effort, needed_kind
 from layerlimits.models.locate import check_complete, layer_count, locate
 from layerlimits.models.remove import check_count, check_protected, layers_for_ratio
 from layerlimits.paths import given_path
 from layerlimits.plugins import label
-from layerlimits.recovery.data import answer_limit, training_prompts
+from layerlimits.recovery.data import answer_limit
 from layerlimits.study.config import StudyConfig
-from layerlimits.tasks import choose
+from layerlimits.study.defaults import calibration_of, knows_bundled_world, prompts_of, select_tasks_of, tasks_of
 from layerlimits.types import Sample, Task, content_hash
 
 
@@ -61,6 +61,8 @@ class ResolvedStudy:
         removals: Number of removed layers by ratio.
         recovery: None if nothing is finetuned.
         notes: Decisions made here that the results must mention.
+        screened: Whether tasks that the unpruned model cannot do are set aside.
+        set_aside: Tasks that are measured no further, with the reasons.
     """
 
     config: StudyConfig
@@ -75,6 +77,13 @@ class ResolvedStudy:
     removals: Mapping[float, int]
     recovery: PlannedRecovery | None
     notes: tuple[str, ...]
+    screened: bool = False
+    set_aside: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def measured(self) -> tuple[Task, ...]:
+        """The tasks that are not set aside."""
+        return tuple(task for task in self.tasks if task.name not in self.set_aside)
 
     @property
     def ratios(self) -> dict[int, float]:
@@ -99,6 +108,14 @@ class ResolvedStudy:
         """Hash of the selection items; rankings from different items are not comparable."""
         return content_hash([[sample.id for sample in self.select_items[task.name]] for task in self.select_tasks])
 
+    def answer_limit(self, task: Task) -> int:
+        """Maximum number of tokens of an answer to a task."""
+        if task.kind == "choice":
+            return 0
+        limit = self.config.max_new_tokens
+        # The protocol `one_token` ignores the setting.
+        return task.max_new_tokens if limit is None or task.asked == "one_token" else limit
+
     def draws(self, task: Task) -> int:
         """Number of responses per item of a task."""
         return self.config.samples if task.kind == "generation" and self.config.temperature else 1
@@ -117,31 +134,65 @@ def resolve(config: StudyConfig) -> ResolvedStudy:
     folder = locate(config.model, config.revision)
     check_complete(folder)
     depth = layer_count(folder)
-    tasks = tuple(choose(config.tasks, config.protocols, config.shots, config.chat))
-    select_tasks = tuple(choose(config.select_tasks, chat=config.chat))
+    tasks, notes = tasks_of(config, folder)
     check_protected(config.protect or (), depth)
     removals = {ratio: layers_for_ratio(ratio, depth) for ratio in config.ratios}
     check_count(max(removals.values()), depth, config.protect or ())
-    items = {task.name: task.samples("evaluate", config.limit, config.data_dir) for task in tasks}
-    select_items = {task.name: task.samples("select", config.select_items, config.data_dir) for task in select_tasks}
+    items = {task.name: task.samples("evaluate", config.item_cap, config.data_dir) for task in tasks}
     _check_items(items)
-    _check_methods(config, depth, max(removals.values()), select_tasks, select_items)
-    recovery, notes = _recovery(config, tasks, removals)
     tokenizer = _tokenizer(folder)
-    text = calibration(tokenizer, config.calibration_items, config.calibration)
-    return ResolvedStudy(
-        config,
-        folder,
-        depth,
-        tokenizer,
-        tasks,
-        items,
-        select_tasks,
-        select_items,
-        text,
-        removals,
-        recovery,
-        notes,
+    text = calibration_of(config, folder, tokenizer, tasks)
+    screened = config.tasks is None and not knows_bundled_world(folder)
+    study = ResolvedStudy(config, folder, depth, tokenizer, tasks, items, (), {}, text, removals, None, notes, screened)
+    return _with_selection_and_training(study, tasks)
+
+
+def without_tasks(study: ResolvedStudy, set_aside: Mapping[str, str]) -> ResolvedStudy:
+    """The study with some tasks set aside: they are neither measured further nor used for selection and training.
+
+    Args:
+        study: The study.
+        set_aside: The reasons by the names of the tasks.
+    Raises:
+        UserError: All tasks are set aside.
+    """
+    left = [task for task in study.tasks if task.name not in set_aside]
+    if not left:
+        reasons = "; ".join(f"{name} ({reason})" for name, reason in set_aside.items())
+        raise UserError(
+            f"this model cannot do these tasks: {reasons}",
+            "set --tasks to tasks that the model can do, or use another model",
+        )
+    return replace(_with_selection_and_training(study, left), set_aside=dict(set_aside))
+
+
+def with_tasks(study: ResolvedStudy, tasks: Sequence[Task]) -> ResolvedStudy:
+    """The study with some of its tasks only."""
+    return replace(_with_selection_and_training(study, tasks), tasks=tuple(tasks))
+
+
+def with_removals(study: ResolvedStudy, removals: Mapping[float, int]) -> ResolvedStudy:
+    """The study with some of its ratios only; models are finetuned at those of them that the settings name."""
+    recovery = study.recovery
+    if recovery:
+        counts = tuple(count for count in recovery.counts if count in removals.values())
+        recovery = replace(recovery, counts=counts) if counts else None
+    return replace(study, removals=dict(removals), recovery=recovery)
+
+
+def _with_selection_and_training(study: ResolvedStudy, tasks: Sequence[Task]) -> ResolvedStudy:
+    """The study with the select and training items of these tasks."""
+    config = study.config
+    select_tasks = select_tasks_of(config, study.folder, tasks)
+    select_items = {task.name: task.samples("select", config.select_items, config.data_dir) for task in select_tasks}
+    _check_methods(config, study.depth, study.most_removed, select_tasks, select_items)
+    recovery, notes = _recovery(config, tasks, study.removals)
+    return replace(
+        study,
+        select_tasks=select_tasks,
+        select_items=select_items,
+        recovery=recovery,
+        notes=tuple(dict.fromkeys((*study.notes, *notes))),
     )
 
 
@@ -182,7 +233,7 @@ def _recovery(
         if config.asks_for_recovery:
             raise UserError(f"recovery is not possible: {reason}", "add a generation task, or set recovery.kinds = []")
         return None, (f"Recovery was skipped: {reason}.",)
-    prompts = training_prompts(tasks, settings.items, config.data_dir)
+    prompts = prompts_of(config, tasks)
     counts = dict.fromkeys(removals[ratio] for ratio in config.recovery_ratios)
     longest = answer_limit(tasks)
     return PlannedRecovery(settings.kinds, label(config.recovery_method), tuple(counts), tuple(prompts), longest), ()
@@ -193,7 +244,7 @@ def _no_recovery(config: StudyConfig, tasks: Sequence[Task]) -> str:
     names = ", ".join(task.name for task in tasks)
     if not any(task.kind == "generation" for task in tasks):
         return f"it requires a generation task, which sets the response limit, and all tasks are choice tasks ({names})"
-    if not any(task.samples("train", 1, config.data_dir) for task in tasks):
+    if not config.recovery.data and not any(task.samples("train", 1, config.data_dir) for task in tasks):
         return f"no task has training prompts ({names})"
     return ""
 

@@ -1,7 +1,8 @@
 """A run folder with a loaded model, on which every stage of a study works."""
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from layerlimits.evaluation.artifacts import Artifacts
@@ -10,12 +11,22 @@ from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded, load, parameter_count, weight_bytes
 from layerlimits.progress import Bar
+from layerlimits.study.budget import Clock, probe_seconds
 from layerlimits.study.config import StudyConfig
-from layerlimits.study.estimate import Cost, Shape, cost_of
+from layerlimits.study.estimate import Cost, cost_of, stage_costs
+from layerlimits.study.fitting import FIRST_ITEMS
 from layerlimits.study.manifest import claim
+from layerlimits.study.probe import rates_of
 from layerlimits.study.resolved import ResolvedStudy
 from layerlimits.study.resuming import recorded_settings
-from layerlimits.types import Task
+from layerlimits.types import Sample, Task, Variant
+
+# Within a budget, items of a task that all variants answer before the time is checked again.
+_CHUNK = 48
+# Fewer further items are not worth a batch.
+_MIN_CHUNK = 4
+# Seconds between records of the time spent.
+_RECORD_EVERY_S = 10.0
 
 
 @dataclass
@@ -28,6 +39,10 @@ class Run:
     evaluator: Evaluator
     cost: Cost
     bar: Bar
+    # The methods that rank; fewer than in the settings if some cannot decide.
+    methods: tuple[str, ...]
+    clock: Clock | None = None
+    _recorded: float = field(default=0.0)
 
     @property
     def config(self) -> StudyConfig:
@@ -44,66 +59,193 @@ class Run:
         """What the run folder stores besides responses."""
         return Artifacts(self.store)
 
-    def ask(self, variants: Sequence[Sequence[int]], task: Task, evaluator: Evaluator | None = None) -> None:
-        """Evaluate variants on a task's evaluation items and advance the progress bar.
+    def ask(
+        self,
+        stage: str,
+        variants: Sequence[Variant],
+        task: Task,
+        samples: Sequence[Sample],
+        evaluator: Evaluator | None = None,
+    ) -> None:
+        """Evaluate variants on items of a task, advance the progress bar, and correct the estimates.
 
         Args:
+            stage: The stage.
             variants: Removed layers of each variant, equally many.
             task: The task.
+            samples: The items.
             evaluator: Evaluator of another model than the unpruned one.
         """
         evaluator = evaluator or self.evaluator
-        samples = self.study.items[task.name]
-        each = self.cost.response(task, evaluator.loaded.depth - len(variants[0]), len(samples))
-        done = 0
+        kept_layers = evaluator.loaded.depth - len(variants[0])
+        each = self.cost.response(task, kept_layers, stage)
+        done, began = 0, time.perf_counter()
 
         def on_progress(count: int) -> None:
             nonlocal done
             done += count
             self.bar.advance(count * each)
+            self.record_time()
 
         evaluator.ask(variants, [(task, samples)], on_progress)
-        self.bar.advance((len(variants) * len(samples) * evaluator.draws(task) - done) * each)
+        if done:
+            self.cost.learn(task, kept_layers, stage, (time.perf_counter() - began) / done)
+        self.bar.skip((len(variants) * len(samples) * evaluator.draws(task) - done) * each)
+
+    def measure(
+        self, stage: str, groups: Sequence[Sequence[Variant]], task: Task, seconds: float | None = None
+    ) -> None:
+        """Evaluate groups of variants on a task's items: on all of them, or on as many as fit.
+
+        Within a budget, all variants answer the same first items; the unpruned model answers them, too.
+
+        Args:
+            stage: The stage.
+            groups: Groups of variants with equally many removed layers.
+            task: The task.
+            seconds: Time that may be used; None without a budget.
+        """
+        items = self.study.items[task.name]
+        if seconds is None:
+            for variants in groups:
+                self.ask(stage, variants, task, items)
+            return
+        deadline, done = time.perf_counter() + seconds, 0
+        while done < len(items):
+            stop = self._next_stop(stage, groups, task, done, deadline)
+            if stop == done:
+                break
+            self.ask("base", [()], task, items[done:stop])
+            for variants in groups:
+                self.ask(stage, variants, task, items[done:stop])
+            done = stop
+        self.record_count(stage, task, done)
+
+    def _next_stop(
+        self, stage: str, groups: Sequence[Sequence[Variant]], task: Task, done: int, deadline: float
+    ) -> int:
+        """The number of items up to which all variants can answer before the deadline."""
+        items = self.study.items[task.name]
+        variants = [variant for group in groups for variant in group]
+        stored = done
+        while stored < len(items) and not self.missing(task, variants, stored + _MIN_CHUNK, stored):
+            stored = min(len(items), stored + _MIN_CHUNK)
+        if stored > done:
+            return stored
+        each = sum(
+            len(group) * self.cost.response(task, self.study.depth - len(group[0]), stage) for group in groups
+        ) + self.cost.response(task, self.study.depth)
+        left = deadline - time.perf_counter()
+        if not done:
+            return min(FIRST_ITEMS, len(items)) if left >= each * min(FIRST_ITEMS, len(items)) else 0
+        more = min(int(left / (each * self.evaluator.draws(task))), _CHUNK, len(items) - done)
+        return done + more if more >= min(_MIN_CHUNK, len(items) - done) else done
+
+    def missing(self, task: Task, variants: Sequence[Variant], stop: int, start: int = 0) -> int:
+        """Number of responses to the items from `start` up to `stop` that are not stored."""
+        return self.evaluator.missing(variants, task, self.study.items[task.name][start:stop])
+
+    def record_count(self, stage: str, task: Task, count: int) -> None:
+        """Record how many items of a task a stage has measured, and how the task is asked."""
+        counts = self._counts(task)
+        counts[stage] = count
+        counts["base"] = max(counts.values())
+        self._describe(task, counts)
+
+    def set_aside(self, task: Task, reason: str, count: int) -> None:
+        """Record that a task is measured no further than its first `count` items."""
+        self._describe(task, {"base": count, "sweep": 0, "prune": 0}, reason)
+
+    def pruned_items(self, task: Task) -> list[Sample]:
+        """The items on which pruned models are evaluated."""
+        items = self.study.items[task.name]
+        return items[: self._counts(task).get("prune", len(items))]
+
+    def _counts(self, task: Task) -> dict[str, int]:
+        records = {record["name"]: record for record in self.artifacts.tasks or []}
+        return dict(records[task.name].get("counts", {})) if task.name in records else {}
+
+    def _describe(self, task: Task, counts: dict[str, int], reason: str = "") -> None:
+        record = self.evaluator.described(task, self.study.items[task.name][: counts["base"]])
+        record["counts"] = counts
+        if reason:
+            record["set_aside"] = reason
+        records = {record["name"]: record for record in self.artifacts.tasks or []} | {task.name: record}
+        order = [member.name for member in self.study.tasks]
+        self.artifacts.tasks = [records[name] for name in order if name in records]
+
+    def coming(self, stage: str) -> tuple[str, ...]:
+        """The stages after a stage that this study has."""
+        stages = ("base", "sweep", "rank", "prune", "recover", "speed")
+        after = stages[stages.index(stage) + 1 :]
+        return tuple(name for name in after if name != "recover" or self.study.recovery)
+
+    def share(self, stage: str) -> float | None:
+        """Seconds that a stage may use, if it starts now; None without a budget."""
+        return self.clock.share(stage, self.coming(stage)) if self.clock else None
+
+    def plan_bar(self, stage: str) -> None:
+        """Replace the bar's estimate of the work after a stage."""
+        costs = stage_costs(self.study, self.cost)
+        remaining = self.clock.left if self.clock else sum(costs[name] for name in self.coming(stage))
+        self.bar.plan(max(0.0, remaining))
 
     def skip(self, what: str, why: str) -> None:
         """Record that a part of the study was skipped; the results contain a warning."""
         self.artifacts.skipped = self.artifacts.skipped | {what: why}
 
+    def leave_out(self, sentences: Sequence[str]) -> None:
+        """Record what a budget leaves out; the results contain a warning."""
+        self.artifacts.left_out = [*self.artifacts.left_out, *sentences]
+
     def add_stage_time(self, stage: str, seconds: float) -> None:
         """Add to the recorded duration of a stage, which accumulates over resumed runs."""
         spent = self.artifacts.stages
         self.artifacts.stages = spent | {stage: spent.get(stage, 0.0) + seconds}
+        self.record_time(now=True)
+
+    def record_time(self, *, now: bool = False) -> None:
+        """Record the time that a budget has been charged, so that a resumed run spends what is left."""
+        if self.clock and (now or time.monotonic() - self._recorded > _RECORD_EVERY_S):
+            self._recorded = time.monotonic()
+            self.artifacts.spent = self.clock.spent
 
     def like(self, loaded: Loaded) -> Evaluator:
         """An evaluator for another model with the same options."""
-        return _evaluator(self.config, loaded, self.store)
+        return Evaluator(loaded, self.store, ask_options(self.config))
 
 
-def _evaluator(config: StudyConfig, loaded: Loaded, store: Store) -> Evaluator:
-    options = AskOptions(
+def ask_options(config: StudyConfig) -> AskOptions:
+    """How a study asks its models."""
+    return AskOptions(
         batch_size=config.batch_size,
         max_rows=config.max_rows,
         chat=config.chat,
         decoding=config.decoding,
         unsafe=config.unsafe_code,
     )
-    return Evaluator(loaded, store, options)
 
 
-def open_run(study: ResolvedStudy, out: Path, command: str) -> Run:
+def open_run(study: ResolvedStudy, out: Path, command: str, began: float) -> Run:
     """Load the model and open a new or existing run folder. Stored results stay; the study's description is replaced.
 
+    Args:
+        study: The study.
+        out: The run folder.
+        command: The command line, for the report.
+        began: Time at which the command started, in seconds since the epoch.
     Raises:
         UserError: The folder belongs to another model.
     """
     config = study.config
     loaded = load(config.model, revision=config.revision, dtype=config.dtype, device=config.device)
     store = Store(out)
-    evaluator = _evaluator(config, loaded, store)
+    evaluator = Evaluator(loaded, store, ask_options(config))
     claim(store, loaded, config.batch_size, command=command, **recorded_settings(study))
     _describe(evaluator, study)
-    cost = cost_of(study, Shape(loaded.depth, parameter_count(loaded.model)))
-    return Run(study, out, store, evaluator, cost, Bar(0.0))
+    cost = cost_of(study, rates_of(study, evaluator, probe_seconds(config.budget)))
+    clock = None if config.budget is None else Clock(config.budget, Artifacts(store).spent, began)
+    return Run(study, out, store, evaluator, cost, Bar(0.0), config.methods, clock)
 
 
 def _describe(evaluator: Evaluator, study: ResolvedStudy) -> None:
@@ -119,7 +261,8 @@ def _describe(evaluator: Evaluator, study: ResolvedStudy) -> None:
         "device": str(loaded.model.device),
     }
     artifacts.calibration = {"source": study.calibration.source, "hashes": list(study.calibration.hashes)}
-    artifacts.tasks = [evaluator.described(task, study.items[task.name]) for task in study.tasks]
+    if study.config.budget is None:
+        artifacts.tasks = [evaluator.described(task, study.items[task.name]) for task in study.tasks]
     artifacts.study_notes = list(study.notes)
-    # Parts skipped by an earlier run are tried again.
-    artifacts.skipped = {}
+    # Parts skipped or left out by an earlier run are tried again.
+    artifacts.skipped, artifacts.left_out = {}, []

@@ -16,6 +16,8 @@ from layerlimits.models.remove import without_layers
 _PROMPTS = 16
 _PROMPT_TOKENS = 64
 _NEW_TOKENS = 48
+# Tokens that one timed run generates.
+RESPONSE_TOKENS = _PROMPTS * _NEW_TOKENS
 
 
 @dataclass(frozen=True)

@@ -1,39 +1,124 @@
 """The stages of a study. Responses that the run folder already holds are not computed again."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from statistics import fmean
 
 from layerlimits import methods
 from layerlimits.errors import UserError
 from layerlimits.evaluation.artifacts import Plan
-from layerlimits.methods import Context
+from layerlimits.methods import Context, effort
 from layerlimits.models.remove import check_layers
 from layerlimits.plugins import described, find, label
+from layerlimits.results.figures import by_item
+from layerlimits.study import fitting
 from layerlimits.study.estimate import method_cost
+from layerlimits.study.resolved import with_removals, with_tasks, without_tasks
+from layerlimits.study.screening import SCREENED_ITEMS, reason_to_set_aside
 from layerlimits.study.session import Run
 from layerlimits.study.speed import timings
-from layerlimits.types import Ranking
+from layerlimits.types import Ranking, Sample, Task, Variant
 
 # Rankings by method label.
 Rankings = dict[str, Ranking]
 
 
 def base(run: Run) -> None:
-    """Evaluate the unpruned model on every task."""
+    """Evaluate the unpruned model on every task; default tasks that it cannot do are set aside.
+
+    Within a budget, only the first items are evaluated here; later stages add the items that they use.
+
+    Raises:
+        UserError: The model can do none of the default tasks.
+    """
+    seconds = run.share("base")
+    if seconds is not None:
+        fitted = fitting.base_tasks(run.study, run.cost, seconds, run.missing)
+        run.leave_out(fitted.left_out)
+        run.study = with_tasks(run.study, fitted.tasks)
+    set_aside = {}
     for task in run.study.tasks:
-        run.ask([()], task)
+        items = run.study.items[task.name]
+        first = items[:SCREENED_ITEMS] if run.study.screened or run.clock else items
+        run.ask("base", [()], task, first)
+        if run.clock:
+            run.record_count("base", task, len(first))
+        reason = _reason_to_set_aside(run, task, first) if run.study.screened else ""
+        if reason:
+            run.set_aside(task, reason, len(first))
+            set_aside[task.name] = reason
+        elif not run.clock:
+            run.ask("base", [()], task, items[len(first) :])
+    if set_aside:
+        run.study = without_tasks(run.study, set_aside)
+    _drop_methods_that_cannot_decide(run)
+
+
+def _reason_to_set_aside(run: Run, task: Task, items: Sequence[Sample]) -> str:
+    (verdicts,) = run.evaluator.verdicts([()], task, items)
+    draws = by_item([verdict.value for verdict in verdicts], len(items))
+    return reason_to_set_aside(task, [fmean(values) for values in draws])
+
+
+def _drop_methods_that_cannot_decide(run: Run) -> None:
+    """Drop methods that compare scores on select items if the unpruned model scores 0 on all of them."""
+    study = run.study
+    comparing = [name for name in run.methods if effort(name, "evaluations", study.depth, study.most_removed)]
+    cost = sum(len(study.select_items[task.name]) * run.cost.response(task, study.depth) for task in study.select_tasks)
+    share = run.share("rank")
+    if not comparing or (share is not None and cost > share):
+        return
+    for task in study.select_tasks:
+        run.ask("base", [()], task, study.select_items[task.name])
+        (verdicts,) = run.evaluator.verdicts([()], task, study.select_items[task.name])
+        if any(verdict.value for verdict in verdicts):
+            return
+    names = ", ".join(task.name for task in study.select_tasks)
+    for name in comparing:
+        run.skip(f"method {label(name)}", f"the unpruned model scores 0 on all select items of {names}")
+    run.methods = tuple(name for name in run.methods if name not in comparing)
 
 
 def sweep(run: Run) -> None:
     """Evaluate every task with one layer skipped at a time."""
-    for task in run.study.tasks:
-        run.ask([(layer,) for layer in range(run.study.depth)], task)
+    tasks, layers = run.study.measured, tuple(range(run.study.depth))
+    seconds = run.share("sweep")
+    if seconds is not None:
+        fitted = fitting.sweep(run.study, run.cost, seconds, run.missing)
+        run.leave_out(fitted.left_out)
+        tasks, layers = fitted.tasks, fitted.layers
+    _measure_all(run, "sweep", tasks, [[(layer,) for layer in layers]], seconds)
+
+
+def _measure_all(
+    run: Run, stage: str, tasks: Sequence[Task], groups: Sequence[Sequence[Variant]], seconds: float | None
+) -> None:
+    """Evaluate groups of variants on tasks; each task gets an equal part of the time that is left."""
+    if seconds is None:
+        for task in tasks:
+            run.measure(stage, groups, task)
+        return
+    deadline = time.perf_counter() + seconds
+    for task in run.study.measured:
+        if task not in tasks:
+            run.record_count(stage, task, 0)
+    # Cheap tasks first: the time that they do not need goes to the others.
+    ordered = sorted(tasks, key=lambda task: run.cost.response(task, run.study.depth, stage))
+    for place, task in enumerate(ordered):
+        run.measure(stage, groups, task, (deadline - time.perf_counter()) / (len(ordered) - place))
 
 
 def rank(run: Run) -> Rankings:
     """Rank the layers by every method, as far as the largest ratio requires; a method that fails is skipped."""
+    seconds, names = run.share("rank"), run.methods
+    if seconds is not None and run.clock:
+        pruning = run.clock.share("prune", ("rank", *run.coming("prune")))
+        removals, without_ratios = fitting.removals(run.study, run.cost, pruning, len(names))
+        run.study = with_removals(run.study, removals)
+        names, without_methods = fitting.methods(run.study, names, run.cost, seconds, list(run.artifacts.rankings))
+        run.leave_out([*without_ratios, *without_methods])
     rankings: Rankings = {}
-    for name in run.config.methods:
+    for name in names:
         try:
             ranking = _rank_one(run, name)
         except UserError as error:
@@ -83,12 +168,18 @@ def prune(run: Run, rankings: Rankings) -> None:
     """Evaluate every task with the layers removed that each method selects at each ratio."""
     planned = _plans(run, rankings)
     run.artifacts.plans = planned
-    by_count: dict[int, list[list[int]]] = {}
+    by_count: dict[int, list[Variant]] = {}
     for plan in planned:
-        by_count.setdefault(plan["layers"], []).append(plan["removed"])
-    for task in run.study.tasks:
-        for variants in by_count.values():
-            run.ask(variants, task)
+        by_count.setdefault(plan["layers"], []).append(tuple(plan["removed"]))
+    groups = list(by_count.values())
+    tasks, seconds = run.study.measured, run.share("prune")
+    if seconds is not None:
+        variants = [variant for group in groups for variant in group]
+        missing = {task.name: run.missing(task, variants, fitting.FIRST_ITEMS) for task in tasks}
+        fitted = fitting.prune(run.study, run.cost, seconds, missing)
+        run.leave_out(fitted.left_out)
+        tasks = fitted.tasks
+    _measure_all(run, "prune", tasks, groups, seconds)
 
 
 def _plans(run: Run, rankings: Rankings) -> list[Plan]:
@@ -111,11 +202,18 @@ def speed(run: Run, rankings: Rankings) -> None:
         run.skip("stage speed", "no method has ranked the layers")
         return
     ranking = rankings.get(label(run.config.recovery_method)) or next(iter(rankings.values()))
-    variants = [(), *(removed for count in run.study.ratios if len(removed := ranking.plan(count)) == count)]
+    repeats, counts = run.config.speed_repeats, tuple(run.study.ratios)
+    seconds = run.share("speed")
+    if seconds is not None:
+        repeats, counts = fitting.speed(run.study, run.cost, seconds)
+    if not counts:
+        run.leave_out(["the timing of pruned models"])
+        return
+    variants = [(), *(removed for count in counts if len(removed := ranking.plan(count)) == count)]
     timed = run.artifacts.speed
     if timed and [tuple(record["removed"]) for record in timed] == variants:
         return
-    measured = timings(run.loaded.model, variants, run.config.speed_repeats)
+    measured = timings(run.loaded.model, variants, repeats)
     run.artifacts.speed = [
         {
             "removed": list(timing.removed),

@@ -1,0 +1,120 @@
+"""What a study measures, selects by, calibrates on and trains on if its settings do not say.
+
+The bundled tasks and texts are about an invented world that only the bundled model knows. A model with the tokenizer of
+the bundled model is one of its relatives (a copy, pruned or finetuned); every other model gets real benchmarks.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from layerlimits.errors import UserError
+from layerlimits.evaluation.calibration import Calibration, calibration, default_calibration
+from layerlimits.recovery.data import instruction_prompts, training_prompts
+from layerlimits.reference import folder as bundled_folder
+from layerlimits.study.config import StudyConfig
+from layerlimits.tasks import SUITES, available, check_sandbox, choose
+from layerlimits.types import Sample, Task
+
+_TOKENIZER = "tokenizer.json"
+_BUNDLED_SELECT_TASKS = ("word_problems", "functions", "summaries")
+
+
+def knows_bundled_world(folder: Path) -> bool:
+    """Whether the model in a folder is the bundled model or a relative of it: its tokenizer is the same."""
+    file = folder / _TOKENIZER
+    return file.is_file() and file.read_bytes() == (bundled_folder() / _TOKENIZER).read_bytes()
+
+
+def tasks_of(config: StudyConfig, folder: Path) -> tuple[tuple[Task, ...], tuple[str, ...]]:
+    """The tasks of a study, and notes on default tasks that cannot be read.
+
+    Raises:
+        UserError: See `choose`; or no default benchmark can be read.
+    """
+    names: Sequence[str] | None = config.tasks
+    notes: tuple[str, ...] = ()
+    if names is None and knows_bundled_world(folder):
+        names = ("reference",)
+    elif names is None:
+        names, notes = _readable(config)
+    return tuple(choose(names, config.protocols, config.shots, config.chat)), notes
+
+
+def _readable(config: StudyConfig) -> tuple[list[str], tuple[str, ...]]:
+    """The default tasks that can be read on this machine, and a note on the others."""
+    reasons = {name: _obstacle(name, config) for name in SUITES["real"]}
+    readable = [name for name, reason in reasons.items() if not reason]
+    others = {name: reason for name, reason in reasons.items() if reason}
+    if all(name in _PROCEDURAL for name in readable):
+        place = f"in {config.data_dir}" if config.data_dir else "on the hub"
+        first = next(iter(others.values()))
+        raise UserError(
+            f"none of the {len(others)} default benchmarks can be read {place}: {first}",
+            "set --data-dir to a folder with benchmark files, go online, or set --tasks; "
+            f"{' and '.join(_PROCEDURAL)} need no files",
+        )
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in others.items():
+        by_reason.setdefault(reason.replace(name, "*"), []).append(name)
+    notes = [f"Not measured, because {_shown(reason, names)}." for reason, names in by_reason.items()]
+    return readable, tuple(notes)
+
+
+_PROCEDURAL = ("arithmetic", "brackets")
+
+
+def _shown(reason: str, names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"it cannot be read: {names[0]} ({reason.replace('*', names[0])})"
+    return f"they cannot be read: {', '.join(names)} ({reason})"
+
+
+def _obstacle(name: str, config: StudyConfig) -> str:
+    """Why a task cannot be measured on this machine; empty if it can."""
+    if reason := available(name, config.data_dir):
+        return reason
+    try:
+        check_sandbox(choose((name,)), config.unsafe_code)
+    except UserError as error:
+        return error.problem
+    return ""
+
+
+def select_tasks_of(config: StudyConfig, folder: Path, tasks: Sequence[Task]) -> tuple[Task, ...]:
+    """The tasks on which methods score candidates: by default the study's own generation tasks that have select items,
+    or its choice tasks if there are none.
+    """
+    if config.select_tasks is not None:
+        return tuple(choose(config.select_tasks, chat=config.chat))
+    if knows_bundled_world(folder):
+        return tuple(choose(_BUNDLED_SELECT_TASKS, chat=config.chat))
+    usable = [task for task in tasks if task.samples("select", 1, config.data_dir)]
+    generation = [task for task in usable if task.kind == "generation"]
+    return tuple(generation or usable)
+
+
+def calibration_of(
+    config: StudyConfig, folder: Path, tokenizer: PreTrainedTokenizerBase, tasks: Sequence[Task]
+) -> Calibration:
+    """The calibration text.
+
+    Raises:
+        UserError: See `calibration` and `default_calibration`.
+    """
+    if config.calibration or knows_bundled_world(folder):
+        return calibration(tokenizer, config.calibration_items, config.calibration)
+    return default_calibration(tokenizer, config.calibration_items, tasks, config.data_dir)
+
+
+def prompts_of(config: StudyConfig, tasks: Sequence[Task]) -> list[Sample]:
+    """The training prompts of the recovery stage.
+
+    Raises:
+        UserError: See `training_prompts` and `instruction_prompts`.
+    """
+    settings = config.recovery
+    if settings.data:
+        return instruction_prompts(settings.data, settings.items)
+    return training_prompts(tasks, settings.items, config.data_dir)

@@ -1,0 +1,192 @@
+"""A budget: durations, the division of time among stages, and what fits into a stage."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from layerlimits.errors import UserError
+from layerlimits.progress import Bar, duration, seconds_of
+from layerlimits.study import fitting
+from layerlimits.study.budget import Clock, check_budget, probe_seconds
+from layerlimits.study.config import MAX_BUDGET_ITEMS, StudyConfig
+from layerlimits.study.estimate import Cost, cost_of, stage_costs
+from layerlimits.study.rates import Rates
+from layerlimits.study.resolved import ResolvedStudy, resolve
+from layerlimits.types import Task, Variant
+
+RATES = Rates(prompt_token=1e-3, new_token=1e-2, shared_choice=0.5, shared_generation=0.25, training_token=4e-3)
+
+
+@pytest.fixture(scope="module")
+def study(tiny: Path) -> ResolvedStudy:
+    tasks = ("facts", "word_problems", "facts_choice")
+    return resolve(StudyConfig(model=str(tiny), tasks=tasks, limit=40, ratios=(0.2, 0.4), calibration_items=8))
+
+
+@pytest.fixture
+def cost(study: ResolvedStudy) -> Cost:
+    return cost_of(study, RATES)
+
+
+def nothing_stored(task: Task, variants: list[Variant], items: int) -> int:
+    return len(variants) * items
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("12m", 720), ("2h", 7200), ("1h30m", 5400), ("0.5h", 1800), (" 1H ", 3600)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["12", "", "m", "0m", "-3m", "1m2h", "1d", "nan", "1e3s"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="is not a duration"):
+        seconds_of(text)
+
+
+def test_durations_in_words() -> None:
+    assert [duration(seconds) for seconds in (40, 720, 9000)] == ["40 seconds", "12 minutes", "2.5 hours"]
+
+
+def test_a_budget_is_text_or_seconds() -> None:
+    assert StudyConfig(budget="12m").budget == StudyConfig(budget=720.0).budget == 720
+    for wrong in ("12 parsecs", 0.0, -1.0, float("nan")):
+        with pytest.raises(UserError, match="budget"):
+            StudyConfig(budget=wrong)
+
+
+def test_a_budget_below_the_probe_is_refused() -> None:
+    check_budget(None)
+    check_budget(30.0)
+    with pytest.raises(UserError, match="a budget of 5 seconds is shorter than the probe") as refused:
+        check_budget(5.0)
+    assert "5m" in refused.value.fix
+
+
+def test_the_probe_takes_a_tenth_of_the_budget_and_at_most_a_minute() -> None:
+    assert [probe_seconds(budget) for budget in (None, 300.0, 7200.0)] == [60, 30, 60]
+
+
+def test_a_limit_caps_the_items_of_a_budget() -> None:
+    assert StudyConfig().item_cap == 48
+    assert StudyConfig(budget="10m").item_cap == MAX_BUDGET_ITEMS
+    assert StudyConfig(budget="10m", limit=30).item_cap == 30
+
+
+def test_unused_time_goes_to_later_stages_and_a_resumed_run_gets_what_is_left() -> None:
+    now = [1000.0]
+    clock = Clock(1000, spent=0, began=1000, now=lambda: now[0])
+    stages = ("sweep", "rank", "prune", "recover", "speed")
+    sweep = clock.share("sweep", stages[1:])
+    assert sum(clock.share(stage, stages[place + 1 :]) for place, stage in enumerate(stages)) > clock.left
+    now[0] += sweep / 2
+    early = clock.share("rank", stages[2:])
+    now[0] += sweep / 2
+    assert early > clock.share("rank", stages[2:])
+    assert clock.share("speed", ()) == clock.left
+    resumed = Clock(1000, spent=700, began=2000, now=lambda: 2000)
+    assert resumed.left == clock.budget - 40 - 700
+    assert Clock(1000, spent=2000, began=2000, now=lambda: 2000).share("prune", ("speed",)) == 0
+
+
+def test_the_time_left_is_the_remaining_work_at_the_measured_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("layerlimits.progress.time.perf_counter", lambda: now[0])
+    with Bar(100.0, pace=1.0) as bar:
+        assert bar.left_s == 100
+        bar.skip(40.0)  # a resumed command has this already
+        assert bar.left_s == 60
+        now[0] = 20.0
+        bar.advance(10.0)
+        assert bar.left_s == pytest.approx(100)  # 50 units at 2 s
+        now[0] = 30.0
+        assert bar.left_s == pytest.approx(90)
+        bar.plan(20.0)
+        assert bar.left_s == pytest.approx(30)
+    assert Bar(1.0).left_s is None
+
+
+def test_costs_follow_the_rates_and_what_was_measured(study: ResolvedStudy, cost: Cost) -> None:
+    facts, choice = study.tasks[0], study.tasks[2]
+    alone = cost.response(facts, study.depth)
+    assert alone == pytest.approx(cost.prompt_tokens["facts"] * 1e-3 + cost.new_tokens(facts) * 1e-2)
+    assert cost.response(facts, study.depth, "sweep") == pytest.approx(alone / 4)
+    assert cost.response(choice, study.depth, "sweep") == pytest.approx(cost.response(choice, study.depth) / 2)
+    whole = stage_costs(study, cost)
+    assert set(whole) == {"base", "sweep", "rank", "prune", "recover", "speed"}
+    assert all(seconds > 0 for seconds in whole.values())
+    cost.learn(facts, study.depth, "base", 3 * alone)
+    assert cost.response(facts, study.depth) == pytest.approx(3 * alone)
+    assert stage_costs(study, cost)["sweep"] > whole["sweep"]
+
+
+def test_base_tasks_keep_the_cheapest_of_each_class(study: ResolvedStudy, cost: Cost) -> None:
+    everything = fitting.base_tasks(study, cost, 1e6, nothing_stored)
+    assert everything.tasks == study.tasks
+    assert not everything.left_out
+    needed = {task.name: 24 * cost.response(task, study.depth) for task in study.tasks}
+    less = fitting.base_tasks(study, cost, sum(needed.values()) - 0.01, nothing_stored)
+    assert {task.kind for task in less.tasks} == {"generation", "choice"}
+    (sentence,) = less.left_out
+    (missing,) = [name for name in needed if name not in {task.name for task in less.tasks}]
+    assert missing in sentence
+    # Stored responses cost nothing.
+    assert fitting.base_tasks(study, cost, 0.0, lambda *_: 0).tasks == study.tasks
+
+
+def test_the_sweep_takes_fewer_layers_before_it_loses_a_class(study: ResolvedStudy, cost: Cost) -> None:
+    everything = fitting.sweep(study, cost, 1e6, nothing_stored)
+    assert everything.layers == tuple(range(study.depth))
+    assert not everything.left_out
+    variants = [(layer,) for layer in range(study.depth)]
+    needed = sum(
+        nothing_stored(task, variants, fitting.FIRST_ITEMS) * cost.response(task, study.depth - 1, "sweep")
+        for task in study.tasks
+    )
+    less = fitting.sweep(study, cost, needed / 6, nothing_stored)
+    assert {task.kind for task in less.tasks} == {"generation", "choice"}
+    assert len(less.layers) < study.depth
+    assert any("layers in the sweep" in sentence for sentence in less.left_out)
+
+
+def test_expensive_methods_are_left_out_with_their_duration(study: ResolvedStudy, cost: Cost) -> None:
+    names = ("reverse", "task_score", "random")
+    assert fitting.methods(study, names, cost, 1e6, ()) == (names, ())
+    kept, others = fitting.methods(study, names, cost, 0.0, ())
+    assert kept == ("reverse", "random")
+    assert others[0].startswith("method task_score (about ")
+    assert fitting.methods(study, names, cost, 0.0, ("task_score",))[0] == names
+
+
+def test_the_ratio_closest_to_a_quarter_is_kept_longest(study: ResolvedStudy, cost: Cost) -> None:
+    assert fitting.removals(study, cost, 1e6, 4)[0] == study.removals
+    kept, others = fitting.removals(study, cost, 0.0, 4)
+    assert kept == {0.2: 1}
+    assert others == ("2 removed layers",)
+
+
+def test_finetuning_takes_the_examples_that_fit_or_is_left_out(study: ResolvedStudy, cost: Cost) -> None:
+    assert study.recovery
+    fitted, left_out = fitting.recovery(study, cost, 1e7)
+    assert fitted.recovery
+    assert len(fitted.recovery.prompts) == len(study.recovery.prompts)
+    assert not left_out
+    fewer, _ = fitting.recovery(study, replace_rates(cost), 1200.0)
+    assert fewer.recovery is None or len(fewer.recovery.prompts) < len(study.recovery.prompts)
+    none, sentences = fitting.recovery(study, cost, 1.0)
+    assert none.recovery is None
+    assert sentences[0].startswith("finetuning (at least ")
+
+
+def replace_rates(cost: Cost) -> Cost:
+    slow = replace(cost.rates, training_token=cost.rates.training_token * 2)
+    return Cost(slow, cost.depth, cost.prompt_tokens, cost.max_new_tokens)
+
+
+def test_timing_is_shortened_and_then_left_out(study: ResolvedStudy, cost: Cost) -> None:
+    assert fitting.speed(study, cost, 1e6) == (5, (1, 2))
+    assert fitting.speed(study, cost, 0.0) == (0, ())
+    repeats, counts = fitting.speed(study, cost, 16 * 48 * 1e-2 * 1.5 * 4 * 2)
+    assert (repeats, counts) == (3, (1,))
