@@ -30,6 +30,18 @@ def small_llama(layers: int, **shape: Any) -> LlamaForCausalLM:
     return LlamaForCausalLM(LlamaConfig(**fields | shape))
 
 
+def talkative_llama(layers: int) -> LlamaForCausalLM:
+    """An untaught Llama that writes characters and often ends its answers: recovery needs finished ones."""
+    network, tokenizer = small_llama(layers, num_attention_heads=2), build()
+    with torch.no_grad():
+        head = network.lm_head.weight
+        end, first_character = tokenizer.eos_token_id, len(tokenizer) - 96
+        head[end] *= 2
+        head[:end] = 0
+        head[end + 1 : first_character] = 0
+    return network
+
+
 def saved(model: LlamaForCausalLM, folder: Path) -> Path:
     """The model's folder, tokenizer included."""
     model.save_pretrained(folder)

@@ -84,7 +84,7 @@ def test_settings_are_described(name: str) -> None:
 
 
 def test_every_command_has_its_function() -> None:
-    names = {"study": "run_study", "report": "write_report", "methods": "catalogue"}
+    names = {"study": "run_study", "report": "write_report", "methods": "catalogue", "carry": "export_run"}
     commands = {file.stem for file in (ROOT / "src" / "layerlimits" / "cli").glob("*.py")}
     for command in commands - {"__init__", "options", "parse", "printing", "reference"}:
         assert names.get(command, command) in FUNCTIONS

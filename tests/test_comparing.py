@@ -69,7 +69,7 @@ def test_a_comparison_is_paired_and_corrected_for_chance(tmp_path: Path) -> None
         answers = StoredAnswers(store, BASE, [task])
         compared = comparison(answers, answers.fingerprint((1,)), task)
         assert comparison(answers, answers.fingerprint((2,)), task) is None
-        (row,) = layer_scores(answers, 3)
+        (row,) = layer_scores(answers, range(3))
     assert compared is not None
     score, against = compared
     assert (score.score.estimate, score.score.n, score.outcomes) == (0.55, 40, {"correct": 22, "wrong": 18})

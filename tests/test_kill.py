@@ -14,11 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
-from small_models import saved, small_llama
+from small_models import saved, talkative_llama
 
 from layerlimits.evaluation.store import Key, Store
-from layerlimits.reference.tokenizer import build
 from layerlimits.results.study import study_results
 
 _KILLS = 10
@@ -128,14 +126,7 @@ def _results(folder: Path) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random model that writes characters and often ends its answers: recovery needs finished ones."""
-    network, tokenizer = small_llama(4, num_attention_heads=2), build()
-    with torch.no_grad():
-        head = network.lm_head.weight
-        end, first_character = tokenizer.eos_token_id, len(tokenizer) - 96
-        head[end] *= 2
-        head[:end] = 0
-        head[end + 1 : first_character] = 0
-    return saved(network, tmp_path_factory.mktemp("talkative") / "model")
+    return saved(talkative_llama(4), tmp_path_factory.mktemp("talkative") / "model")
 
 
 @pytest.fixture(scope="module")

@@ -109,7 +109,19 @@ def test_a_circle_is_seen() -> None:
     assert not circle({"a": {"b", "c"}, "b": {"c"}, "c": set()})
 
 
-COMMANDS = ("evaluate", "methods", "prune", "rank", "recover", "reference", "report", "score", "study", "sweep")
+COMMANDS = (
+    "carry",
+    "evaluate",
+    "methods",
+    "prune",
+    "rank",
+    "recover",
+    "reference",
+    "report",
+    "score",
+    "study",
+    "sweep",
+)
 
 
 def test_only_the_command_line_knows_typer() -> None:

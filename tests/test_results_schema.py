@@ -141,6 +141,13 @@ def test_score(says: Says, tmp_path: Path) -> None:
     )
 
 
+def test_export_and_import(says: Says, tmp_path: Path) -> None:
+    finished_study(tmp_path / "run")
+    file = tmp_path / "study.layerlimits.gz"
+    exported = says("export", tmp_path / "run", "--out", file)
+    check("export and import", exported, says("import", file, "--out", tmp_path / "other"))
+
+
 def test_recover() -> None:
     # The whole of it is run in test_tables.py; its document has the fields of what it prints.
     check("recover", RecoverResults("m", "p", "q", 1, 2, 3, 4.0).to_json())

@@ -12,6 +12,7 @@ from layerlimits.version import __version__
 if TYPE_CHECKING:
     from layerlimits.api import (
         Calibration,
+        CarryResults,
         Catalogue,
         Decoding,
         Estimate,
@@ -39,7 +40,9 @@ if TYPE_CHECKING:
         catalogue,
         compare_methods,
         evaluate,
+        export_run,
         get_tasks,
+        import_run,
         load,
         open_run,
         plan,
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Calibration",
+    "CarryResults",
     "Catalogue",
     "Decoding",
     "Estimate",
@@ -84,7 +88,9 @@ __all__ = [
     "catalogue",
     "compare_methods",
     "evaluate",
+    "export_run",
     "get_tasks",
+    "import_run",
     "load",
     "open_run",
     "plan",

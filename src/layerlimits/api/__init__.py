@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from layerlimits.api.carrying import export_run, import_run
     from layerlimits.api.listing import catalogue
     from layerlimits.api.measuring import evaluate, sweep
     from layerlimits.api.models import Model, load, without_layers
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from layerlimits.errors import UserError
     from layerlimits.evaluation.calibration import Calibration
     from layerlimits.recovery.finetune import FinetuneConfig
+    from layerlimits.results.carried import CarryResults
     from layerlimits.results.document import (
         Catalogue,
         EvaluateResults,
@@ -37,6 +39,10 @@ if TYPE_CHECKING:
     from layerlimits.types import Estimate, Task
 
 _MODULES = {
+    "api.carrying": (
+        "export_run",
+        "import_run",
+    ),
     "api.listing": ("catalogue",),
     "api.measuring": (
         "evaluate",
@@ -76,6 +82,7 @@ _MODULES = {
     "errors": ("UserError",),
     "evaluation.calibration": ("Calibration",),
     "recovery.finetune": ("FinetuneConfig",),
+    "results.carried": ("CarryResults",),
     "results.document": (
         "Catalogue",
         "EvaluateResults",
@@ -102,6 +109,7 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 
 __all__ = [
     "Calibration",
+    "CarryResults",
     "Catalogue",
     "Decoding",
     "Estimate",
@@ -130,7 +138,9 @@ __all__ = [
     "compare_methods",
     "default_folder",
     "evaluate",
+    "export_run",
     "get_tasks",
+    "import_run",
     "load",
     "open_run",
     "plan",

@@ -1,9 +1,10 @@
 """`evaluate` and `sweep`: scores of a model, and of the model without each of its layers."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from layerlimits.api.models import ModelSource
-from layerlimits.api.opening import open_evaluator
+from layerlimits.api.models import ModelSource, depth
+from layerlimits.api.opening import check_swept, open_evaluator
 from layerlimits.api.options import EvalOptions, Tasks
 from layerlimits.api.tasks import Items, evaluation_items
 from layerlimits.evaluation.evaluator import Evaluator
@@ -41,27 +42,39 @@ def evaluate(
 
 
 def sweep(
-    model: ModelSource, tasks: Tasks = "reference", options: EvalOptions = _DEFAULT, out: str | Path | None = None
+    model: ModelSource,
+    tasks: Tasks = "reference",
+    options: EvalOptions = _DEFAULT,
+    out: str | Path | None = None,
+    layers: Sequence[int] | None = None,
 ) -> SweepResults:
     """Scores of a model and of the model without each of its layers, with retention (score / unpruned score).
 
     Args:
         model, tasks, options, out: as for `evaluate`.
+        layers: the layers to skip, one at a time; all if None. A later call with the same `out` and more layers
+            computes only these.
     Returns:
-        Results with one row per layer and task; a notebook shows them as a chart.
+        Results with one row per layer and task, ordered by layer; a notebook shows them as a chart.
     Raises:
-        UserError: a task, model or run folder that cannot be used.
+        UserError: a task, model or run folder that cannot be used; or `layers` is empty, or has a layer twice or one
+            that does not exist.
 
     Example:
         >>> results = sweep("reference", ["arithmetic", "facts"], EvalOptions(limit=20))
         >>> list(results.to_frame().columns)
         ['layer', 'task', 'score', 'low', 'high', 'n', 'retention']
+        >>> sweep("reference", "facts", EvalOptions(limit=20), layers=[3, 8, 9]).to_frame().layer.tolist()
+        [3, 8, 9]
     """
     items = evaluation_items(tasks, options)
+    # Before weights load.
+    chosen = None if layers is None else check_swept(layers, depth(model))
     with open_evaluator(model, _ask_options(options, items, "sweep"), seed=options.decoding.seed, out=out) as evaluator:
-        depth = evaluator.loaded.depth
-        _ask(evaluator, [(), *((layer,) for layer in range(depth))], items)
-        return sweep_results(_stored(evaluator, items), depth, options.difference)
+        total = evaluator.loaded.depth
+        skipped = tuple(range(total)) if chosen is None else chosen
+        _ask(evaluator, [(), *((layer,) for layer in skipped)], items)
+        return sweep_results(_stored(evaluator, items), skipped, total, options.difference)
 
 
 def _ask_options(options: EvalOptions, items: Items, engine: str) -> AskOptions:

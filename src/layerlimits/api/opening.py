@@ -1,7 +1,7 @@
 """An evaluator over a model and its run folder, and what is checked before weights load."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,12 +9,13 @@ from transformers import set_seed
 
 from layerlimits.api.models import ModelSource, in_memory
 from layerlimits.api.options import RankOptions
+from layerlimits.errors import UserError
 from layerlimits.evaluation.calibration import Calibration, calibration, written_texts
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.leaks import check_leaks, is_bundled, items_to_compare
 from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.store import Store
-from layerlimits.models.remove import check_count, check_protected
+from layerlimits.models.remove import check_count, check_listed, check_protected
 from layerlimits.study.manifest import check_run_folder, claim
 from layerlimits.tasks import choose
 
@@ -56,6 +57,17 @@ def check_removal(options: RankOptions, depth: int) -> None:
     check_protected(protected, depth)
     if options.layers is not None:
         check_count(options.layers, depth, protected)
+
+
+def check_swept(layers: Sequence[int], depth: int) -> tuple[int, ...]:
+    """Check the layers that a sweep skips, and return them ascending.
+
+    Raises:
+        UserError: no layer, a layer twice, or one that does not exist.
+    """
+    if len(layers) == 0:
+        raise UserError("no layer to skip is given", "give layers such as 3,8-12, or omit --layers to skip each")
+    return check_listed(layers, depth)
 
 
 def check_choosing(options: RankOptions) -> None:

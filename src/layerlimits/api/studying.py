@@ -74,7 +74,7 @@ def open_run(run: str | Path) -> StudyResults:
         >>> open_run("runs/reference").to_frame()
     """
     folder = Path(run)
-    _check_run(folder)
+    check_run(folder)
     with Store(folder) as store:
         return study_results(store)
 
@@ -83,7 +83,12 @@ def _folder(config: StudyConfig, out: str | Path | None) -> Path:
     return Path(out) if out else default_folder(config)
 
 
-def _check_run(run: Path) -> None:
+def check_run(run: Path) -> None:
+    """Check that a folder is a run folder.
+
+    Raises:
+        UserError: it has no database.
+    """
     if not holds_run(run):
         raise UserError(f"{run} is no run folder: it has no {RUN_FILE}", "give the --out folder of a study")
 
@@ -100,7 +105,7 @@ def write_report(run: str | Path, out: str | Path | None = None) -> StudyResults
     Example:
         >>> write_report("runs/reference", "report.html")
     """
-    _check_run(Path(run))
+    check_run(Path(run))
     # Reading a run takes seconds: what is known before is refused before.
     page = check_report_file(Path(out) if out else report_file(run))
     results = open_run(run)

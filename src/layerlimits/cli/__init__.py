@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from layerlimits.cli import evaluate, methods, prune, rank, recover, reference, report, score, study, sweep
+from layerlimits.cli import carry, evaluate, methods, prune, rank, recover, reference, report, score, study, sweep
 from layerlimits.errors import UserError
 
 app = typer.Typer(
@@ -27,6 +27,9 @@ for command in (
     report.report,
 ):
     app.command()(command)
+# `import` is no name for a function.
+app.command("export")(carry.export_run)
+app.command("import")(carry.import_run)
 app.add_typer(reference.app, name="reference")
 
 

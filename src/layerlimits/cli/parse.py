@@ -1,8 +1,12 @@
 """Parse lists given on the command line: "a,b" and "0,4-7"."""
 
+import re
 from typing import Any, cast
 
 from layerlimits.errors import UserError
+
+# No model has a million layers; a range of more numbers would exhaust the memory.
+_NUMBER = re.compile(r"[0-9]{1,6}")
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -19,13 +23,15 @@ def layers(text: str) -> tuple[int, ...]:
     """Layer numbers and ranges such as "4,5,11-12", in the order given.
 
     Raises:
-        UserError: A part is neither a layer number nor a range.
+        UserError: A part is neither a layer number nor a range, or a range is reversed.
     """
     numbers: list[int] = []
     for part in words(text):
         first, dash, last = part.partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
+        if not all(_NUMBER.fullmatch(number) for number in ([first, last] if dash else [first])):
             raise UserError(f"{part!r} is not a layer number or range", "write layers as 4,5,11-12")
+        if dash and int(last) < int(first):
+            raise UserError(f"the range {part!r} is reversed", f"write it as {last}-{first}")
         numbers.extend(range(int(first), int(last or first) + 1))
     return tuple(numbers)
 

@@ -1,6 +1,8 @@
 """The `sweep` command: scores with one layer skipped at a time."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from layerlimits.cli.options import (
     BatchSize,
@@ -26,6 +28,7 @@ from layerlimits.cli.options import (
     TopP,
     UnsafeCode,
 )
+from layerlimits.cli.parse import layers as layer_numbers
 from layerlimits.cli.parse import protocol_names, words
 from layerlimits.cli.printing import show, show_json, show_warnings, table
 
@@ -37,6 +40,9 @@ if TYPE_CHECKING:
 def sweep(
     model: Model,
     tasks: Tasks = "reference",
+    layers: Annotated[
+        str | None, typer.Option(help="Layers to skip, one at a time, such as 3,8-12; default: every layer.")
+    ] = None,
     limit: Limit = 100,
     data_dir: DataDir = None,
     protocol: Protocols = None,
@@ -71,7 +77,8 @@ def sweep(
         batch_size=batch_size,
         max_rows=max_rows,
     )
-    results = api.sweep(api.ModelOptions(model, revision, dtype, device), chosen, options, out)
+    source = api.ModelOptions(model, revision, dtype, device)
+    results = api.sweep(source, chosen, options, out, None if layers is None else layer_numbers(layers))
     show_json(results) if as_json else show_sweep(results)
 
 

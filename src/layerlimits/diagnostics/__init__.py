@@ -28,9 +28,12 @@ class Diagnostic:
         measure: (answer) -> {measure: value}; measures that are undefined for an answer are omitted.
         tasks: Names of the tasks it applies to; None means every generation task.
         source: Reference for the measures.
+        reads_item: Whether the measures require the prompt or the target, which an imported run folder does not have;
+            without them, both are empty strings.
     """
 
     name: str
     measure: Callable[[Answered], Mapping[str, float]]
     tasks: tuple[str, ...] | None = None
     source: str = "ours"
+    reads_item: bool = True

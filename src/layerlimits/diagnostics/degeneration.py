@@ -22,4 +22,6 @@ def _measure(answered: Answered) -> dict[str, float]:
     return {**defined, "tokens": float(len(answered.response.tokens)), "truncated": cut}
 
 
-degeneration = Diagnostic("degeneration", _measure, source="rep-n of arXiv 1908.04319, as in arXiv 2602.01997")
+degeneration = Diagnostic(
+    "degeneration", _measure, source="rep-n of arXiv 1908.04319, as in arXiv 2602.01997", reads_item=False
+)

@@ -1,7 +1,10 @@
 """The JSON values that a run folder stores besides responses: names and types."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NotRequired, TypedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NotRequired
+
+# Validation by pydantic requires this one before Python 3.12.
+from typing_extensions import TypedDict
 
 from layerlimits.evaluation.store import Store
 from layerlimits.types import AskFormat, Kind
@@ -97,10 +100,14 @@ class Plan(TypedDict):
 
 
 class RecoveredRecord(Plan):
-    """A pruned and finetuned model: its fingerprint, the settings and the amount of training."""
+    """A pruned and finetuned model: its fingerprint, the settings and the amount of training.
+
+    `key` identifies the training: the pruned model, the examples and the settings.
+    """
 
     name: str
     fingerprint: str
+    key: NotRequired[str]
     settings: dict[str, Any]
     examples: int
     dropped: int
@@ -116,6 +123,25 @@ class TimingRecord(TypedDict):
     weight_bytes: int
     memory_bytes: int
     tokens_per_s: list[float]
+
+
+# The type of each stored value, by name. Values that are computed once have names with a prefix instead.
+TYPES: Mapping[str, Any] = {
+    "manifest": Manifest,
+    "base": ModelRecord,
+    "tasks": list[TaskRecord],
+    "calibration": CalibrationRecord,
+    "rankings": dict[str, RankingRecord],
+    "plans": list[Plan],
+    "recovered": dict[str, RecoveredRecord],
+    "speed": list[TimingRecord],
+    "stages": dict[str, float],
+    "study_notes": list[str],
+    "skipped": dict[str, str],
+    "left_out": list[str],
+    "spent": float,
+}
+CACHED = "once "
 
 
 class Artifacts:
@@ -243,7 +269,16 @@ class Artifacts:
 
     def cached(self, key: str, compute: Callable[[], Any]) -> Any:
         """A JSON value that is computed once per run folder. The key must contain everything it depends on."""
-        name = f"once {key}"
+        name = f"{CACHED}{key}"
         if self._store.get(name) is None:
             self._store.put(name, compute())
         return self._store.get(name)
+
+    def contents(self) -> Iterator[tuple[str, Any]]:
+        """All stored values with their names, ordered by name."""
+        for name in self._store.names():
+            yield name, self._store.get(name)
+
+    def restore(self, name: str, content: Any) -> None:
+        """Store a value of `contents`."""
+        self._store.put(name, content)

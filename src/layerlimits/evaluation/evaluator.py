@@ -125,6 +125,23 @@ class Evaluator:
         stored = self.store.responses(keys)
         return [stored[key] for key in keys]
 
+    def missing_of(self, model: str, task: Task, samples: Sequence[Sample]) -> int:
+        """Number of responses of another model to the same prompts that are not stored. The model is not needed:
+        stored responses whose verdict is of another version of the scorer are scored again.
+
+        Args:
+            model: fingerprint of the model.
+            task, samples: as for `verdicts`.
+        Raises:
+            UserError: a program cannot be run safely on this machine.
+        """
+        sample_of = {
+            key._replace(model=model): sample
+            for draw in range(self.draws(task))
+            for key, sample in zip(self._ledger.keys((), task, samples, draw), samples, strict=True)
+        }
+        return len(self._ledger.missing(task, sample_of))
+
     def described(self, task: Task, samples: Sequence[Sample]) -> TaskRecord:
         """The record of a task in results: the task, how it is asked, its items with the hashes of their prompts, and
         the engine class. It selects the responses to exactly these prompts.

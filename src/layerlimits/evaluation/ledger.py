@@ -42,6 +42,7 @@ class Ledger:
         self._prompts: dict[tuple[str, str], Prompt] = {}
         self._fingerprints: dict[Variant, str] = {}
         self._checked: set[Variant] = {()}
+        self._recorded: set[tuple[str, str]] = set()
 
     def prompt(self, task: Task, sample: Sample) -> Prompt:
         """The sample as this model reads it."""
@@ -84,8 +85,8 @@ class Ledger:
             for sample in samples
         ]
 
-    def register(self, variants: Sequence[Variant], task: Task, samples: Sequence[Sample]) -> None:
-        """Store the models, the samples and the prompts, after a check that each variant differs from the base.
+    def register(self, variants: Sequence[Variant]) -> None:
+        """Store the models, after a check that each variant differs from the base.
 
         Raises:
             UserError: removing a variant's layers changes no logit.
@@ -95,12 +96,30 @@ class Ledger:
                 self.loaded.check_removal_changes_logits(variant)
                 self._checked.add(variant)
         self.store.add_models([self.loaded.ref.without(variant) for variant in variants], {"layers": self.loaded.depth})
-        self.store.add_samples(task, samples)
+
+    def record(self, task: Task, samples: Sequence[Sample]) -> None:
+        """Store the texts of the samples and prompts, once per process. An imported run has responses without them."""
+        fresh = [sample for sample in samples if (task.name, sample.id) not in self._recorded]
+        if not fresh:
+            return
+        self.store.add_samples(task, fresh)
         about = {"protocol": task.asked, "shots": task.shots}
-        prompts = [self.prompt(task, sample) for sample in samples]
+        prompts = [self.prompt(task, sample) for sample in fresh]
         self.store.add_prompts(
             {prompt.hash: {"text": prompt.text, "template": prompt.template, **about} for prompt in prompts}
         )
+        self._recorded.update((task.name, sample.id) for sample in fresh)
+
+    def missing(self, task: Task, sample_of: Mapping[Key, Sample]) -> dict[Key, Sample]:
+        """The keys without a stored response. Responses whose verdict is of another version of the scorer are scored.
+
+        Raises:
+            UserError: a program cannot be run safely on this machine.
+        """
+        unjudged = self.store.missing(list(sample_of), task.scorer)
+        missing = {key: sample_of[key] for key in self.store.missing(unjudged)}
+        self._judge_again(task, {key: sample_of[key] for key in unjudged if key not in missing})
+        return missing
 
     def add_computed(
         self, task: Task, answered: Sequence[tuple[Key, Sample, Response]], missing: Collection[Key]
@@ -121,12 +140,8 @@ class Ledger:
         if outside:
             self._add(task, outside)
 
-    def judge_again(self, task: Task, keys: Mapping[Key, Sample]) -> None:
-        """Score the stored responses of `keys` again: their verdicts are of an older version of the scorer.
-
-        Raises:
-            UserError: a program cannot be run safely on this machine.
-        """
+    def _judge_again(self, task: Task, keys: Mapping[Key, Sample]) -> None:
+        """Score the stored responses of `keys` again."""
         responses = self.store.responses(list(keys))
         stored = [(key, keys[key], responses[key]) for key in keys if key in responses]
         for start in range(0, len(stored), self.options.batch_size):

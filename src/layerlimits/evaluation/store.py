@@ -6,7 +6,7 @@ SQLite in WAL mode. A batch of responses is one transaction, so that `kill -9` l
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,8 +42,8 @@ CREATE TABLE IF NOT EXISTS models (fingerprint TEXT PRIMARY KEY, content TEXT);
 CREATE TABLE IF NOT EXISTS artifacts (name TEXT PRIMARY KEY, content TEXT);
 """
 
-# Incremented when the tables change, so that older run folders are rejected instead of misread.
-_VERSION = 3
+# Incremented when the tables change, so that older run folders and exports are rejected instead of misread.
+VERSION = 3
 
 # Decimal places of a log-probability in nats. Smaller differences are rounding, and would show in an export.
 LOGPROB_DIGITS = 5
@@ -76,12 +76,12 @@ class Store:
     def _check_version(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if tables and version != _VERSION:
+        if tables and version != VERSION:
             raise UserError(
-                f"{self.folder} was written by another version of layerlimits (schema {version}, expected {_VERSION})",
+                f"{self.folder} was written by another version of layerlimits (schema {version}, expected {VERSION})",
                 "choose another run folder, or use the version that wrote this one",
             )
-        self._db.execute(f"PRAGMA user_version={_VERSION}")
+        self._db.execute(f"PRAGMA user_version={VERSION}")
 
     def close(self) -> None:
         """Close the database, and merge its write-ahead log."""
@@ -95,10 +95,15 @@ class Store:
 
     def add_models(self, refs: Iterable[ModelRef], about: dict[str, Any]) -> None:
         """Store the models by fingerprint."""
-        rows = [
-            (ref.fingerprint, json.dumps({"path": ref.path, "removed": list(ref.removed), "dtype": ref.dtype, **about}))
+        contents = {
+            ref.fingerprint: {"path": ref.path, "removed": list(ref.removed), "dtype": ref.dtype, **about}
             for ref in refs
-        ]
+        }
+        self.put_models(contents)
+
+    def put_models(self, contents: Mapping[str, dict[str, Any]]) -> None:
+        """Store descriptions of models by fingerprint, in the form of `models`."""
+        rows = [(fingerprint, json.dumps(content)) for fingerprint, content in contents.items()]
         with self._db:
             self._db.executemany("INSERT OR REPLACE INTO models VALUES (?, ?)", rows)
 
@@ -172,6 +177,27 @@ class Store:
         """The JSON value stored under a name, or None."""
         row = self._db.execute("SELECT content FROM artifacts WHERE name=?", (name,)).fetchone()
         return json.loads(row[0]) if row else None
+
+    def names(self) -> list[str]:
+        """The names of the stored JSON values."""
+        return [name for (name,) in self._db.execute("SELECT name FROM artifacts ORDER BY name")]
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All reads inside see the same state of the database, even if another process writes to it."""
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.rollback()
+
+    def answered(self) -> Iterator[tuple[Key, Response, Verdict, int]]:
+        """Every response with its key, its verdict and the version of its scorer, ordered by key."""
+        keys = ", ".join(f"r.{name}" for name in Key._fields)
+        query = f"SELECT {keys}, {_RESPONSE}, {_VERDICT}, v.scorer FROM responses r JOIN verdicts v USING ({_KEY})"
+        with closing(self._db.execute(f"{query} ORDER BY {keys}")) as rows:
+            for row in rows:
+                yield Key(*row[:7]), _response(*row[7:11]), _verdict(*row[11:17]), row[17]
 
     def export(self) -> Iterator[dict[str, Any]]:
         """Every response with its verdict, ordered by key: two runs with the same results give equal exports."""

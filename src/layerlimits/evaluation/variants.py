@@ -81,18 +81,17 @@ class VariantBatcher:
     ) -> Iterator[_Batch]:
         """The batches of a task with missing responses. Also scores again, and rejects prompts that do not fit."""
         ledger = self.ledger
+        ledger.record(task, samples)
         every_draw = range(ledger.draws(task) if draws is None else draws)
         keys = {
             (variant, draw): ledger.keys(variant, task, samples, draw) for variant in variants for draw in every_draw
         }
         sample_of = {key: sample for column in keys.values() for key, sample in zip(column, samples, strict=True)}
-        unjudged = ledger.store.missing(list(sample_of), task.scorer)
-        missing = {key: sample_of[key] for key in ledger.store.missing(unjudged)}
-        ledger.judge_again(task, {key: sample_of[key] for key in unjudged if key not in missing})
+        missing = ledger.missing(task, sample_of)
         if not missing:
             return
         models = {key.model for key in missing}
-        ledger.register([variant for variant in variants if keys[variant, 0][0].model in models], task, samples)
+        ledger.register([variant for variant in variants if keys[variant, 0][0].model in models])
         ledger.refuse(task, missing)
         prompts = [ledger.prompt(task, sample) for sample in samples]
         formed = list(batches(prompts, ledger.options.batch_size, ledger.limit(task), ledger.positions))

@@ -11,8 +11,30 @@ from layerlimits.errors import UserError
 from layerlimits.models.fields import pruned_fields
 from layerlimits.models.stack import LayerStack, find_stack
 
+# Layers that an error names, at most; a range can have many that do not exist.
+_NAMED = 20
+
 # Names of the attribute in which modules store the number of their layer.
 LAYER_NUMBERS = ("layer_idx", "layer_id", "layer_number")
+
+
+def check_listed(layers: Iterable[int], depth: int) -> tuple[int, ...]:
+    """Check layers that are given by their numbers, and return them ascending.
+
+    Raises:
+        UserError: a layer does not exist or is listed twice.
+    """
+    given = list(layers)
+    unknown = sorted({layer for layer in given if not 0 <= layer < depth})
+    if unknown:
+        names = ", ".join(map(str, unknown[:_NAMED])) + (", ..." if len(unknown) > _NAMED else "")
+        raise UserError(
+            f"layer {names} does not exist: the model has {depth} layers", f"use numbers from 0 to {depth - 1}"
+        )
+    repeated = sorted({layer for layer in given if given.count(layer) > 1})
+    if repeated:
+        raise UserError(f"layer {', '.join(map(str, repeated))} is listed more than once", "list each layer once")
+    return tuple(sorted(given))
 
 
 def check_layers(removed: Iterable[int], depth: int, protected: Iterable[int] = ()) -> tuple[int, ...]:
@@ -21,21 +43,12 @@ def check_layers(removed: Iterable[int], depth: int, protected: Iterable[int] = 
     Raises:
         UserError: a layer does not exist, is listed twice or is protected; or no layer would be left.
     """
-    given = list(removed)
-    unknown = sorted({layer for layer in given if not 0 <= layer < depth})
-    if unknown:
-        names = ", ".join(map(str, unknown))
-        raise UserError(
-            f"layer {names} does not exist: the model has {depth} layers", f"use numbers from 0 to {depth - 1}"
-        )
-    repeated = sorted({layer for layer in given if given.count(layer) > 1})
-    if repeated:
-        raise UserError(f"layer {', '.join(map(str, repeated))} is listed more than once", "list each layer once")
+    given = check_listed(removed, depth)
     kept_back = sorted(set(given) & set(protected))
     if kept_back:
         raise UserError(f"layer {', '.join(map(str, kept_back))} is protected", "omit it, or do not protect it")
     check_count(len(given), depth, ())
-    return tuple(sorted(given))
+    return given
 
 
 def check_count(count: int, depth: int, protected: Iterable[int]) -> None:

@@ -151,6 +151,21 @@ def finetune(
     return out
 
 
+def training_key(
+    loaded: Loaded, removed: tuple[int, ...], examples: Sequence[Example], settings: FinetuneConfig
+) -> str:
+    """Identifies a finetuning by the pruned model, the examples and the settings, as "key" in the recipe does.
+
+    Args:
+        loaded, examples, settings: As for `finetune`.
+        removed: As `plan_removed` of `finetune`.
+    Raises:
+        UserError: No example fits, or the model has no stop token.
+    """
+    rows = to_rows(loaded.tokenizer, end_of_turn(loaded.model, loaded.tokenizer), examples, settings.max_length)
+    return str(_about_training(loaded, removed, rows, settings)["key"])
+
+
 def _about_training(
     loaded: Loaded, removed: tuple[int, ...], rows: list[Row], settings: FinetuneConfig
 ) -> dict[str, Any]:

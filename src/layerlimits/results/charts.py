@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import pairwise
 
 from layerlimits.types import Estimate
 
@@ -79,15 +80,25 @@ def _style(number: int) -> str:
 
 
 def _line(axes: _Axes, name: str, points: Points, style: str) -> str:
-    places = " ".join(f"{axes.x(layer)},{axes.y(figure.estimate)}" for layer, figure in points)
-    marks = []
+    marks = [_connected(axes, run) for run in _consecutive(points)]
     for layer, figure in points:
         x, y = axes.x(layer), axes.y(figure.estimate)
         interval = f"{figure.low:.2f} to {figure.high:.2f}"
         text = escape(f"{name}, layer {layer}: {figure.estimate:.2f} ({interval}), n = {figure.n}")
         marks.append(f'<path d="M{x} {axes.y(figure.low)}V{axes.y(figure.high)}" opacity="0.35"/>')
         marks.append(f'<circle cx="{x}" cy="{y}" r="4" stroke="none"><title>{text}</title></circle>')
-    return f'<g {style}><polyline points="{places}" fill="none" stroke-width="2"/>{"".join(marks)}</g>'
+    return f"<g {style}>{''.join(marks)}</g>"
+
+
+def _connected(axes: _Axes, points: Points) -> str:
+    places = " ".join(f"{axes.x(layer)},{axes.y(figure.estimate)}" for layer, figure in points)
+    return f'<polyline points="{places}" fill="none" stroke-width="2"/>'
+
+
+def _consecutive(points: Points) -> list[Points]:
+    """The points in parts of consecutive layers; a line across layers that were not skipped would invent figures."""
+    starts = [place for place, (layer, _) in enumerate(points) if place == 0 or layer != points[place - 1][0] + 1]
+    return [points[start:end] for start, end in pairwise([*starts, len(points)])]
 
 
 def _legend_entry(name: str, number: int) -> str:

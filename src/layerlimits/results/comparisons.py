@@ -1,6 +1,6 @@
 """Scores and comparisons of models on tasks, from stored answers; shared by `evaluate`, `sweep` and `study`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 
 from layerlimits.evaluation.artifacts import TaskRecord
@@ -51,10 +51,10 @@ def comparison(answers: StoredAnswers, model: str, task: TaskRecord) -> tuple[Ta
     )
 
 
-def layer_scores(answers: StoredAnswers, depth: int) -> list[LayerScore]:
-    """The scores with each single layer skipped, on every task whose answers are complete."""
+def layer_scores(answers: StoredAnswers, layers: Iterable[int]) -> list[LayerScore]:
+    """The scores with each of the layers skipped alone, on every task whose answers are complete."""
     scores, comparisons = [], []
-    for layer in range(depth):
+    for layer in layers:
         for task in answers.tasks:
             if compared := comparison(answers, answers.fingerprint((layer,)), task):
                 scores.append(compared[0])
@@ -97,10 +97,17 @@ def evaluate_results(answers: StoredAnswers, decoding: str, difference: float) -
     )
 
 
-def sweep_results(answers: StoredAnswers, depth: int, difference: float) -> SweepResults:
-    """The scores of the unpruned model and of the model without each layer; all answers must be stored."""
+def sweep_results(answers: StoredAnswers, layers: Sequence[int], depth: int, difference: float) -> SweepResults:
+    """The scores of the unpruned model and of the model without each of the layers; all answers must be stored.
+
+    Args:
+        answers: The stored answers.
+        layers: The skipped layers, one at a time.
+        depth: Number of layers of the model.
+        difference: Difference in accuracy to detect, 0 to 0.5.
+    """
     base = _base_scores(answers)
-    rows = layer_scores(answers, depth)
+    rows = layer_scores(answers, layers)
     return SweepResults(answers.ref.path, depth, base, tuple(rows), tuple(warnings(base, difference)))
 
 

@@ -21,6 +21,8 @@ def diagnose(answers: StoredAnswers, models: Mapping[str, str]) -> Iterator[Diag
     for label, model in models.items():
         for task in answers.tasks:
             chosen = [diagnostic for diagnostic in diagnostics if applies(diagnostic, task)]
+            if not answers.has_contents(task):
+                chosen = [diagnostic for diagnostic in chosen if not diagnostic.reads_item]
             answered = _answered(answers, model, task) if chosen else None
             for diagnostic in chosen if answered else ():
                 yield from _measured(diagnostic, label, task["name"], answered or [])
@@ -35,10 +37,11 @@ def _answered(answers: StoredAnswers, model: str, task: TaskRecord) -> list[Answ
     responses = answers.answers(model, task)
     if responses is None:
         return None
-    contents = answers.contents(task["name"])
+    contents = answers.contents(task["name"]) if answers.has_contents(task) else {}
     return [
-        Answered(contents[item]["prompt"], contents[item]["target"], response, verdict)
+        Answered(content.get("prompt", ""), content.get("target", ""), response, verdict)
         for item, (response, verdict) in zip(task["ids"], responses, strict=True)
+        for content in [contents.get(item, {})]
     ]
 
 

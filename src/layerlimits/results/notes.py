@@ -1,6 +1,6 @@
 """Notes at the end of a report: decoding, separation of items, and statistical methods."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from layerlimits.evaluation.artifacts import CalibrationRecord
@@ -17,6 +17,15 @@ def notes(calibration: CalibrationRecord, config: Mapping[str, Any]) -> Iterator
         "retention (docs/statistics.md). Speeds are given as median and range."
     )
     yield "p-values are from McNemar's exact test against the unpruned model, with Holm's correction over each table."
+
+
+def without_texts(tasks: Sequence[str]) -> Iterator[str]:
+    """A note if items of tasks are not stored, as in an imported run folder."""
+    if tasks:
+        yield (
+            f"The items of {', '.join(tasks)} are not in this run folder, which was imported: sample answers and "
+            "diagnostics that require the items are left out. Resume the study with its data to add them."
+        )
 
 
 def _decoding(config: Mapping[str, Any]) -> str:

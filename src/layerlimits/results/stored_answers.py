@@ -86,3 +86,7 @@ class StoredAnswers:
         if task not in self._contents:
             self._contents[task] = self.store.samples(task)
         return self._contents[task]
+
+    def has_contents(self, task: TaskRecord) -> bool:
+        """Whether the prompts and targets of all evaluation items are stored; an imported run has none."""
+        return set(task["ids"]) <= self.contents(task["name"]).keys()

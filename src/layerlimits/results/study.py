@@ -12,7 +12,7 @@ from layerlimits.results.diagnose import diagnose
 from layerlimits.results.document import StudyResults
 from layerlimits.results.figures import corrected
 from layerlimits.results.headline import headline
-from layerlimits.results.notes import notes
+from layerlimits.results.notes import notes, without_texts
 from layerlimits.results.rows import (
     AnsweredItem,
     ClassRetention,
@@ -62,7 +62,7 @@ def study_results(store: Store) -> StudyResults:
         calibration=calibration["source"],
         model=ModelInfo(**base),
         tasks=tuple(tasks),
-        sweep=tuple(row.comparison for row in layer_scores(swept, base["layers"])),
+        sweep=tuple(row.comparison for row in layer_scores(swept, range(base["layers"]))),
         methods=tuple(_methods(artifacts)),
         pruned=tuple(corrected(list(_pruned(pruned, artifacts.plans)))),
         classes=tuple(_classes(pruned, artifacts.plans)),
@@ -72,7 +72,7 @@ def study_results(store: Store) -> StudyResults:
         speed=tuple(_speed(artifacts.speed)),
         samples=tuple(_samples(pruned, recovered)),
         stages=tuple(Stage(name, seconds) for name, seconds in artifacts.stages.items()),
-        notes=(*notes(calibration, config), *artifacts.study_notes),
+        notes=(*notes(calibration, config), *artifacts.study_notes, *without_texts(_without_texts(answers, tasks))),
         warnings=tuple(_warnings(artifacts, tasks, _tasks(pruned), config["difference"])),
     )
     return replace(results, answer=headline(results))
@@ -93,6 +93,12 @@ def _warnings(
 def _tasks(answers: StoredAnswers) -> list[TaskScore]:
     scores = [task_score(answers, answers.fingerprint(()), task) for task in answers.tasks]
     return [score for score in scores if score is not None]
+
+
+def _without_texts(answers: StoredAnswers, scores: Sequence[TaskScore]) -> list[str]:
+    """Finished tasks whose items are not stored."""
+    finished = {score.name for score in scores}
+    return [task["name"] for task in answers.tasks if task["name"] in finished and not answers.has_contents(task)]
 
 
 def _methods(artifacts: Artifacts) -> Iterator[MethodOrder]:
@@ -239,7 +245,7 @@ def _samples(answers: StoredAnswers, recovered: Sequence[RecoveredRecord]) -> It
 def _task_samples(answers: StoredAnswers, task: TaskRecord, models: dict[str, str]) -> Iterator[AnsweredItem]:
     columns = {label: answers.answers(model, task) for label, model in models.items()}
     complete = {label: column for label, column in columns.items() if column}
-    if len(complete) < len(models):
+    if len(complete) < len(models) or not answers.has_contents(task):
         return
     base, pruned = list(complete.values())[:2]
     right = [position for position, (_, verdict) in enumerate(base) if verdict.outcome == "correct"]

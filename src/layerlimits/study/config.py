@@ -1,15 +1,19 @@
 """Settings of a study: a preset, overridden by a TOML file, overridden by flags. All errors are reported at once."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
 
 from layerlimits.errors import UserError, unknown
 from layerlimits.paths import read_toml
 from layerlimits.plugins import find
 from layerlimits.study.fields import Budget, Count, Epochs, Flag, Items, Real, Repeats, Seed, Temperature, TopP, Whole
 from layerlimits.types import AskFormat, Decoding
+
+# Settings that a report shows or uses.
+_REPORTED = ("preset", "seed", "difference", "temperature")
 
 # The paper's models lose about a quarter of their layers.
 _USUAL_RATIO = 0.25
@@ -237,6 +241,29 @@ def study_config(preset: str, file: Path | None = None, **flags: Any) -> StudyCo
     flag_settings = {name: value for name, value in flags.items() if value is not None}
     file_settings = read_toml(file) if file else {}
     return StudyConfig(**{"preset": preset} | file_settings | flag_settings)
+
+
+def check_recorded(config: Mapping[str, Any] | None, where: str) -> None:
+    """Check the types of the recorded settings of a study, which may name plug-ins that this machine does not have.
+
+    Args:
+        config: The settings, as JSON values; None if no study has recorded any.
+        where: What contains them, for errors.
+    Raises:
+        UserError: A setting that a report needs is missing, or a setting has another type.
+    """
+    if config is None:
+        return
+    fields = {
+        name: (field.annotation, ... if name in _REPORTED else field.default)
+        for name, field in StudyConfig.model_fields.items()
+    }
+    recorded: Any = create_model("Recorded", **fields)  # type: ignore[call-overload]  # its fields are known at run time
+    try:
+        recorded.model_validate(config)
+    except ValidationError as error:
+        problem = "; ".join(_problem(mistake) for mistake in error.errors())
+        raise UserError(f"the settings in {where} are invalid: {problem}", "export the study again") from None
 
 
 def _all_at_once(error: ValidationError) -> UserError:

@@ -62,7 +62,12 @@ def claim(store: Store, loaded: Loaded, batch_size: int, **more: object) -> None
             return
     manifest = cast(Manifest, {**(before or {}), **now, **more})
     artifacts.manifest = manifest
-    (store.folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    write_copy(manifest, store.folder)
+
+
+def write_copy(manifest: Manifest, folder: Path) -> None:
+    """Write the manifest as `manifest.json`, for people to read; the database has the manifest that is used."""
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
 
 
 def refuse_other_run(folder: Path, before: Mapping[str, object], now: Mapping[str, object]) -> None:

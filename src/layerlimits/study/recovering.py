@@ -49,11 +49,17 @@ def _recover_one(
     run: Run, plan: Plan, kind: Literal["full", "lora"], examples: Sequence[Example], dropped: int
 ) -> None:
     # Imported here because it takes seconds and only this stage needs it.
-    from layerlimits.recovery.finetune import FinetuneConfig, finetune
+    from layerlimits.recovery.finetune import FinetuneConfig, finetune, training_key
 
     name = f"{plan['method']}-{plan['layers']}-{kind}"
     out, work = run.folder / "models" / name, run.folder / "work" / name
     settings = FinetuneConfig(kind=kind, epochs=run.config.recovery.epochs, seed=run.config.seed)
+    records = run.artifacts.recovered
+    key = training_key(run.loaded, tuple(plan["removed"]), examples, settings)
+    if name in records and _is_evaluated(run, records[name], key):
+        # Its weights are not needed, which an imported run does not have.
+        run.artifacts.recovered = records | {name: {**records[name], **plan, "dropped": dropped}}
+        return
     assert run.study.recovery
     share = finetuning_cost(run.study, run.study.recovery, plan["layers"], run.cost)
     done = 0
@@ -67,7 +73,6 @@ def _recover_one(
     began = time.perf_counter()
     finetune(run.loaded, tuple(plan["removed"]), examples, settings, work, out, about, on_step)
     # After a resume, the measured time covers the last part only.
-    records = run.artifacts.recovered
     before = records[name]["seconds"] if name in records else 0.0
     spent = max(time.perf_counter() - began, before)
     recovered = load(str(out), dtype=run.loaded.ref.dtype, device=str(run.loaded.model.device))
@@ -79,6 +84,7 @@ def _recover_one(
         **plan,
         "name": kind,
         "fingerprint": recovered.ref.fingerprint,
+        "key": key,
         "settings": asdict(settings),
         "examples": trained["examples"],
         "dropped": dropped,
@@ -86,3 +92,11 @@ def _recover_one(
         "seconds": spent,
     }
     run.artifacts.recovered = records | {name: record}
+
+
+def _is_evaluated(run: Run, record: RecoveredRecord, key: str) -> bool:
+    """Whether the record is of this finetuning, and all answers of the finetuned model are stored."""
+    if record.get("key") != key:
+        return False
+    model = record["fingerprint"]
+    return not any(run.evaluator.missing_of(model, task, run.pruned_items(task)) for task in run.study.measured)
