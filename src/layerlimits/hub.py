@@ -130,6 +130,8 @@ def first_rows(source: str, limit: int, pick: Callable[[Row], T | None], otherwi
     name, *more = source.split(":")
     split, configuration = (more[-1] if more else "train"), (more[0] if len(more) > 1 else None)
     local = Path(name).is_dir()
+    if not local and is_path(name):
+        raise UserError(f"no such file or folder: {name}", otherwise)
     with nullcontext("") if local else offline_if_unreachable() as reason:
         try:
             rows = load_dataset(name, configuration, split=split, streaming=not reason)
@@ -142,6 +144,11 @@ def first_rows(source: str, limit: int, pick: Callable[[Row], T | None], otherwi
             if local:
                 raise UserError(f"cannot read data set {source}: {_first_line(error)}", otherwise) from None
             raise hub_error("dataset", name, error, reason, otherwise) from None
+
+
+def is_path(name: str) -> bool:
+    """Whether a name can only be that of a local file or folder: hub ids have the form owner/name."""
+    return name.startswith((".", "/", "~")) or name.count("/") > 1
 
 
 def _first_line(error: Exception) -> str:

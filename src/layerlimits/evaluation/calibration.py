@@ -184,12 +184,13 @@ def _from_dataset(source: str, items: int) -> list[Pair]:
     def pick(row: jsonl.Row) -> Pair | None:
         try:
             pair = _pair(row)
-        except (KeyError, TypeError):
+        except KeyError:
             raise UserError(
-                f"data set {source} has neither a column text nor columns prompt and response with texts; it has "
-                f"{', '.join(row)}",
+                f"data set {source} has neither a column text nor columns prompt and response; it has {', '.join(row)}",
                 "use another data set, or write its texts to a .jsonl file",
             ) from None
+        except TypeError as error:
+            raise UserError(f"data set {source}: {error}", "use a data set of texts") from None
         return pair if pair[0].strip() else None
 
     pairs = first_rows(source, items, pick, _FIX_DATASET)

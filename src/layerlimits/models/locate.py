@@ -8,7 +8,7 @@ from typing import Any
 from xxhash import xxh3_128
 
 from layerlimits.errors import UserError
-from layerlimits.hub import hub_error, offline_if_unreachable
+from layerlimits.hub import hub_error, is_path, offline_if_unreachable
 from layerlimits.models.config_check import check_counts, check_depth, read_config
 from layerlimits.models.safetensors_header import read_headers
 from layerlimits.models.weights_check import check_layer_numbers, check_types, check_weights
@@ -36,7 +36,7 @@ def locate(model: str, revision: str | None = None) -> Path:
         return path.resolve()
     if path.exists():
         raise UserError(f"{model} is a file, not a model folder", "use the folder that contains config.json")
-    if model.startswith((".", "/", "~")) or model.count("/") > 1:
+    if is_path(model):
         raise UserError(f"no such folder: {model}", "check the path, or use a hub id such as owner/name")
     return _download(model, revision)
 

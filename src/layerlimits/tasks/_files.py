@@ -183,5 +183,5 @@ def _ambiguous(place: Path, part: Part, matches: Sequence[tuple[Path, ...]]) -> 
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return UserError(
         f"{place} has {len(matches)} files that could be {part.file}: {shown}",
-        f"remove all but one, or name the right one {part.file}{matches[0][0].suffix} and put it into {place}",
+        f"remove the others, or name the right one {part.file}{matches[0][0].suffix} and put it into {place}",
     )
