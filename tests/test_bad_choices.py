@@ -113,14 +113,17 @@ def test_a_replacement_or_option_that_does_not_exist(refused: Refused, tiny: Pat
 
 def test_a_data_set_that_cannot_be_read(refused: Refused, tiny: Path, tmp_path: Path) -> None:
     options = ["rank", tiny, "--method", "block_influence", "--calibration"]
-    assert "cannot read" in refused(*options, tmp_path / "gone")
+    assert f"no such file or folder: {tmp_path / 'gone'}" in refused(*options, tmp_path / "gone")
     folder = tmp_path / "odd"
     folder.mkdir()
     (folder / "train.jsonl").write_text(json.dumps({"words": "one"}) + "\n")
     said = refused(*options, folder)
     assert "has neither a column text nor columns prompt and response; it has words" in said
+    (folder / "train.jsonl").write_text(json.dumps({"text": 3}) + "\n")
+    assert f"data set {folder}: an item has a int, not a string" in refused(*options, folder)
     (folder / "train.jsonl").write_text(json.dumps({"text": " "}) + "\n")
     assert "is empty" in refused(*options, folder)
+    assert f"cannot read data set {folder}:test: " in refused(*options, f"{folder}:test")
 
 
 def test_a_text_of_one_token_predicts_nothing(refused: Refused, tiny: Path, tmp_path: Path) -> None:

@@ -255,7 +255,10 @@ def test_a_report_of_no_run(refused: Refused, tmp_path: Path) -> None:
 
 def test_a_data_folder_without_the_file(refused: Refused, tiny: Path, tmp_path: Path) -> None:
     said = refused("evaluate", tiny, "--tasks", "arithmetic", "--data-dir", tmp_path)
-    assert "single_digit_three_ops.jsonl" in said
+    assert f"no such folder: {tmp_path / 'arithmetic'}" in said
+    (tmp_path / "arithmetic").mkdir()
+    said = refused("evaluate", tiny, "--tasks", "arithmetic", "--data-dir", tmp_path)
+    assert "has no single_digit_three_ops.jsonl" in said
 
 
 def test_calibration_text_that_is_not_there_or_empty(refused: Refused, tiny: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from layerlimits.errors import UserError
 from layerlimits.plugins import find
 from layerlimits.tasks import _benchmark
 from layerlimits.tasks._benchmark import Benchmark
-from layerlimits.tasks._data import check_columns, distinct, in_turn, key_of, read_file
+from layerlimits.tasks._data import check_columns, distinct, in_turn, key_of, read_files
 from layerlimits.types import Sample, Split, content_hash
 
 CODE = "def add(a, b):\n    return a + b\n"
@@ -102,8 +102,10 @@ def test_a_broken_item_is_refused_with_its_number(
 @pytest.mark.parametrize("name", NAMES)
 def test_broken_files_are_refused(name: str, tmp_path: Path) -> None:
     items, good = benchmark(name), GOOD[name]
-    with pytest.raises(UserError, match=f"no such folder: {tmp_path / items.folder}"):
+    with pytest.raises(UserError, match=f"no such folder: {tmp_path / items.folder}") as refused:
         items("evaluate", 5, tmp_path)
+    assert f"datasets--{items.hub.replace('/', '--')}" in refused.value.problem
+    assert f"hf download --repo-type dataset {items.hub}" in refused.value.fix
     (tmp_path / items.folder).mkdir()
     with pytest.raises(UserError, match=rf"{items.folder} has no \w+\.jsonl \(nor \.json, nor \.parquet\)") as refused:
         items("evaluate", 5, tmp_path)
@@ -154,11 +156,12 @@ def hub(monkeypatch: pytest.MonkeyPatch, real_data: Path) -> Callable[[str], lis
 
         def load_dataset(*wanted: object, split: str) -> list[dict[str, Any]]:
             asked.append((*wanted, split))
-            _, rows = read_file(real_data / name, "test")
+            _, rows = read_files([real_data / name / "test.jsonl"])
             # The hub's MBPP+ does not name the function.
             return [{key: row[key] for key in row if key != "entry_point" or name == "humanevalplus"} for row in rows]
 
         monkeypatch.setattr("datasets.load_dataset", load_dataset)
+        monkeypatch.setattr("layerlimits.hub.unreachable", lambda: "")
         _benchmark._made.cache_clear()
         return asked
 
@@ -233,7 +236,7 @@ def test_programs_evaluate_on_their_own_split_and_the_whole_is_there_to_compare(
     cut = [sample for split in SPLITS[name] for sample in benchmark(name)(split, 10**6, real_data)]
     assert len(whole) == len(cut) == count
     assert {sample.id for sample in whole} == {sample.id for sample in cut}
-    _, rows = read_file(real_data / name, "test")
+    _, rows = read_files([real_data / name / "test.jsonl"])
     assert all(row["prompt"].strip() in sample.prompt for row, sample in zip(rows, whole, strict=True))
 
 
@@ -250,13 +253,16 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
 
 def test_rows_and_their_file_are_told(tmp_path: Path) -> None:
     (tmp_path / "dev.json").write_text('[{"a": "1"}]')
-    assert read_file(tmp_path, "dev") == (str(tmp_path / "dev.json"), [{"a": "1"}])
+    assert read_files([tmp_path / "dev.json"]) == (str(tmp_path / "dev.json"), [{"a": "1"}])
+    (tmp_path / "more.jsonl").write_text('{"a": "2"}')
+    where, rows = read_files([tmp_path / "dev.json", tmp_path / "more.jsonl"])
+    assert (where, rows) == (f"{tmp_path / 'dev.json'} and 1 more", [{"a": "1"}, {"a": "2"}])
     (tmp_path / "bad.parquet").write_text("no parquet")
     with pytest.raises(UserError, match=r"bad\.parquet cannot be read"):
-        read_file(tmp_path, "bad")
+        read_files([tmp_path / "bad.parquet"])
     (tmp_path / "list.json").write_text('{"a": 1}')
     with pytest.raises(UserError, match="is not a list of JSON objects"):
-        read_file(tmp_path, "list")
+        read_files([tmp_path / "list.json"])
 
 
 def test_columns_need_not_be_texts() -> None:

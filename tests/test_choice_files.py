@@ -13,6 +13,7 @@ from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded
 from layerlimits.plugins import find
 from layerlimits.tasks import _choice_data, _harness
+from layerlimits.tasks._files import Part
 
 SUBJECTS = ("anatomy", "virology")
 SPLITS = ("train", "select", "calibrate", "evaluate")
@@ -78,9 +79,9 @@ def test_the_hub_s_rows_are_read_as_a_folder_s(name: str, tmp_path: Path, monkey
         starts[asked.train] = range(500, 590)
     read = []
 
-    def from_hub(hub: str, config: str, split: str) -> tuple[str, list[Row]]:
-        read.append((hub, config, split))
-        return hub, rows(name, starts[split])
+    def from_hub(hub: str, part: Part) -> tuple[str, list[Row]]:
+        read.append((hub, part.config, part.split))
+        return hub, rows(name, starts[part.split or ""])
 
     monkeypatch.setattr(_choice_data, "from_hub", from_hub)
     task = asked_with(name, 2)

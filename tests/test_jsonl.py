@@ -12,7 +12,7 @@ from harness_tasks import write_rows
 from layerlimits import jsonl
 from layerlimits.errors import UserError
 from layerlimits.plugins import find
-from layerlimits.tasks._data import read_file
+from layerlimits.tasks._data import read_files
 from layerlimits.tasks.arithmetic import arithmetic
 
 GOOD = b'{"a": 1}\n'
@@ -137,18 +137,18 @@ def test_every_reader_of_rows_names_the_line(name: str, refused: Refused, tmp_pa
 
 def test_rows_of_a_benchmark_keep_their_signs(tmp_path: Path) -> None:
     (tmp_path / "test.jsonl").write_bytes('\ufeff{"a": "x\u2028y"}\r{"a": "z"}'.encode())
-    assert read_file(tmp_path, "test")[1] == [{"a": "x\u2028y"}, {"a": "z"}]
+    assert read_files([tmp_path / "test.jsonl"])[1] == [{"a": "x\u2028y"}, {"a": "z"}]
 
 
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({"context": "Q: 1?\nA:"}, "line 2: no column completion"),
-        ({"context": 3, "completion": "1"}, "line 2: context has type int, expected a string"),
-        ({"context": "1 + 1", "completion": "2"}, "line 2: context contains no question: '1 [+] 1'"),
+        ({"context": "Q: 1?\nA:"}, "item 2: no column completion"),
+        ({"context": 3, "completion": "1"}, "item 2: context has type int, expected a string"),
+        ({"context": "1 + 1", "completion": "2"}, "item 2: context contains no question: '1 [+] 1'"),
     ],
 )
-def test_the_arithmetic_set_names_the_line_of_an_item(row: dict[str, object], words: str, tmp_path: Path) -> None:
+def test_the_arithmetic_set_names_the_number_of_an_item(row: dict[str, object], words: str, tmp_path: Path) -> None:
     good = {"context": "Q: What is 1?\nA:", "completion": " 1"}
     path = tmp_path / "arithmetic" / "single_digit_three_ops.jsonl"
     write_rows(path, [good, row])

@@ -25,7 +25,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("evaluation", "replacements", "diagnostics"),
     ("engines", "tasks"),
     ("models", "scoring", "statistics", "reference", "lm_eval_bridge"),
-    ("types", "plugins", "paths", "progress", "jsonl"),
+    ("types", "plugins", "paths", "progress", "jsonl", "hub"),
     ("sampling",),
     ("errors", "version"),
 )

@@ -189,9 +189,13 @@ def test_a_missing_file_and_an_unreachable_hub(
         raise ConnectionError("Couldn't reach the Hub\nand more")
 
     monkeypatch.setattr("datasets.load_dataset", unreachable)
+    monkeypatch.setattr("layerlimits.hub.unreachable", lambda: "")
     said = refused("score", "gsm8k", answers)
     assert "openai/gsm8k cannot be read from the hub: Couldn't reach the Hub\n" in said
-    assert "HF_HUB_OFFLINE" in said
+    monkeypatch.setattr("layerlimits.hub.unreachable", lambda: "HF_HUB_OFFLINE is set")
+    said = refused("score", "gsm8k", answers)
+    assert "cannot be read from the hub: HF_HUB_OFFLINE is set, and the local cache does not contain it\n" in said
+    assert "set --data-dir to a folder of local files, or unset HF_HUB_OFFLINE" in said
 
 
 def test_score_counts_the_lines_given(small: Path, tmp_path: Path, says: Says) -> None:

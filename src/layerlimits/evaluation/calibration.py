@@ -1,7 +1,8 @@
 """Calibration text, which methods run through the model to observe activations. Its items are never evaluated."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import islice, takewhile, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,24 @@ from transformers import PreTrainedTokenizerBase
 
 from layerlimits import jsonl
 from layerlimits.errors import UserError
+from layerlimits.evaluation.leaks import EvaluatedQuestions, items_to_compare
+from layerlimits.hub import first_rows
 from layerlimits.paths import given_path
 from layerlimits.tasks import choose
-from layerlimits.types import Text, content_hash
+from layerlimits.types import Split, Task, Text, content_hash
 
 WORLD = "the bundled world"
 # Suffixes of files; any other name is a data set.
 _FILES = (".jsonl", ".txt", ".md")
+WIKITEXT = "Salesforce/wikitext:wikitext-2-raw-v1:train"
+# Shorter lines of WikiText are headings and blank lines.
+_MIN_CHARACTERS = 100
+_FIX_DATASET = "use id:split or id:configuration:split, a folder of data files, or a local .txt or .jsonl file"
+
+# A question or text, and its answer, empty for a text.
+Pair = tuple[str, str]
+# Token ids, and the index of the first token whose prediction counts.
+Encoded = tuple[tuple[int, ...], int]
 
 
 @dataclass(frozen=True)
@@ -53,15 +65,62 @@ def calibration(
         UserError: the file or data set is missing, empty or in another format.
     """
     pairs = _pairs(items, source)
-    written = tuple(map(_written, pairs))
     encoded = [_encode(tokenizer, prompt, answer) for prompt, answer in pairs]
+    return _calibration(pairs, encoded, str(source) if source else WORLD, max_tokens)
+
+
+def _calibration(pairs: Sequence[Pair], encoded: Sequence[Encoded], source: str, max_tokens: int) -> Calibration:
     return Calibration(
         tuple(ids[:max_tokens] for ids, _ in encoded),
         tuple(content_hash(prompt) for prompt, _ in pairs),
-        str(source) if source else WORLD,
+        source,
         tuple(start for _, start in encoded),
-        written,
+        tuple(map(_written, pairs)),
     )
+
+
+def default_calibration(
+    tokenizer: PreTrainedTokenizerBase,
+    items: int,
+    tasks: Sequence[Task],
+    data_dir: Path | None = None,
+    max_tokens: int = 512,
+) -> Calibration:
+    """The default texts for a model other than the bundled one; `source` says which they are.
+
+    Without a data folder, they are the first paragraphs of at least 100 characters of WikiText-2 (Merity et al., arXiv
+    1609.07843). With one, or if the hub cannot be reached, they are questions of the tasks with their answers, in turn
+    over the tasks: of the calibrate splits, and if these are too small, of the train and then the select splits. Items
+    that contain an evaluated question of any of the tasks are left out.
+
+    Args:
+        items: Number of texts; fewer if there are not so many.
+        tasks: The tasks that will be evaluated.
+        data_dir: Folder of benchmark files; the hub if None.
+        max_tokens: Longer texts are truncated; conversations with a longer question are left out.
+
+    Raises:
+        UserError: There is no text, or the items of a task cannot be read.
+    """
+    why = "it is not in --data-dir"
+    if data_dir is None:
+        try:
+            texts = first_rows(WIKITEXT, items, _paragraph, _FIX_DATASET)
+            return _calibration(texts, [_encode(tokenizer, *text) for text in texts], WIKITEXT, max_tokens)
+        except UserError as error:
+            why = error.problem
+    encoded = ((pair, _encode(tokenizer, *pair)) for pair in _from_tasks(tasks, items, data_dir))
+    fitting = ((pair, (ids, start)) for pair, (ids, start) in encoded if start < min(len(ids), max_tokens))
+    first = list(islice(fitting, items))
+    names = ", ".join(task.name for task in tasks) or "none given"
+    if not first:
+        raise UserError(
+            f"there is no calibration text: WikiText-2 cannot be read ({why}), and all items of the tasks ({names}) "
+            "are evaluated or too long",
+            "set --calibration to a .txt or .jsonl file",
+        )
+    pairs, encodings = zip(*first, strict=True)
+    return _calibration(pairs, encodings, f"items that are not evaluated, of {names}", max_tokens)
 
 
 def written_texts(items: int, source: str | Path | None = None) -> tuple[str, ...]:
@@ -73,11 +132,11 @@ def written_texts(items: int, source: str | Path | None = None) -> tuple[str, ..
     return tuple(map(_written, _pairs(items, source)))
 
 
-def _written(pair: tuple[str, str]) -> str:
+def _written(pair: Pair) -> str:
     return "\n".join(part for part in pair if part)
 
 
-def _pairs(items: int, source: str | Path | None) -> list[tuple[str, str]]:
+def _pairs(items: int, source: str | Path | None) -> list[Pair]:
     if source is None:
         return _from_world(items)
     file = given_path(source, "--calibration")
@@ -86,7 +145,7 @@ def _pairs(items: int, source: str | Path | None) -> list[tuple[str, str]]:
     return _from_dataset(str(source), items)
 
 
-def _from_world(items: int) -> list[tuple[str, str]]:
+def _from_world(items: int) -> list[Pair]:
     """Questions with their answers, taken from the tasks in turn."""
     tasks = choose(["reference"])
     share = -(-items // len(tasks))
@@ -95,7 +154,7 @@ def _from_world(items: int) -> list[tuple[str, str]]:
     return [(sample.prompt, sample.target) for sample in turns[:items]]
 
 
-def _from_file(file: Path) -> list[tuple[str, str]]:
+def _from_file(file: Path) -> list[Pair]:
     if file.suffix == ".jsonl":
         pairs = [_line(file, number, row) for number, row in jsonl.rows(file)]
     else:
@@ -109,7 +168,7 @@ def _from_file(file: Path) -> list[tuple[str, str]]:
     return pairs
 
 
-def _line(file: Path, number: int, row: jsonl.Row) -> tuple[str, str]:
+def _line(file: Path, number: int, row: jsonl.Row) -> Pair:
     try:
         return _pair(row)
     except (KeyError, TypeError):
@@ -119,38 +178,52 @@ def _line(file: Path, number: int, row: jsonl.Row) -> tuple[str, str]:
         ) from None
 
 
-def _from_dataset(source: str, items: int) -> list[tuple[str, str]]:
+def _from_dataset(source: str, items: int) -> list[Pair]:
     """The first texts of a data set that are not blank. They are streamed: a corpus is not downloaded as a whole."""
-    from datasets import load_dataset
 
-    name, *more = source.split(":")
-    split, configuration = (more[-1] if more else "train"), (more[0] if len(more) > 1 else None)
-    pairs = []
-    try:
-        for row in load_dataset(name, configuration, split=split, streaming=True):
+    def pick(row: jsonl.Row) -> Pair | None:
+        try:
             pair = _pair(row)
-            if pair[0].strip():
-                pairs.append(pair)
-            if len(pairs) == items:
-                break
-    except KeyError:
-        raise UserError(
-            f"data set {source} has neither a column text nor columns prompt and response; it has {', '.join(row)}",
-            "use another data set, or write its texts to a .jsonl file",
-        ) from None
-    # `datasets` raises errors of many kinds for data sets that are missing or unreadable.
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"cannot read calibration data set {source}: {reason}",
-            "use id:split or id:configuration:split, a folder of data files, or a local .txt or .jsonl file",
-        ) from None
+        except KeyError:
+            raise UserError(
+                f"data set {source} has neither a column text nor columns prompt and response; it has {', '.join(row)}",
+                "use another data set, or write its texts to a .jsonl file",
+            ) from None
+        except TypeError as error:
+            raise UserError(f"data set {source}: {error}", "use a data set of texts") from None
+        return pair if pair[0].strip() else None
+
+    pairs = first_rows(source, items, pick, _FIX_DATASET)
     if not pairs:
         raise UserError(f"calibration data set {source} is empty", "use a split that has texts")
     return pairs
 
 
-def _pair(item: Any) -> tuple[str, str]:
+def _paragraph(row: jsonl.Row) -> Pair | None:
+    """A paragraph of WikiText, without its headings and blank lines."""
+    text = row["text"].strip()
+    return (text, "") if len(text) >= _MIN_CHARACTERS else None
+
+
+def _from_tasks(tasks: Sequence[Task], items: int, data_dir: Path | None) -> Iterator[Pair]:
+    """Questions and answers of the items that are not evaluated, in turn over the tasks, split by split."""
+    # Examples would be part of the questions.
+    plain = [task.variant(0, False) if task.variant and task.shots else task for task in tasks]
+    evaluated = EvaluatedQuestions(sample.question for sample in items_to_compare(tasks, data_dir))
+    seen: set[str] = set()
+    splits: tuple[Split, ...] = ("calibrate", "train", "select")
+    for split in splits:
+        for turn in zip_longest(*(task.samples(split, items, data_dir) for task in plain)):
+            for sample in turn:
+                if sample is None or sample.id in seen:
+                    continue
+                seen.add(sample.id)
+                pair = (sample.prompt, sample.target if sample.choices else sample.shown or sample.target)
+                if evaluated.first_in(_written(pair)) is None and all(part.strip() for part in pair):
+                    yield pair
+
+
+def _pair(item: Any) -> Pair:
     """The two parts of an item.
 
     Raises:
@@ -163,7 +236,7 @@ def _pair(item: Any) -> tuple[str, str]:
     return pair
 
 
-def _encode(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) -> tuple[tuple[int, ...], int]:
+def _encode(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) -> Encoded:
     """Token ids, and the index of the first token whose prediction counts: in plain text the second token."""
     if not answer:
         return tuple(tokenizer(prompt)["input_ids"]), 1

@@ -8,6 +8,7 @@ from typing import Any
 from xxhash import xxh3_128
 
 from layerlimits.errors import UserError
+from layerlimits.hub import hub_error, is_path, offline_if_unreachable
 from layerlimits.models.config_check import check_counts, check_depth, read_config
 from layerlimits.models.safetensors_header import read_headers
 from layerlimits.models.weights_check import check_layer_numbers, check_types, check_weights
@@ -23,7 +24,8 @@ def locate(model: str, revision: str | None = None) -> Path:
     """The folder of a local model, of the bundled model ("reference"), or of the downloaded files of a hub id.
 
     Raises:
-        UserError: the folder does not exist, or the hub does not have the model or cannot be reached.
+        UserError: the folder does not exist, or the hub does not have the model, requires a login or cannot be
+            reached.
     """
     if model == REFERENCE:
         from layerlimits.reference import folder
@@ -34,23 +36,26 @@ def locate(model: str, revision: str | None = None) -> Path:
         return path.resolve()
     if path.exists():
         raise UserError(f"{model} is a file, not a model folder", "use the folder that contains config.json")
-    if model.startswith((".", "/", "~")) or model.count("/") > 1:
+    if is_path(model):
         raise UserError(f"no such folder: {model}", "check the path, or use a hub id such as owner/name")
     return _download(model, revision)
 
 
 def _download(model: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError
 
-    try:
-        return Path(snapshot_download(model, revision=revision, allow_patterns=_HUB_FILES))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"there is no folder {model}, and downloading it from the hub failed: {reason}",
-            "check the name and the network (HF_HUB_OFFLINE), or use a local folder",
-        ) from None
+    with offline_if_unreachable() as unreachable:
+        try:
+            return Path(snapshot_download(model, revision=revision, allow_patterns=_HUB_FILES))
+        except HFValidationError:
+            raise UserError(
+                f"there is no folder {model}, and it is not a hub id", "use a folder, or a hub id such as owner/name"
+            ) from None
+        # Refusals, missing files and revisions, and failures of the network and the disk have no common class.
+        except Exception as error:
+            refusal = hub_error("model", model, error, unreachable, "use a local folder")
+            raise UserError(f"there is no folder {model}, and {refusal.problem}", refusal.fix) from None
 
 
 def check(folder: Path) -> dict[str, Any]:

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, zip_longest
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 
+from layerlimits import jsonl
 from layerlimits.errors import UserError
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.variants import Progress
+from layerlimits.hub import first_rows
+from layerlimits.paths import given_path
 from layerlimits.types import Response, Sample, Split, Task, Verdict
 
 # Maximum answer length if no task defines one, that is, with choice tasks only.
@@ -98,8 +101,7 @@ def training_prompts(tasks: Sequence[Task], limit: int, data_dir: Path | None) -
     Raises:
         UserError: `limit` is below 1, an item has no question, or the tasks have no training prompts.
     """
-    if limit < 1:
-        raise UserError(f"cannot train on {limit} prompts", "set the limit to 1 or more")
+    _check_limit(limit)
     columns = [_open_samples(task, limit, data_dir) for task in tasks]
     rounds = chain.from_iterable(zip_longest(*columns))
     prompts = {sample.id: sample for sample in rounds if sample is not None}
@@ -107,6 +109,74 @@ def training_prompts(tasks: Sequence[Task], limit: int, data_dir: Path | None) -
         names = ", ".join(task.name for task in tasks) or "none given"
         raise UserError(f"no training prompts: the train split of {names} is empty", "add a task with a train split")
     return list(prompts.values())[:limit]
+
+
+def instruction_prompts(source: str | Path, limit: int) -> list[Sample]:
+    """The first `limit` distinct prompts of an instruction data set; blank prompts are skipped.
+
+    Args:
+        source: A `.jsonl` file, or a data set, a hub id (such as "tatsu-lab/alpaca") or folder, as "id", "id:split" or
+            "id:configuration:split"; the default split is "train". Its columns are `instruction` and optionally
+            `input`, which follows after a blank line; `prompt`, a text or a list of messages; or `messages`. Of
+            messages, the first one of the user is the prompt.
+        limit: Maximum number of prompts.
+
+    Raises:
+        UserError: `limit` is below 1, the source cannot be read or has other columns, or all prompts are blank.
+    """
+    _check_limit(limit)
+    file = given_path(source, "the instruction data set")
+    seen: set[str] = set()
+
+    def pick(row: jsonl.Row, where: str = "") -> Sample | None:
+        try:
+            sample = _instruction(row)
+        except (KeyError, TypeError, AttributeError):
+            raise UserError(
+                f"{where or f'data set {source}'} is not an instruction: it has the columns {', '.join(row) or 'none'}",
+                "use texts named instruction (and input) or prompt, or a list of messages named messages",
+            ) from None
+        if not sample.prompt.strip() or sample.id in seen:
+            return None
+        seen.add(sample.id)
+        return sample
+
+    if file.is_file() or file.suffix == ".jsonl":
+        picked = (pick(row, f"{file}, line {number}") for number, row in jsonl.rows(file))
+        prompts = list(islice((sample for sample in picked if sample), limit))
+    else:
+        prompts = first_rows(str(source), limit, pick, "use a local .jsonl file or a folder of data files")
+    if not prompts:
+        raise UserError(f"no training prompts: {source} has no prompt that is not blank", "use another data set")
+    return prompts
+
+
+def _instruction(row: jsonl.Row) -> Sample:
+    """The prompt of a row, and its answer if there is one.
+
+    Raises:
+        KeyError, TypeError, AttributeError: The row has other columns, or columns of other types.
+    """
+    if "instruction" in row:
+        parts = [row["instruction"].strip(), (row.get("input") or "").strip()]
+        return Sample("\n\n".join(filter(None, parts)), (row.get("output") or "").strip(), "train")
+    asked = row["messages"] if "messages" in row else row["prompt"]
+    if isinstance(asked, str):
+        return Sample(asked.strip(), (row.get("response") or row.get("completion") or "").strip(), "train")
+    prompt, answer = (
+        next((turn["content"] for turn in asked if turn["role"] == role), "") for role in ("user", "assistant")
+    )
+    return Sample(prompt.strip(), answer.strip(), "train")
+
+
+def _check_limit(limit: int) -> None:
+    """Check the number of training prompts.
+
+    Raises:
+        UserError: `limit` is below 1.
+    """
+    if limit < 1:
+        raise UserError(f"cannot train on {limit} prompts", "set the limit to 1 or more")
 
 
 def _open_samples(task: Task, limit: int, data_dir: Path | None) -> list[Sample]:

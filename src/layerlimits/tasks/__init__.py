@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from layerlimits.errors import UserError, unknown
 from layerlimits.plugins import find, names
@@ -24,6 +25,22 @@ SUITES: dict[str, tuple[str, ...]] = {
     ),
     "generation": _GENERATION,
     "choice": _CHOICE,
+    # For models other than the bundled one.
+    "real": (
+        "gsm8k",
+        "humanevalplus",
+        "xsum",
+        "gpt3_arithmetic",
+        "arithmetic",
+        "brackets",
+        "arc_challenge",
+        "arc_easy",
+        "hellaswag",
+        "winogrande",
+        "piqa",
+        "openbookqa",
+        "mmlu",
+    ),
     "paper": (*_GENERATION, *(f"{name}:shots=5" for name in _CHOICE)),
 }
 
@@ -57,6 +74,28 @@ def choose(
     if not tasks:
         raise UserError("no task given", f"choose from {', '.join(names('tasks'))}, or a suite: {', '.join(SUITES)}")
     return list(tasks.values())
+
+
+def available(name: str, data_dir: Path | None = None) -> str:
+    """Why the items that a task evaluates on cannot be read, in one line; empty if they can.
+
+    The items are read, so a dataset is downloaded from the hub if there is no data folder. If the hub cannot be
+    reached, this takes a few seconds for the first task, and no time for the others.
+
+    Args:
+        name: Name of a task, as for `choose`; of a suite, all tasks must be available.
+        data_dir: Folder of benchmark files; the hub if None.
+
+    Raises:
+        UserError: The name is neither a task nor a suite.
+    """
+    for task in choose([name]):
+        try:
+            if not task.samples("evaluate", 1, data_dir):
+                return f"{task.name} has no item to evaluate"
+        except UserError as error:
+            return " ".join(f"{error.problem} ({error.fix})".split())
+    return ""
 
 
 def check_sandbox(tasks: Iterable[Task], unsafe: bool) -> None:

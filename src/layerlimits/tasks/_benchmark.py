@@ -13,26 +13,14 @@ from layerlimits.tasks._data import (
     Shares,
     check_columns,
     distinct,
-    find_file,
     from_hub,
     in_turn,
     key_of,
-    read_file,
+    read_files,
     split_of,
 )
+from layerlimits.tasks._files import Part, Stamp, files_of, find_files, stamp
 from layerlimits.types import Sample, Split
-
-
-@dataclass(frozen=True)
-class Part:
-    """One file of a benchmark, corresponding to one split of one configuration on the hub.
-
-    `file` is the name without suffix in the benchmark's folder; `split` is None if the hub does not have it.
-    """
-
-    file: str
-    config: str | None
-    split: str | None
 
 
 @dataclass(frozen=True)
@@ -50,7 +38,7 @@ class Benchmark:
         sample: (row, file) -> the sample of a row; raises ValueError if the row cannot be scored.
         question: Column whose hash determines the split; the prompt if empty.
         texts: Columns that must be strings; all columns if None.
-        test: Test files.
+        test: Test files. Those without a split on the hub are used if they exist.
         train: Training file, if any.
         evaluates_only: Files that are used for the `evaluate` split only, because another task evaluates on them.
         shares: Sizes of the splits if there is no training file.
@@ -96,7 +84,12 @@ class Benchmark:
         return [sample for part in self._tests(data_dir) for _, sample in self._items(part, data_dir)]
 
     def _tests(self, data_dir: Path | None) -> list[Part]:
-        return [part for part in self.test if data_dir is not None or part.split is not None]
+        """The test files that there are: the hub, and so a copy of its repository, lacks some."""
+        return [
+            part
+            for part in self.test
+            if part.split is not None or (data_dir is not None and find_files(data_dir, self.folder, self.hub, part))
+        ]
 
     def _cut(self, part: Part, split: Split, data_dir: Path | None) -> list[Sample]:
         """The samples of one file that belong to the split."""
@@ -118,21 +111,15 @@ class Benchmark:
     def _items(self, part: Part, data_dir: Path | None) -> Sequence[tuple[str, Sample]]:
         """The key that determines the split of each item, and its sample, in file order."""
         if data_dir is None:
-            return _made(self, part, None, 0, 0)
-        status = find_file(data_dir / self.folder, part.file).stat()
-        return _made(self, part, data_dir / self.folder, status.st_mtime_ns, status.st_size)
+            return _made(self, part, (), ())
+        files = files_of(data_dir, self.folder, self.hub, part)
+        return _made(self, part, files, stamp(files))
 
 
 @lru_cache(maxsize=64)
-def _made(
-    benchmark: Benchmark, part: Part, folder: Path | None, changed: int, size: int
-) -> Sequence[tuple[str, Sample]]:
-    """The items of a file or of the hub; cached per process until the file changes."""
-    if folder is None:
-        assert part.split is not None
-        where, rows = from_hub(benchmark.hub, part.config, part.split)
-    else:
-        where, rows = read_file(folder, part.file)
+def _made(benchmark: Benchmark, part: Part, files: tuple[Path, ...], changed: Stamp) -> Sequence[tuple[str, Sample]]:
+    """The items of files, or of the hub if there are none; cached per process until a file changes."""
+    where, rows = read_files(files) if files else from_hub(benchmark.hub, part)
     check_columns(where, rows, benchmark.columns, texts=benchmark.texts)
     items = []
     for number, row in enumerate(rows, 1):

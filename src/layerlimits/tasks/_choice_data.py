@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from layerlimits.errors import UserError, unknown
-from layerlimits.tasks._data import SUFFIXES, Row, from_hub, key_of, read_file
+from layerlimits.tasks._data import Row, from_hub, key_of, read_files
+from layerlimits.tasks._files import Part, Stamp, files_of, find_files, stamp
 from layerlimits.types import Sample
 
 
@@ -46,6 +47,10 @@ class ChoiceBenchmark:
     part: str = ""
     may_be_blank: frozenset[str] = frozenset()
 
+    def at(self, split: str) -> Part:
+        """The file of a split; it is named as on the hub."""
+        return Part(split, self.config, split)
+
 
 @dataclass(frozen=True)
 class Item:
@@ -62,16 +67,26 @@ class Item:
         return key_of(self.sample.prompt)
 
 
+def split_files(benchmark: ChoiceBenchmark, split: str, data_dir: Path) -> tuple[Path, ...]:
+    """The files of a split; empty if there are none.
+
+    Raises:
+        UserError: Several files match, or a shard is missing.
+    """
+    return find_files(data_dir, benchmark.name, benchmark.hub, benchmark.at(split))
+
+
 def exists(benchmark: ChoiceBenchmark, split: str, data_dir: Path | None) -> bool:
     """Whether there is a file of this split; the hub has all splits."""
-    return data_dir is None or any((data_dir / benchmark.name / f"{split}{suffix}").is_file() for suffix in SUFFIXES)
+    return data_dir is None or bool(split_files(benchmark, split, data_dir))
 
 
-def stamp_of(benchmark: ChoiceBenchmark, data_dir: Path | None) -> tuple[tuple[str, int, int], ...]:
-    """Names, modification times and sizes of the files, to detect changes."""
-    folder = None if data_dir is None else data_dir / benchmark.name
-    files = sorted(folder.iterdir()) if folder and folder.is_dir() else []
-    return tuple((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files)
+def stamp_of(benchmark: ChoiceBenchmark, data_dir: Path | None) -> Stamp:
+    """Names, modification times and sizes of the files of all splits, to detect changes."""
+    if data_dir is None:
+        return ()
+    splits = dict.fromkeys((benchmark.split, benchmark.examples, benchmark.train))
+    return stamp([file for split in splits for file in split_files(benchmark, split, data_dir)])
 
 
 def items_of(benchmark: ChoiceBenchmark, split: str, data_dir: Path | None) -> Sequence[Item]:
@@ -85,19 +100,20 @@ def items_of(benchmark: ChoiceBenchmark, split: str, data_dir: Path | None) -> S
 
 @lru_cache(maxsize=64)
 def _made(benchmark: ChoiceBenchmark, split: str, data_dir: Path | None, stamp: object) -> Sequence[Item]:
+    part = benchmark.at(split)
     if data_dir is None:
-        where, rows = from_hub(benchmark.hub, benchmark.config, split)
+        where, rows = from_hub(benchmark.hub, part)
     else:
-        where, rows = read_file(data_dir / benchmark.name, split)
+        where, rows = read_files(files_of(data_dir, benchmark.name, benchmark.hub, part))
     golds = _golds(benchmark, where, rows)
     parts: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
         parts.setdefault(row[benchmark.part] if benchmark.part else "", []).append(index)
     made: dict[int, Item] = {}
-    for part, places in parts.items():
-        task = _task(benchmark, part, [{name: rows[index][name] for name in benchmark.columns} for index in places])
+    for subject, places in parts.items():
+        task = _task(benchmark, subject, [{name: rows[index][name] for name in benchmark.columns} for index in places])
         for index, doc in zip(places, task.task_docs, strict=True):
-            made[index] = _item(benchmark, part, doc, task, golds[index])
+            made[index] = _item(benchmark, subject, doc, task, golds[index])
     return _distinguished([made[index] for index in range(len(rows))])
 
 

@@ -6,12 +6,12 @@ from tempfile import TemporaryDirectory
 
 from layerlimits import jsonl
 from layerlimits.errors import UserError
+from layerlimits.hub import hub_error, offline_if_unreachable
+from layerlimits.tasks._files import Part, find_files
 from layerlimits.types import Sample, Split, content_hash
 
 Row = jsonl.Row
 Shares = tuple[tuple[Split, int], ...]
-
-SUFFIXES = (".jsonl", ".json", ".parquet")
 
 # Sizes of splits in thousandths, assigned by a hash of the question: for training items, for test items of benchmarks
 # without training items, and for test items that must not be trained on.
@@ -46,33 +46,22 @@ def in_turn(files: Sequence[Sequence[Sample]]) -> list[Sample]:
     return [file[turn] for turn in range(turns) for file in files if turn < len(file)]
 
 
-def find_file(folder: Path, name: str) -> Path:
-    """The file with this name and one of `SUFFIXES`.
+def read_files(files: Sequence[Path]) -> tuple[str, list[Row]]:
+    """Read the files of a split; returns their name for messages, and their rows in order.
 
     Raises:
-        UserError: The file or the folder does not exist.
+        UserError: A file is invalid; the message has the number of an invalid line.
     """
-    for suffix in SUFFIXES:
-        if (folder / f"{name}{suffix}").is_file():
-            return folder / f"{name}{suffix}"
-    fix = f"set --data-dir to the folder that contains {folder.name}/, or omit it to read from the hub"
-    if not folder.is_dir():
-        raise UserError(f"no such folder: {folder}", fix)
-    raise UserError(f"{folder} has no {name}.jsonl (nor .json, nor .parquet)", fix)
+    rows = [row for file in files for row in _rows(file)]
+    return str(files[0]) if len(files) == 1 else f"{files[0]} and {len(files) - 1} more", rows
 
 
-def read_file(folder: Path, name: str) -> tuple[str, list[Row]]:
-    """Read a file; returns its name for messages, and its rows.
-
-    Raises:
-        UserError: The file is missing or invalid; the message has the number of an invalid line.
-    """
-    path = find_file(folder, name)
+def _rows(path: Path) -> list[Row]:
     if path.suffix == ".parquet":
-        return str(path), _from_parquet(path)
+        return _from_parquet(path)
     if path.suffix == ".json":
-        return str(path), jsonl.list_of_rows(path)
-    return str(path), [row for _, row in jsonl.rows(path)]
+        return jsonl.list_of_rows(path)
+    return [row for _, row in jsonl.rows(path)]
 
 
 def _from_parquet(path: Path) -> list[Row]:
@@ -87,24 +76,43 @@ def _from_parquet(path: Path) -> list[Row]:
         raise UserError(f"{path} cannot be read: {reason}", "check the file") from None
 
 
-def from_hub(hub: str, config: str | None, split: str) -> tuple[str, list[Row]]:
+def from_hub(hub: str, part: Part) -> tuple[str, list[Row]]:
     """Read a split of a dataset on the hub; returns its name for messages, and its rows.
 
-    Raises:
-        UserError: The dataset does not exist, or the hub cannot be reached.
-    """
-    from datasets import load_dataset
+    If the hub cannot be reached, the dataset is read from the local caches of `datasets` and of the hub.
 
-    try:
-        rows = [dict(row) for row in load_dataset(hub, config, split=split)]
-    # `datasets` raises many kinds of errors for missing, unreachable and unreadable datasets.
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"dataset {hub} cannot be read from the hub: {reason}",
-            "set --data-dir to a folder of local files, or go online (unset HF_HUB_OFFLINE)",
-        ) from None
-    return f"{hub} ({config or split})", rows
+    Raises:
+        UserError: The dataset does not exist or requires a login, or the hub cannot be reached.
+    """
+    where = f"{hub} ({part.config or part.split})"
+    with offline_if_unreachable() as unreachable:
+        try:
+            return where, _rows_from_hub(hub, part)
+        except UserError:
+            raise
+        # `datasets` raises many kinds of errors for missing, unreachable and unreadable datasets.
+        except Exception as error:
+            cached = _cached(hub, part) if unreachable else ()
+            if cached:
+                return where, read_files(cached)[1]
+            raise hub_error("dataset", hub, error, unreachable, "set --data-dir to a folder of local files") from None
+
+
+def _rows_from_hub(hub: str, part: Part) -> list[Row]:
+    from datasets import load_dataset
+    from huggingface_hub import hf_hub_download
+
+    if part.path:
+        return read_files([Path(hf_hub_download(hub, part.path, repo_type="dataset"))])[1]
+    return [dict(row) for row in load_dataset(hub, part.config, split=part.split)]
+
+
+def _cached(hub: str, part: Part) -> tuple[Path, ...]:
+    """The files of a part in the hub's local cache, where `hf download` puts them."""
+    from huggingface_hub import constants
+
+    cache = Path(constants.HF_HUB_CACHE)
+    return find_files(cache, f"datasets--{hub.replace('/', '--')}", hub, part)
 
 
 def check_columns(

@@ -1,17 +1,18 @@
 """Three-operand arithmetic without intermediate steps, like GPT-3's single_digit_three_ops (arXiv 2005.14165)."""
 
 import re
-from itertools import islice
 from pathlib import Path
 
-from layerlimits import jsonl
 from layerlimits.errors import UserError
 from layerlimits.reference.world.arithmetic import owner, three_ops
 from layerlimits.scoring import numbers
+from layerlimits.tasks._data import Row, read_files
+from layerlimits.tasks._files import Part, files_of
 from layerlimits.tasks._world import drawn
 from layerlimits.types import Sample, Split, Task
 
-_FILE = Path("arithmetic") / "single_digit_three_ops.jsonl"
+# The benchmark gpt3_arithmetic has this file, too, and never trains on it.
+_FILE = Part("single_digit_three_ops", "arithmetic_1dc", "validation")
 _QUESTION = re.compile(r"Q: (.*?)\n")
 _generated = drawn(three_ops, owner)
 
@@ -19,16 +20,13 @@ _generated = drawn(three_ops, owner)
 def _samples(split: Split, limit: int, data_dir: Path | None) -> list[Sample]:
     if data_dir is None or split != "evaluate":
         return _generated(split, limit, None)
-    path = data_dir / _FILE
-    if not path.exists():
-        raise UserError(f"{data_dir} has no {_FILE}", "set --data-dir to the folder that contains it, or omit it")
-    samples = [_sample(row, f"{path}, line {number}") for number, row in islice(jsonl.rows(path), limit)]
-    if not samples and limit:
-        raise UserError(f"{path} is empty", "provide a file with at least one item")
-    return samples
+    where, rows = read_files(files_of(data_dir, "arithmetic", "EleutherAI/arithmetic", _FILE))
+    if not rows:
+        raise UserError(f"{where} is empty", "provide a file with at least one item")
+    return [_sample(row, f"{where}, item {number}") for number, row in enumerate(rows[:limit], 1)]
 
 
-def _sample(row: jsonl.Row, where: str) -> Sample:
+def _sample(row: Row, where: str) -> Sample:
     for column in ("context", "completion"):
         if not isinstance(row.get(column), str):
             problem = f"{column} has type {type(row[column]).__name__}, expected a string" if column in row else ""

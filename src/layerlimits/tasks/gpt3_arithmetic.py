@@ -4,8 +4,9 @@ import re
 
 from layerlimits.scoring import quantities
 from layerlimits.scoring.numerals import number
-from layerlimits.tasks._benchmark import Benchmark, Part
+from layerlimits.tasks._benchmark import Benchmark
 from layerlimits.tasks._data import Row
+from layerlimits.tasks._files import Part
 from layerlimits.types import Sample, Task
 
 # Local file names in order, with the configurations of the hub's dataset, which lacks six-digit sets and digit sums.
@@ -25,6 +26,12 @@ _SETS = {
     "two_digit_subtraction": "arithmetic_2ds",
 }
 _CONTEXT = re.compile(r"\s*(?:Q|Question):\s*(\S.*?)\s*\n\s*(?:A|Answer):\s*")
+
+
+def _part(file: str) -> Part:
+    """The file of a set; the hub's repository has a script, which `datasets` does not run."""
+    config = _SETS[file]
+    return Part(file, config, "validation", f"data/{file}.jsonl") if config else Part(file, None, None)
 
 
 def _sample(row: Row, file: str) -> Sample:
@@ -47,7 +54,7 @@ gpt3_arithmetic = Task(
         columns=("context", "completion"),
         question="context",
         sample=_sample,
-        test=tuple(Part(file, config, "validation" if config else None) for file, config in _SETS.items()),
+        test=tuple(_part(file) for file in _SETS),
         # The task `arithmetic` evaluates on this file.
         evaluates_only=frozenset({"single_digit_three_ops"}),
     ),

@@ -4,8 +4,9 @@ import re
 
 from layerlimits.scoring import quantities
 from layerlimits.scoring.numerals import number
-from layerlimits.tasks._benchmark import Benchmark, Part
+from layerlimits.tasks._benchmark import Benchmark
 from layerlimits.tasks._data import Row
+from layerlimits.tasks._files import Part
 from layerlimits.types import Sample, Task
 
 _INSTRUCTION = "Reason step by step, and put your final answer, a number alone, after '####' on the last line."
