@@ -109,8 +109,8 @@ def test_an_unknown_task(refused: Refused, tiny: Path) -> None:
         (["--method", "reverse", "--ratio", "1.5"], "ratio 1.5 is not between 0 and 1"),
         (["--method", "reverse", "--ratio", "0"], "ratio 0 is not between 0 and 1"),
         (["--method", "reverse", "--ratio", "-0.2"], "ratio -0.2 is not between 0 and 1"),
-        (["--method", "reverse"], "0 of --layers, --ratio, --remove are given"),
-        (["--layers", "2"], "--layers needs a method"),
+        (["--method", "reverse"], "exactly one of layers, ratio and remove is required, got 0"),
+        (["--layers", "2"], "layers requires a method"),
         (["--method", "reverse", "--remove", "1"], "are mutually exclusive"),
         (["--method", "revers", "--layers", "1"], "did you mean reverse"),
     ],
@@ -246,7 +246,7 @@ def test_a_recipe_that_is_none(refused: Refused, tmp_path: Path) -> None:
 
 
 def test_a_report_of_no_run(refused: Refused, tmp_path: Path) -> None:
-    assert "is no run folder" in refused("report", tmp_path)
+    assert "is not a run folder" in refused("report", tmp_path)
 
 
 def test_a_data_folder_without_the_file(refused: Refused, tiny: Path, tmp_path: Path) -> None:
