@@ -100,8 +100,8 @@ def test_a_class_that_loses_at_once_is_named_with_the_fewest_layers() -> None:
     rows = (class_row("a", 1, estimate(0.2)), class_row("a", 2, Estimate(0.95, 0.9, 1.0, 40), "choice"))
     assert headline(replace(NOTHING, classes=rows)) == (
         "m retains 90% of multiple choice (corrected for chance) with up to 2 of 8 layers removed: "
-        "95% (90% to 100%, n = 40) by a, and less than 90% of generation with 1 of 8 layers removed, "
-        "whatever the method."
+        "95% (90% to 100%, n = 40) by a, and less than 90% of generation with 1 of 8 layers removed "
+        "by any method."
     )
 
 
@@ -160,7 +160,9 @@ def test_what_came_back_is_given_for_classes_that_lost_something(
 
 def test_nothing_lost_brings_nothing_back() -> None:
     said = headline(replace(NOTHING, recovery=(recovery([("choice", 0.8, 0.8, 0.7)]),)))
-    assert said.endswith("had nothing to recover: the model with 2 layers removed by a lost less than one point.")
+    assert said.endswith(
+        "had nothing to recover, because the model with 2 layers removed by a lost less than one point."
+    )
 
 
 def recovery(scores: list[tuple[Kind, float, float, float]]) -> Recovery:

@@ -235,7 +235,7 @@ class Catalogue(Document):
     @property
     def title(self) -> str:
         """The heading in a notebook."""
-        return "Methods that choose layers, and replacements that fill the gap"
+        return "Methods that select layers, and replacements for removed layers"
 
 
 @dataclass(frozen=True)

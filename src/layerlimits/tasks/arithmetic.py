@@ -21,7 +21,10 @@ def _samples(split: Split, limit: int, data_dir: Path | None) -> list[Sample]:
         return _generated(split, limit, None)
     path = data_dir / _FILE
     if not path.exists():
-        raise UserError(f"{data_dir} has no {_FILE}", "set --data-dir to the folder that contains it, or omit it")
+        raise UserError(
+            f"{data_dir} has no {_FILE}",
+            "set the data folder (--data-dir, data_dir) to the one that contains it, or omit it",
+        )
     samples = [_sample(row, f"{path}, line {number}") for number, row in islice(jsonl.rows(path), limit)]
     if not samples and limit:
         raise UserError(f"{path} is empty", "provide a file with at least one item")
@@ -50,5 +53,5 @@ arithmetic = Task(
     scorer=2,
     letters=False,
     numeric=True,
-    summary="three-operand arithmetic over the digits 1 to 9, answered without working",
+    summary="three-operand arithmetic on the digits 1 to 9, without intermediate steps",
 )
