@@ -226,7 +226,7 @@ def test_a_read_only_output(refused: Refused, tiny: Path, tmp_path: Path) -> Non
     for command in (["study", tiny], ["prune", tiny, "--remove", "1"], ["evaluate", tiny]):
         said = refused(*command, "--out", closed / "out")
         assert f"{closed} is read-only" in said
-        assert "choose a writable --out" in said
+        assert "choose a writable output folder (--out)" in said
 
 
 def test_an_output_under_a_file(refused: Refused, tiny: Path, tmp_path: Path) -> None:

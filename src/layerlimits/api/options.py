@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layerlimits.errors import UserError
-from layerlimits.paths import given_path
+from layerlimits.paths import DATA_DIR, given_path
 from layerlimits.sampling import GREEDY, Decoding, check_items, check_seed
 from layerlimits.types import Task
 
@@ -65,7 +65,7 @@ class EvalOptions:
 
     def __post_init__(self) -> None:
         check_items(self.limit, "limit")
-        object.__setattr__(self, "data_dir", _path(self.data_dir, "--data-dir"))
+        object.__setattr__(self, "data_dir", _path(self.data_dir, DATA_DIR))
         _check_batches(self.batch_size, self.max_rows)
         if not 0 < self.difference <= 0.5:
             raise UserError(
@@ -107,8 +107,8 @@ class RankOptions:
     def __post_init__(self) -> None:
         check_items(self.items)
         check_seed(self.seed)
-        object.__setattr__(self, "data_dir", _path(self.data_dir, "--data-dir"))
-        _path(self.calibration, "--calibration")
+        object.__setattr__(self, "data_dir", _path(self.data_dir, DATA_DIR))
+        _path(self.calibration, "the calibration file (--calibration)")
         _check_batches(self.batch_size, self.max_rows)
 
 

@@ -7,7 +7,7 @@ from layerlimits.api.models import ModelSource, settings
 from layerlimits.api.options import Tasks
 from layerlimits.api.tasks import common_chat, resolved_tasks
 from layerlimits.errors import UserError
-from layerlimits.paths import check_new_folder, given_path
+from layerlimits.paths import DATA_DIR, check_new_folder, given_path
 from layerlimits.progress import Bar
 from layerlimits.recovery import recover as recovery
 from layerlimits.recovery.finetune import FinetuneConfig
@@ -45,7 +45,7 @@ class RecoverOptions:
     def __post_init__(self) -> None:
         check_items(self.items)
         if self.data_dir is not None:
-            object.__setattr__(self, "data_dir", given_path(self.data_dir, "--data-dir"))
+            object.__setattr__(self, "data_dir", given_path(self.data_dir, DATA_DIR))
         if self.max_new_tokens is not None and self.max_new_tokens < 1:
             raise UserError(f"max_new_tokens is {self.max_new_tokens}", "set max_new_tokens to 1 or more")
 

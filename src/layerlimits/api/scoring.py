@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from layerlimits import jsonl
 from layerlimits.errors import UserError
-from layerlimits.paths import given_path
+from layerlimits.paths import DATA_DIR, given_path
 from layerlimits.results.document import ScoreResults
 from layerlimits.tasks import choose, judged
 from layerlimits.types import FinishReason, Outcome, Response, Sample
@@ -38,7 +38,7 @@ def score(
     Example:
         >>> score("gsm8k", "answers.jsonl", "data").score
     """
-    folder = None if data_dir is None else given_path(data_dir, "--data-dir")
+    folder = None if data_dir is None else given_path(data_dir, DATA_DIR)
     chosen = choose([task])
     if len(chosen) == 1 and chosen[0].kind == "choice":
         raise UserError(

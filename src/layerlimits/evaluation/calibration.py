@@ -80,7 +80,7 @@ def _written(pair: tuple[str, str]) -> str:
 def _pairs(items: int, source: str | Path | None) -> list[tuple[str, str]]:
     if source is None:
         return _from_world(items)
-    file = given_path(source, "--calibration")
+    file = given_path(source, "the calibration file (--calibration)")
     if file.is_file() or file.suffix in _FILES:
         return _from_file(file)[:items]
     return _from_dataset(str(source), items)

@@ -66,7 +66,7 @@ def _worked_answers(context: Context) -> tuple[list[Text], list[str]]:
         names = ", ".join(task.name for task, _ in asked) or "no generation task"
         raise UserError(
             f"chain_loss: the unpruned model has no correct answer among {total} select items ({names})",
-            "use generation tasks that the model can solve, or raise --items",
+            "use generation tasks that the model can solve, or use more selection items (--items)",
         )
     return texts, used
 

@@ -42,7 +42,9 @@ def task_score(context: Context, *, error: float = 0.05) -> Ranking:
     usable = [(task, samples) for task, samples in items if base[task.name] > 0]
     if not usable:
         names = ", ".join(base) or "none given"
-        raise UserError(f"task_score: the unpruned model scores 0 on every task ({names})", "choose other --tasks")
+        raise UserError(
+            f"task_score: the unpruned model scores 0 on every task ({names})", "choose other tasks (--tasks)"
+        )
     used = [sample.id for _, samples in usable for sample in samples]
     parts = parts_of(min(len(samples) for _, samples in usable)) if error else 1
     saved = {"error": error, "asked": 0, "of": 0}

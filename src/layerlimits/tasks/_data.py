@@ -55,9 +55,7 @@ def find_file(folder: Path, name: str) -> Path:
     for suffix in SUFFIXES:
         if (folder / f"{name}{suffix}").is_file():
             return folder / f"{name}{suffix}"
-    fix = (
-        f"set the data folder (--data-dir, data_dir) to the one that contains {folder.name}/, or omit it to use the hub"
-    )
+    fix = f"set the data folder (--data-dir) to the one that contains {folder.name}/, or omit it to use the hub"
     if not folder.is_dir():
         raise UserError(f"no such folder: {folder}", fix)
     raise UserError(f"{folder} has no {name}.jsonl (nor .json, nor .parquet)", fix)
@@ -104,7 +102,7 @@ def from_hub(hub: str, config: str | None, split: str) -> tuple[str, list[Row]]:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f"dataset {hub} cannot be read from the hub: {reason}",
-            "set the data folder (--data-dir, data_dir) to local files, or go online (unset HF_HUB_OFFLINE)",
+            "set the data folder (--data-dir) to local files, or go online (unset HF_HUB_OFFLINE)",
         ) from None
     return f"{hub} ({config or split})", rows
 

@@ -41,7 +41,7 @@ def under(task: Task, protocol: AskFormat) -> Task:
     if not (task.kind == "choice" or task.numeric):
         raise UserError(
             f"{task.name} does not support the protocol {protocol}: its items have no choices",
-            "use choice or arithmetic tasks, or omit the protocol (--protocol, protocols)",
+            "use choice or arithmetic tasks, or omit the protocol (--protocol)",
         )
     make = {"likelihood": _likelihood, "one_token": _one_token, "free": _free}[protocol]
     return replace(make(task), name=f"{task.name}@{protocol}", protocol=protocol, variant=None)

@@ -23,7 +23,7 @@ def _samples(split: Split, limit: int, data_dir: Path | None) -> list[Sample]:
     if not path.exists():
         raise UserError(
             f"{data_dir} has no {_FILE}",
-            "set the data folder (--data-dir, data_dir) to the one that contains it, or omit it",
+            "set the data folder (--data-dir) to the one that contains it, or omit it",
         )
     samples = [_sample(row, f"{path}, line {number}") for number, row in islice(jsonl.rows(path), limit)]
     if not samples and limit:
