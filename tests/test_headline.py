@@ -45,20 +45,20 @@ def estimate(value: float, low: float | None = None, high: float | None = None, 
     return Estimate(value, value if low is None else low, value if high is None else high, n)
 
 
-def class_row(method: str, layers: int, kept: Estimate | None, kind: Kind = "generation") -> ClassRetention:
+def class_row(method: str, layers: int, retention: Estimate | None, kind: Kind = "generation") -> ClassRetention:
     chance = 0.25 if kind == "choice" else 0.0
-    # Where something can be guessed, the raw retention is not what counts.
-    raw, corrected = (estimate(0.99), kept) if chance else (kept, None)
+    # If answers can be guessed, the raw retention does not count.
+    raw, corrected = (estimate(0.99), retention) if chance else (retention, None)
     return ClassRetention(method, layers / 8, layers, tuple(range(layers)), kind, chance, raw, corrected, ("a",), ())
 
 
-def plan_row(method: str, layers: int, task: str, kept: Estimate) -> PlanComparison:
+def plan_row(method: str, layers: int, task: str, retention: Estimate) -> PlanComparison:
     return PlanComparison(
         task=task,
         chance=0.0,
-        score=kept,
+        score=retention,
         strict=None,
-        retention=kept,
+        retention=retention,
         corrected=None,
         test=None,
         method=method,
@@ -68,9 +68,9 @@ def plan_row(method: str, layers: int, task: str, kept: Estimate) -> PlanCompari
     )
 
 
-def layer_row(layer: int, task: str, kept: float | None) -> LayerComparison:
-    retention = None if kept is None else estimate(kept)
-    return LayerComparison(task, 0.0, estimate(kept or 0.0), None, retention, None, None, layer)
+def layer_row(layer: int, task: str, value: float | None) -> LayerComparison:
+    retention = None if value is None else estimate(value)
+    return LayerComparison(task, 0.0, estimate(value or 0.0), None, retention, None, None, layer)
 
 
 def test_nothing_measured_says_nothing() -> None:

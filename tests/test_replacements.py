@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from architectures import tiny_model
-from filling_fixtures import TEXTS, busy, changed_layers, layers, logits, streams, weights
+from replacement_fixtures import TEXTS, busy, changed_layers, layers, logits, streams, weights
 from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
