@@ -23,7 +23,7 @@ class Calibration:
     """Texts as token ids, the content hash of each, their source, and the original texts.
 
     `starts` is the index of the first token of each text whose prediction counts. In a conversation that is the first
-    token of the answer: a model that was not trained to ask questions finds them arbitrarily unlikely.
+    token of the answer: a model that was not trained to generate questions can give them any likelihood.
     """
 
     ids: tuple[tuple[int, ...], ...]
@@ -41,10 +41,10 @@ class Calibration:
 def calibration(
     tokenizer: PreTrainedTokenizerBase, items: int, source: str | Path | None = None, max_tokens: int = 512
 ) -> Calibration:
-    """Read `items` texts from a file, from a data set, or from the calibrate split of the bundled world.
+    """Read `items` texts from a file, from a data set, or from the calibrate split of the bundled tasks.
 
     Args:
-        source: None for the bundled world (as conversations); a `.jsonl` file with "text", or "prompt" and "response",
+        source: None for the bundled tasks (as conversations); a `.jsonl` file with "text", or "prompt" and "response",
             per line; a plain text file with blank lines between items; or a data set, a hub id or folder, as "id",
             "id:split" or "id:configuration:split", with a column "text", or columns "prompt" and "response". The
             default split is "train".
@@ -87,7 +87,7 @@ def _pairs(items: int, source: str | Path | None) -> list[tuple[str, str]]:
 
 
 def _from_world(items: int) -> list[tuple[str, str]]:
-    """Questions with their answers, taken from the tasks in turn."""
+    """Questions with their answers, alternating between the tasks."""
     tasks = choose(["reference"])
     share = -(-items // len(tasks))
     columns = [task.samples("calibrate", share, None) for task in tasks]
@@ -120,7 +120,7 @@ def _line(file: Path, number: int, row: jsonl.Row) -> tuple[str, str]:
 
 
 def _from_dataset(source: str, items: int) -> list[tuple[str, str]]:
-    """The first texts of a data set that are not blank. They are streamed: a corpus is not downloaded as a whole."""
+    """The first texts of a data set that are not blank. They are streamed, so the whole corpus is not downloaded."""
     from datasets import load_dataset
 
     name, *more = source.split(":")

@@ -180,7 +180,7 @@ def _goes_on(clean: str, matches: Sequence[re.Match[str]], start: int, end: int)
 
 
 def _one_expression(clean: str, before: re.Match[str], after: re.Match[str]) -> bool:
-    """Whether two adjacent tokens are no words and only spaces are between them; `=` ends a question."""
+    """Whether two adjacent tokens are not words and have only spaces between them; `=` ends a question."""
     gap = clean[before.end() : after.start()]
     return not (gap.strip() or "\n" in gap or after[0] == "=" or _is_word(before[0]) or _is_word(after[0]))
 

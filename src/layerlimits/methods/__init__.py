@@ -96,7 +96,7 @@ def by_rounds(
         score: (layers removed so far, remaining layers) -> the score of additionally removing each remaining layer.
         largest_first: Remove the layer with the largest score instead.
     Returns:
-        A ranking with the scores of the first round; `detail["rounds"]` holds those of all rounds.
+        A ranking with the scores of the first round; `detail["rounds"]` contains those of all rounds.
     Raises:
         UserError: There are more rounds than unprotected layers, a score is not a number, or every score is inf.
     """

@@ -17,7 +17,7 @@ def task_score(context: Context, *, error: float = 0.05) -> Ranking:
     score(S) = mean over tasks of (task score without the layers S) / (task score of the unpruned model)
 
     Scores are measured on the select split. Layer 0 is protected by default, and ties go to the later layer. Candidates
-    that can no longer win are dropped early. `scores` holds the scores of the first round; `detail` holds every round
+    that can no longer win are dropped early. `scores` are those of the first round; `detail` contains every round
     and the number of answers saved by dropping candidates.
 
     Args:

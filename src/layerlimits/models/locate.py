@@ -1,4 +1,4 @@
-"""Locating and checking the files of a model, before any weights are loaded."""
+"""Locate and check the files of a model before weights are loaded."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

@@ -159,7 +159,7 @@ class RecoverResults(Document):
 
 @dataclass(frozen=True)
 class ScoreResults(Document):
-    """The score of a file of responses to `n` of the `of` items of a benchmark; `items` holds the verdicts."""
+    """The score of a file of responses to `n` of the `of` items of a benchmark; `items` has the verdicts."""
 
     task: str
     version: int
