@@ -160,12 +160,12 @@ def test_zero_layers_to_rank(refused: Refused, tiny: Path) -> None:
     assert "set layers to 1 to 5" in said
 
 
-def test_a_model_without_a_recognisable_stack(refused: Refused, copy: Path) -> None:
+def test_a_model_without_a_recognizable_stack(refused: Refused, copy: Path) -> None:
     # XLM keeps attentions, norms and feed-forward parts in lists of their own: there is no list of layers.
     torch.manual_seed(0)
     XLMWithLMHeadModel(XLMConfig(vocab_size=64, emb_dim=16, n_layers=6, n_heads=2)).save_pretrained(copy)
     said = refused("evaluate", copy)
-    assert "XLMWithLMHeadModel has no recognisable layer stack: expected one list of 6 modules" in said
+    assert "XLMWithLMHeadModel has no recognizable layer stack: expected one list of 6 modules" in said
     assert "found 4" in said
 
 

@@ -14,7 +14,7 @@ from layerlimits.tasks import choose
 from layerlimits.types import Text, content_hash
 
 WORLD = "the bundled world"
-# Suffixes of files; any other name is a data set.
+# Suffixes of files; any other name is a dataset.
 _FILES = (".jsonl", ".txt", ".md")
 
 
@@ -41,16 +41,16 @@ class Calibration:
 def calibration(
     tokenizer: PreTrainedTokenizerBase, items: int, source: str | Path | None = None, max_tokens: int = 512
 ) -> Calibration:
-    """Read `items` texts from a file, from a data set, or from the calibrate split of the bundled tasks.
+    """Read `items` texts from a file, from a dataset, or from the calibrate split of the bundled tasks.
 
     Args:
         source: None for the bundled tasks (as conversations); a `.jsonl` file with "text", or "prompt" and "response",
-            per line; a plain text file with blank lines between items; or a data set, a hub id or folder, as "id",
+            per line; a plain text file with blank lines between items; or a dataset, a hub id or folder, as "id",
             "id:split" or "id:configuration:split", with a column "text", or columns "prompt" and "response". The
             default split is "train".
         max_tokens: longer texts are truncated.
     Raises:
-        UserError: the file or data set is missing, empty or in another format.
+        UserError: the file or dataset is missing, empty or in another format.
     """
     pairs = _pairs(items, source)
     written = tuple(map(_written, pairs))
@@ -120,7 +120,7 @@ def _line(file: Path, number: int, row: jsonl.Row) -> tuple[str, str]:
 
 
 def _from_dataset(source: str, items: int) -> list[tuple[str, str]]:
-    """The first texts of a data set that are not blank. They are streamed, so the whole corpus is not downloaded."""
+    """The first texts of a dataset that are not blank. They are streamed, so the whole corpus is not downloaded."""
     from datasets import load_dataset
 
     name, *more = source.split(":")
@@ -135,18 +135,18 @@ def _from_dataset(source: str, items: int) -> list[tuple[str, str]]:
                 break
     except KeyError:
         raise UserError(
-            f"data set {source} has neither a column text nor columns prompt and response; it has {', '.join(row)}",
-            "use another data set, or write its texts to a .jsonl file",
+            f"dataset {source} has neither a column text nor columns prompt and response; it has {', '.join(row)}",
+            "use another dataset, or write its texts to a .jsonl file",
         ) from None
-    # `datasets` raises errors of many kinds for data sets that are missing or unreadable.
+    # `datasets` raises errors of many kinds for datasets that are missing or unreadable.
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"cannot read calibration data set {source}: {reason}",
+            f"cannot read calibration dataset {source}: {reason}",
             "use id:split or id:configuration:split, a folder of data files, or a local .txt or .jsonl file",
         ) from None
     if not pairs:
-        raise UserError(f"calibration data set {source} is empty", "use a split that has texts")
+        raise UserError(f"calibration dataset {source} is empty", "use a split that has texts")
     return pairs
 
 

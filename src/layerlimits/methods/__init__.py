@@ -3,7 +3,7 @@
 A method is `def name(context: Context, *, option=default, ...) -> Ranking`. Its docstring gives the formula and ends
 with a `Source:` line and a `Cost:` line. Layers are numbered as in the base model. For time estimates, a file may also
 export `passes(depth, rounds) -> float`, the approximate number of forward passes over the calibration text, and
-`evaluations(depth, rounds) -> float`, the number of models evaluated on the select items. `NEEDED_KIND` names the kind
+`evaluations(depth, rounds) -> float`, the number of models evaluated on the selection items. `NEEDED_KIND` is the kind
 of task ("generation" or "choice") that the method requires.
 """
 

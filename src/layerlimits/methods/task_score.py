@@ -27,7 +27,7 @@ def task_score(context: Context, *, error: float = 0.05) -> Ranking:
         UserError: The unpruned model scores 0 on every task, there are more rounds than unprotected layers, or `error`
             is outside 0..1.
     Source: arXiv 2602.01997, "iterative"
-    Cost: about rounds x layers evaluations of the select items
+    Cost: about rounds x layers evaluations of the selection items
     """
     if not 0 <= error < 1:
         raise UserError(f"task_score: error {error:g} is outside 0..1", "use task_score:error=0.05, or error=0")
