@@ -1,4 +1,4 @@
-"""Made-up items of every choice benchmark, with the columns of its data set."""
+"""Made-up items of every choice benchmark, with the columns of its dataset."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The Python API: models, tasks and options as arguments, and the same behaviour as the command line."""
+"""The Python API: models, tasks and options as arguments, and the same behavior as the command line."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -29,11 +29,11 @@ def _occupied(folder: Path) -> Path:
 CALLS: dict[str, tuple[Callable[[Path, Path], Any], str]] = {
     "unknown task": (lambda model, _: ll.sweep(model, "arithmetics"), "did you mean arithmetic"),
     "no task": (lambda model, _: ll.evaluate(model, []), "no task given"),
-    "a task asked in two ways": (
+    "a task with two settings": (
         lambda model, _: ll.evaluate(model, ["facts", *ll.get_tasks("facts", chat=False)]),
         "task facts is listed twice",
     ),
-    "a task asked in two ways by a suite": (
+    "a task with two settings, in a suite": (
         lambda model, _: ll.sweep(model, [*ll.get_tasks("reference", chat=True), "brackets"]),
         "task brackets is listed twice",
     ),

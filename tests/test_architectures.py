@@ -218,7 +218,9 @@ def test_what_cannot_lose_layers_is_refused_by_name(name: str) -> None:
 def test_a_field_that_nobody_translates_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     import layerlimits.models.structure_check as structure_check
 
-    monkeypatch.setattr(structure_check, "pruned_fields", lambda config, kept: {"num_hidden_layers": len(kept)})
+    monkeypatch.setattr(
+        structure_check, "pruned_fields", lambda config, kept_layers: {"num_hidden_layers": len(kept_layers)}
+    )
     check_structure(tiny_config("deepseek_v3"), (3,))
     with pytest.raises(
         UserError, match="cannot remove these layers of deepseek_v3: layer 2 would change when it becomes layer 1"

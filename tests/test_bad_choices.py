@@ -31,7 +31,7 @@ def model_of(tmp_path: Path) -> Callable[..., Path]:
 def test_a_block_method_without_a_number(refused: Refused, tiny: Path) -> None:
     said = refused("rank", tiny, "--method", "angular")
     assert "angular removes one block of adjacent layers" in said
-    assert "add --layers" in said
+    assert "set layers (--layers)" in said
 
 
 def test_protected_layers_that_leave_no_block(refused: Refused, tiny: Path, tmp_path: Path) -> None:

@@ -113,8 +113,8 @@ def test_an_unknown_task(refused: Refused, tiny: Path) -> None:
         (["--method", "reverse", "--ratio", "1.5"], "ratio 1.5 is not between 0 and 1"),
         (["--method", "reverse", "--ratio", "0"], "ratio 0 is not between 0 and 1"),
         (["--method", "reverse", "--ratio", "-0.2"], "ratio -0.2 is not between 0 and 1"),
-        (["--method", "reverse"], "0 of --layers, --ratio, --remove are given"),
-        (["--layers", "2"], "--layers needs a method"),
+        (["--method", "reverse"], "exactly one of layers, ratio and remove is required, got 0"),
+        (["--layers", "2"], "layers requires a method"),
         (["--method", "reverse", "--remove", "1"], "are mutually exclusive"),
         (["--method", "revers", "--layers", "1"], "did you mean reverse"),
     ],
@@ -164,12 +164,12 @@ def test_zero_layers_to_rank(refused: Refused, tiny: Path) -> None:
     assert "set layers to 1 to 5" in said
 
 
-def test_a_model_without_a_recognisable_stack(refused: Refused, copy: Path) -> None:
+def test_a_model_without_a_recognizable_stack(refused: Refused, copy: Path) -> None:
     # XLM keeps attentions, norms and feed-forward parts in lists of their own: there is no list of layers.
     torch.manual_seed(0)
     XLMWithLMHeadModel(XLMConfig(vocab_size=64, emb_dim=16, n_layers=6, n_heads=2)).save_pretrained(copy)
     said = refused("evaluate", copy)
-    assert "XLMWithLMHeadModel has no recognisable layer stack: expected one list of 6 modules" in said
+    assert "XLMWithLMHeadModel has no recognizable layer stack: expected one list of 6 modules" in said
     assert "found 4" in said
 
 
@@ -230,7 +230,7 @@ def test_a_read_only_output(refused: Refused, tiny: Path, tmp_path: Path) -> Non
     for command in (["study", tiny], ["prune", tiny, "--remove", "1"], ["evaluate", tiny]):
         said = refused(*command, "--out", closed / "out")
         assert f"{closed} is read-only" in said
-        assert "choose a writable --out" in said
+        assert "choose a writable output folder (--out)" in said
 
 
 def test_an_output_under_a_file(refused: Refused, tiny: Path, tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_a_recipe_that_is_none(refused: Refused, tmp_path: Path) -> None:
 
 
 def test_a_report_of_no_run(refused: Refused, tmp_path: Path) -> None:
-    assert "is no run folder" in refused("report", tmp_path)
+    assert "is not a run folder" in refused("report", tmp_path)
 
 
 def test_a_data_folder_without_the_file(refused: Refused, tiny: Path, tmp_path: Path) -> None:

@@ -28,28 +28,30 @@ def test_every_method_and_replacement_is_listed_with_source_and_cost(says: Says)
     listed = says("methods")
     assert [entry["name"] for entry in listed["methods"]] == names("methods")
     assert [entry["name"] for entry in listed["replacements"]] == names("replacements")
-    assert all(entry["source"] and entry["cost"] and entry["summary"] for one in listed.values() for entry in one)
+    assert all(
+        entry["source"] and entry["cost"] and entry["summary"] for entries in listed.values() for entry in entries
+    )
     options = {entry["name"]: entry["options"] for entry in listed["methods"]}
     assert options["magnitude"] == {"p": 1, "norms": False, "plus": False}
 
 
 def test_all_methods_side_by_side(says: Says, tiny: Path, texts: Path) -> None:
-    told = says("rank", tiny, "--method", "all", "--layers", 2, "--calibration", texts, "--tasks", "facts_choice")
-    # The random model answers nothing right, so one method has nothing to look at: it says so, the others stand.
-    assert set(told["failed"]) == {"chain_loss"}
-    assert "no correct answer" in told["failed"]["chain_loss"]
-    assert set(told["rankings"]) == set(names("methods")) - {"chain_loss"}
-    assert (told["n"], told["layers"]) == (2, 6)
-    reverse, random = told["rankings"]["reverse"]["order"], told["rankings"]["random"]["order"]
-    assert told["overlap"]["reverse"]["random"] == len(set(reverse[:2]) & set(random[:2])) / 2
-    assert told["overlap"]["sleb"]["reverse"] == told["overlap"]["reverse"]["sleb"]
+    results = says("rank", tiny, "--method", "all", "--layers", 2, "--calibration", texts, "--tasks", "facts_choice")
+    # The random model answers nothing correctly, so one method cannot rank it; the others are not affected.
+    assert set(results["failed"]) == {"chain_loss"}
+    assert "no correct answer" in results["failed"]["chain_loss"]
+    assert set(results["rankings"]) == set(names("methods")) - {"chain_loss"}
+    assert (results["n"], results["layers"]) == (2, 6)
+    reverse, random = results["rankings"]["reverse"]["order"], results["rankings"]["random"]["order"]
+    assert results["overlap"]["reverse"]["random"] == len(set(reverse[:2]) & set(random[:2])) / 2
+    assert results["overlap"]["sleb"]["reverse"] == results["overlap"]["reverse"]["sleb"]
     # Pairs of layers that both put in the same order, less the others.
     agreed = sum(
         1 if (reverse.index(i) < reverse.index(j)) == (random.index(i) < random.index(j)) else -1
         for i in range(6)
         for j in range(i)
     )
-    assert told["kendall_tau"]["reverse"]["random"] == pytest.approx(agreed / 15)
+    assert results["kendall_tau"]["reverse"]["random"] == pytest.approx(agreed / 15)
 
 
 def test_large_scores_of_task_score_agree_with_small_ones_of_others(says: Says, tiny: Path, tmp_path: Path) -> None:
@@ -58,20 +60,22 @@ def test_large_scores_of_task_score_agree_with_small_ones_of_others(says: Says, 
         "from dataclasses import replace\n"
         "from layerlimits.methods.task_score import task_score\n"
         "def mirror(context):\n"
-        "    found = task_score(context)\n"
-        "    turned = tuple(None if score is None else -score for score in found.scores)\n"
-        "    return replace(found, scores=turned, largest_first=False)\n"
+        "    ranking = task_score(context)\n"
+        "    turned = tuple(None if score is None else -score for score in ranking.scores)\n"
+        "    return replace(ranking, scores=turned, largest_first=False)\n"
     )
-    told = says("rank", tiny, "--method", f"task_score,{file}", "--tasks", "facts_choice", "--layers", 1)
-    assert told["kendall_tau"]["task_score"]["mirror"] == pytest.approx(1.0)
-    assert told["rankings"]["task_score"]["protected"] == [0]
+    results = says("rank", tiny, "--method", f"task_score,{file}", "--tasks", "facts_choice", "--layers", 1)
+    assert results["kendall_tau"]["task_score"]["mirror"] == pytest.approx(1.0)
+    assert results["rankings"]["task_score"]["protected"] == [0]
 
 
 def test_a_method_with_options_keeps_them_in_its_name(says: Says, tiny: Path) -> None:
-    told = says("rank", tiny, "--method", "magnitude:p=2,magnitude")
-    assert set(told["rankings"]) == {"magnitude", "magnitude:p=2"}
-    one = says("rank", tiny, "--method", "magnitude:p=2")
-    assert one["scores"] == told["rankings"]["magnitude:p=2"]["scores"] != told["rankings"]["magnitude"]["scores"]
+    results = says("rank", tiny, "--method", "magnitude:p=2,magnitude")
+    assert set(results["rankings"]) == {"magnitude", "magnitude:p=2"}
+    single = says("rank", tiny, "--method", "magnitude:p=2")
+    assert (
+        single["scores"] == results["rankings"]["magnitude:p=2"]["scores"] != results["rankings"]["magnitude"]["scores"]
+    )
 
 
 def test_what_was_looked_at_is_recorded(says: Says, tiny: Path, texts: Path, tmp_path: Path) -> None:
@@ -106,22 +110,22 @@ def test_calibration_text_from_a_data_set(says: Says, tiny: Path, texts: Path, t
 
 
 @pytest.mark.parametrize("replacement", ["laco", "linear:alpha=0.5", "compensate", "streamline"])
-def test_a_filled_checkpoint_is_a_stock_one_and_says_how_it_came_about(
+def test_a_checkpoint_with_a_replacement_loads_in_stock_transformers_and_records_its_recipe(
     replacement: str, says: Says, tiny: Path, texts: Path, tmp_path: Path
 ) -> None:
-    told = says(
+    results = says(
         "prune", tiny, "--remove", "2,3", "--replacement", replacement, "--calibration", texts, "--items", 6,
         "--out", tmp_path / "p",
     )  # fmt: skip
-    assert told["replacement"] == replacement
-    filled = AutoModelForCausalLM.from_pretrained(tmp_path / "p").eval()
-    assert type(filled).__name__ == "LlamaForCausalLM"
-    assert filled.config.num_hidden_layers == 4
+    assert results["replacement"] == replacement
+    replaced = AutoModelForCausalLM.from_pretrained(tmp_path / "p").eval()
+    assert type(replaced).__name__ == "LlamaForCausalLM"
+    assert replaced.config.num_hidden_layers == 4
     says("prune", tiny, "--remove", "2,3", "--out", tmp_path / "q")
     plain = AutoModelForCausalLM.from_pretrained(tmp_path / "q").eval()
     ids = torch.arange(5, 20)[None]
     with torch.no_grad():
-        assert not torch.allclose(filled(ids).logits, plain(ids).logits, atol=1e-4)
+        assert not torch.allclose(replaced(ids).logits, plain(ids).logits, atol=1e-4)
     recipe = read_recipe(tmp_path / "p") or {}
     assert recipe["replacement"] == replacement
     assert recipe["filling"]
@@ -131,15 +135,15 @@ def test_a_filled_checkpoint_is_a_stock_one_and_says_how_it_came_about(
 def test_laco_chooses_and_merges(says: Says, tiny: Path, texts: Path, tmp_path: Path) -> None:
     options = ("--method", "laco:size=2", "--layers", 2, "--calibration", texts)
     ranked = says("rank", tiny, *options)
-    told = says("prune", tiny, *options, "--out", tmp_path / "p")
-    assert told["replacement"] == "laco"
-    assert told["removed"] == sorted(ranked["order"])
+    results = says("prune", tiny, *options, "--out", tmp_path / "p")
+    assert results["replacement"] == "laco"
+    assert results["removed"] == sorted(ranked["order"])
     merges = (read_recipe(tmp_path / "p") or {})["filling"]["merges"]
     assert [layer for _, absorbed in merges for layer in absorbed] == ranked["order"]
     base = AutoModelForCausalLM.from_pretrained(tiny)
     into, (absorbed,) = merges[0]
-    kept = [layer for layer in range(6) if layer not in told["removed"]]
-    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "p").model.layers[kept.index(into)]
+    kept_layers = [layer for layer in range(6) if layer not in results["removed"]]
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "p").model.layers[kept_layers.index(into)]
     # The second merge leaves what the first one made as it is.
     assert into != merges[1][0]
     theta, other = (base.model.layers[layer].mlp.up_proj.weight for layer in (into, absorbed))

@@ -126,7 +126,7 @@ def test_verdicts_tell_how_an_answer_failed() -> None:
     assert [verdict.outcome for verdict in verdicts] == outcomes
     assert [verdict.value for verdict in verdicts] == [1, 0, 0, 0, 0, 0, 1]
     assert verdicts[1].why == "assertion failed: assert f(1) == 2"
-    assert verdicts[3].why == "cut after 7 tokens"
+    assert verdicts[3].why == "truncated after 7 tokens"
     assert judge_all(answers[:1]) == verdicts[:1]
 
 

@@ -101,7 +101,7 @@ def test_the_number_type_is_named_and_a_wider_one_advised(kind: str, tiny: Path)
     loaded = _spoiled(load(str(tiny), dtype=kind, device="cpu"), NAN)
     with pytest.raises(UserError, match=f"not finite in {kind}") as refused:
         TransformersEngine(loaded.model, loaded.tokenizer).generate([()], PROMPTS, 3)
-    assert refused.value.fix.startswith("use --dtype float32")
+    assert refused.value.fix.startswith("use dtype float32 (--dtype float32)")
 
 
 @pytest.mark.parametrize("engine", ENGINES)

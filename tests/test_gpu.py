@@ -46,15 +46,15 @@ def test_memory_on_a_gpu_is_the_measured_peak_and_falls_with_the_layers() -> Non
 def test_variants_answer_together_on_a_gpu_as_one_at_a_time(beside: bool) -> None:
     loaded = load("reference", device="cuda", dtype="float32")
     tasks = choose(["arithmetic", "facts"])
-    prompts = [encode(loaded.tokenizer, one).ids for task in tasks for one in task.samples("select", 8, None)]
+    prompts = [encode(loaded.tokenizer, sample).ids for task in tasks for sample in task.samples("select", 8, None)]
     together, alone = SweepEngine(loaded.model, loaded.tokenizer), TransformersEngine(loaded.model, loaded.tokenizer)
-    together._bounds = replace(together._bounds, stretch=4, together=beside)
+    together._bounds = replace(together._bounds, chunk=4, together=beside)
     variants = [(), (0,), (5,), (3, 7)]
-    found = together.generate(variants, prompts, 24)
+    responses = together.generate(variants, prompts, 24)
     assert together.refusal is None
-    for variant, answers in zip(variants, found, strict=True):
+    for variant, answers in zip(variants, responses, strict=True):
         with without_layers(loaded.model, variant):
             stock = alone.generate_batch(prompts, 24)
-        same = sum(one.tokens == other.tokens for one, other in zip(answers, stock, strict=True))
+        same = sum(mine.tokens == other.tokens for mine, other in zip(answers, stock, strict=True))
         # Sums in another order flip a tie now and then.
         assert same >= len(prompts) - 1

@@ -45,20 +45,20 @@ def estimate(value: float, low: float | None = None, high: float | None = None, 
     return Estimate(value, value if low is None else low, value if high is None else high, n)
 
 
-def class_row(method: str, layers: int, kept: Estimate | None, kind: Kind = "generation") -> ClassRetention:
+def class_row(method: str, layers: int, retention: Estimate | None, kind: Kind = "generation") -> ClassRetention:
     chance = 0.25 if kind == "choice" else 0.0
-    # Where something can be guessed, the raw retention is not what counts.
-    raw, corrected = (estimate(0.99), kept) if chance else (kept, None)
+    # If answers can be guessed, the raw retention does not count.
+    raw, corrected = (estimate(0.99), retention) if chance else (retention, None)
     return ClassRetention(method, layers / 8, layers, tuple(range(layers)), kind, chance, raw, corrected, ("a",), ())
 
 
-def plan_row(method: str, layers: int, task: str, kept: Estimate) -> PlanComparison:
+def plan_row(method: str, layers: int, task: str, retention: Estimate) -> PlanComparison:
     return PlanComparison(
         task=task,
         chance=0.0,
-        score=kept,
+        score=retention,
         strict=None,
-        retention=kept,
+        retention=retention,
         corrected=None,
         test=None,
         method=method,
@@ -68,9 +68,9 @@ def plan_row(method: str, layers: int, task: str, kept: Estimate) -> PlanCompari
     )
 
 
-def layer_row(layer: int, task: str, kept: float | None) -> LayerComparison:
-    retention = None if kept is None else estimate(kept)
-    return LayerComparison(task, 0.0, estimate(kept or 0.0), None, retention, None, None, layer)
+def layer_row(layer: int, task: str, value: float | None) -> LayerComparison:
+    retention = None if value is None else estimate(value)
+    return LayerComparison(task, 0.0, estimate(value or 0.0), None, retention, None, None, layer)
 
 
 def test_nothing_measured_says_nothing() -> None:
@@ -100,8 +100,8 @@ def test_a_class_that_loses_at_once_is_named_with_the_fewest_layers() -> None:
     rows = (class_row("a", 1, estimate(0.2)), class_row("a", 2, Estimate(0.95, 0.9, 1.0, 40), "choice"))
     assert headline(replace(NOTHING, classes=rows)) == (
         "m retains 90% of multiple choice (corrected for chance) with up to 2 of 8 layers removed: "
-        "95% (90% to 100%, n = 40) by a, and less than 90% of generation with 1 of 8 layers removed, "
-        "whatever the method."
+        "95% (90% to 100%, n = 40) by a, and less than 90% of generation with 1 of 8 layers removed "
+        "by any method."
     )
 
 
@@ -160,7 +160,9 @@ def test_what_came_back_is_given_for_classes_that_lost_something(
 
 def test_nothing_lost_brings_nothing_back() -> None:
     said = headline(replace(NOTHING, recovery=(recovery([("choice", 0.8, 0.8, 0.7)]),)))
-    assert said.endswith("had nothing to recover: the model with 2 layers removed by a lost less than one point.")
+    assert said.endswith(
+        "had nothing to recover, because the model with 2 layers removed by a lost less than one point."
+    )
 
 
 def recovery(scores: list[tuple[Kind, float, float, float]]) -> Recovery:

@@ -110,8 +110,8 @@ def _kill(process: subprocess.Popen[bytes], out: Path, responses: int, pause_s: 
 def _exported(folder: Path) -> str:
     with Store(folder) as store:
         rows = [json.dumps(row, sort_keys=True) for row in store.export()]
-        kept = {name: store.get(name) for name in ("plans", "tasks")}
-        return "\n".join([*rows, json.dumps(kept, sort_keys=True)])
+        artifacts = {name: store.get(name) for name in ("plans", "tasks")}
+        return "\n".join([*rows, json.dumps(artifacts, sort_keys=True)])
 
 
 def _results(folder: Path) -> dict[str, object]:

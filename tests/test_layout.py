@@ -156,8 +156,8 @@ def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 def functions(file: Path) -> dict[str, int]:
     """The parameters of every function of a file, nested ones and methods too."""
     tree = ast.walk(ast.parse(file.read_text()))
-    found = [node for node in tree if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
-    return {f"{file.relative_to(SOURCE).as_posix()}:{node.name}": parameters(node) for node in found}
+    nodes = [node for node in tree if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    return {f"{file.relative_to(SOURCE).as_posix()}:{node.name}": parameters(node) for node in nodes}
 
 
 def test_no_function_outside_the_command_line_takes_more_than_eight_arguments() -> None:

@@ -14,7 +14,7 @@ from recovery_models import listed, prompts
 
 from layerlimits.errors import UserError
 from layerlimits.evaluation.calibration import written_texts
-from layerlimits.evaluation.leaks import EvaluatedQuestions, check_leaks, normalised, question_hash
+from layerlimits.evaluation.leaks import EvaluatedQuestions, check_leaks, normalized, question_hash
 from layerlimits.study.config import study_config
 from layerlimits.study.preflight import check_study
 from layerlimits.tasks import SUITES, choose
@@ -94,7 +94,7 @@ def test_what_carries_the_meaning_of_arithmetic_is_kept() -> None:
     assert len({question_hash(question) for question in different}) == len(different)
     same = ["It's well-known, isn't it?", "its WELLKNOWN isnt it", "“It’s well‐known”, isn’t it!"]
     assert len({question_hash(question) for question in same}) == 1
-    assert normalised("5 − 3 × 2") == normalised("5-3*2") == "5 - 3 * 2"
+    assert normalized("5 − 3 × 2") == normalized("5-3*2") == "5 - 3 * 2"
 
 
 @pytest.mark.parametrize("name", SUITES["reference"])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from filling_fixtures import TEXTS, busy, layers, logits, streams
+from replacement_fixtures import TEXTS, busy, layers, logits, streams
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 

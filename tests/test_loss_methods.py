@@ -205,7 +205,7 @@ def _response(text: str) -> Any:
 
 
 def test_chain_loss_needs_a_right_answer(context: Context) -> None:
-    with pytest.raises(UserError, match=r"no correct answer among 0 select items \(no generation task\)"):
+    with pytest.raises(UserError, match=r"no correct answer among 0 selection items \(no generation task\)"):
         chain_loss(context)
-    with pytest.raises(UserError, match=r"among 2 select items \(brackets\)"):
+    with pytest.raises(UserError, match=r"among 2 selection items \(brackets\)"):
         chain_loss(replace(context, tasks=tuple(choose(["brackets"])), items=2))

@@ -86,8 +86,8 @@ def test_draws_at_random_are_asked_one_variant_at_a_time(
     asked: list[int] = []
     real = engine.generate_batch
     monkeypatch.setattr(engine, "generate_batch", lambda *given: (asked.append(len(given[0])), real(*given))[1])
-    found = evaluator.verdicts([(1,), (2,)], facts, samples)
-    assert [len(verdicts) for verdicts in found] == [12, 12]
+    columns = evaluator.verdicts([(1,), (2,)], facts, samples)
+    assert [len(verdicts) for verdicts in columns] == [12, 12]
     # Two variants, two draws of six items each.
     assert asked == [6] * 4
 

@@ -69,6 +69,6 @@ def test_an_item_that_a_task_has_twice_is_stored_once(loaded: Loaded, tmp_path: 
     (sample,) = facts.samples("evaluate", 1, None)
     with Store(tmp_path) as store:
         evaluator = Evaluator(loaded, store, AskOptions(), engine)
-        ((one, two),) = evaluator.verdicts([()], facts, [sample, sample])
-        assert one == two
-        assert [(row["text"], row["answer"]) for row in store.export()] == [("first", one.answer)]
+        ((first, second),) = evaluator.verdicts([()], facts, [sample, sample])
+        assert first == second
+        assert [(row["text"], row["answer"]) for row in store.export()] == [("first", first.answer)]

@@ -72,8 +72,8 @@ def test_the_kept_tensors_are_byte_identical_and_the_recipe_says_what_was_done(l
     before, after = load_file(loaded.folder / "model.safetensors"), load_file(out / "model.safetensors")
     for new, old in enumerate(plan.kept_layers):
         for name in ("self_attn.q_proj", "mlp.down_proj", "input_layernorm"):
-            kept = before[f"model.layers.{old}.{name}.weight"]
-            assert torch.equal(after[f"model.layers.{new}.{name}.weight"], kept)
+            tensor = before[f"model.layers.{old}.{name}.weight"]
+            assert torch.equal(after[f"model.layers.{new}.{name}.weight"], tensor)
     about = read_recipe(out)
     assert about is not None
     assert about["removed"] == [1, 4]
@@ -151,7 +151,7 @@ def test_streams_are_what_each_layer_reads_and_writes(loaded: Loaded) -> None:
         loaded.model(**batch.inputs)
     assert list(seen) == list(range(7))
     assert len(before) == 7
-    assert all(torch.allclose(seen[number], one, atol=1e-6) for number, one in enumerate(before))
+    assert all(torch.allclose(seen[number], stream, atol=1e-6) for number, stream in enumerate(before))
     assert not any(layer._forward_pre_hooks or layer._forward_hooks for layer in network.layers)
 
 

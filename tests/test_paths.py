@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from layerlimits.errors import UserError
-from layerlimits.paths import check_writable, given_path, read_toml
+from layerlimits.paths import DATA_DIR, OUT, check_writable, given_path, read_toml
 
 Refused = Callable[..., str]
 LONG = "n" * 300
@@ -96,14 +96,14 @@ def test_a_folder_or_file_whose_name_is_too_long(
 
 @pytest.mark.parametrize("path", ["a\0b", LONG, f"{LONG}/b", f"./{LONG}"])
 def test_what_the_file_system_refuses_is_one_error(path: str) -> None:
-    with pytest.raises(UserError, match=r"invalid path for --data-dir"):
-        given_path(path, "--data-dir")
-    with pytest.raises(UserError, match=r"invalid path for --out"):
+    with pytest.raises(UserError, match=r"invalid path for the data folder \(--data-dir\)"):
+        given_path(path, DATA_DIR)
+    with pytest.raises(UserError, match=r"invalid path for the output folder \(--out\)"):
         check_writable(Path(path), empty=True)
 
 
 def test_a_path_that_is_not_there_yet_is_fine(tmp_path: Path) -> None:
-    assert given_path(tmp_path / "new", "--out") == tmp_path / "new"
+    assert given_path(tmp_path / "new", OUT) == tmp_path / "new"
     check_writable(tmp_path / "new" / "deeper", empty=True)
 
 

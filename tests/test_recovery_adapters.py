@@ -66,12 +66,12 @@ def test_an_architecture_that_cannot_be_adapted_is_refused_before_answers_are_ma
     mixture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(
-        UserError, match=r"LoRA cannot adapt falcon_mamba: .*\n  fix: finetune all weights: --kind full"
+        UserError, match=r"LoRA cannot adapt falcon_mamba: .*\n  fix: finetune all weights \(--kind full\)"
     ):
         adapters_of(tiny_model("falcon_mamba").config)
 
     def refuse(config: object) -> None:
-        raise UserError("LoRA cannot adapt it", "finetune all weights: --kind full")
+        raise UserError("LoRA cannot adapt it", "finetune all weights (--kind full)")
 
     loaded = load(str(mixture), device="cpu")
     pruned = save_pruned(mixture, loaded.ref, PrunePlan((0, 1), 6), tmp_path / "pruned", "")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from architectures import tiny_model
-from filling_fixtures import TEXTS, busy, changed_layers, layers, logits, streams, weights
+from replacement_fixtures import TEXTS, busy, changed_layers, layers, logits, streams, weights
 from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
@@ -162,7 +162,7 @@ def test_compensate_takes_gaps_at_either_end() -> None:
             "layer 4 of OPTForCausalLM cannot be rescaled: it still changes the stream when .* are zero",
         ),
         ("opt", {"_remove_final_layer_norm": True}, "the head of OPTForCausalLM reads the stream without a norm"),
-        ("rwkv", {"rescale_every": 0}, "has no recognisable output projection: expected .*o_proj"),
+        ("rwkv", {"rescale_every": 0}, "has no recognizable output projection: expected .*o_proj"),
     ],
 )
 def test_compensate_refuses_what_is_not_scaled_by_a_norm(name: str, fields: dict[str, Any], words: str) -> None:

@@ -105,20 +105,20 @@ def test_with_many_layers_layer_2_is_not_taken_for_layers_20_to_22(tmp_path: Pat
     out = _pruned(tmp_path / "base", (2,), tmp_path / "out")
     before, after = _stored(tmp_path / "base"), _stored(out)
     name = "model.layers.{}.mlp.down_proj.weight"
-    kept = [layer for layer in range(23) if layer != 2]
-    assert [after.pop(name.format(new)) for new in range(22)] == [before[name.format(old)] for old in kept]
+    kept_layers = [layer for layer in range(23) if layer != 2]
+    assert [after.pop(name.format(new)) for new in range(22)] == [before[name.format(old)] for old in kept_layers]
     assert name.format(22) not in after
     _check_logits(tmp_path / "base", (2,), out)
     _check_logits(tmp_path / "base", (20, 2, 11), _pruned(tmp_path / "base", (20, 2, 11), tmp_path / "three"))
 
 
 def test_layers_may_be_named_in_any_order(llama: Path, tmp_path: Path) -> None:
-    one = _pruned(llama, (4, 1, 3), tmp_path / "one")
-    other = _pruned(llama, (1, 3, 4), tmp_path / "other")
-    assert {file.name: file.read_bytes() for file in one.iterdir()} == {
-        file.name: file.read_bytes() for file in other.iterdir()
+    unordered = _pruned(llama, (4, 1, 3), tmp_path / "unordered")
+    ordered = _pruned(llama, (1, 3, 4), tmp_path / "ordered")
+    assert {file.name: file.read_bytes() for file in unordered.iterdir()} == {
+        file.name: file.read_bytes() for file in ordered.iterdir()
     }
-    _check_logits(llama, (1, 3, 4), one)
+    _check_logits(llama, (1, 3, 4), unordered)
 
 
 def _gpt2() -> PreTrainedModel:
@@ -179,10 +179,10 @@ def test_a_shard_without_tensors_vanishes_and_a_last_one_becomes_the_single_file
     both = _pruned(llama, (0, 1), tmp_path / "both")
     _check_index(both)
     assert read_json(both / INDEX)["metadata"].keys() == {"made", "total_size"}
-    one = _pruned(llama, (2, 1), tmp_path / "one")
-    assert {file.name for file in one.iterdir()} == {"config.json", "generation_config.json", "model.safetensors"}
+    single = _pruned(llama, (2, 1), tmp_path / "single")
+    assert {file.name for file in single.iterdir()} == {"config.json", "generation_config.json", "model.safetensors"}
     _check_logits(llama, (0, 1), both)
-    _check_logits(llama, (1, 2), one)
+    _check_logits(llama, (1, 2), single)
 
 
 def test_a_single_file_of_another_name_becomes_the_usual_one(llama: Path, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_no_block_left_between_protected_layers(context: Context) -> None:
 
 
 def test_angular_asks_for_a_number(context: Context) -> None:
-    with pytest.raises(UserError, match="needs the number of layers"):
+    with pytest.raises(UserError, match="requires the number of layers"):
         angular(replace(context, layers=None))
 
 

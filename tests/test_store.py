@@ -153,5 +153,5 @@ def test_the_real_engine_agrees_with_stock_generate_and_stock_logits(loaded: Loa
                 whole = torch.tensor([prompt.ids + choice])
                 with torch.no_grad():
                     likely = loaded.model(whole).logits[0].log_softmax(-1)
-                alone = sum(likely[len(prompt.ids) + at - 1, token].item() for at, token in enumerate(choice))
+                alone = sum(likely[len(prompt.ids) + place - 1, token].item() for place, token in enumerate(choice))
                 assert logprob == pytest.approx(alone, abs=1e-4)

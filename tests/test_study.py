@@ -169,18 +169,18 @@ def test_report_reads_only_the_run_folder(run: Path, tmp_path: Path, says: Calla
 
 
 def test_evaluate_prints_scores_with_intervals(says: Callable[..., Any], tiny: Path) -> None:
-    told = says("evaluate", tiny, "--tasks", "facts,facts_choice", "--limit", 8)
-    assert told["model"] == str(tiny)
-    assert set(told["scores"]) == {"facts", "facts_choice"}
-    assert set(told["scores"]["facts"]) >= {"score", "low", "high", "n"}
-    assert told["scores"]["facts"]["n"] == 8
+    results = says("evaluate", tiny, "--tasks", "facts,facts_choice", "--limit", 8)
+    assert results["model"] == str(tiny)
+    assert set(results["scores"]) == {"facts", "facts_choice"}
+    assert set(results["scores"]["facts"]) >= {"score", "low", "high", "n"}
+    assert results["scores"]["facts"]["n"] == 8
 
 
 def test_sweep_prints_every_layer(says: Callable[..., Any], tiny: Path) -> None:
-    told = says("sweep", tiny, "--tasks", "facts_choice", "--limit", 8)
-    assert told["model"] == str(tiny)
-    assert "facts_choice" in json.dumps(told)
-    assert {row["layer"] for row in told["sweep"]} == set(range(6))
+    results = says("sweep", tiny, "--tasks", "facts_choice", "--limit", 8)
+    assert results["model"] == str(tiny)
+    assert "facts_choice" in json.dumps(results)
+    assert {row["layer"] for row in results["sweep"]} == set(range(6))
 
 
 def test_rank_and_prune_agree(says: Callable[..., Any], tiny: Path, tmp_path: Path) -> None:
@@ -194,11 +194,11 @@ def test_rank_and_prune_agree(says: Callable[..., Any], tiny: Path, tmp_path: Pa
 
 
 def test_plan_counts_and_runs_nothing(says: Callable[..., Any], tiny: Path, tmp_path: Path) -> None:
-    told = says("study", tiny, "--plan", "--out", tmp_path / "run")
+    results = says("study", tiny, "--plan", "--out", tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    by_stage = {row["stage"]: row for row in told["stages"]}
+    by_stage = {row["stage"]: row for row in results["stages"]}
     assert by_stage["sweep"]["responses"] == 6 * 8 * 48
-    assert told["seconds"] > 0
+    assert results["seconds"] > 0
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -65,8 +65,8 @@ def recovered(finished: Path, tiny: Path, tmp_path_factory: pytest.TempPathFacto
 def _contents(out: Path) -> tuple[str, str]:
     with Store(out) as store:
         names = ("manifest", "base", "tasks", "calibration", "rankings", "plans", "speed", "stages", "skipped")
-        kept = {name: store.get(name) for name in names}
-        return json.dumps([kept, list(store.export())], sort_keys=True), (out / "manifest.json").read_text()
+        artifacts = {name: store.get(name) for name in names}
+        return json.dumps([artifacts, list(store.export())], sort_keys=True), (out / "manifest.json").read_text()
 
 
 FREE: list[dict[str, Any]] = [
@@ -202,11 +202,11 @@ def test_times_of_stages_add_up_over_an_interruption(
 
 
 def test_the_bar_knows_no_store() -> None:
-    told: list[tuple[str, float]] = []
-    with Bar(1.0, lambda stage, seconds: told.append((stage, seconds))) as bar:
+    timed: list[tuple[str, float]] = []
+    with Bar(1.0, lambda stage, seconds: timed.append((stage, seconds))) as bar:
         with bar.stage("whole"):
             time.sleep(0.02)
         with pytest.raises(ValueError, match="broken"), bar.stage("broken"):
             raise ValueError("broken")
-    assert [stage for stage, _ in told] == ["whole", "broken"]
-    assert told[0][1] >= 0.02 > told[1][1] >= 0
+    assert [stage for stage, _ in timed] == ["whole", "broken"]
+    assert timed[0][1] >= 0.02 > timed[1][1] >= 0

@@ -239,7 +239,7 @@ def test_no_memory_for_one_row_is_an_error(monkeypatch: pytest.MonkeyPatch) -> N
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(module, "start_followers", never)
-    with pytest.raises(UserError, match="not enough memory for one answer"):
+    with pytest.raises(UserError, match="not enough memory for one response"):
         engine.generate(VARIANTS, [[5, 6, 7]], 4)
 
 

@@ -225,14 +225,14 @@ def test_score_counts_the_lines_given(small: Path, tmp_path: Path, says: Says) -
     [
         ([], "is empty"),
         ([{"index": 0, "response": ""}, "{"], "line 2 is not valid JSON"),
-        ([{"index": 40, "response": ""}], "line 1: no item has index 40: they go from 0 to 39"),
-        ([{"index": -1, "response": ""}], "no item has index -1"),
-        ([{"index": 0, "response": ""}, {"index": 0, "response": "1"}], "line 2: index 0 comes twice"),
-        ([{"index": "0", "response": ""}], "line 1 is not an index with a response"),
-        ([{"index": True, "response": ""}], "line 1 is not an index with a response"),
-        ([{"index": 0, "response": None}], "line 1 is not an index with a response"),
+        ([{"index": 40, "response": ""}], "line 1: index 40 is out of range; the test set has items 0 to 39"),
+        ([{"index": -1, "response": ""}], "index -1 is out of range"),
+        ([{"index": 0, "response": ""}, {"index": 0, "response": "1"}], "line 2: index 0 is duplicated"),
+        ([{"index": "0", "response": ""}], "line 1 has no integer index and string response"),
+        ([{"index": True, "response": ""}], "line 1 has no integer index and string response"),
+        ([{"index": 0, "response": None}], "line 1 has no integer index and string response"),
         ([[0, ""]], "line 1 is not a JSON object but a list"),
-        ([{"index": 0, "response": "", "finish": "eos"}], "line 1: finish is 'eos'"),
+        ([{"index": 0, "response": "", "finish": "eos"}], "line 1: invalid finish 'eos'"),
     ],
 )
 def test_broken_responses_are_refused(
@@ -244,7 +244,7 @@ def test_broken_responses_are_refused(
 
 def test_a_task_without_a_test_file_or_without_responses_is_refused(refused: Refused, tmp_path: Path) -> None:
     assert "word_problems has no test file" in refused("score", "word_problems", tmp_path / "gone.jsonl")
-    assert "facts_choice is asked by likelihood" in refused("score", "facts_choice", tmp_path / "gone.jsonl")
+    assert "facts_choice is scored by likelihood" in refused("score", "facts_choice", tmp_path / "gone.jsonl")
     assert "did you mean gsm8k" in refused("score", "gsm8", tmp_path / "gone.jsonl")
 
 

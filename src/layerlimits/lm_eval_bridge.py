@@ -1,6 +1,6 @@
-"""lm-evaluation-harness as a library: its tokenization of pairs, its tasks, and our engines as one of its models.
+"""Use lm-evaluation-harness as a library: tokenization of pairs, tasks, and our engines as models of the harness.
 
-This module is only imported where the harness is needed, because the import takes two seconds.
+This module is imported only where the harness is needed, because the import takes two seconds.
 """
 
 import logging
@@ -31,7 +31,7 @@ TASKS = Path(lm_eval.tasks.__file__).parent
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Inside the block, the harness prints no warnings and `datasets` no progress bars; commands have their own."""
+    """Suppress the warnings of the harness and the progress bars of `datasets` inside the block."""
     logger = logging.getLogger("lm_eval")
     level, bars = logger.level, is_progress_bar_enabled()
     logger.setLevel(logging.ERROR)
@@ -45,12 +45,13 @@ def quiet() -> Iterator[None]:
 
 
 def task_of(file: str, rows: Sequence[Mapping[str, Any]]) -> Any:
-    """The harness's task (a `ConfigurableTask`) on these rows, without few-shot examples; its `task_docs` are the
-    processed rows. The harness's index of all tasks, which takes seconds, is not built.
+    """Create the harness's task (a `ConfigurableTask`) for these rows, without few-shot examples.
+
+    Its `task_docs` are the processed rows. The harness's index of all tasks is not built, because that takes seconds.
 
     Args:
-        file: the YAML file of the task, relative to the harness's folder of tasks.
-        rows: at least one row, with the columns of the data set.
+        file: YAML file of the task, relative to the harness's folder of tasks.
+        rows: At least one row, with the columns of the dataset.
     """
     config = load_yaml(TASKS / file)
     for name in ("tag", "group"):
@@ -72,16 +73,18 @@ class LikelihoodEngine(Interface):
 
 
 class EngineLM(TemplateLM):  # type: ignore[misc]  # lm_eval ships no types
-    """An engine of ours as a model of the harness: `lm_eval.simple_evaluate(model=EngineLM(...), tasks=[...])`.
+    """One of our engines as a model of the harness: `lm_eval.simple_evaluate(model=EngineLM(...), tasks=[...])`.
 
     Tokenization and chat templates are those of the harness's HFLM, so that both models read the same tokens.
 
     Args:
-        positions: maximum number of tokens the model can read; None: no limit.
-        batch_size: rows per call of the engine.
+        engine: The engine.
+        tokenizer: The model's tokenizer.
+        positions: Maximum number of tokens that the model can read; no limit if None.
+        batch_size: Number of rows per call of the engine.
     """
 
-    # The defaults of HFLM.
+    # Defaults of HFLM.
     add_bos_token = None
     custom_prefix_token_id = None
     chat_template_args: Mapping[str, Any] = {}
@@ -118,19 +121,19 @@ class EngineLM(TemplateLM):  # type: ignore[misc]  # lm_eval ships no types
         return [results[row] for row in range(len(rows))]
 
     def _check(self, rows: Sequence[Continuation]) -> None:
-        # The last token is not read.
+        # The last token is only predicted, not read.
         longest = max((len(context) + len(continuation) - 1 for context, continuation in rows), default=0)
         if self._positions is not None and longest > self._positions:
             raise UserError(
                 f"an item has {longest} tokens, but the model has only {self._positions} positions",
-                "use fewer examples, or omit the item; items are not truncated",
+                "use fewer few-shot examples, or remove the item; items are not truncated",
             )
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         """Not supported.
 
         Raises:
-            UserError: always.
+            UserError: Always.
         """
         raise UserError("tasks that need the likelihood of whole texts are not supported", "use the harness's model hf")
 
@@ -138,7 +141,7 @@ class EngineLM(TemplateLM):  # type: ignore[misc]  # lm_eval ships no types
         """Not supported.
 
         Raises:
-            UserError: always.
+            UserError: Always.
         """
         raise UserError(
             "tasks that need generated text are not supported here",
@@ -160,8 +163,10 @@ class _RecordingEngine:
 
 
 def encode_pair(tokenizer: PreTrainedTokenizerBase, context: str, continuation: str) -> Continuation:
-    """Token ids of a context and its continuation, as lm-evaluation-harness splits them: spaces at the end of the
-    context are moved to the continuation, both are tokenized as one text, and an empty context is the start token.
+    """Encode a context and its continuation as lm-evaluation-harness does.
+
+    Spaces at the end of the context are moved to the continuation, both are tokenized as one text, and an empty context
+    becomes the start token.
     """
     engine = _RecordingEngine()
     request = Instance("loglikelihood", {}, (context, continuation), 0)
@@ -170,6 +175,6 @@ def encode_pair(tokenizer: PreTrainedTokenizerBase, context: str, continuation: 
 
 
 def chat_text(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> str:
-    """Apply the model's chat template as the harness does: without system messages if the template rejects them."""
+    """Apply the model's chat template as the harness does, without system messages if the template rejects them."""
     with quiet():
         return str(EngineLM(_RecordingEngine(), tokenizer).apply_chat_template(messages))

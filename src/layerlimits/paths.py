@@ -11,6 +11,9 @@ from layerlimits.errors import UserError
 
 # A folder that contains this database is a run folder.
 RUN_FILE = "run.sqlite"
+# Names of settings in messages; commands and functions of the API raise the same errors.
+OUT = "the output folder (--out)"
+DATA_DIR = "the data folder (--data-dir)"
 # Far more than any settings file; also guards against devices, which never end.
 _MAX_TOML_BYTES = 1_000_000
 
@@ -22,7 +25,7 @@ def given_path(text: str | Path, what: str, *, home: bool = False) -> Path:
 
     Args:
         text: The path.
-        what: Name of the option in messages, such as "--data-dir".
+        what: Name of the setting in messages, such as "the data folder (--data-dir)".
         home: Whether a leading `~` is expanded.
     Raises:
         UserError: The home folder is unknown, the name is too long for the file system or contains a NUL byte, or a
@@ -61,7 +64,7 @@ def check_new_folder(out: Path) -> None:
     check_writable(out, empty=True)
     if out.resolve() == Path.cwd():
         # The finished checkpoint replaces an empty folder, which would delete the current folder of the shell.
-        raise UserError(f"{str(out)!r} is the current folder", "set --out to the name of a new folder")
+        raise UserError(f"{str(out)!r} is the current folder", "choose a new output folder (--out)")
 
 
 def check_writable(out: Path, *, empty: bool) -> None:
@@ -70,25 +73,29 @@ def check_writable(out: Path, *, empty: bool) -> None:
     Raises:
         UserError: The folder is not empty or not writable; names the nearest existing folder.
     """
-    path = given_path(out, "--out")
+    path = given_path(out, OUT)
     if empty and path.exists() and (not path.is_dir() or any(_entries(path))):
-        raise UserError(f"{out} already exists and is not empty", "choose another --out, or remove it first")
+        raise UserError(
+            f"{out} already exists and is not empty", "choose another output folder (--out), or remove it first"
+        )
     parent = path
     while not parent.exists():
         if parent.is_symlink():
-            raise UserError(f"{parent} is a broken link", "choose another --out, or remove the link first")
-        parent = given_path(parent.parent, "--out")
+            raise UserError(
+                f"{parent} is a broken link", "choose another output folder (--out), or remove the link first"
+            )
+        parent = given_path(parent.parent, OUT)
     if not parent.is_dir():
-        raise UserError(f"cannot create {out}: {parent} is a file", "choose another --out")
+        raise UserError(f"cannot create {out}: {parent} is a file", "choose another output folder (--out)")
     if not _can_write(parent):
-        raise UserError(f"cannot write to {out}: {parent} is read-only", "choose a writable --out")
+        raise UserError(f"cannot write to {out}: {parent} is read-only", "choose a writable output folder (--out)")
 
 
 def _entries(folder: Path) -> list[Path]:
     try:
         return list(folder.iterdir())
     except OSError as error:
-        raise path_error(folder, "--out", error) from None
+        raise path_error(folder, OUT, error) from None
 
 
 def holds_run(folder: Path) -> bool:
@@ -145,7 +152,7 @@ def read_toml(file: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"no such file: {file}", "give the path of a TOML file") from None
     except OSError as error:
-        raise path_error(file, "--config", error) from None
+        raise path_error(file, "the settings file (--config)", error) from None
     except RecursionError:
         raise UserError(f"{file} is nested too deeply", "correct the file") from None
     # Errors of tomllib, invalid UTF-8, integers of thousands of digits, and a NUL byte in the path.

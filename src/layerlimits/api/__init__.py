@@ -1,6 +1,7 @@
 """The public functions, their typed options and their typed results; the command line calls these.
 
-Everything is imported when it is first used: `import layerlimits` takes no time, and a command imports only its own.
+Modules are imported when a name is first used, so that `import layerlimits` is fast and each command imports only what
+it needs.
 """
 
 from importlib import import_module

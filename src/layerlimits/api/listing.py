@@ -1,4 +1,4 @@
-"""`catalogue`: what can choose layers and what can fill the gap, with sources and costs."""
+"""`catalogue`: the methods that select layers and the replacements for removed layers, with sources and costs."""
 
 import inspect
 
@@ -7,7 +7,7 @@ from layerlimits.results.document import Catalogue, CatalogueEntry
 
 
 def catalogue() -> Catalogue:
-    """Every method that ranks layers and every replacement that fills a gap, with options, source and cost.
+    """List all methods and replacements, with their options, source and cost.
 
     Example:
         >>> [entry.name for entry in catalogue().methods][:2]

@@ -1,4 +1,4 @@
-"""`evaluate` and `sweep`: scores of a model, and of the model without each of its layers."""
+"""`evaluate` and `sweep`: scores of a model, and of the model with one layer skipped at a time."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,15 +20,18 @@ _DEFAULT = EvalOptions()
 def evaluate(
     model: ModelSource, tasks: Tasks = "reference", options: EvalOptions = _DEFAULT, out: str | Path | None = None
 ) -> EvaluateResults:
-    """Scores of a model on tasks, computed as lm-evaluation-harness computes them.
+    """Evaluate a model on tasks, with 95% confidence intervals.
+
+    Choice tasks are scored as in lm-evaluation-harness.
 
     Args:
-        model: a model of `load`, or what names one.
-        tasks: tasks of `get_tasks`, or names of tasks and suites.
-        options: how many items are asked, and how.
-        out: run folder that stores the answers, so that an interrupted call resumes; not stored if None.
+        model: Model returned by `load`, a folder, a hub id, "reference", or `ModelOptions`.
+        tasks: Tasks returned by `get_tasks`, or names of tasks and suites.
+        options: Number of items, decoding and batch size.
+        out: Run folder that stores all responses, so that an interrupted call can resume. None stores nothing.
+
     Raises:
-        UserError: a task, model or run folder that cannot be used.
+        UserError: A task, the model or the run folder cannot be used.
 
     Example:
         >>> results = evaluate("reference", ["arithmetic", "facts"], EvalOptions(limit=20))
@@ -48,17 +51,19 @@ def sweep(
     out: str | Path | None = None,
     layers: Sequence[int] | None = None,
 ) -> SweepResults:
-    """Scores of a model and of the model without each of its layers, with retention (score / unpruned score).
+    """Evaluate a model with one layer skipped at a time, with retention (score / unpruned score).
 
     Args:
-        model, tasks, options, out: as for `evaluate`.
-        layers: the layers to skip, one at a time; all if None. A later call with the same `out` and more layers
-            computes only these.
+        model, tasks, options, out: As for `evaluate`.
+        layers: Layers to skip, one at a time; all if None. A later call with the same `out` and more layers computes
+            only the new ones.
+
     Returns:
-        Results with one row per layer and task, ordered by layer; a notebook shows them as a chart.
+        Results with one row per layer and task, ordered by layer. Notebooks display them as a chart.
+
     Raises:
-        UserError: a task, model or run folder that cannot be used; or `layers` is empty, or has a layer twice or one
-            that does not exist.
+        UserError: A task, the model or the run folder cannot be used; or `layers` is empty, has duplicates, or contains
+            a layer that does not exist.
 
     Example:
         >>> results = sweep("reference", ["arithmetic", "facts"], EvalOptions(limit=20))
@@ -81,7 +86,7 @@ def _ask_options(options: EvalOptions, items: Items, engine: str) -> AskOptions:
     return AskOptions(
         engine=engine,
         batch_size=options.batch_size,
-        # Each task's own setting holds; this one refuses a model without a template before anything is asked.
+        # Each task has its own chat setting. This one rejects a model without a chat template before evaluation starts.
         chat=True if any(task.chat for task, _ in items) else None,
         decoding=options.decoding,
         unsafe=options.unsafe,

@@ -1,4 +1,4 @@
-"""Models: `load`, the handle it returns, and `without_layers`."""
+"""Models: `load`, the `Model` it returns, and `without_layers`."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,19 +16,19 @@ from layerlimits.models.locate import check_complete, layer_count, locate
 
 @dataclass(frozen=True, repr=False)
 class Model:
-    """A model in memory, as `load` returns it.
+    """A model in memory, as returned by `load`.
 
-    Results are stored under a hash of the model's files: weights that you change in memory are not noticed.
+    Stored responses are identified by a hash of the model's files; changes to the weights in memory are not detected.
 
     Args:
-        loaded: the model with its tokenizer, folder and identity.
+        loaded: The model with its tokenizer, folder and fingerprint.
     """
 
     loaded: Loaded
 
     @property
     def name(self) -> str:
-        """The folder or hub id it was loaded from, or "reference"."""
+        """The folder or hub id that the model was loaded from, or "reference"."""
         return self.loaded.ref.path
 
     @property
@@ -48,7 +48,7 @@ class Model:
 
     @property
     def options(self) -> ModelOptions:
-        """What loads the same model again."""
+        """Options that load the same model again."""
         ref = self.loaded.ref
         return ModelOptions(ref.path, ref.revision, ref.dtype, str(self.loaded.model.device))
 
@@ -57,19 +57,20 @@ class Model:
         return f"Model({options.model!r}, layers={self.layers}, dtype={options.dtype!r}, device={options.device!r})"
 
 
-# Whatever names a model: a folder, a hub id or "reference", the same with settings, or one in memory.
+# A folder, a hub id or "reference"; the same with options; or a model in memory.
 ModelSource = str | Path | ModelOptions | Model
 
 
 def load(model: str | Path, *, revision: str | None = None, dtype: str = "auto", device: str = "auto") -> Model:
-    """Check a model's files, then load it. Only safetensors weights are read, and no code of the model runs.
+    """Check a model's files, then load it. Weights must be safetensors files, and remote code is never run.
 
     Args:
-        model: a folder, a hub id, or "reference", the bundled model of 12 layers.
-        revision, dtype, device: see `ModelOptions`.
+        model: Folder, hub id, or "reference" for the bundled model with 12 layers.
+        revision, dtype, device: See `ModelOptions`.
+
     Raises:
-        UserError: files that are missing, damaged or do not fit the configuration; an architecture without one list of
-            layers; or a device or number type that is not available.
+        UserError: Files are missing, damaged or do not match the configuration; the architecture does not have a single
+            list of layers; or the device or dtype is not available.
 
     Example:
         >>> model = load("reference")
@@ -81,16 +82,18 @@ def load(model: str | Path, *, revision: str | None = None, dtype: str = "auto",
 
 @contextmanager
 def without_layers(model: ModelSource, layers: Iterable[int]) -> Iterator[PreTrainedModel]:
-    """The transformers model without some layers inside a `with` block; afterwards it is as before.
+    """Skip layers of the transformers model inside a `with` block; the model is restored afterwards.
 
-    No weight is copied.
+    Weights are not copied.
 
     Args:
-        model: a model of `load`, or what names one; a name is loaded for the block.
-        layers: numbers of the layers to leave out, from 0. None at all gives the whole model.
+        model: Model returned by `load`, a folder, a hub id, "reference", or `ModelOptions`.
+            Anything but a `Model` is loaded for the block.
+        layers: Zero-based indices of the layers to skip. If empty, the model is unchanged.
+
     Raises:
-        UserError: a layer that does not exist or is listed twice, no layer would be left, or removing the layers does
-            not change the model's logits.
+        UserError: A layer does not exist or is listed more than once, no layer would be left, or skipping the layers
+            does not change the model's logits.
 
     Example:
         >>> model = load("reference")
@@ -100,7 +103,7 @@ def without_layers(model: ModelSource, layers: Iterable[int]) -> Iterator[PreTra
     """
     removed = tuple(layers)
     if removed:
-        # Before weights load.
+        # Fail before weights load.
         remove.check_layers(removed, depth(model))
     loaded = in_memory(model)
     loaded.check_removal_changes_logits(removed)
@@ -109,17 +112,17 @@ def without_layers(model: ModelSource, layers: Iterable[int]) -> Iterator[PreTra
 
 
 def settings(model: ModelSource) -> ModelOptions:
-    """The settings that load a model."""
+    """The options that load a model."""
     if isinstance(model, Model):
         return model.options
     return model if isinstance(model, ModelOptions) else ModelOptions(str(model))
 
 
 def in_memory(model: ModelSource) -> Loaded:
-    """The model, loaded if it is not yet.
+    """The model in memory; loads it if necessary.
 
     Raises:
-        UserError: as `load`.
+        UserError: See `load`.
     """
     if isinstance(model, Model):
         return model.loaded
@@ -128,10 +131,10 @@ def in_memory(model: ModelSource) -> Loaded:
 
 
 def checked_folder(model: ModelSource) -> Path:
-    """The folder of a model that can be loaded, before it is.
+    """The folder of a model, after all checks that need no weights.
 
     Raises:
-        UserError: see `models.locate`.
+        UserError: See `models.locate`.
     """
     if isinstance(model, Model):
         return model.loaded.folder
@@ -142,9 +145,9 @@ def checked_folder(model: ModelSource) -> Path:
 
 
 def depth(model: ModelSource) -> int:
-    """Number of layers, before weights load.
+    """Number of layers, without loading weights.
 
     Raises:
-        UserError: as `checked_folder`.
+        UserError: See `checked_folder`.
     """
     return model.layers if isinstance(model, Model) else layer_count(checked_folder(model))

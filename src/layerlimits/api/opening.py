@@ -1,4 +1,4 @@
-"""An evaluator over a model and its run folder, and what is checked before weights load."""
+"""Open an evaluator for a model and its run folder, and check settings before weights load."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -24,13 +24,16 @@ from layerlimits.tasks import choose
 def open_evaluator(
     model: ModelSource, options: AskOptions, *, seed: int, out: str | Path | None = None
 ) -> Iterator[Evaluator]:
-    """An evaluator of the model.
+    """Load a model and open an evaluator for it.
 
     Args:
-        seed: of everything random.
-        out: run folder that stores the answers; if None, a temporary one.
+        model: The model.
+        options: Settings of the evaluator.
+        seed: Random seed.
+        out: Run folder that stores the responses; a temporary folder if None.
+
     Raises:
-        UserError: a model or run folder that cannot be used.
+        UserError: The model or the run folder cannot be used.
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(out or temporary)
@@ -43,15 +46,15 @@ def open_evaluator(
 
 
 def ask_options(options: RankOptions) -> AskOptions:
-    """How methods ask a model."""
+    """The evaluator settings for methods."""
     return AskOptions(batch_size=options.batch_size, max_rows=options.max_rows)
 
 
 def check_removal(options: RankOptions, depth: int) -> None:
-    """Refuse what the number of layers alone shows to be impossible.
+    """Check the protected layers and the number of layers to remove.
 
     Raises:
-        UserError: a protected layer that does not exist, or more layers than can be removed.
+        UserError: A protected layer does not exist, or more layers are to be removed than is possible.
     """
     protected = options.protect or ()
     check_protected(protected, depth)
@@ -71,12 +74,13 @@ def check_swept(layers: Sequence[int], depth: int) -> tuple[int, ...]:
 
 
 def check_choosing(options: RankOptions) -> None:
-    """Refuse to choose layers by items that are also evaluated, before a model loads.
+    """Check that layers are not selected by items that are also evaluated, before the model loads.
 
-    The bundled tasks and calibration texts are disjoint by construction, so they alone need no check.
+    The bundled tasks and calibration texts are disjoint by construction, so they need no check.
 
     Raises:
-        UserError: see `evaluation.leaks`; or an unknown task, or items that cannot be read.
+        UserError: Calibration texts or selection items overlap with evaluation items (see `evaluation.leaks`), a task
+            is unknown, or items cannot be read.
     """
     tasks = choose(options.tasks)
     bundled = all(is_bundled(task) for task in tasks)
@@ -92,5 +96,5 @@ def check_choosing(options: RankOptions) -> None:
 
 
 def calibration_text(options: RankOptions, evaluator: Evaluator) -> Calibration:
-    """The calibration text as the model reads it."""
+    """The calibration text, tokenized for the model."""
     return calibration(evaluator.loaded.tokenizer, options.items, options.calibration)

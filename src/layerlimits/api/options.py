@@ -1,26 +1,26 @@
-"""Settings that functions of the API share, each validated when it is made."""
+"""Options shared by the functions of the API, validated on construction."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from layerlimits.errors import UserError
-from layerlimits.paths import given_path
+from layerlimits.paths import DATA_DIR, given_path
 from layerlimits.sampling import GREEDY, Decoding, check_items, check_seed
 from layerlimits.types import Task
 
-# Names of tasks and suites, tasks of `get_tasks`, or a mixture of both; a single name needs no list.
+# Names of tasks and suites, tasks returned by `get_tasks`, or both; a single one need not be in a list.
 Tasks = str | Task | list[str] | list[Task] | list[str | Task] | tuple[str | Task, ...]
 
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """Which model to load and how. Accepted wherever a model is; nothing is loaded before it is needed.
+    """A model and how to load it; accepted wherever a model is. The model is loaded when it is needed.
 
     Args:
-        model: a folder, a hub id, or "reference".
-        revision: branch, tag or commit of a hub id.
+        model: Folder, hub id, or "reference".
+        revision: Branch, tag or commit on the hub.
         dtype: "float32", "bfloat16", "float16", or "auto": float32 on a CPU, the checkpoint's own type on a GPU.
-        device: "cpu", "cuda", "cuda:1", or "auto": a GPU if there is one.
+        device: "cpu", "cuda", "cuda:1", or "auto": a GPU if available.
 
     Example:
         >>> ModelOptions("reference", device="cpu")
@@ -34,21 +34,21 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class EvalOptions:
-    """How `evaluate` and `sweep` ask a model. How items are phrased is a property of each task (see `get_tasks`).
+    """Options of `evaluate` and `sweep`. Prompt formats are a property of the tasks (see `get_tasks`).
 
     Args:
-        limit: items per task.
-        data_dir: folder of benchmark files; the hub if None.
-        decoding: how generated answers are decoded; its seed also seeds tasks and methods of your own.
-        unsafe: run model-written programs without a sandbox.
-        difference: smallest difference in accuracy of interest, in (0, 0.5]; a warning says where n is too small to
-            detect it.
-        whole: use a benchmark's whole test set in the order of its file, as published scores do, including the items
-            that other functions use to choose layers.
-        batch_size: prompts per batch; fixed within a run folder, because rounding depends on it.
-        max_rows: largest number of responses in progress at a time, over all variants; the engine's own bound if None.
+        limit: Maximum number of items per task.
+        data_dir: Folder with benchmark files; downloads from the hub if None.
+        decoding: Decoding of generated answers. Its seed also seeds custom tasks and methods.
+        unsafe: Run model-written programs without a sandbox, with your permissions.
+        difference: Difference in accuracy to detect, in (0, 0.5]. A warning is given for each task with too few items.
+        whole: Evaluate on the full test set in file order, as for published scores. This includes the items reserved
+            for selection.
+        batch_size: Prompts per batch. It is fixed for a run folder, because it affects rounding.
+        max_rows: Maximum number of responses generated at once, over all variants; the engine's default if None.
+
     Raises:
-        UserError: a value outside its range, or an invalid path.
+        UserError: A value is outside its range, or a path is invalid.
 
     Example:
         >>> EvalOptions(limit=20, decoding=Decoding(temperature=0.7, samples=4))
@@ -65,27 +65,30 @@ class EvalOptions:
 
     def __post_init__(self) -> None:
         check_items(self.limit, "limit")
-        object.__setattr__(self, "data_dir", _path(self.data_dir, "--data-dir"))
+        object.__setattr__(self, "data_dir", _path(self.data_dir, DATA_DIR))
         _check_batches(self.batch_size, self.max_rows)
         if not 0 < self.difference <= 0.5:
-            raise UserError(f"a difference of {self.difference:g} is not in 0..0.5", "write five points as 0.05")
+            raise UserError(
+                f"difference {self.difference:g} is not in (0, 0.5]", "set it to a fraction, such as 0.05 for 5 points"
+            )
 
 
 @dataclass(frozen=True)
 class RankOptions:
-    """How methods choose layers.
+    """Options for methods that rank layers.
 
     Args:
-        layers: how many layers are to be removed; None leaves it to the method.
-        protect: layers never to remove; None leaves it to the method.
-        tasks: names of the tasks whose select items score candidates.
-        items: select items per task, or calibration texts.
-        calibration: a file or a data set (see `calibration`); the bundled world if None.
-        seed: of methods that draw at random.
-        data_dir: folder of benchmark files; the hub if None.
-        batch_size, max_rows: as for `EvalOptions`.
+        layers: Number of layers to remove; the method's default if None.
+        protect: Layers that are never removed; the method's default if None.
+        tasks: Names of the tasks whose selection items score the candidates.
+        items: Number of selection items per task, or of calibration texts.
+        calibration: File or dataset with calibration text (see `calibration`); text of the bundled tasks if None.
+        seed: Random seed.
+        data_dir: Folder with benchmark files; downloads from the hub if None.
+        batch_size, max_rows: As for `EvalOptions`.
+
     Raises:
-        UserError: a value outside its range, or an invalid path.
+        UserError: A value is outside its range, or a path is invalid.
 
     Example:
         >>> RankOptions(layers=3, protect=(0,), items=64)
@@ -104,21 +107,25 @@ class RankOptions:
     def __post_init__(self) -> None:
         check_items(self.items)
         check_seed(self.seed)
-        object.__setattr__(self, "data_dir", _path(self.data_dir, "--data-dir"))
-        _path(self.calibration, "--calibration")
+        object.__setattr__(self, "data_dir", _path(self.data_dir, DATA_DIR))
+        _path(self.calibration, "the calibration file (--calibration)")
         _check_batches(self.batch_size, self.max_rows)
 
 
 @dataclass(frozen=True)
 class PruneOptions:
-    """What to remove: a number of layers or a share of them, chosen by a method; or the listed ones.
+    """Layers to remove: a number or a fraction of layers selected by a method, or a list.
 
     Args:
-        method: chooses the layers; None with `remove`.
-        layers, ratio, remove: how many, which share, or which; exactly one of them.
-        replacement: what fills the gap. If None: "laco" for the method of that name, which merges layers; else "none".
+        method: Method that selects the layers; not allowed with `remove`.
+        layers: Number of layers to remove.
+        ratio: Fraction of the layers to remove. Exactly one of `layers`, `ratio` and `remove` is required.
+        remove: Indices of the layers to remove.
+        replacement: Replacement for the removed layers. If None: "laco" for the method of the same name, else "none".
+
     Raises:
-        UserError: none or several of the three, a number without a method, or a method together with `remove`.
+        UserError: Not exactly one of `layers`, `ratio` and `remove` is given, `layers` or `ratio` is given without a
+            method, or `remove` with one.
 
     Example:
         >>> PruneOptions(method="block_influence", ratio=0.25, replacement="linear")
@@ -131,14 +138,19 @@ class PruneOptions:
     replacement: str | None = None
 
     def __post_init__(self) -> None:
-        values = {"--layers": self.layers, "--ratio": self.ratio, "--remove": self.remove}
+        values = {"layers": self.layers, "ratio": self.ratio, "remove": self.remove}
         given = [name for name, value in values.items() if value is not None]
         if len(given) != 1:
-            raise UserError(f"{len(given)} of --layers, --ratio, --remove are given", "give exactly one of them")
+            raise UserError(
+                f"exactly one of layers, ratio and remove is required, got {len(given)}",
+                "set one of them (--layers, --ratio or --remove)",
+            )
         if self.remove is None and self.method is None:
-            raise UserError(f"{given[0]} needs a method that chooses the layers", "add --method, or use --remove")
+            raise UserError(
+                f"{given[0]} requires a method", "set method (--method), or list the layers with remove (--remove)"
+            )
         if self.remove is not None and self.method is not None:
-            raise UserError("--remove and --method are mutually exclusive", "leave one of them out")
+            raise UserError("remove and method are mutually exclusive", "omit one of them")
 
 
 def _path(path: str | Path | None, option: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""`prune`: writing a checkpoint without some layers, the gap filled or not."""
+"""`prune`: write a checkpoint without some layers, with or without a replacement for them."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +30,7 @@ _DEFAULT = RankOptions()
 
 @dataclass(frozen=True)
 class _Target:
-    """Where the checkpoint goes, and the command that its recipe names."""
+    """The output folder, and the command recorded in the recipe."""
 
     out: Path
     command: str
@@ -44,18 +44,19 @@ def prune(
     *,
     command: str = "",
 ) -> PruneResults:
-    """Choose layers and write the checkpoint without them, which stock transformers loads.
+    """Remove layers and write a checkpoint that loads in unmodified transformers.
 
-    A model of `load` stays as it is: what fills the gap is computed on a copy, loaded again from the model's files.
+    A model returned by `load` is not changed: a replacement is computed on a copy loaded from the model's files.
 
     Args:
-        model: a model of `load`, or what names one.
-        out: folder of the checkpoint; must not exist, or be empty.
-        options: how many layers, or which, and what fills the gap.
-        rank_options: what the method may use; its number of layers is that of `options`.
-        command: recorded in the checkpoint's recipe.
+        model: Model returned by `load`, a folder, a hub id, "reference", or `ModelOptions`.
+        out: Output folder for the checkpoint; must not exist, or must be empty.
+        options: Layers to remove, or how to select them, and the replacement.
+        rank_options: Options for the method. Its `layers` is ignored; `options` has the number of layers.
+        command: Command line to record in the checkpoint's recipe.
+
     Raises:
-        UserError: a model, folder, method, replacement or layer that cannot be used.
+        UserError: The model, the folder, the method, the replacement or a layer cannot be used.
 
     Example:
         >>> prune("reference", "pruned", PruneOptions(method="block_influence", layers=3)).removed
@@ -72,13 +73,13 @@ def prune(
     rank_options = replace(rank_options, layers=None if plan else _count(options, layer_count(folder)))
     check_removal(rank_options, layer_count(folder))
     if plan and replacement == NONE:
-        # Hashing a large checkpoint takes as long as copying it, so both are done at the same time.
+        # Hashing a large checkpoint takes as long as copying it, so both run at the same time.
         with ThreadPoolExecutor(1) as executor:
             hashed = executor.submit(fingerprint, folder)
             _write(folder, lambda: ModelRef(source.model, hashed.result(), source.revision), plan, target)
     else:
         check_choosing(rank_options)
-        # A replacement changes weights in place, which must not be those of the caller's model.
+        # A replacement changes weights in place, so the caller's model must not be used.
         asked = source if isinstance(model, Model) and replacement != NONE else model
         with open_evaluator(asked, ask_options(rank_options), seed=rank_options.seed) as evaluator:
             text = calibration_text(rank_options, evaluator)
@@ -97,28 +98,28 @@ def prune(
 
 @dataclass(frozen=True)
 class _Material:
-    """What a replacement may look at."""
+    """Inputs of a replacement."""
 
     text: Calibration
     seed: int
 
 
 def _replacement(options: PruneOptions) -> str:
-    """What fills the gap; a method that merges layers (laco) is a replacement of the same name too."""
+    """The replacement; the default for the method laco, which merges layers, is the replacement of the same name."""
     if options.replacement is not None:
         return options.replacement
     return "laco" if options.method is not None and label(options.method).split(":")[0] == "laco" else NONE
 
 
 def _count(options: PruneOptions, depth: int) -> int:
-    """How many layers to remove."""
+    """Number of layers to remove."""
     if options.ratio is not None:
         return layers_for_ratio(options.ratio, depth)
     return options.layers or 0
 
 
 def _listed(folder: Path, options: PruneOptions, rank_options: RankOptions) -> PrunePlan | None:
-    """The plan of the listed layers, checked before anything loads."""
+    """The plan for listed layers, checked before the model loads; None if a method selects them."""
     if options.remove is None:
         return None
     depth, protected = layer_count(folder), rank_options.protect or ()
@@ -142,14 +143,14 @@ def _chosen(evaluator: Evaluator, method: str, rank_options: RankOptions, text: 
 
 
 def _finish(loaded: Loaded, plan: PrunePlan, replacement: str, material: _Material, target: _Target) -> None:
-    """Fill the gap of the loaded model and save it; with nothing to fill, its files are copied instead."""
+    """Apply the replacement to the loaded model and save it; without one, write the checkpoint from its files."""
     loaded.check_removal_changes_logits(plan.removed)
     if replacement == NONE:
         _write(loaded.folder, loaded.ref, plan, target)
         return
     check_structure(configuration(loaded.folder), plan.removed)
     text = material.text
-    with Bar(1.0) as bar, bar.stage(f"filling the gap by {replacement}"):
+    with Bar(1.0) as bar, bar.stage(f"applying replacement {replacement}"):
         context = ReplacementContext(loaded.model, plan.removed, text.ids, plan.merges, material.seed, bar.advance)
         detail = find("replacements", replacement)(context)
     used = tuple(dict.fromkeys((*plan.calibration, *text.hashes)))

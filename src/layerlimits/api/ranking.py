@@ -1,4 +1,4 @@
-"""`rank` and `compare_methods`: the order in which methods would remove layers, and how far they agree."""
+"""`rank` and `compare_methods`: the order in which methods remove layers, and the agreement between methods."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -28,17 +28,19 @@ _DEFAULT = RankOptions()
 def rank(
     model: ModelSource, method: str, options: RankOptions = _DEFAULT, out: str | Path | None = None
 ) -> RankResults:
-    """The order in which a method would remove a model's layers.
+    """Rank a model's layers by the order in which a method removes them.
 
     Args:
-        model: a model of `load`, or what names one.
-        method: a name, with options as in "magnitude:p=2", or the path of a method's file (see `catalogue`).
-        options: what the method may use.
-        out: run folder that stores the answers of methods that ask tasks; not stored if None.
+        model: Model returned by `load`, a folder, a hub id, "reference", or `ModelOptions`.
+        method: Name of a method (see `catalogue`), with options as in "magnitude:p=2", or the path of a Python file.
+        options: Options for the method.
+        out: Run folder that stores all responses, so that an interrupted call can resume. None stores nothing.
+
     Returns:
-        A score and a place in the order for each layer.
+        The score of each layer, and the layers in the order of removal.
+
     Raises:
-        UserError: an unknown method, or one that cannot rank this model; see `methods.rank`.
+        UserError: The method is unknown or cannot rank this model; see `methods.rank`.
 
     Example:
         >>> results = rank("reference", "block_influence", RankOptions(items=16))
@@ -58,31 +60,33 @@ def compare_methods(
     options: RankOptions = _DEFAULT,
     out: str | Path | None = None,
 ) -> RankingsComparison:
-    """The rankings of several methods, and how far they agree.
+    """Rank a model's layers by several methods and measure the agreement between the methods.
 
     Args:
-        model, options, out: as for `rank`; a quarter of the layers is compared if `options.layers` is None.
-        methods: names or files of methods; every method if None.
+        model, options, out: As for `rank`. If `options.layers` is None, a quarter of the layers is compared.
+        methods: Names or files of methods; all methods if None.
+
     Returns:
-        The rankings by method, Kendall's tau of their scores, the overlap of the first layers they remove, and for
-        methods that cannot rank this model the reason.
+        The ranking of each method, Kendall's tau between the scores, the overlap between the first layers that the
+        methods remove, and the reason for each method that cannot rank this model.
+
     Raises:
-        UserError: no method, an unknown one, or none that can rank this model.
+        UserError: No method is given, a method is unknown, or none can rank this model.
 
     Example:
         >>> compare_methods("reference", ["reverse", "block_influence"], RankOptions(layers=3)).kendall_tau
     """
     chosen = names("methods") if methods is None else list(dict.fromkeys(methods))
     if not chosen:
-        raise UserError("no method given", "name one, several separated by commas, or all")
+        raise UserError("no method given", "give at least one method, or all of them (--method all, methods=None)")
     layers = _checked(model, chosen, options)
-    # Agreement is counted over one number of layers, which block methods need anyway.
+    # Agreement is measured for a fixed number of layers, which block methods require anyway.
     count = max(1, round(layers / 4)) if options.layers is None else options.layers
     with open_evaluator(model, ask_options(options), seed=options.seed, out=out) as evaluator:
         rankings, failed = _rankings(chosen, replace(options, layers=count), evaluator)
     name = settings(model).model
     if not rankings:
-        raise UserError(f"no method can rank {name}: " + "; ".join(failed.values()), "see each method's reason")
+        raise UserError(f"no method can rank {name}: " + "; ".join(failed.values()), "choose a method that supports it")
     results = {result.method: result for result in rankings.values()}
     return RankingsComparison(
         model=name,
@@ -96,7 +100,7 @@ def compare_methods(
 
 
 def _checked(model: ModelSource, methods: Sequence[str], options: RankOptions) -> int:
-    """The model's number of layers, after every check that needs no weights."""
+    """The model's number of layers, after all checks that need no weights."""
     for method in methods:
         find("methods", method)
     layers = depth(model)
@@ -108,10 +112,10 @@ def _checked(model: ModelSource, methods: Sequence[str], options: RankOptions) -
 def ranking(
     method: str, options: RankOptions, evaluator: Evaluator, text: Calibration, on_progress: Callable[[float], None]
 ) -> Ranking:
-    """What a method says of the model's layers.
+    """Run a method.
 
     Raises:
-        UserError: an unknown method or option, or more layers than it finds.
+        UserError: The method or an option is unknown, or the method selects fewer layers than requested.
     """
     context = Context(
         evaluator,
@@ -145,7 +149,7 @@ def _row(result: Ranking, spec: str, depth: int) -> MethodRanking:
 def _rankings(
     methods: Sequence[str], options: RankOptions, evaluator: Evaluator
 ) -> tuple[dict[str, Ranking], dict[str, str]]:
-    """The rankings by method as given, and the reasons of methods that cannot rank this model."""
+    """Rankings by method as given, and error messages of the methods that cannot rank this model."""
     rankings: dict[str, Ranking] = {}
     failed: dict[str, str] = {}
     text = calibration_text(options, evaluator)
@@ -171,7 +175,7 @@ def _pairs(
 
 
 def _tau(first: Ranking, second: Ranking) -> float | None:
-    """Kendall's tau-b of the scores of the layers that both score, turned so that small scores go first."""
+    """Kendall's tau-b over the layers scored by both methods; signs are flipped so that small scores go first."""
     signs = [-1 if result.largest_first else 1 for result in (first, second)]
     both = [
         (signs[0] * left, signs[1] * right)
@@ -182,5 +186,5 @@ def _tau(first: Ranking, second: Ranking) -> float | None:
 
 
 def _overlap(first: Ranking, second: Ranking, count: int) -> float:
-    """The share of the first `count` layers that both remove."""
+    """Fraction of the first `count` layers that both methods remove."""
     return len(set(first.plan(count)) & set(second.plan(count))) / count

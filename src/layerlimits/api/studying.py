@@ -1,4 +1,4 @@
-"""`run_study` with its `plan`, and reading a run folder: `open_run` and `write_report`."""
+"""`plan` and `run_study`, and functions that read a run folder: `open_run` and `write_report`."""
 
 from pathlib import Path
 
@@ -15,29 +15,31 @@ from layerlimits.study.preflight import check_study, estimate
 
 
 def default_folder(config: StudyConfig) -> Path:
-    """The run folder of a study that names none."""
+    """The default run folder of a study."""
     return Path("runs") / Path(config.model).name
 
 
 def report_file(run: str | Path) -> Path:
-    """The report in a run folder."""
+    """The path of the report in a run folder."""
     return Path(run) / REPORT
 
 
 def run_study(
     config: StudyConfig, out: str | Path | None = None, *, command: str = "", began: float | None = None
 ) -> StudyResults:
-    """Run or resume a whole study and write its report.
+    """Run the full experiment (sweep, rank, prune, diagnose, recover) and write the report.
 
     Args:
-        config: settings of the study.
-        out: run folder; `default_folder` if None. If it holds this study already, only what is missing is run.
-        command: recorded in the report.
-        began: time from which a budget counts, in seconds since the epoch; now if None.
+        config: Settings of the study.
+        out: Run folder; `default_folder(config)` if None. An existing run of the same study is resumed.
+        command: Command line to record in the report.
+        began: Time from which a budget counts, in seconds since the epoch; now if None.
+
     Returns:
-        The results, as in the report.
+        The results shown in the report.
+
     Raises:
-        UserError: settings or a model that cannot be used, or a folder that holds something else.
+        UserError: The settings or the model cannot be used, or the folder contains something else.
 
     Example:
         >>> results = run_study(StudyConfig(model="reference", tasks=("arithmetic",), limit=20), "runs/small")
@@ -47,12 +49,13 @@ def run_study(
 
 
 def plan(config: StudyConfig, out: str | Path | None = None) -> PlanResults:
-    """What a study would do, stage by stage, and about how long it takes in seconds. Nothing is run.
+    """List the stages of a study with their estimated duration in seconds, without running them.
 
     Args:
-        config, out: as for `run_study`.
+        config, out: As for `run_study`.
+
     Raises:
-        UserError: as `run_study`.
+        UserError: As for `run_study`.
 
     Example:
         >>> plan(StudyConfig(preset="standard")).to_frame()
@@ -63,12 +66,13 @@ def plan(config: StudyConfig, out: str | Path | None = None) -> PlanResults:
 
 
 def open_run(run: str | Path) -> StudyResults:
-    """The results of a study, finished or not, from its run folder alone. The model is not needed.
+    """Read the results of a finished or unfinished study from its run folder. The model is not needed.
 
     Args:
-        run: the run folder.
+        run: Run folder of the study.
+
     Raises:
-        UserError: no study in the folder, or nothing finished yet.
+        UserError: The folder contains no study, or no stage has finished yet.
 
     Example:
         >>> open_run("runs/reference").to_frame()
@@ -87,26 +91,28 @@ def check_run(run: Path) -> None:
     """Check that a folder is a run folder.
 
     Raises:
-        UserError: it has no database.
+        UserError: The folder has no database.
     """
     if not holds_run(run):
-        raise UserError(f"{run} is no run folder: it has no {RUN_FILE}", "give the --out folder of a study")
+        raise UserError(f"{run} is not a run folder: it has no {RUN_FILE}", "use the output folder of a study (--out)")
 
 
 def write_report(run: str | Path, out: str | Path | None = None) -> StudyResults:
-    """Write the report of a study as one HTML page, from its run folder alone.
+    """Write the report of a finished or unfinished study from its run folder, as a single HTML file.
 
     Args:
-        run: the run folder.
-        out: the page; `report_file` if None.
+        run: Run folder of the study.
+        out: Output file; `report_file(run)` if None.
+
     Raises:
-        UserError: as `open_run`; or `out` is a folder, a file of a run, or a file that is no report.
+        UserError: As for `open_run`; or `out` is a folder, a file in a run folder, or an existing file that is not a
+            report.
 
     Example:
         >>> write_report("runs/reference", "report.html")
     """
     check_run(Path(run))
-    # Reading a run takes seconds: what is known before is refused before.
+    # Reading a run takes seconds, so check the output file first.
     page = check_report_file(Path(out) if out else report_file(run))
     results = open_run(run)
     write(results, page)

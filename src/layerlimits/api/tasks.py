@@ -1,4 +1,4 @@
-"""`get_tasks`, and the items that a model is asked."""
+"""`get_tasks`, and the items of tasks to evaluate."""
 
 from pathlib import Path
 
@@ -13,17 +13,19 @@ Items = list[tuple[Task, list[Sample]]]
 def get_tasks(
     *names: str, protocols: tuple[AskFormat, ...] = (), shots: int | None = None, chat: bool | None = None
 ) -> list[Task]:
-    """Tasks by name, each once, in the order given. Suites are expanded.
+    """Get tasks by name, in the given order, without duplicates. Suites are expanded.
 
     Args:
-        names: tasks or suites such as "reference", or files of your own. A name can include its protocol and its number
-            of examples: "arc_easy@free:shots=5".
-        protocols: ask each task by each of these: "likelihood", "one_token", "free"; its own protocol if empty.
-        shots: number of examples before each item; the task's own if None.
-        chat: whether prompts go through the model's chat template. None: generation does if there is one, and choice
-            benchmarks are plain text.
+        names: Names of tasks or suites, such as "reference", or paths of Python files. A name can include the protocol
+            and the number of few-shot examples: "arc_easy@free:shots=5".
+        protocols: Evaluate each task under each of these protocols: "likelihood", "one_token", "free". If empty, each
+            task uses its own protocol.
+        shots: Number of few-shot examples in each prompt; the task's own if None.
+        chat: Whether to format prompts with the model's chat template. If None, generation tasks use the template if
+            the model has one, and choice benchmarks are plain text.
+
     Raises:
-        UserError: no name, an unknown one, or a task that cannot be asked in this way.
+        UserError: No name is given, a name is unknown, or a task does not support the settings.
 
     Example:
         >>> [task.name for task in get_tasks("arithmetic", "facts_choice", shots=2)]
@@ -33,10 +35,11 @@ def get_tasks(
 
 
 def resolved_tasks(tasks: Tasks) -> list[Task]:
-    """The tasks, names looked up, each once.
+    """The tasks without duplicates, with names and suites resolved.
 
     Raises:
-        UserError: as `get_tasks`, or two different tasks of one name, whose answers could not be distinguished.
+        UserError: As for `get_tasks`; or two tasks with the same name have different settings, so that their responses
+            could not be distinguished.
     """
     by_name: dict[str, Task] = {}
     for given in [tasks] if isinstance(tasks, str | Task) else tasks:
@@ -44,7 +47,7 @@ def resolved_tasks(tasks: Tasks) -> list[Task]:
             earlier = by_name.setdefault(task.name, task)
             if _asked_as(earlier) != _asked_as(task):
                 raise UserError(
-                    f"task {task.name} is listed twice and asked in two ways", "evaluate each way in a call of its own"
+                    f"task {task.name} is listed twice, with different settings", "evaluate them in separate calls"
                 )
     return list(by_name.values()) or choose([])
 
@@ -57,19 +60,19 @@ def evaluation_items(tasks: Tasks, options: EvalOptions) -> Items:
     """The tasks with their evaluation items.
 
     Raises:
-        UserError: an unknown task, no items, or no sandbox where a task needs one.
+        UserError: A task is unknown, has no items, or requires a sandbox that is not available.
     """
     resolved = resolved_tasks(tasks)
     check_sandbox(resolved, options.unsafe)
     items = [(task, _samples(task, options)) for task in resolved]
     for task, samples in items:
         if not samples:
-            raise UserError(f"{task.name} has no item to evaluate", "give a larger file, or leave the task out")
+            raise UserError(f"{task.name} has no items to evaluate", "provide a larger file, or omit the task")
     return items
 
 
 def whole_set(task: Task, data_dir: Path | None) -> list[Sample] | None:
-    """A benchmark's whole test set in the order of its file; None where a task has none."""
+    """The full test set of a benchmark in file order; None if the task has none."""
     if not hasattr(task.samples, "whole"):
         return None
     samples: list[Sample] = task.samples.whole(data_dir)
@@ -83,18 +86,18 @@ def _samples(task: Task, options: EvalOptions) -> list[Sample]:
     if samples is None:
         raise UserError(
             f"{task.name} has no whole test set",
-            "give benchmarks asked in their own way, such as gsm8k, with --whole",
+            "omit whole (--whole), or use a benchmark under its own protocol, such as gsm8k",
         )
     return samples[: options.limit]
 
 
 def common_chat(tasks: list[Task]) -> bool | None:
-    """The chat setting that all tasks share.
+    """The chat setting of all tasks.
 
     Raises:
-        UserError: tasks differ in it.
+        UserError: The tasks have different chat settings.
     """
     settings = {task.chat for task in tasks}
     if len(settings) > 1:
-        raise UserError("the tasks differ in their chat setting", "get all tasks with the same chat")
+        raise UserError("the tasks differ in their chat setting", "use the same chat setting for all tasks")
     return settings.pop()

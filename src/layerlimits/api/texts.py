@@ -1,4 +1,4 @@
-"""`calibration`: the texts that methods and replacements run through a model."""
+"""`calibration`: the calibration text of methods and replacements."""
 
 from pathlib import Path
 
@@ -13,18 +13,21 @@ from layerlimits.sampling import check_items
 def calibration(
     model: ModelSource, items: int = 64, source: str | Path | None = None, *, max_tokens: int = 512
 ) -> Calibration:
-    """Calibration texts as the model's tokenizer encodes them. Weights are not loaded.
+    """Read calibration texts and encode them with the model's tokenizer. Weights are not loaded.
 
     Args:
-        model: a model of `load`, or what names one.
-        items: number of texts.
-        source: a file: `.jsonl` with "text" (or "prompt" and "response") in each line, or plain text with blank lines
-            between items; or a data set, as "id", "id:split" or "id:configuration:split"; the bundled world if None.
-        max_tokens: longer texts are truncated.
+        model: Model returned by `load`, a folder, a hub id, "reference", or `ModelOptions`.
+        items: Number of texts.
+        source: A `.jsonl` file with "text" (or "prompt" and "response") in each line; a plain text file with blank
+            lines between items; or a dataset as "id", "id:split" or "id:configuration:split". Text of the bundled tasks
+            if None.
+        max_tokens: Maximum length of a text; longer texts are truncated.
+
     Returns:
-        The token ids of each text (N tuples), a content hash of each, and the source.
+        The token ids and a content hash of each text, and the source.
+
     Raises:
-        UserError: a model, file or data set that cannot be read or is empty, or a number of items outside its range.
+        UserError: The model, file or dataset cannot be read or is empty, or `items` is outside its range.
 
     Example:
         >>> texts = calibration("reference", 8)

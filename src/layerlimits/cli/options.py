@@ -19,7 +19,8 @@ Limit = Annotated[int, typer.Option(help="Maximum number of items per task.", mi
 DataDir = Annotated[Path | None, typer.Option(help="Folder with benchmark files; default: download from the Hub.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON on stdout, and nothing else.")]
 RunOut = Annotated[
-    Path | None, typer.Option("--out", help="Run folder that stores all responses; an interrupted command can resume.")
+    Path | None,
+    typer.Option("--out", help="Run folder that stores all responses, so that an interrupted command can resume."),
 ]
 Calibration = Annotated[
     str | None,
@@ -63,7 +64,7 @@ MaxNewTokens = Annotated[
     int | None, typer.Option(help="Maximum number of generated tokens; default: the task's own limit.", min=1)
 ]
 Difference = Annotated[
-    float, typer.Option(help="Difference in accuracy to detect; a warning is given if there are too few items.")
+    float, typer.Option(help="Difference in accuracy to detect; a warning is given for tasks with too few items.")
 ]
 UnsafeCode = Annotated[
     bool, typer.Option("--unsafe-code", help="Run model-written programs without a sandbox, with your permissions.")

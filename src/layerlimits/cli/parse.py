@@ -15,7 +15,7 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def protocol_names(text: str | None) -> tuple[Any, ...]:
-    """The protocols of a comma-separated list; the function that uses them refuses unknown ones."""
+    """The protocols of a comma-separated list; unknown ones are rejected later."""
     return cast(tuple[Any, ...], words(text or ""))
 
 

@@ -28,7 +28,7 @@ def table(title: str, columns: Sequence[str], left: Sequence[str] = (), whole: S
     Args:
         title: Title of the table.
         columns: Column headings.
-        left: Text columns, aligned left; the others hold numbers.
+        left: Text columns, left-aligned; the others contain numbers.
         whole: Columns that are never wrapped.
     """
     empty = Table(title=title)
@@ -48,6 +48,6 @@ def counted(outcomes: Mapping[Any, int]) -> str:
 
 
 def show_warnings(warnings: Sequence[str]) -> None:
-    """Print each warning on a line of its own."""
+    """Print one warning per line."""
     for warning in warnings:
         print(f"warning: {warning}")

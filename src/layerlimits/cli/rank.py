@@ -39,7 +39,9 @@ def rank(
     ],
     layers: Annotated[
         int | None,
-        typer.Option(help="Number of layers to remove; required by angular; default for greedy methods: a quarter."),
+        typer.Option(
+            help="Number of layers to remove. Required by angular; default for greedy methods: a quarter of the layers."
+        ),
     ] = None,
     protect: Protect = None,
     tasks: Tasks = "word_problems,functions,summaries",

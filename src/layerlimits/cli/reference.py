@@ -26,7 +26,7 @@ def train(
         Path | None, typer.Option(help="Training recipe, a TOML file; default: the bundled recipe.")
     ] = None,
 ) -> None:
-    """Train the reference model from its recipe; takes about three hours on two cores."""
+    """Train the reference model from its recipe. This takes about three hours on two cores."""
     from layerlimits.reference import train as recipes
 
     recipes.train(work, out, recipe)

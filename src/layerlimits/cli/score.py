@@ -21,7 +21,7 @@ def score(
     responses: Annotated[
         Path,
         typer.Argument(
-            help='JSON Lines file of {"index", "response"} objects; index is the zero-based item index in the test set.'
+            help='JSON Lines file of {"index", "response"} objects. index is the zero-based item index in the test set.'
         ),
     ],
     data_dir: DataDir = None,

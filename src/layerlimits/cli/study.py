@@ -34,7 +34,9 @@ def study(
     ] = None,
     preset: Annotated[str, typer.Option(help="Preset: quick, standard or paper.")] = "quick",
     config: Annotated[Path | None, typer.Option(help="TOML file of settings that override the preset.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder; an existing one is resumed.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder; an existing run is resumed. Default: runs/MODEL.")
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Print the stages and their estimated duration without running them.")
     ] = False,

@@ -1,4 +1,4 @@
-"""Rows that still write what the base writes: they follow the base's row, one chunk of its answer per pass."""
+"""Rows that still agree with the base: they follow its row and read one chunk of its answer per pass."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field

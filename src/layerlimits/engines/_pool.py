@@ -49,7 +49,7 @@ class Pool:
     ) -> None:
         self.has_layer, self.leader, self.max_positions = has_layer, leader, max_positions
         self.device, self._capacity = device, capacity
-        # Number of columns that hold keys and values of at least one row.
+        # Number of columns that contain keys and values of at least one row.
         self.filled = 0
         depth = has_layer.shape[0]
         self.keys: Storage = [None] * depth

@@ -155,7 +155,8 @@ class SweepEngine(TransformersEngine):
                     raise
             if self._bounds.rows == 1:
                 raise UserError(
-                    "not enough memory for one answer of this model", "use a smaller --dtype, or another --device"
+                    "not enough memory for one response of this model",
+                    "use a smaller dtype (--dtype) or another device (--device)",
                 )
             self._bounds = self._bounds.halved()
             print(f"note: out of memory; continuing with at most {self._bounds.rows} rows at a time", file=sys.stderr)

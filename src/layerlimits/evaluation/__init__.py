@@ -1,1 +1,1 @@
-"""Asking models: prompts, the store of answers, and the evaluator that asks only what is missing."""
+"""Evaluation: prompts, the store of responses, and the evaluator, which computes only missing responses."""

@@ -13,7 +13,7 @@ from layerlimits.types import AskFormat, Kind
 class Manifest(TypedDict):
     """Which model a run evaluates, and how it was started; for a study also its command and settings.
 
-    `selection` and `training` are hashes of the select items and of the training prompts.
+    `selection` and `training` are hashes of the selection items and of the training prompts.
     """
 
     made_by: str
@@ -31,7 +31,7 @@ class Manifest(TypedDict):
 
 
 class ModelRecord(TypedDict):
-    """The unpruned model; `weight_bytes` is the memory of its parameters in its number type."""
+    """The unpruned model; `weight_bytes` is the memory of its parameters in its dtype."""
 
     name: str
     fingerprint: str
@@ -43,7 +43,7 @@ class ModelRecord(TypedDict):
 
 
 class TaskRecord(TypedDict):
-    """How a task is asked, and which of its items are evaluated.
+    """The prompt settings of a task, and the items that are evaluated.
 
     `template` is the hash of the chat template, None for plain text. `decodings` has one entry per draw, as in the
     keys of responses. `sets` maps item ids to parts of the benchmark. `prompts` maps item ids to the hashes of their

@@ -17,7 +17,7 @@ from layerlimits.tasks import choose
 from layerlimits.types import Split, Task, Text, content_hash
 
 WORLD = "the bundled world"
-# Suffixes of files; any other name is a data set.
+# Suffixes of files; any other name is a dataset.
 _FILES = (".jsonl", ".txt", ".md")
 WIKITEXT = "Salesforce/wikitext:wikitext-2-raw-v1:train"
 # Shorter lines of WikiText are headings and blank lines.
@@ -35,7 +35,7 @@ class Calibration:
     """Texts as token ids, the content hash of each, their source, and the original texts.
 
     `starts` is the index of the first token of each text whose prediction counts. In a conversation that is the first
-    token of the answer: a model that was not trained to ask questions finds them arbitrarily unlikely.
+    token of the answer: a model that was not trained to generate questions can give them any likelihood.
     """
 
     ids: tuple[tuple[int, ...], ...]
@@ -53,16 +53,16 @@ class Calibration:
 def calibration(
     tokenizer: PreTrainedTokenizerBase, items: int, source: str | Path | None = None, max_tokens: int = 512
 ) -> Calibration:
-    """Read `items` texts from a file, from a data set, or from the calibrate split of the bundled world.
+    """Read `items` texts from a file, from a dataset, or from the calibrate split of the bundled tasks.
 
     Args:
-        source: None for the bundled world (as conversations); a `.jsonl` file with "text", or "prompt" and "response",
-            per line; a plain text file with blank lines between items; or a data set, a hub id or folder, as "id",
+        source: None for the bundled tasks (as conversations); a `.jsonl` file with "text", or "prompt" and "response",
+            per line; a plain text file with blank lines between items; or a dataset, a hub id or folder, as "id",
             "id:split" or "id:configuration:split", with a column "text", or columns "prompt" and "response". The
             default split is "train".
         max_tokens: longer texts are truncated.
     Raises:
-        UserError: the file or data set is missing, empty or in another format.
+        UserError: the file or dataset is missing, empty or in another format.
     """
     pairs = _pairs(items, source)
     encoded = [_encode(tokenizer, prompt, answer) for prompt, answer in pairs]
@@ -139,14 +139,14 @@ def _written(pair: Pair) -> str:
 def _pairs(items: int, source: str | Path | None) -> list[Pair]:
     if source is None:
         return _from_world(items)
-    file = given_path(source, "--calibration")
+    file = given_path(source, "the calibration file (--calibration)")
     if file.is_file() or file.suffix in _FILES:
         return _from_file(file)[:items]
     return _from_dataset(str(source), items)
 
 
 def _from_world(items: int) -> list[Pair]:
-    """Questions with their answers, taken from the tasks in turn."""
+    """Questions with their answers, alternating between the tasks."""
     tasks = choose(["reference"])
     share = -(-items // len(tasks))
     columns = [task.samples("calibrate", share, None) for task in tasks]
@@ -179,23 +179,23 @@ def _line(file: Path, number: int, row: jsonl.Row) -> Pair:
 
 
 def _from_dataset(source: str, items: int) -> list[Pair]:
-    """The first texts of a data set that are not blank. They are streamed: a corpus is not downloaded as a whole."""
+    """The first texts of a dataset that are not blank. They are streamed, so the whole corpus is not downloaded."""
 
     def pick(row: jsonl.Row) -> Pair | None:
         try:
             pair = _pair(row)
         except KeyError:
             raise UserError(
-                f"data set {source} has neither a column text nor columns prompt and response; it has {', '.join(row)}",
-                "use another data set, or write its texts to a .jsonl file",
+                f"dataset {source} has neither a column text nor columns prompt and response; it has {', '.join(row)}",
+                "use another dataset, or write its texts to a .jsonl file",
             ) from None
         except TypeError as error:
-            raise UserError(f"data set {source}: {error}", "use a data set of texts") from None
+            raise UserError(f"dataset {source}: {error}", "use a dataset of texts") from None
         return pair if pair[0].strip() else None
 
     pairs = first_rows(source, items, pick, _FIX_DATASET)
     if not pairs:
-        raise UserError(f"calibration data set {source} is empty", "use a split that has texts")
+        raise UserError(f"calibration dataset {source} is empty", "use a split that has texts")
     return pairs
 
 

@@ -1,5 +1,5 @@
-"""Asking a model the items of a task. Batches are fixed in advance and committed as a whole; stored responses are not
-computed again.
+"""Evaluate variants of a model on tasks. Batches are fixed in advance and committed as a whole; stored responses are
+not computed again.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ class Evaluator:
     Args:
         loaded: the unpruned model; a variant is given by its removed layers.
         store: the store of the run folder.
-        options: how the model is asked.
+        options: settings of the evaluation.
         engine: replaces the engine named in the options.
     Raises:
         UserError: chat is set, and the model has no chat template; or the engine is unknown.
@@ -53,7 +53,7 @@ class Evaluator:
         return self._ledger.computed
 
     def prompt(self, task: Task, sample: Sample) -> Prompt:
-        """The sample as this model reads it."""
+        """The prompt of a sample for this model."""
         return self._ledger.prompt(task, sample)
 
     def draws(self, task: Task) -> int:
@@ -143,8 +143,8 @@ class Evaluator:
         return len(self._ledger.missing(task, sample_of))
 
     def described(self, task: Task, samples: Sequence[Sample]) -> TaskRecord:
-        """The record of a task in results: the task, how it is asked, its items with the hashes of their prompts, and
-        the engine class. It selects the responses to exactly these prompts.
+        """The record of a task in results: the task, its prompt settings, its items with the hashes of their prompts,
+        and the engine class. It selects the responses to exactly these prompts.
         """
         return {
             "name": task.name,

@@ -1,6 +1,6 @@
 """Leaks: whether a text used for selection, calibration, training or as an example contains an evaluated question.
 
-Every use of items goes through `check_leaks`. It compares normalised questions (`normalised`): case, white space,
+Every use of items goes through `check_leaks`. It compares normalized questions (`normalized`): case, white space,
 Unicode forms and the punctuation of prose are ignored; numbers, operators and brackets are not, so that `(4 * 4) * 1`
 differs from `4 * (4 * 1)`, `-3` from `3`, and `([` from `[(`.
 
@@ -47,14 +47,14 @@ _JOINED = re.compile(
 )
 
 
-def normalised(text: str) -> str:
+def normalized(text: str) -> str:
     """The tokens of a text, separated by one space: the form in which questions are compared."""
     return " ".join(_TOKEN.findall(_clean(text)))
 
 
 def question_hash(question: str) -> str:
-    """Hash of a question in normalised form."""
-    return content_hash(normalised(question), 32)
+    """Hash of a question in normalized form."""
+    return content_hash(normalized(question), 32)
 
 
 def check_leaks(what: str, texts: Sequence[str], evaluated: Iterable[Sample]) -> None:
@@ -101,7 +101,7 @@ class EvaluatedQuestions:
     """An index of questions that finds them in texts in time proportional to the length of the texts.
 
     Questions of at least `MIN_WORDS` words are looked up by their first `MIN_WORDS` tokens and then compared; whole
-    texts and lines are looked up by their normalised form.
+    texts and lines are looked up by their normalized form.
     """
 
     def __init__(self, questions: Iterable[str]) -> None:
@@ -180,7 +180,7 @@ def _goes_on(clean: str, matches: Sequence[re.Match[str]], start: int, end: int)
 
 
 def _one_expression(clean: str, before: re.Match[str], after: re.Match[str]) -> bool:
-    """Whether two adjacent tokens are no words and only spaces are between them; `=` ends a question."""
+    """Whether two adjacent tokens are not words and have only spaces between them; `=` ends a question."""
     gap = clean[before.end() : after.start()]
     return not (gap.strip() or "\n" in gap or after[0] == "=" or _is_word(before[0]) or _is_word(after[0]))
 

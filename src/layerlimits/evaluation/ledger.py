@@ -27,7 +27,7 @@ class Ledger:
     Args:
         loaded: the unpruned model.
         store: the store of the run folder.
-        options: how the model is asked.
+        options: settings of the evaluation.
         engines: the engine class in the keys, by kind of task.
     Raises:
         UserError: chat is set, and the model has no chat template.
@@ -45,7 +45,7 @@ class Ledger:
         self._recorded: set[tuple[str, str]] = set()
 
     def prompt(self, task: Task, sample: Sample) -> Prompt:
-        """The sample as this model reads it."""
+        """The prompt of a sample for this model."""
         key = (task.name, sample.id)
         if key not in self._prompts:
             chat = self.options.chat if task.chat is None else task.chat

@@ -1,4 +1,4 @@
-"""How a model is asked: options that change its answers, and options that change only speed and memory."""
+"""Settings of an evaluation: those that change responses, and those that change only speed and memory."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from layerlimits.types import GREEDY, Decoding
 
 @dataclass(frozen=True)
 class AskOptions:
-    """How an `Evaluator` asks its model.
+    """Settings of an `Evaluator`.
 
     Args:
         engine: name of the engine plug-in.

@@ -47,8 +47,8 @@ def check_chat(tokenizer: PreTrainedTokenizerBase, chat: bool | None, name: str)
     """
     if chat and not tokenizer.chat_template:
         raise UserError(
-            f"--chat is set, but the tokenizer of {name} has no chat template",
-            "omit --chat to use plain text, or add a chat_template.jinja to the model folder",
+            f"chat is set, but the tokenizer of {name} has no chat template",
+            "omit chat (--chat) to use plain text, or add a chat_template.jinja to the model folder",
         )
 
 

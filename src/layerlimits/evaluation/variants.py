@@ -44,7 +44,7 @@ class VariantBatcher:
     """Computes the responses that are missing in the store.
 
     Args:
-        ledger: knows which responses are missing, and stores the computed ones.
+        ledger: determines which responses are missing, and stores the computed ones.
         engine: computes responses.
     """
 
@@ -64,7 +64,7 @@ class VariantBatcher:
             variants: the removed layers of each.
             asked: tasks with their samples.
             on_progress: called with the number of responses just committed.
-            draws: responses per sample; None: as many as the options say.
+            draws: responses per sample; as in the options if None.
         Raises:
             UserError: removing a variant's layers changes no logit, or a program cannot be run safely on this machine.
         """

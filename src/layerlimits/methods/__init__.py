@@ -3,7 +3,7 @@
 A method is `def name(context: Context, *, option=default, ...) -> Ranking`. Its docstring gives the formula and ends
 with a `Source:` line and a `Cost:` line. Layers are numbered as in the base model. For time estimates, a file may also
 export `passes(depth, rounds) -> float`, the approximate number of forward passes over the calibration text, and
-`evaluations(depth, rounds) -> float`, the number of models evaluated on the select items. `NEEDED_KIND` names the kind
+`evaluations(depth, rounds) -> float`, the number of models evaluated on the selection items. `NEEDED_KIND` is the kind
 of task ("generation" or "choice") that the method requires.
 """
 
@@ -96,7 +96,7 @@ def by_rounds(
         score: (layers removed so far, remaining layers) -> the score of additionally removing each remaining layer.
         largest_first: Remove the layer with the largest score instead.
     Returns:
-        A ranking with the scores of the first round; `detail["rounds"]` holds those of all rounds.
+        A ranking with the scores of the first round; `detail["rounds"]` contains those of all rounds.
     Raises:
         UserError: There are more rounds than unprotected layers, a score is not a number, or every score is inf.
     """

@@ -1,4 +1,4 @@
-"""The inputs of a method: model, calibration text, select items, and evaluation with layers removed."""
+"""The inputs of a method: model, calibration text, selection items, and evaluation with layers removed."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,8 +25,8 @@ class Context:
         _evaluator: Evaluates the loaded model; methods use the members below instead.
         layers: Number of layers to remove; None if it is not fixed.
         calibration: Calibration text as token ids.
-        tasks: Tasks whose select items score candidates.
-        items: Number of select items per task.
+        tasks: Tasks whose selection items score candidates.
+        items: Number of selection items per task.
         protected: Layers that are never removed; None uses the method's own default.
         seed: Seed of the run.
         data_dir: Folder with the tasks' benchmark files; None downloads them from the Hugging Face Hub.

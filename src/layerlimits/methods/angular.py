@@ -24,7 +24,9 @@ def angular(context: Context) -> Ranking:
     Cost: one forward pass over the calibration text for all n, shared with block_influence
     """
     if context.layers is None:
-        raise UserError("angular removes one block of adjacent layers and needs the number of layers", "add --layers")
+        raise UserError(
+            "angular removes one block of adjacent layers and requires the number of layers", "set layers (--layers)"
+        )
     angles = similarity(context, "angular")["angles"]
     _check_finite(angles)
     plans = {}

@@ -17,13 +17,13 @@ def chain_loss(context: Context) -> Ranking:
 
     C_l = loss(without l) - loss(unpruned),  loss = mean over answer tokens of -ln p(token | prompt and answer so far)
 
-    The unpruned model answers the select items of the generation tasks greedily, and only answers scored as correct are
+    The unpruned model answers the selection items of the generation tasks greedily, and only correct answers are
     used. Prompt tokens and end-of-sequence tokens do not count.
 
     Raises:
         UserError: There is no generation task or no correct answer, or a score is not finite.
     Source: this package; see docs/methods.md for a comparison
-    Cost: generating the select items once, then about layers / 2 forward passes over the correct answers
+    Cost: generating the selection items once, then about layers / 2 forward passes over the correct answers
     """
     texts, used = _worked_answers(context)
     protected = context.protected or ()
@@ -65,8 +65,8 @@ def _worked_answers(context: Context) -> tuple[list[Text], list[str]]:
     if not texts:
         names = ", ".join(task.name for task, _ in asked) or "no generation task"
         raise UserError(
-            f"chain_loss: the unpruned model has no correct answer among {total} select items ({names})",
-            "use generation tasks that the model can solve, or raise --items",
+            f"chain_loss: the unpruned model has no correct answer among {total} selection items ({names})",
+            "use generation tasks that the model can solve, or use more selection items (--items)",
         )
     return texts, used
 

@@ -42,7 +42,7 @@ def laco(
     merges the weights (replacement laco).
 
     Each number of layers has its own search and its own plan. `order` lists layers in the order they are absorbed, and
-    their score is one minus the cosine after that merge; other layers have no score. `detail` holds the merges and the
+    their score is one minus the cosine after that merge; other layers have no score. `detail` has the merges and the
     threshold.
 
     Args:

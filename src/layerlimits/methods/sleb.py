@@ -10,7 +10,7 @@ def sleb(context: Context) -> Ranking:
 
     loss(S) = mean over predicted tokens of -ln p(token | previous tokens), of the model without the layers S
 
-    `scores` holds the losses of the first round; `detail` holds every round.
+    `scores` are the losses of the first round; `detail` contains every round.
 
     Raises:
         UserError: There is no token to predict, more rounds than unprotected layers, or a loss that is not finite.

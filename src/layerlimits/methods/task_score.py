@@ -17,7 +17,7 @@ def task_score(context: Context, *, error: float = 0.05) -> Ranking:
     score(S) = mean over tasks of (task score without the layers S) / (task score of the unpruned model)
 
     Scores are measured on the select split. Layer 0 is protected by default, and ties go to the later layer. Candidates
-    that can no longer win are dropped early. `scores` holds the scores of the first round; `detail` holds every round
+    that can no longer win are dropped early. `scores` are those of the first round; `detail` contains every round
     and the number of answers saved by dropping candidates.
 
     Args:
@@ -27,7 +27,7 @@ def task_score(context: Context, *, error: float = 0.05) -> Ranking:
         UserError: The unpruned model scores 0 on every task, there are more rounds than unprotected layers, or `error`
             is outside 0..1.
     Source: arXiv 2602.01997, "iterative"
-    Cost: about rounds x layers evaluations of the select items
+    Cost: about rounds x layers evaluations of the selection items
     """
     if not 0 <= error < 1:
         raise UserError(f"task_score: error {error:g} is outside 0..1", "use task_score:error=0.05, or error=0")
@@ -42,7 +42,9 @@ def task_score(context: Context, *, error: float = 0.05) -> Ranking:
     usable = [(task, samples) for task, samples in items if base[task.name] > 0]
     if not usable:
         names = ", ".join(base) or "none given"
-        raise UserError(f"task_score: the unpruned model scores 0 on every task ({names})", "choose other --tasks")
+        raise UserError(
+            f"task_score: the unpruned model scores 0 on every task ({names})", "choose other tasks (--tasks)"
+        )
     used = [sample.id for _, samples in usable for sample in samples]
     parts = parts_of(min(len(samples) for _, samples in usable)) if error else 1
     saved = {"error": error, "asked": 0, "of": 0}

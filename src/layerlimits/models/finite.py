@@ -97,7 +97,7 @@ def refusal(removed: Sequence[int], dtype: torch.dtype) -> UserError:
     kind = str(dtype).removeprefix("torch.")
     layers = f"layer{'s' if len(removed) > 1 else ''} {', '.join(map(str, removed))}"
     which = f"the model without {layers}" if removed else "the model"
-    wider = "" if dtype == torch.float32 else "use --dtype float32; if that does not help, "
+    wider = "" if dtype == torch.float32 else "use dtype float32 (--dtype float32); if that does not help, "
     return UserError(
         f"the logits of {which} are not finite in {kind}, so it cannot be scored",
         f"{wider}look for NaN or inf in the checkpoint's weights, or download it again",

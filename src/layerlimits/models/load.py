@@ -46,7 +46,9 @@ def pick_device(device: str) -> str:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError):
-        raise UserError(f"device {device!r} is not available on this machine", "use --device cpu or auto") from None
+        raise UserError(
+            f"device {device!r} is not available on this machine", "use device cpu or auto (--device)"
+        ) from None
     return device
 
 

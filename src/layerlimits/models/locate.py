@@ -1,4 +1,4 @@
-"""Locating and checking the files of a model, before any weights are loaded."""
+"""Locate and check the files of a model before weights are loaded."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -100,7 +100,7 @@ def layer_count(folder: Path) -> int:
     count = getattr(config, "num_hidden_layers", None)
     if not isinstance(count, int):
         raise UserError(
-            f"{folder.name} ({config.model_type}) has no recognisable layer stack: its configuration has no "
+            f"{folder.name} ({config.model_type}) has no recognizable layer stack: its configuration has no "
             "num_hidden_layers",
             "use an architecture with a single list of layers, or report this one",
         )

@@ -16,7 +16,7 @@ _LARGE = 1 << 24
 
 
 class _NoMemory(TorchFunctionMode):
-    """Creates uninitialised and large zero tensors on the meta device: a mixture of experts can exceed memory."""
+    """Creates uninitialized and large zero tensors on the meta device: a mixture of experts can exceed memory."""
 
     def __torch_function__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

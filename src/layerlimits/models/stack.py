@@ -40,7 +40,7 @@ def find_stack(model: PreTrainedModel) -> LayerStack:
     if len(outer) != 1:
         seen = ", ".join(f"{path} ({len(module)})" for path, module in lists[:6]) or "none"
         raise UserError(
-            f"{kind} has no recognisable layer stack: expected one list of {depth} modules (num_hidden_layers), "
+            f"{kind} has no recognizable layer stack: expected one list of {depth} modules (num_hidden_layers), "
             f"found {len(outer)}; its lists: {seen}",
             "use an architecture with a single list of layers, or report this one",
         )

@@ -39,7 +39,7 @@ def check_structure(config: Any, removed: Iterable[int]) -> PreTrainedModel:
         )
     if not isinstance(getattr(config, "num_hidden_layers", None), int):
         raise UserError(
-            f"{kind} has no recognisable layer stack: its configuration has no num_hidden_layers",
+            f"{kind} has no recognizable layer stack: its configuration has no num_hidden_layers",
             "use an architecture with a single list of layers, or report this one",
         )
     whole = skeleton(config)

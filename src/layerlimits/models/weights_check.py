@@ -1,6 +1,6 @@
 """Checking the weight files of a checkpoint against its configuration, from headers, before weights are loaded.
 
-transformers initialises missing weights randomly and ignores unexpected ones, with at most a warning.
+transformers initializes missing weights randomly and ignores unexpected ones, with at most a warning.
 """
 
 import logging

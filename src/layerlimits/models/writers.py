@@ -100,7 +100,7 @@ def scales(layer: nn.Module, call: Call) -> list[Scale]:
     projections = writers(layer, width)
     if not projections:
         raise UserError(
-            f"{type(layer).__name__} has no recognisable output projection: expected parameters of width {width} named "
+            f"{type(layer).__name__} has no recognizable output projection: expected parameters of width {width} named "
             f"{looked_for()}",
             "use another replacement, or report this architecture",
         )

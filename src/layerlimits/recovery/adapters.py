@@ -48,7 +48,7 @@ def adapters_of(config: Any) -> Adapters:
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"LoRA cannot adapt {config.model_type}: {reason}", "finetune all weights: --kind full"
+            f"LoRA cannot adapt {config.model_type}: {reason}", "finetune all weights (--kind full)"
         ) from None
     left = _unadapted(wrapped, ParamWrapper)
     fused = any(isinstance(module, ParamWrapper) for module in wrapped.modules())

@@ -77,7 +77,7 @@ def _no_samples(split: Split, limit: int, data_dir: Path | None) -> list[Sample]
 
 def _finished(sample: Sample, response: Response) -> Verdict:
     if response.finish != "stop":
-        return Verdict("truncated", 0.0, why=f"cut after {len(response.tokens)} tokens")
+        return Verdict("truncated", 0.0, why=f"truncated after {len(response.tokens)} tokens")
     if not response.text.strip():
         return Verdict("no_answer", 0.0, why="empty response")
     return Verdict("correct", 1.0, response.text)

@@ -160,7 +160,7 @@ def check_pair(pruned: str, parent: str, revision: str | None = None, chat: bool
     if pruned_depth >= depth:
         raise UserError(
             f"{pruned} has {pruned_depth} layers and its parent {parent} has {depth}, so no layer was removed",
-            "give the pruned folder first, and the unpruned model with --parent",
+            "pass the pruned model first, and the unpruned model as parent (--parent)",
         )
     recipe = read_recipe(small) or {}
     base = fingerprint(large)
@@ -168,7 +168,7 @@ def check_pair(pruned: str, parent: str, revision: str | None = None, chat: bool
         raise UserError(
             f"{pruned} was pruned from {recipe.get('base', 'another model')} "
             f"({recipe['base_fingerprint'][:12]}), not from {parent} ({base[:12]})",
-            "set --parent to the unchanged model that it was pruned from",
+            "set the parent (--parent) to the unchanged model that it was pruned from",
         )
     _check_tokenizers(pruned, small, parent, large)
     check_chat(_tokenizer(large), chat, parent)
@@ -179,7 +179,7 @@ def check_pair(pruned: str, parent: str, revision: str | None = None, chat: bool
 def _check_tokenizers(pruned: str, small: Path, parent: str, large: Path) -> None:
     first, second = _tokenizer(small), _tokenizer(large)
     ours, theirs = first.get_vocab(), second.get_vocab()
-    fix = "set --parent to the model that was pruned: its answers are encoded with the pruned model's tokenizer"
+    fix = "set the parent (--parent) to the model that was pruned; both must use the same tokenizer"
     if ours != theirs:
         shared = len(ours.items() & theirs.items())
         raise UserError(

@@ -75,7 +75,7 @@ def _block(context: ReplacementContext) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class _TrainingBatch:
-    """A training batch of the layer: `call` holds the input stream, `target` (N, T, D) the output stream to match."""
+    """A training batch of the layer: `call` has the input stream, `target` (N, T, D) is the output stream to match."""
 
     call: Call
     target: Tensor

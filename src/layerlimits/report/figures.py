@@ -10,10 +10,10 @@ from layerlimits.results.document import StudyResults
 from layerlimits.results.rows import ClassRetention, PlanComparison
 from layerlimits.types import Estimate
 
-# The Okabe-Ito palette, which colour-blind readers can distinguish.
+# The Okabe-Ito palette, which color-blind readers can distinguish.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 _MARKERS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "hexagon")
-# With more than eight lines, colours repeat with another dash style.
+# With more than eight lines, colors repeat with another dash style.
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _GRID = "#e6e8ec"
 _KIND_TITLES = {"generation": "generation", "choice": "choice, above chance"}

@@ -40,11 +40,11 @@ def check_report_file(out: Path) -> Path:
     Raises:
         UserError: The path is a folder, a file that is not a report, a file of a run, or not a valid path.
     """
-    fix = "choose another --out, such as report.html"
+    fix = "choose another output file (--out), such as report.html"
     try:
-        page = given_path(out, "--out").resolve()
+        page = given_path(out, "the output file (--out)").resolve()
     except (OSError, RuntimeError) as error:
-        raise path_error(out, "--out", error) from None
+        raise path_error(out, "the output file (--out)", error) from None
     if page.is_dir():
         raise UserError(f"{out} is a folder", fix)
     if page.exists() and not _is_report(page):
@@ -86,7 +86,7 @@ def write(results: StudyResults, out: Path) -> Path:
         partial.write_text(content, encoding="utf-8", errors="backslashreplace")
         return partial.replace(page)
     except OSError as error:
-        raise UserError(f"failed to write {out}: {error}", "choose another --out") from None
+        raise UserError(f"failed to write {out}: {error}", "choose another output file (--out)") from None
     finally:
         partial.unlink(missing_ok=True)
 

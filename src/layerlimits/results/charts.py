@@ -9,7 +9,7 @@ from layerlimits.types import Estimate
 # A line of a chart: (layer, figure) pairs, by layer.
 Points = Sequence[tuple[int, Estimate]]
 
-# Okabe and Ito's palette, which colour-blind readers can distinguish; further lines are dashed.
+# Okabe and Ito's palette, which color-blind readers can distinguish; further lines are dashed.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 _DASHES = ("", "6 4", "2 3")
 

@@ -159,7 +159,7 @@ class RecoverResults(Document):
 
 @dataclass(frozen=True)
 class ScoreResults(Document):
-    """The score of a file of responses to `n` of the `of` items of a benchmark; `items` holds the verdicts."""
+    """The score of a file of responses to `n` of the `of` items of a benchmark; `items` has the verdicts."""
 
     task: str
     version: int
@@ -235,7 +235,7 @@ class Catalogue(Document):
     @property
     def title(self) -> str:
         """The heading in a notebook."""
-        return "Methods that choose layers, and replacements that fill the gap"
+        return "Methods that select layers, and replacements for removed layers"
 
 
 @dataclass(frozen=True)

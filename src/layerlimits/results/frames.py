@@ -1,4 +1,4 @@
-"""What every results document can do: plain JSON, a table as a data frame, and how a notebook shows it."""
+"""Base class of results documents: JSON values, a data frame, and the display in notebooks."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -10,15 +10,15 @@ from layerlimits.types import Estimate
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-# A notebook shows this many rows of a longer table.
+# Maximum number of rows shown in a notebook.
 _SHOWN_ROWS = 100
 
 
 class Document:
-    """What a public function returns: a dataclass with a JSON form, a table, and a form for notebooks."""
+    """Base class of the results of public functions: dataclasses with a JSON form, a table, and a notebook display."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, as `--json` prints them."""
+        """The results as plain JSON values, as printed by `--json`."""
         content: dict[str, Any] = plain(self)
         return content
 
@@ -27,7 +27,7 @@ class Document:
         return [dict(vars(self))]
 
     def to_frame(self) -> "DataFrame":
-        """The results as a table: a pandas data frame. Missing figures are NaN.
+        """The results as a pandas data frame. Missing values are NaN.
 
         Example:
             >>> sweep("reference", "arithmetic").to_frame().groupby("layer").retention.mean()
@@ -37,7 +37,7 @@ class Document:
         return DataFrame.from_records(self.records())
 
     def _repr_html_(self) -> str:
-        """How a notebook shows the results: a heading and a table. Text of models and users is escaped."""
+        """HTML for notebooks: a heading and a table. Text from models and users is escaped."""
         table = self.to_frame().to_html(
             index=False, escape=True, border=0, na_rep="", float_format="{:.3f}".format, max_rows=_SHOWN_ROWS
         )
@@ -65,12 +65,12 @@ def paragraphs(texts: Sequence[str]) -> str:
 
 
 def score_columns(score: Estimate) -> dict[str, Any]:
-    """A score with its 95% interval and number of items, as columns."""
+    """The columns for a score: estimate, 95% interval and number of items."""
     return {"score": score.estimate, "low": score.low, "high": score.high, "n": score.n}
 
 
 def value(estimate: Estimate | None) -> float | None:
-    """The figure without its interval."""
+    """The estimate without its interval."""
     return None if estimate is None else estimate.estimate
 
 

@@ -53,7 +53,7 @@ def _limits(results: StudyResults) -> str:
             parts.append(f"{_THRESHOLD:.0%} of {words} with up to {layers} of {depth} layers removed: {retained}")
         else:
             fewest = min(row.layers for row in results.classes if row.kind == kind)
-            removal = f"{fewest} of {depth} layers removed, whatever the method"
+            removal = f"{fewest} of {depth} layers removed by any method"
             parts.append(f"less than {_THRESHOLD:.0%} of {words} with {removal}")
     sentences = [f"{results.model.name} retains " + ", and ".join(parts) + "."] if parts else []
     return " ".join(sentences + [_at_chance(kind) for kind in _CLASS_WORDS if _unmeasurable(results, kind)])
@@ -142,7 +142,7 @@ def _recovered(results: StudyResults) -> str:
     model = f"the model with {_layers(entry.layers)} removed by {entry.method}"
     how = f"({entry.name}, {entry.examples} responses of the unpruned model)"
     if not regained:
-        return f"Finetuning {how} had nothing to recover: {model} lost less than one point."
+        return f"Finetuning {how} had nothing to recover, because {model} lost less than one point."
     rest = f"; {' and '.join(unaffected)} lost less than one point" if unaffected else ""
     return f"Finetuning {model} {how} recovers {' and '.join(regained)}{rest}."
 

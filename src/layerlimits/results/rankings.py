@@ -1,4 +1,4 @@
-"""The results of ranking layers: by one method, and by several."""
+"""Results of ranking layers by one method, and by several."""
 
 import math
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ class RankResults(Document):
         return {"model": self.model, **plain(self.ranking)}
 
     def records(self) -> list[dict[str, Any]]:
-        """A row per layer; `place` counts from 1, the first to remove, and is missing for protected layers."""
+        """A row per layer; `place` is 1 for the first layer to remove, and missing for protected layers."""
         ranking = self.ranking
         places = {layer: place for place, layer in enumerate(ranking.order, 1)}
         scores = [math.inf if layer in ranking.infinite else score for layer, score in enumerate(ranking.scores)]
@@ -59,7 +59,7 @@ class RankResults(Document):
 
 @dataclass(frozen=True)
 class RankingsComparison(Document):
-    """Rankings of several methods and their agreement on the first `n` layers; `failed` holds reasons by method."""
+    """Rankings of several methods and their agreement on the first `n` layers; `failed` has the reasons by method."""
 
     model: str
     layers: int

@@ -9,7 +9,7 @@ _LONGEST = 20_000
 
 
 def clean(response: Response, *, question: str = "", instruction: str = "") -> OwnAnswer:
-    """Remove reasoning, chat markers and any questions the model asks itself after its answer.
+    """Remove reasoning, chat markers and any new questions that the model generates after its answer.
 
     Args:
         question: The question asked, so that the model repeating it is not mistaken for a new item.

@@ -52,7 +52,7 @@ def _unrunnable(response: Response, own: OwnAnswer, code: str | None) -> Verdict
     if code is not None and syntax_tree(code):
         return None
     if not own.finished:
-        return Verdict("truncated", 0.0, code or "", f"cut after {len(response.tokens)} tokens")
+        return Verdict("truncated", 0.0, code or "", f"truncated after {len(response.tokens)} tokens")
     if code is None:
-        return Verdict("no_answer", 0.0, why="no code")
-    return Verdict("error", 0.0, code, "not Python")
+        return Verdict("no_answer", 0.0, why="contains no code")
+    return Verdict("error", 0.0, code, "not valid Python")

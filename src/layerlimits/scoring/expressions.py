@@ -1,7 +1,7 @@
 """Score one-line integer functions on hidden inputs without executing any code.
 
-The answer is parsed and evaluated by walking a whitelist of syntax nodes. The only name allowed is the argument, the
-only calls are abs, max and min; powers, strings and attributes are rejected.
+The answer is parsed, and a whitelist of syntax nodes is evaluated. The only name allowed is the argument, and the only
+calls are abs, max and min; powers, strings and attributes are rejected.
 """
 
 import ast
@@ -36,19 +36,19 @@ def parse(text: str) -> ast.expr:
         NotAllowedError: There is no such function, it is not valid Python, or it is too long.
     """
     if len(text) > _LONGEST:
-        raise NotAllowedError(f"longer than {_LONGEST} characters")
+        raise NotAllowedError(f"more than {_LONGEST} characters")
     definition = _FUNCTION.search(text)
     if not definition:
         raise NotAllowedError("no function f(x)")
     try:
         body = ast.parse(definition.group()).body
     except (SyntaxError, RecursionError, MemoryError, ValueError) as error:
-        raise NotAllowedError(f"syntax: {getattr(error, 'msg', type(error).__name__)}") from None
+        raise NotAllowedError(f"not valid Python: {getattr(error, 'msg', type(error).__name__)}") from None
     function = body[0]
     assert isinstance(function, ast.FunctionDef)
     last = function.body[-1]
     if not isinstance(last, ast.Return) or last.value is None:
-        raise NotAllowedError("nothing is returned")
+        raise NotAllowedError("the function returns nothing")
     return last.value
 
 
@@ -56,7 +56,7 @@ def compute(node: ast.expr, x: int) -> int:
     """Evaluate a whitelisted expression at x.
 
     Raises:
-        NotAllowedError: A node outside the whitelist, a number beyond 10^30, or a division by zero.
+        NotAllowedError: A node is not on the whitelist, a number exceeds 10^30, or there is a division by zero.
     """
     if isinstance(node, ast.Constant) and type(node.value) is int:
         return _bounded(node.value)
@@ -68,7 +68,7 @@ def compute(node: ast.expr, x: int) -> int:
         return _binary(node, x)
     if isinstance(node, ast.Call):
         return _call(node, x)
-    raise NotAllowedError(f"not allowed: {type(node).__name__}")
+    raise NotAllowedError(f"{type(node).__name__} is not allowed")
 
 
 def _binary(node: ast.BinOp, x: int) -> int:
@@ -80,16 +80,16 @@ def _binary(node: ast.BinOp, x: int) -> int:
 
 def _call(node: ast.Call, x: int) -> int:
     if not isinstance(node.func, ast.Name) or node.func.id not in _CALLS or node.keywords:
-        raise NotAllowedError("a call other than abs, max, min")
+        raise NotAllowedError("only abs, max and min may be called")
     arguments = [compute(argument, x) for argument in node.args]
     if len(arguments) != (1 if node.func.id == "abs" else 2):
-        raise NotAllowedError(f"{node.func.id} of {len(arguments)} arguments")
+        raise NotAllowedError(f"{node.func.id} called with {len(arguments)} arguments")
     return _CALLS[node.func.id](*arguments)
 
 
 def _bounded(value: int) -> int:
     if abs(value) > _LARGEST:
-        raise NotAllowedError("a number beyond 10^30")
+        raise NotAllowedError("a number exceeds 10^30")
     return value
 
 
@@ -102,10 +102,12 @@ def judge(response: Response, target: str, inputs: Sequence[int]) -> Verdict:
         wrong = [x for x in inputs if compute(expression, x) != compute(reference, x)]
     except (NotAllowedError, RecursionError) as error:
         if not own.finished:
-            return Verdict("truncated", 0.0, why=f"cut after {len(response.tokens)} tokens")
+            return Verdict("truncated", 0.0, why=f"truncated after {len(response.tokens)} tokens")
         missing = "no function" in str(error)
         return Verdict("no_answer" if missing else "error", 0.0, why=str(error) or type(error).__name__)
     answer = ast.unparse(expression)
     if wrong:
-        return Verdict("wrong", 0.0, answer, f"differs at {len(wrong)} of {len(inputs)} inputs, first x = {wrong[0]}")
+        return Verdict(
+            "wrong", 0.0, answer, f"wrong for {len(wrong)} of {len(inputs)} inputs, first for x = {wrong[0]}"
+        )
     return Verdict("correct", 1.0, answer)

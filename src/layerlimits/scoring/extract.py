@@ -12,7 +12,7 @@ _DOCTEST = re.compile(r"[ \t]*(?:>>>|\.\.\.) ?")
 _QUOTED = re.compile(r" {0,3}>(?!>>)")
 # A line without any of these is either a complete statement or not Python.
 _GOES_ON = re.compile(r"[(\[{\\@]|:\s*(?:#.*)?$|'''|\"\"\"")
-# Longer answers are cut: some 30,000 tokens of code.
+# Longer answers are truncated; this is about 30,000 tokens of code.
 _LONGEST = 120_000
 
 
@@ -24,7 +24,7 @@ def extract_code(response: str, entry_point: str, prompt: str = "") -> str | Non
     is given, a response may also be the function's body; the imports and helpers that precede the function in the
     prompt are then prepended to other answers, too.
 
-    This takes a second or two at most for any response: the response is cut to its first 120,000 characters, and the
+    This takes at most a second or two for any response: the response is truncated to 120,000 characters, and the
     amount of parsing is bounded (`BoundedParser`). Reasoning is not removed here; see `transcript`.
     """
     text = response[:_LONGEST].replace("\r\n", "\n").replace("\r", "\n")

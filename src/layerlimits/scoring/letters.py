@@ -44,7 +44,7 @@ _CONCLUDES = re.compile(
 )
 _BOLD = re.compile(r"\*\*(?=\S)([^*\n]{1,200})\*\*(?!\s*:)")
 _NOTHING = re.compile(r"[\W_]*")
-_HOW: dict[Kind, str] = {"hash": "after ####", "box": "boxed", "says": "in words", "tag": "tagged"}
+_HOW: dict[Kind, str] = {"hash": "after ####", "box": "boxed", "says": "stated in words", "tag": "in an answer tag"}
 
 
 class _Place(NamedTuple):
@@ -78,7 +78,7 @@ def judge_letter(response: Response, options: Sequence[str], target: str) -> Ver
     token = _TOKEN.fullmatch(own_answer(response).text.strip())
     option = ascii_uppercase.index(token[1]) if token else len(options)
     if option >= len(options):
-        return Verdict("no_answer", 0.0, why="no listed letter")
+        return Verdict("no_answer", 0.0, why="not a listed letter")
     return _verdict(option, options, target)
 
 
@@ -101,11 +101,13 @@ def judge_free(response: Response, options: Sequence[str], target: str, *, instr
         return _verdict(option, options, target, how, strict)
     if own.finished:
         return Verdict("no_answer", 0.0, why="no option stated", strict=strict)
-    return Verdict("truncated", 0.0, why=f"cut after {len(response.tokens)} tokens without an answer", strict=strict)
+    return Verdict(
+        "truncated", 0.0, why=f"truncated after {len(response.tokens)} tokens without an answer", strict=strict
+    )
 
 
 def _verdict(option: int, options: Sequence[str], target: str, how: str = "", strict: float | None = None) -> Verdict:
-    assert target in options, f"no option: {target!r}"
+    assert target in options, f"the target is not an option: {target!r}"
     right = options[option] == target
     why = how if right else f"{ascii_uppercase[option]}, not {ascii_uppercase[options.index(target)]}"
     return Verdict("correct" if right else "wrong", float(right), options[option], why, strict)
@@ -130,7 +132,7 @@ def _final(text: str, options: tuple[str, ...], *, finished: bool) -> tuple[int 
         back = taken_back(text, named.end) if finished else None
         later = _concluded(text[back:], options) if back is not None else None
         return (named.option, place.how) if later is None else (later, "corrected later")
-    return (_concluded(text, options) if finished else None), "no mark"
+    return (_concluded(text, options) if finished else None), "no explicit statement"
 
 
 def _stated(text: str, *, finished: bool) -> list[_Place]:
@@ -149,11 +151,11 @@ def _stated(text: str, *, finished: bool) -> list[_Place]:
     ]
     for match in _CHOOSES.finditer(text):
         if not _supposed(text, match.start()):
-            places.append(_Place(match.end(), _line(text, match.end())[1], "in words"))
+            places.append(_Place(match.end(), _line(text, match.end())[1], _HOW["says"]))
     for match in _IS_RIGHT.finditer(text):
         start = _clause(text, match.start())
         if not _SUPPOSES.search(text, start, match.start()):
-            places.append(_Place(start, match.end(), "in words", last=True))
+            places.append(_Place(start, match.end(), _HOW["says"], last=True))
     return sorted(places)
 
 

@@ -39,11 +39,13 @@ def judge(response: Response, gold: str, question: str = "", *, instruction: str
     if not answer:
         if own.finished:
             return Verdict("no_answer", 0.0, why="no answer", strict=0.0)
-        return Verdict("truncated", 0.0, why=f"cut after {len(response.tokens)} tokens without an answer", strict=0.0)
+        return Verdict(
+            "truncated", 0.0, why=f"truncated after {len(response.tokens)} tokens without an answer", strict=0.0
+        )
     right = latex.same(gold, answer, question)
     if right is None:
         return Verdict("error", 0.0, answer, "the comparison took too long", by_form)
-    return Verdict("correct" if right else "wrong", float(right), answer, how if right else f"not {gold}", by_form)
+    return Verdict("correct" if right else "wrong", float(right), answer, how if right else f"expected {gold}", by_form)
 
 
 def last_box(text: str) -> str:
@@ -90,10 +92,10 @@ def final(text: str, *, finished: bool = True, word: bool = False) -> tuple[str,
         back = taken_back(text, statement.start) if finished else None
         later = _concluded(text[back:], word=word) if back is not None else ""
         return (later, "corrected later") if later else (answer, _HOW[statement.kind])
-    return (_concluded(text, word=word), "no mark") if finished else ("", "")
+    return (_concluded(text, word=word), "no explicit statement") if finished else ("", "")
 
 
-_HOW = {"tag": "tagged", "box": "", "hash": "after ####", "says": "in words"}
+_HOW = {"tag": "in an answer tag", "box": "", "hash": "after ####", "says": "stated in words"}
 
 
 def stated(content: str, *, cut: bool = False) -> str:

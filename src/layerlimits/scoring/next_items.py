@@ -1,4 +1,4 @@
-"""Detect where a model that failed to stop goes on with a new item of its own."""
+"""Detect where a model that failed to stop continues with a new item of its own."""
 
 import re
 from collections.abc import Iterator

@@ -42,9 +42,9 @@ def same(answer: str, target: str) -> bool:
 def judge(response: Response, target: str, question: str = "", *, marker: bool) -> Verdict:
     """Score a numeric answer.
 
-    With `marker`, the number after "####" counts; without "####" in a finished answer, the last number (`why` then says
-    that the format was lost). Without `marker`, the last number counts. If the model goes on with a new question of its
-    own, its answer ends there.
+    With `marker`, the number after "####" counts; if a finished answer has no "####", the last number counts and `why`
+    says so. Without `marker`, the last number counts. If the model continues with a new question of its own, the answer
+    ends there.
     """
     own = clean(response, question=question)
     answer, why = (after_marker(own.text, finished=own.finished), "") if marker else (None, "")
@@ -58,5 +58,5 @@ def judge(response: Response, target: str, question: str = "", *, marker: bool) 
 
 def _unanswered(response: Response, own: OwnAnswer) -> Verdict:
     if not own.finished:
-        return Verdict("truncated", 0.0, why=f"cut after {len(response.tokens)} tokens without an answer")
-    return Verdict("no_answer", 0.0, why="no number")
+        return Verdict("truncated", 0.0, why=f"truncated after {len(response.tokens)} tokens without an answer")
+    return Verdict("no_answer", 0.0, why="contains no number")

@@ -66,21 +66,23 @@ def judge(
 ) -> Verdict:
     r"""Score a numeric answer: `value` uses flexible extraction, `strict` only the requested format.
 
-    Flexible extraction follows a careful reader: the last stated answer (`####`, `\boxed{}`, "the answer is") that is
-    not retracted later; without one, in a finished text, the bold number, the result of the concluding sentence, or the
+    Flexible extraction takes the last stated answer (`####`, `\boxed{}`, "the answer is") that is not
+    retracted later; without one, in a finished text, the bold number, the result of the concluding sentence, or the
     last number. In an unfinished text, only stated answers count.
     """
     own = clean(response, question=question, instruction=instruction)
     text = without_latex(ascii_signs(own.text))
     gold = number(target)
-    assert gold is not None, f"no number: {target!r}"
+    assert gold is not None, f"the target is not a number: {target!r}"
     formal = strict(text)
     by_form = float(formal is not None and not _wrong(formal, gold, question))
     wanted = gold.unit or units.asked(question)
     answer, how = final(text, finished=own.finished, wanted=wanted)
     if answer is None:
-        cut = f"cut after {len(response.tokens)} tokens without an answer"
-        return Verdict("no_answer" if own.finished else "truncated", 0.0, "", "no number" if own.finished else cut, 0.0)
+        cut = f"truncated after {len(response.tokens)} tokens without an answer"
+        return Verdict(
+            "no_answer" if own.finished else "truncated", 0.0, "", "contains no number" if own.finished else cut, 0.0
+        )
     wrong = _wrong(answer, gold, question)
     return Verdict("wrong" if wrong else "correct", float(not wrong), answer.text, wrong or how, by_form)
 
@@ -88,10 +90,10 @@ def judge(
 def _wrong(answer: Number, gold: Number, question: str) -> str:
     """Why an answer is wrong; empty if it is correct."""
     if answer.value != gold.value:
-        return f"not {gold.text}"
+        return f"expected {gold.text}"
     wanted = gold.unit or units.asked(question)
     if wanted and answer.unit and units.differ(answer.unit, wanted):
-        return f"in {answer.unit}, not {wanted}"
+        return f"in {answer.unit}, expected {wanted}"
     return ""
 
 
@@ -117,7 +119,7 @@ def _final(text: str, candidates: list[Number], *, finished: bool, wanted: str) 
         return (later, "corrected later") if later else (answer, _HOW[statement.kind])
     if not finished or _UNKNOWN.search(text):
         return None, ""
-    return _concluded(text, candidates, wanted), "no mark"
+    return _concluded(text, candidates, wanted), "no explicit statement"
 
 
 def _later(text: str, back: int, wanted: str) -> Number | None:
@@ -126,7 +128,7 @@ def _later(text: str, back: int, wanted: str) -> Number | None:
     return later and replace(later, start=later.start + back, end=later.end + back)
 
 
-_HOW = {"tag": "tagged", "hash": "", "box": "boxed", "says": "in words"}
+_HOW = {"tag": "in an answer tag", "hash": "", "box": "boxed", "says": "stated in words"}
 
 
 def _stated(text: str, statement: Statement, candidates: list[Number], *, finished: bool) -> Number | None:

@@ -26,8 +26,8 @@ def judge(response: Response, target: str) -> Verdict:
     text = own.text.strip()
     if not text:
         if not response.text.strip():
-            return Verdict("no_answer", 0.0, why="empty")
-        return Verdict("no_answer" if own.finished else "truncated", 0.0, why="only a thought")
+            return Verdict("no_answer", 0.0, why="empty response")
+        return Verdict("no_answer" if own.finished else "truncated", 0.0, why="contains only reasoning")
     value = float(_scorer().score(target, text)["rougeL"].fmeasure)
     if value >= _GOOD:
         return Verdict("correct", value, text)

@@ -34,7 +34,7 @@ def _verdict(response: Response, own: OwnAnswer, answer: str, right: bool) -> Ve
     if right:
         return Verdict("correct", 1.0, answer)
     if not own.finished:
-        return Verdict("truncated", 0.0, answer, f"cut after {len(response.tokens)} tokens")
+        return Verdict("truncated", 0.0, answer, f"truncated after {len(response.tokens)} tokens")
     if not answer:
-        return Verdict("no_answer", 0.0, why="empty")
+        return Verdict("no_answer", 0.0, why="empty response")
     return Verdict("wrong", 0.0, answer)

@@ -48,8 +48,8 @@ def base_tasks(study: ResolvedStudy, cost: Cost, seconds: float, missing: Missin
     if not kept:
         name = min(costs, key=lambda name: costs[name])
         raise UserError(
-            f"the budget does not suffice for this model on this machine: {SCREENED_ITEMS} items of {name}, the cheapest "
-            f"task, take about {duration(costs[name])}, and {duration(seconds)} are left for them",
+            f"the budget is too short for this model on this machine: {SCREENED_ITEMS} items of {name}, the cheapest "
+            f"task, take about {duration(costs[name])}, and {duration(seconds)} are available for them",
             f"set --budget to {max(2, round(costs[name] / seconds * 1.5 + 1)) if seconds else 3} times as much",
         )
     return Fitted(kept, left_out=_without_tasks("the study", study.tasks, kept, costs))

@@ -9,7 +9,7 @@ from layerlimits.errors import UserError
 from layerlimits.evaluation.artifacts import Artifacts, Manifest
 from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded
-from layerlimits.paths import check_writable, given_path, holds_run
+from layerlimits.paths import OUT, check_writable, given_path, holds_run
 from layerlimits.version import __version__
 
 # Settings that all responses of a run must share to be comparable, with their keys in the manifest.
@@ -28,7 +28,7 @@ def check_run_folder(out: Path) -> None:
     Raises:
         UserError: The folder is not writable, or contains files but no run.
     """
-    given_path(out, "--out")
+    given_path(out, OUT)
     check_writable(out, empty=not holds_run(out))
 
 
@@ -83,5 +83,5 @@ def refuse_other_run(folder: Path, before: Mapping[str, object], now: Mapping[st
             was, new = (f"{run['model']} ({run[name]})" if what == "model" else str(run[name]) for run in (before, now))
             raise UserError(
                 f"{folder} contains a run with another {what}: {was}, not {new}",
-                "choose another --out; this folder was not changed",
+                "choose another output folder (--out); this folder was not changed",
             )

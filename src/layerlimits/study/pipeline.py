@@ -1,4 +1,4 @@
-"""The full experiment: base, sweep, rank, prune, recover, speed. Each stage skips what the run folder already holds."""
+"""The full experiment: base, sweep, rank, prune, recover, speed. Each stage skips what is already in the run folder."""
 
 import time
 from collections.abc import Iterator

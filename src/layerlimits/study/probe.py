@@ -181,7 +181,7 @@ class _Probe:
             model.zero_grad(set_to_none=True)
             for parameter, before in zip(model.parameters(), needed, strict=True):
                 parameter.requires_grad_(before)
-        return spent / ids.numel()
+        return spent / tokens
 
 
 def _tokens(row: Continuation) -> int:

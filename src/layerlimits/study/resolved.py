@@ -12,7 +12,7 @@ from layerlimits.evaluation.calibration import Calibration
 from layerlimits.methods import effort, needed_kind
 from layerlimits.models.locate import check_complete, layer_count, locate
 from layerlimits.models.remove import check_count, check_protected, layers_for_ratio
-from layerlimits.paths import given_path
+from layerlimits.paths import DATA_DIR, given_path
 from layerlimits.plugins import label
 from layerlimits.recovery.data import answer_limit
 from layerlimits.study.config import StudyConfig
@@ -130,7 +130,7 @@ def resolve(config: StudyConfig) -> ResolvedStudy:
             sets the response limit.
     """
     if config.data_dir:
-        given_path(config.data_dir, "--data-dir")
+        given_path(config.data_dir, DATA_DIR)
     folder = locate(config.model, config.revision)
     check_complete(folder)
     depth = layer_count(folder)

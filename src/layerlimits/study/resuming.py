@@ -47,7 +47,7 @@ def check_resumable(study: ResolvedStudy, out: Path) -> None:
     if changes:
         raise UserError(
             f"{out} contains results with other settings: {'; '.join(changes)}",
-            "choose another --out, or use the old settings; this folder was not changed",
+            "choose another output folder (--out), or use the old settings; this folder was not changed",
         )
 
 

@@ -1,4 +1,4 @@
-"""The stages of a study. Responses that the run folder already holds are not computed again."""
+"""The stages of a study. Responses that are already in the run folder are not computed again."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -15,7 +15,7 @@ from layerlimits.types import Sample
 # Compared by identity, so that it can be a cache key.
 @dataclass(frozen=True, eq=False)
 class ChoiceBenchmark:
-    """Where a benchmark's items are, and what is read from them in addition to what the harness does.
+    """Source of a benchmark's items, and what is read from them in addition to what the harness reads.
 
     Args:
         name: Name of the task and of its folder in the data folder.
@@ -54,7 +54,7 @@ class ChoiceBenchmark:
 
 @dataclass(frozen=True)
 class Item:
-    """An item prepared by the harness, with the harness's task and our sample, without its prompts yet."""
+    """An item prepared by the harness, with the harness's task and our sample; prompts are added later."""
 
     sample: Sample
     part: str

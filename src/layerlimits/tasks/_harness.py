@@ -73,8 +73,8 @@ class Asked:
             return list(items_of(self.benchmark, self.benchmark.examples, data_dir))
         if split in ("train", None):
             raise UserError(
-                f"examples for {self.benchmark.name} come from its train split, which would itself be evaluated",
-                "use another split, or no examples",
+                f"few-shot examples of {self.benchmark.name} come from its train split, which would also be evaluated",
+                "use another split, or 0 examples",
             )
         return self._of("train", data_dir)
 
@@ -94,7 +94,7 @@ class Asked:
         if self.shots > most:
             raise UserError(
                 f"{self.shots} examples requested, but {part or self.benchmark.name} has {max(most, 0)}",
-                f"use at most {max(most, 0)}, or provide a larger {self.benchmark.examples} file",
+                f"use at most {max(most, 0)} examples, or provide a larger {self.benchmark.examples} file",
             )
         task.sampler.replace_df(examples)
 

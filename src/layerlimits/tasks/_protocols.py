@@ -1,8 +1,8 @@
 """Evaluate the same items under three protocols, and with few-shot examples.
 
 `likelihood` compares the likelihoods of given choices, `one_token` lets the model generate one token, `free` lets it
-generate freely. Each task has one of them; the others are derived here from the same items, so that scores differ by
-protocol only.
+generate freely. Each task defines one of them; the others are derived here from the same items, so that scores differ
+by protocol only.
 """
 
 import string
@@ -41,7 +41,7 @@ def under(task: Task, protocol: AskFormat) -> Task:
     if not (task.kind == "choice" or task.numeric):
         raise UserError(
             f"{task.name} does not support the protocol {protocol}: its items have no choices",
-            "protocols apply to choice and arithmetic tasks; remove the task or omit --protocol",
+            "use choice or arithmetic tasks, or omit the protocol (--protocol)",
         )
     make = {"likelihood": _likelihood, "one_token": _one_token, "free": _free}[protocol]
     return replace(make(task), name=f"{task.name}@{protocol}", protocol=protocol, variant=None)
@@ -137,6 +137,6 @@ def _begins(sample: Sample, response: Response) -> Verdict:
     """Whether the generated token is a prefix of the correct answer, as in the paper's first-digit probe."""
     text = own_answer(response).text.strip()
     if not text:
-        return Verdict("no_answer", 0.0, why="no text")
+        return Verdict("no_answer", 0.0, why="empty response")
     right = sample.target.startswith(text)
     return Verdict("correct" if right else "wrong", float(right), text)

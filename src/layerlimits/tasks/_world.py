@@ -1,4 +1,4 @@
-"""Samples of the bundled reference world's tasks."""
+"""Samples of the bundled tasks."""
 
 import random
 from collections.abc import Callable

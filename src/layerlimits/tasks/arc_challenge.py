@@ -16,5 +16,5 @@ arc_challenge = harness_task(
     ),
     version=1,
     chance=0.25,
-    summary="ARC, hard science questions, by lm-evaluation-harness's arc_challenge 1.0",
+    summary="ARC, hard science questions, as in lm-evaluation-harness (arc_challenge 1.0)",
 )

@@ -16,5 +16,5 @@ arc_easy = harness_task(
     ),
     version=1,
     chance=0.25,
-    summary="ARC, easy science questions, by lm-evaluation-harness's arc_easy 1.0",
+    summary="ARC, easy science questions, as in lm-evaluation-harness (arc_easy 1.0)",
 )

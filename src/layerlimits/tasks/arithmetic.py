@@ -48,5 +48,5 @@ arithmetic = Task(
     scorer=2,
     letters=False,
     numeric=True,
-    summary="three-operand arithmetic over the digits 1 to 9, answered without working",
+    summary="three-operand arithmetic on the digits 1 to 9, without intermediate steps",
 )

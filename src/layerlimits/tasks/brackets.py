@@ -1,4 +1,4 @@
-"""Close a prefix of mixed brackets (Dyck-3), up to depth 10."""
+"""Complete a prefix of mixed brackets (Dyck-3), up to depth 10."""
 
 from layerlimits.reference.world.brackets import bracket_prefix
 from layerlimits.scoring import words
@@ -14,5 +14,5 @@ brackets = Task(
     max_new_tokens=24,
     metric="exact match",
     scorer=2,
-    summary="closing a prefix of mixed brackets, up to ten deep",
+    summary="closing brackets for a prefix of mixed brackets, up to depth 10",
 )

@@ -14,5 +14,5 @@ facts = Task(
     max_new_tokens=16,
     metric="exact match",
     scorer=2,
-    summary="attributes of 200 invented things, asked openly",
+    summary="open questions about attributes of 200 invented things",
 )

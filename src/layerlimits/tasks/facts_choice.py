@@ -13,5 +13,5 @@ facts_choice = Task(
     score=choices.judge,
     chance=0.25,
     letters=False,
-    summary="the questions of facts as four-way choice",
+    summary="the questions of facts as four-way multiple choice",
 )

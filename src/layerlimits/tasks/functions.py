@@ -14,5 +14,5 @@ functions = Task(
     max_new_tokens=80,
     metric="pass rate",
     scorer=2,
-    summary="chains of operations in words, answered with nested Python, judged on hidden inputs",
+    summary="chains of operations described in words, answered with one line of Python, scored on hidden inputs",
 )

@@ -62,6 +62,6 @@ gpt3_arithmetic = Task(
     max_new_tokens=32,
     metric="accuracy",
     scorer=2,
-    summary="GPT-3's arithmetic, one to six digits, answered without working",
+    summary="GPT-3's arithmetic sets, one to six digits, without intermediate steps",
     numeric=True,
 )

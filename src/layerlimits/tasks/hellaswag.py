@@ -26,5 +26,5 @@ hellaswag = harness_task(
     ),
     version=1,
     chance=0.25,
-    summary="HellaSwag, how a situation goes on, by lm-evaluation-harness's hellaswag 1.0",
+    summary="HellaSwag, how an activity continues, as in lm-evaluation-harness (hellaswag 1.0)",
 )

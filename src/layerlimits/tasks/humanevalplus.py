@@ -1,4 +1,4 @@
-"""HumanEval+: a signature with its docstring to a Python function, judged by its hidden test (arXiv 2305.01210)."""
+"""HumanEval+: write a Python function from its signature and docstring; scored by a hidden test (arXiv 2305.01210)."""
 
 from layerlimits.tasks._benchmark import Benchmark
 from layerlimits.tasks._data import OF_TEST_UNTRAINED, Row
@@ -13,7 +13,7 @@ def _sample(row: Row, file: str) -> Sample:
     target = prompt + row["canonical_solution"]
     if name not in functions_in(target):
         raise ValueError(f"the reference solution does not define the function {name}")
-    # Tests call helpers from the prompt, and HumanEval/33 calls the reference itself; `candidate` is the program.
+    # Tests call helpers from the prompt, and HumanEval/33 calls the reference solution; `candidate` is the program.
     test = f"{target}\n{row['test']}\ncheck(candidate)\n"
     meta = {"test": test, "entry_point": name, "prompt": prompt, "question": prompt.strip()}
     return Sample(_ASK.format(prompt.rstrip()), target, "evaluate", meta=meta, shown=fenced(target))
@@ -34,6 +34,6 @@ humanevalplus = Task(
     score=score,
     max_new_tokens=512,
     metric="pass rate",
-    summary="Python functions from signature and docstring (HumanEval+), judged by hidden tests in a sandbox",
+    summary="HumanEval+, Python functions from signature and docstring, scored by hidden tests in a sandbox",
     score_all=score_all,
 )

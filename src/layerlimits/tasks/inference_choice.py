@@ -13,5 +13,5 @@ inference_choice = Task(
     score=choices.judge,
     chance=0.25,
     letters=False,
-    summary="one step of inference over the facts, as four-way choice",
+    summary="one inference step over the facts, as four-way multiple choice",
 )

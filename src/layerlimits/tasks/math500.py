@@ -1,4 +1,4 @@
-"""MATH-500: competition mathematics (Hendrycks et al., arXiv 2103.03874; the 500 of Lightman et al., 2305.20050)."""
+"""MATH-500: competition mathematics (Hendrycks et al., arXiv 2103.03874; 500 problems as in 2305.20050)."""
 
 from layerlimits.scoring import mathematics
 from layerlimits.tasks._benchmark import Benchmark

@@ -1,4 +1,4 @@
-"""MBPP+: a sentence and its visible assertions to a Python function, judged by its hidden test (arXiv 2305.01210)."""
+"""MBPP+: write a Python function from a description and assertions; scored by a hidden test (arXiv 2305.01210)."""
 
 import ast
 from typing import Any
@@ -69,6 +69,6 @@ mbppplus = Task(
     score=score,
     max_new_tokens=512,
     metric="pass rate",
-    summary="Python functions from a sentence and assertions (MBPP+), judged by hidden tests in a sandbox",
+    summary="MBPP+, Python functions from a description and assertions, scored by hidden tests in a sandbox",
     score_all=score_all,
 )

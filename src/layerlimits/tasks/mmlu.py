@@ -1,4 +1,4 @@
-"""MMLU: exam questions of 57 subjects (Hendrycks et al., arXiv 2009.03300)."""
+"""MMLU: exam questions on 57 subjects (Hendrycks et al., arXiv 2009.03300)."""
 
 from layerlimits.tasks._choice_data import ChoiceBenchmark, check_type, one_of
 from layerlimits.tasks._data import Row
@@ -33,5 +33,5 @@ mmlu = harness_task(
     ),
     version=1,
     chance=0.25,
-    summary="MMLU, exam questions of 57 subjects, by lm-evaluation-harness's mmlu 2",
+    summary="MMLU, exam questions on 57 subjects, as in lm-evaluation-harness (mmlu 2)",
 )

@@ -16,5 +16,5 @@ openbookqa = harness_task(
     ),
     version=1,
     chance=0.25,
-    summary="OpenBookQA, elementary science, by lm-evaluation-harness's openbookqa 1.0",
+    summary="OpenBookQA, elementary science, as in lm-evaluation-harness (openbookqa 1.0)",
 )

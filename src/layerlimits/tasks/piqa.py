@@ -17,5 +17,5 @@ piqa = harness_task(
     ),
     version=1,
     chance=0.5,
-    summary="PIQA, physical common sense, by lm-evaluation-harness's piqa 1.0",
+    summary="PIQA, physical common sense, as in lm-evaluation-harness (piqa 1.0)",
 )

@@ -14,5 +14,5 @@ summaries = Task(
     score=lambda sample, response: rouge.judge(response, sample.target),
     max_new_tokens=112,
     metric="ROUGE-L F1",
-    summary="short articles to one sentence",
+    summary="one-sentence summaries of short articles",
 )

@@ -30,5 +30,5 @@ winogrande = harness_task(
     ),
     version=1,
     chance=0.5,
-    summary="WinoGrande, what a pronoun refers to, by lm-evaluation-harness's winogrande 1.0",
+    summary="WinoGrande, which option fills the blank, as in lm-evaluation-harness (winogrande 1.0)",
 )

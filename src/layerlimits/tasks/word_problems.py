@@ -16,5 +16,5 @@ word_problems = Task(
     max_new_tokens=96,
     metric="accuracy",
     scorer=2,
-    summary="stories of two to five steps, answered with written steps",
+    summary="word problems of two to five steps, answered with worked steps",
 )

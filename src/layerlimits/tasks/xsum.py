@@ -31,5 +31,5 @@ xsum = Task(
     score=lambda sample, response: rouge.judge(response, sample.target),
     max_new_tokens=96,
     metric="ROUGE-L F1",
-    summary="XSum, news articles to one sentence",
+    summary="XSum, one-sentence summaries of news articles",
 )

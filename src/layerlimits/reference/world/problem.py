@@ -20,7 +20,7 @@ class Problem:
     """A question with its answer.
 
     `key` identifies the problem independently of its wording: problems with the same key are always in the same split.
-    `wrong` holds the distractors of a choice problem, and `meta` additional data for the scorer.
+    `wrong` has the distractors of a choice problem, and `meta` additional data for the scorer.
     """
 
     key: str

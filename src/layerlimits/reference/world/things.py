@@ -102,7 +102,7 @@ def things() -> tuple[Thing, ...]:
 
 
 def facts(split: Split, seed: int) -> list[Problem]:
-    """Every fact in the split's wordings, shuffled; `wrong` holds three other values of the same attribute.
+    """Every fact in the split's wordings, shuffled; `wrong` has three other values of the same attribute.
 
     A fact can only be recalled if it was trained on, so wordings are held out instead of facts.
     """

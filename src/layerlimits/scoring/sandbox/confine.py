@@ -80,7 +80,7 @@ def _bubblewrap(limits: Limits) -> list[str]:
         # Needed to become nobody; seal() then drops both capabilities.
         words += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     shown = _shown()
-    # OwnAnswer apart: the parents it makes by itself can be entered by root only.
+    # Create parent folders explicitly: those that bubblewrap creates implicitly are accessible to root only.
     for parent in sorted({str(Path(target).parent) for _, target in shown} - {"/"}):
         words += ["--dir", parent]
     for source, target in shown:

@@ -40,7 +40,7 @@ def ended_how(job: dict[str, str], kind: Kind, limits: Limits) -> str:
             started.append(test)
         # Each end stays open in one process only, so that the death of a process is noticed.
         _close(requests + replies)
-        requests, replies = (), ()  # type: ignore[assignment]  # closed: no pair any more
+        requests, replies = (), ()  # type: ignore[assignment]  # closed, so there is no pair of descriptors
         assert test.stdout is not None
         verdict = _read(test.stdout.fileno(), time.monotonic() + 2 * limits.seconds + 2)
         return _outcome(verdict, program, limits)

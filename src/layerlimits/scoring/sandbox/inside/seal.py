@@ -48,4 +48,4 @@ def _drop_rights(uid: int | None) -> None:
     status = Path("/proc/self/status").read_text()
     left = [line for line in status.splitlines() if line.startswith(("CapEff", "CapPrm")) and int(line.split()[1], 16)]
     if left or os.getuid() == 0:
-        raise RuntimeError(f"rights are left: uid {os.getuid()}, {left}")
+        raise RuntimeError(f"privileges were not dropped: uid {os.getuid()}, {left}")

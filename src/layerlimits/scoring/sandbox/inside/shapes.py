@@ -1,8 +1,8 @@
 """Compare shapes before numpy compares values, in the test's process.
 
-EvalPlus's tests, as the hub has them, end in `numpy.allclose(out, exp)`. numpy broadcasts: an empty list is close to
-any number, and any number is close to an empty list. EvalPlus's own evaluator therefore compares types and lengths
-first (github.com/evalplus/evalplus, evalplus/eval/__init__.py); its tests on the hub do not, so this module does.
+The tests of the EvalPlus datasets on the hub end in `numpy.allclose(out, exp)`. numpy broadcasts, so an empty list is
+close to any number, and any number is close to an empty list. EvalPlus's own evaluator therefore compares types and
+lengths first (github.com/evalplus/evalplus, evalplus/eval/__init__.py), and so does this module.
 """
 
 import sys

@@ -34,10 +34,10 @@ class _Program:
             wire.send(self.requests, request)
             reply = wire.receive(self.replies)
         except (wire.FrameError, OSError) as error:
-            ended = isinstance(error, OSError) or str(error) == "the end"
+            ended = isinstance(error, OSError) or str(error) == wire.END
             self._fail("no result: the program ended" if ended else f"no result: {error}")
         if type(reply) is not list or not reply or not all(type(part) is str for part in reply[::2][:2]):
-            self._fail("no result: a reply outside the rules")
+            self._fail("no result: invalid reply")
         return reply
 
     def call(self, *arguments: Any, **named: Any) -> Any:
@@ -59,7 +59,7 @@ class _Program:
             raise self.raised
         if reply[0] == "refused" and len(reply) == 2:
             self._fail(f"not a plain value: {reply[1]}")
-        self._fail("no result: a reply outside the rules")
+        self._fail("no result: invalid reply")
 
     def _fail(self, why: str) -> None:
         self.failed = why

@@ -1,6 +1,6 @@
 """Exchange plain values between program and test as length-prefixed JSON, which cannot execute code.
 
-None, bools, strings, finite floats and 64-bit integers are encoded as they are; every other value is an object with one
+None, bools, strings, finite floats and 64-bit integers are encoded unchanged; every other value is an object with one
 key, its type: {"list": [...]}, {"dict": [[key, value], ...]}, {"int": "0x..."}, {"float": "nan"}, {"bytes": "00ff"},
 {"fraction": [1, 3]}, {"decimal": "0.10"}. Members of integer and string enumerations are encoded as their value.
 """
@@ -15,9 +15,11 @@ import sys
 from typing import Any
 
 LARGEST_FRAME = 16 * 2**20
+# The message of a FrameError at the end of the stream.
+END = "end of stream"
 _LARGEST_PLAIN_INT = 2**63
 _SEQUENCES: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
-# Equal to the dict of the same items, so an honest answer of these types stays what it was.
+# Equal to a dict with the same items, so converting them to a dict does not change the result of a comparison.
 _DICTS = (dict, collections.Counter, collections.OrderedDict, collections.defaultdict)
 
 
@@ -26,7 +28,7 @@ class RefusedError(Exception):
 
 
 class FrameError(Exception):
-    """The other side sent no valid frame."""
+    """The other process did not send a valid frame."""
 
 
 class Opaque:
@@ -98,12 +100,12 @@ def decode(form: Any) -> Any:
     if form is None or type(form) in (bool, str, int, float):
         return form
     if type(form) is not dict or len(form) != 1:
-        raise FrameError("a value outside the rules")
+        raise FrameError("invalid encoding of a value")
     [(kind, inner)] = form.items()
     try:
         return _decode_tagged(kind, inner)
     except (TypeError, ValueError, KeyError, ArithmeticError) as error:
-        raise FrameError(f"a {kind[:20]} outside the rules") from error
+        raise FrameError(f"invalid encoding of a value of type {kind[:20]}") from error
 
 
 def _decode_tagged(kind: str, inner: Any) -> Any:
@@ -149,7 +151,7 @@ def send(channel: int, message: Any) -> None:
     try:
         body = json.dumps(message, allow_nan=False).encode()
     except RecursionError:
-        raise RefusedError("a value nested too deep") from None
+        raise RefusedError("a value nested too deeply") from None
     if len(body) > LARGEST_FRAME:
         raise RefusedError(f"a value of {len(body)} bytes")
     data = len(body).to_bytes(4, "big") + body
@@ -165,11 +167,11 @@ def receive(channel: int) -> Any:
     """
     size = int.from_bytes(_read(channel, 4), "big")
     if size > LARGEST_FRAME:
-        raise FrameError(f"a frame of {size} bytes")
+        raise FrameError(f"a frame of {size} bytes exceeds the limit of {LARGEST_FRAME}")
     try:
         return json.loads(_read(channel, size))
     except (ValueError, RecursionError):
-        raise FrameError("a frame that is no JSON") from None
+        raise FrameError("a frame is not valid JSON") from None
 
 
 def _read(channel: int, size: int) -> bytes:
@@ -177,7 +179,7 @@ def _read(channel: int, size: int) -> bytes:
     while size:
         part = os.read(channel, min(size, 2**20))
         if not part:
-            raise FrameError("the end")
+            raise FrameError(END)
         parts.append(part)
         size -= len(part)
     return b"".join(parts)

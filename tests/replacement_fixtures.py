@@ -1,4 +1,4 @@
-"""Models to fill gaps in, text for it, and the streams of a model read the slow and obvious way."""
+"""Models and texts for tests of replacements, and a slow reference implementation of residual streams."""
 
 from typing import Any
 
