@@ -14,23 +14,22 @@ QWEN = "qwen2.5-coder-0.5b-instruct"
 GEMMA = "gemma-3-270m"
 
 
-def models_folder() -> Path:
-    """`$LL_MODELS`, or a folder in the user's cache."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("LL_MODELS") or Path(cache) / "layerlimits" / "models")
+# `$LL_MODELS`, or a folder in the user's cache; tests have another cache folder, so this is read before any runs.
+_CACHE = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+MODELS = Path(os.environ.get("LL_MODELS") or Path(_CACHE) / "layerlimits" / "models")
 
 
 def cached(name: str) -> Path:
     """The folder of a model; skips the test if the model is not there."""
-    folder = models_folder() / name
+    folder = MODELS / name
     if not (folder / "config.json").is_file():
-        pytest.skip(f"needs {name} in {models_folder()}; `make test-real` fetches it")
+        pytest.skip(f"needs {name} in {MODELS}; `make test-real` fetches it")
     return folder
 
 
 def fetched(name: str) -> Path:
     """The folder of a model, fetched first if it is not there; skips the test without the program that fetches."""
-    folder = models_folder() / name
+    folder = MODELS / name
     if not (folder / "config.json").is_file():
         if not FETCH.is_file():
             pytest.skip(f"needs {FETCH}, which is not part of the repository")

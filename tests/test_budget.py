@@ -10,7 +10,7 @@ from layerlimits.progress import Bar, duration, seconds_of
 from layerlimits.study import fitting
 from layerlimits.study.budget import Clock, check_budget, probe_seconds
 from layerlimits.study.config import MAX_BUDGET_ITEMS, StudyConfig
-from layerlimits.study.estimate import Cost, cost_of, stage_costs
+from layerlimits.study.estimate import Cost, cost_of, stage_costs, training_cost
 from layerlimits.study.rates import Rates
 from layerlimits.study.resolved import ResolvedStudy, resolve
 from layerlimits.types import Task, Variant
@@ -173,16 +173,15 @@ def test_finetuning_takes_the_examples_that_fit_or_is_left_out(study: ResolvedSt
     assert fitted.recovery
     assert len(fitted.recovery.prompts) == len(study.recovery.prompts)
     assert not left_out
-    fewer, _ = fitting.recovery(study, replace_rates(cost), 1200.0)
-    assert fewer.recovery is None or len(fewer.recovery.prompts) < len(study.recovery.prompts)
+    small = replace(study.recovery, kinds=("full",), counts=study.recovery.counts[:1])
+    whole = training_cost(replace(study, recovery=small), cost)
+    fewer, _ = fitting.recovery(study, cost, whole / 2)
+    assert fewer.recovery
+    assert 200 <= len(fewer.recovery.prompts) < 600
+    assert fewer.recovery.counts == small.counts
     none, sentences = fitting.recovery(study, cost, 1.0)
     assert none.recovery is None
     assert sentences[0].startswith("finetuning (at least ")
-
-
-def replace_rates(cost: Cost) -> Cost:
-    slow = replace(cost.rates, training_token=cost.rates.training_token * 2)
-    return Cost(slow, cost.depth, cost.prompt_tokens, cost.max_new_tokens)
 
 
 def test_timing_is_shortened_and_then_left_out(study: ResolvedStudy, cost: Cost) -> None:

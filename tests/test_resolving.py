@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from small_models import small_llama
 
 from layerlimits.errors import UserError
 from layerlimits.recovery import data
-from layerlimits.study import resolved
+from layerlimits.study import defaults, resolved
 from layerlimits.study.config import StudyConfig, study_config
 from layerlimits.study.pipeline import REPORT
 from layerlimits.study.resolved import resolve
@@ -54,12 +55,13 @@ def toml(folder: Path, text: str) -> Path:
 def test_everything_is_worked_out_once(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
 
-    def counted(name: str) -> None:
-        original = getattr(resolved, name)
-        monkeypatch.setattr(resolved, name, lambda *given, **named: (calls.append(name), original(*given, **named))[1])
+    def counted(module: ModuleType, name: str) -> None:
+        original = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *given, **named: (calls.append(name), original(*given, **named))[1])
 
-    for name in ("choose", "layers_for_ratio", "training_prompts", "calibration"):
-        counted(name)
+    counted(resolved, "layers_for_ratio")
+    for name in ("choose", "training_prompts", "calibration"):
+        counted(defaults, name)
     study = resolve(settings(tiny, recovery={"items": 8}))
     assert calls.count("choose") == 2
     assert calls.count("layers_for_ratio") == 2
