@@ -121,6 +121,8 @@ def test_the_hub_is_asked_once_for_all_benchmarks(silent: tuple[str, list[object
         capture_output=True,
         text=True,
         check=False,
+        # Far more than it takes: without the check, the libraries would wait for the server for ever.
+        timeout=300,
     )
     assert ran.returncode == 0, ran.stderr
     reasons = json.loads(ran.stdout)
