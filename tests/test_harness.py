@@ -110,7 +110,7 @@ def test_our_tasks_are_where_and_what_the_harness_s_are(name: str) -> None:
     assert asked.split == (theirs.get("test_split") or theirs["validation_split"])
     assert asked.examples == (theirs.get("fewshot_split") or theirs["training_split"])
     group = load_yaml(FOLDER / "mmlu/default/_mmlu.yaml") if name == "mmlu" else theirs
-    assert task.summary.endswith(f"lm-evaluation-harness's {name} {group['metadata']['version']}")
+    assert task.summary.endswith(f"as in lm-evaluation-harness ({name} {group['metadata']['version']})")
 
 
 def test_a_killed_evaluation_resumes(loaded: Loaded, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ _CONCLUDES = re.compile(
 )
 _BOLD = re.compile(r"\*\*(?=\S)([^*\n]{1,200})\*\*(?!\s*:)")
 _NOTHING = re.compile(r"[\W_]*")
-_HOW: dict[Kind, str] = {"hash": "after ####", "box": "boxed", "says": "stated in words", "tag": "in an answer tag"}
+_HOW: dict[Kind, str] = {"hash": "after ####", "box": "boxed", "says": "stated in words", "tag": "within an answer tag"}
 
 
 class _Place(NamedTuple):

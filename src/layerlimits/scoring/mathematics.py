@@ -95,7 +95,7 @@ def final(text: str, *, finished: bool = True, word: bool = False) -> tuple[str,
     return (_concluded(text, word=word), "no explicit statement") if finished else ("", "")
 
 
-_HOW = {"tag": "in an answer tag", "box": "", "hash": "after ####", "says": "stated in words"}
+_HOW = {"tag": "within an answer tag", "box": "", "hash": "after ####", "says": "stated in words"}
 
 
 def stated(content: str, *, cut: bool = False) -> str:

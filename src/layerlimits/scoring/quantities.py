@@ -128,7 +128,7 @@ def _later(text: str, back: int, wanted: str) -> Number | None:
     return later and replace(later, start=later.start + back, end=later.end + back)
 
 
-_HOW = {"tag": "in an answer tag", "hash": "", "box": "boxed", "says": "stated in words"}
+_HOW = {"tag": "within an answer tag", "hash": "", "box": "boxed", "says": "stated in words"}
 
 
 def _stated(text: str, statement: Statement, candidates: list[Number], *, finished: bool) -> Number | None:
