@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import real_models  # noqa: F401  # read before the cache folder changes
+import torch
 from small_models import saved, small_llama
 
 from layerlimits.cli import main

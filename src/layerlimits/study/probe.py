@@ -92,7 +92,7 @@ class _Probe:
         seconds = _ANSWERING * self.seconds
         step, lengths = prompt_token, dict[str, float]()
         for count in (_PROMPTS, _PROMPTS * 4):
-            prompts = self._affordable(self._prompts(self.generation, count), prompt_token, seconds / 4)
+            prompts = self._affordable(self._prompts(self.generation, count), prompt_token, seconds / 8)
             began = time.perf_counter()
             step, lengths = self._answers(prompts, [names[prompt.sample.id] for prompt in prompts], prompt_token)
             seconds -= time.perf_counter() - began
@@ -110,18 +110,22 @@ class _Probe:
     def _answers(
         self, asked: Sequence[Prompt], tasks: Sequence[Task], prompt_token: float
     ) -> tuple[float, dict[str, float]]:
-        """The same, from answers to these prompts."""
+        """The same, from short and long answers to these prompts: reading takes as long for both."""
         prompts, most = [prompt.ids for prompt in asked], [self.study.answer_limit(task) for task in tasks]
-        short, _ = _timed(lambda: self._generate([()], prompts, [min(_SHORT, limit) for limit in most]))
-        read = prompt_token * sum(map(len, prompts))
-        step = max(short - read, short / 4) / _SHORT
-        longest = max(_SHORT, min(_LONG, int((_ANSWERING * self.seconds / 2 - short) / step)))
+        short, (begun,) = _timed(lambda: self._generate([()], prompts, [min(_SHORT, limit) for limit in most]))
+        # At first, a generated token is assumed to take twice as long as a token that is read.
+        step = 2 * prompt_token * len(prompts)
+        longest = max(2 * _SHORT, min(_LONG, int((_ANSWERING * self.seconds / 2 - short) / step)))
         spent, (answers,) = _timed(lambda: self._generate([()], prompts, [min(longest, limit) for limit in most]))
-        tokens = sum(max(1, len(answer.tokens)) for answer in answers)
+        tokens = sum(len(answer.tokens) for answer in answers) - sum(len(answer.tokens) for answer in begun)
         lengths: dict[str, list[float]] = {}
         for task, answer, limit in zip(tasks, answers, most, strict=True):
             lengths.setdefault(task.name, []).append(_length(answer, limit))
-        return max(spent - read, spent / 4) / tokens, {name: fmean(values) for name, values in lengths.items()}
+        if tokens < len(prompts) or spent <= short:
+            per_token = spent / max(1, sum(len(answer.tokens) for answer in answers))
+        else:
+            per_token = (spent - short) / tokens
+        return per_token, {name: fmean(values) for name, values in lengths.items()}
 
     def _generate(
         self, variants: Sequence[tuple[int, ...]], prompts: Sequence[list[int]], limits: Sequence[int]
