@@ -2,15 +2,19 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from layerlimits.errors import UserError
+from layerlimits.evaluation.artifacts import Artifacts
+from layerlimits.evaluation.store import Store
 from layerlimits.progress import Bar, duration, seconds_of
 from layerlimits.study import fitting
 from layerlimits.study.budget import Clock, check_budget, probe_seconds
 from layerlimits.study.config import MAX_BUDGET_ITEMS, StudyConfig
 from layerlimits.study.estimate import Cost, cost_of, stage_costs, training_cost
+from layerlimits.study.pipeline import study as study_of
 from layerlimits.study.rates import Rates
 from layerlimits.study.resolved import ResolvedStudy, resolve
 from layerlimits.types import Task, Variant
@@ -189,3 +193,60 @@ def test_timing_is_shortened_and_then_left_out(study: ResolvedStudy, cost: Cost)
     assert fitting.speed(study, cost, 0.0) == (0, ())
     repeats, counts = fitting.speed(study, cost, 16 * 48 * 1e-2 * 1.5 * 4 * 2)
     assert (repeats, counts) == (3, (1,))
+
+
+def budgeted(model: Path, **changes: Any) -> StudyConfig:
+    settings: dict[str, Any] = {
+        "model": str(model),
+        "tasks": ("facts", "facts_choice"),
+        "methods": ("reverse", "random"),
+        "ratios": (0.2, 0.4),
+        "limit": 24,
+        "calibration_items": 4,
+        "speed_repeats": 3,
+        "recovery": {"kinds": ()},
+        "budget": 120.0,
+    }
+    return StudyConfig(**settings | changes)
+
+
+def test_a_study_within_a_budget_compares_the_same_items_and_resumes_for_nothing(tiny: Path, tmp_path: Path) -> None:
+    results = study_of(budgeted(tiny), tmp_path / "run", "it")
+    counts = {row.name: row.score.n for row in results.tasks}
+    assert set(counts) == {"facts", "facts_choice"}
+    assert {row.layer for row in results.sweep} == set(range(6))
+    for row in (*results.sweep, *results.pruned):
+        assert 8 <= row.score.n <= counts[row.task] == 24
+    assert len({(row.task, row.score.n) for row in results.sweep}) == 2
+    with Store(tmp_path / "run") as store:
+        before, spent = list(store.export()), Artifacts(store).spent
+        assert 0 < spent < 120
+    again = study_of(budgeted(tiny), tmp_path / "run", "it")
+    with Store(tmp_path / "run") as store:
+        assert list(store.export()) == before
+        assert spent < Artifacts(store).spent
+    assert (again.sweep, again.pruned, again.tasks) == (results.sweep, results.pruned, results.tasks)
+
+
+def test_without_time_a_study_says_what_is_left_out(tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    results = study_of(budgeted(tiny, budget=600.0, limit=12), out, "it")
+    assert not any("Left out" in warning for warning in results.warnings)
+    with Store(out) as store:
+        Artifacts(store).spent = 10_000.0
+    # Nothing is left: stored answers stay, and new ones are not asked for.
+    late = study_of(budgeted(tiny, budget=600.0, limit=24), out, "it")
+    assert {row.score.n for row in late.sweep} == {12}
+    assert late.pruned
+
+
+def test_a_budget_too_short_for_any_task_is_refused(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Rates(prompt_token=1.0, new_token=10.0)
+    monkeypatch.setattr("layerlimits.study.session.rates_of", lambda *_: slow)
+    with pytest.raises(UserError, match="the budget is too short for this model on this machine") as refused:
+        study_of(budgeted(tiny), tmp_path / "run", "it")
+    times = int(refused.value.fix.split()[3])
+    assert times > 10
+    assert refused.value.fix.startswith("set --budget to ")

@@ -1,6 +1,7 @@
 """A study is worked out once, at its start: what cannot work is refused there, and what fails later is skipped."""
 
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -8,10 +9,11 @@ from typing import Any
 import pytest
 from small_models import small_llama
 
+from layerlimits.cli.study import study as study_command
 from layerlimits.errors import UserError
 from layerlimits.recovery import data
 from layerlimits.study import defaults, resolved
-from layerlimits.study.config import StudyConfig, study_config
+from layerlimits.study.config import RecoverySettings, StudyConfig, study_config
 from layerlimits.study.pipeline import REPORT
 from layerlimits.study.resolved import resolve
 from layerlimits.tasks import choose
@@ -191,3 +193,17 @@ def test_a_model_of_few_positions_is_timed_on_shorter_prompts() -> None:
     assert len(timing.tokens_per_s) == 1
     with pytest.raises(UserError, match="at least 49 positions, and the model has 40"):
         timings(small_llama(2, max_position_embeddings=40), [()], 1)
+
+
+def test_every_setting_is_documented_with_its_flag() -> None:
+    page = (Path(__file__).resolve().parents[1] / "docs" / "settings.md").read_text()
+    cells = [line.split("|")[1:3] for line in page.splitlines() if line.startswith("|")]
+    rows = {name.strip(" `"): flag.strip(" `") for name, flag in cells}
+    names = [name for name in StudyConfig.model_fields if name != "recovery"]
+    names += [f"recovery.{name}" for name in RecoverySettings.model_fields]
+    assert set(rows) - {"setting", "---"} == set(names)
+    flags = {"--" + name.replace("_", "-") for name in signature(study_command).parameters} | {"--protocol", "MODEL"}
+    assert {flag for flag in rows.values() if flag and flag not in ("flag", "---")} <= flags
+    # A parameter of the command without a row would be a setting that nobody finds.
+    commands = {"--plan", "--out", "--config", "--as-json", "--model"}
+    assert flags - commands <= set(rows.values())

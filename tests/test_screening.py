@@ -110,8 +110,12 @@ def test_no_benchmark_at_all_is_one_error_whose_fix_works(
     empty.mkdir()
     said = refused("study", foreign, "--data-dir", empty, "--out", tmp_path / "run")
     assert "none of the" in said
-    assert "arithmetic and brackets need no files" in said
+    assert "name tasks (--tasks), such as brackets, which needs no files" in said
     assert not (tmp_path / "run").exists()
+    planned = says(
+        "study", foreign, "--data-dir", empty, "--out", tmp_path / "run", "--tasks", "brackets", "--limit", 4, "--plan"
+    )
+    assert planned["stages"][0]["responses"] == 4
 
 
 def test_an_untaught_model_can_do_nothing(

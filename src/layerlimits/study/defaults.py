@@ -18,6 +18,8 @@ from layerlimits.tasks import SUITES, available, check_sandbox, choose
 from layerlimits.types import Sample, Task
 
 _TOKENIZER = "tokenizer.json"
+# Tasks that can be measured without benchmark files.
+_PROCEDURAL = ("arithmetic", "brackets")
 _BUNDLED_SELECT_TASKS = ("word_problems", "functions", "summaries")
 
 
@@ -52,23 +54,11 @@ def _readable(config: StudyConfig) -> tuple[list[str], tuple[str, ...]]:
         first = next(iter(others.values()))
         raise UserError(
             f"none of the {len(others)} default benchmarks can be read {place}: {first}",
-            "set --data-dir to a folder with benchmark files, go online, or set --tasks; "
-            f"{' and '.join(_PROCEDURAL)} need no files",
+            "set the data folder (--data-dir) to one with benchmark files, go online, or name tasks (--tasks), such as "
+            "brackets, which needs no files",
         )
-    by_reason: dict[str, list[str]] = {}
-    for name, reason in others.items():
-        by_reason.setdefault(reason.replace(name, "*"), []).append(name)
-    notes = [f"Not measured, because {_shown(reason, names)}." for reason, names in by_reason.items()]
-    return readable, tuple(notes)
-
-
-_PROCEDURAL = ("arithmetic", "brackets")
-
-
-def _shown(reason: str, names: Sequence[str]) -> str:
-    if len(names) == 1:
-        return f"it cannot be read: {names[0]} ({reason.replace('*', names[0])})"
-    return f"they cannot be read: {', '.join(names)} ({reason})"
+    listed = "; ".join(f"{name} ({reason})" for name, reason in others.items())
+    return readable, (f"Default tasks that cannot be measured here: {listed}.",) if others else ()
 
 
 def _obstacle(name: str, config: StudyConfig) -> str:

@@ -19,6 +19,7 @@ from layerlimits.study.manifest import claim
 from layerlimits.study.probe import rates_of
 from layerlimits.study.resolved import ResolvedStudy
 from layerlimits.study.resuming import recorded_settings
+from layerlimits.study.screening import SCREENED_ITEMS
 from layerlimits.types import Sample, Task, Variant
 
 # Within a budget, items of a task that all variants answer before the time is checked again.
@@ -147,7 +148,7 @@ class Run:
 
     def record_count(self, stage: str, task: Task, count: int) -> None:
         """Record how many items of a task a stage has measured, and how the task is asked."""
-        counts = self._counts(task)
+        counts = self.counts(task)
         counts[stage] = count
         counts["base"] = max(counts.values())
         self._describe(task, counts)
@@ -159,9 +160,16 @@ class Run:
     def pruned_items(self, task: Task) -> list[Sample]:
         """The items on which pruned models are evaluated."""
         items = self.study.items[task.name]
-        return items[: self._counts(task).get("prune", len(items))]
+        return items[: self.counts(task).get("prune", len(items))]
 
-    def _counts(self, task: Task) -> dict[str, int]:
+    def base_items(self, task: Task) -> int:
+        """Number of items that the unpruned model answers first: all, or those that decide whether a task goes on."""
+        if self.clock and self.clock.left <= 0:
+            return self.counts(task).get("base", 0)
+        return SCREENED_ITEMS if self.study.screened or self.clock else len(self.study.items[task.name])
+
+    def counts(self, task: Task) -> dict[str, int]:
+        """The number of items of a task that each stage has measured, if it has measured only the first items."""
         records = {record["name"]: record for record in self.artifacts.tasks or []}
         return dict(records[task.name].get("counts", {})) if task.name in records else {}
 

@@ -12,9 +12,10 @@ from layerlimits.models.remove import check_layers
 from layerlimits.plugins import described, find, label
 from layerlimits.results.figures import by_item
 from layerlimits.study import fitting
+from layerlimits.study.budget import Clock
 from layerlimits.study.estimate import method_cost
 from layerlimits.study.resolved import with_removals, with_tasks, without_tasks
-from layerlimits.study.screening import SCREENED_ITEMS, reason_to_set_aside
+from layerlimits.study.screening import reason_to_set_aside
 from layerlimits.study.session import Run
 from layerlimits.study.speed import timings
 from layerlimits.types import Ranking, Sample, Task, Variant
@@ -31,15 +32,12 @@ def base(run: Run) -> None:
     Raises:
         UserError: The model can do none of the default tasks.
     """
-    seconds = run.share("base")
-    if seconds is not None:
-        fitted = fitting.base_tasks(run.study, run.cost, seconds, run.missing)
-        run.leave_out(fitted.left_out)
-        run.study = with_tasks(run.study, fitted.tasks)
+    if run.clock:
+        _choose_tasks(run, run.clock)
     set_aside = {}
     for task in run.study.tasks:
         items = run.study.items[task.name]
-        first = items[:SCREENED_ITEMS] if run.study.screened or run.clock else items
+        first = items[: run.base_items(task)]
         run.ask("base", [()], task, first)
         if run.clock:
             run.record_count("base", task, len(first))
@@ -52,6 +50,17 @@ def base(run: Run) -> None:
     if set_aside:
         run.study = without_tasks(run.study, set_aside)
     _drop_methods_that_cannot_decide(run)
+
+
+def _choose_tasks(run: Run, clock: Clock) -> None:
+    """Limit a study with a budget to the tasks that fit; if nothing is left, to those that it has measured."""
+    measured = tuple(task for task in run.study.tasks if run.counts(task))
+    if measured and clock.left <= 0:
+        run.study = with_tasks(run.study, measured)
+        return
+    fitted = fitting.base_tasks(run.study, run.cost, clock.share("base", run.coming("base")), run.missing)
+    run.leave_out(fitted.left_out)
+    run.study = with_tasks(run.study, fitted.tasks)
 
 
 def _reason_to_set_aside(run: Run, task: Task, items: Sequence[Sample]) -> str:
@@ -74,8 +83,9 @@ def _drop_methods_that_cannot_decide(run: Run) -> None:
         if any(verdict.value for verdict in verdicts):
             return
     names = ", ".join(task.name for task in study.select_tasks)
+    reason = f"the unpruned model scores 0 on all selection items of {names}"
     for name in comparing:
-        run.skip(f"method {label(name)}", f"the unpruned model scores 0 on all select items of {names}")
+        run.skip(f"method {label(name)}", reason if names else "no task has selection items")
     run.methods = tuple(name for name in run.methods if name not in comparing)
 
 
