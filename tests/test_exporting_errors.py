@@ -52,12 +52,12 @@ def importing(file: Path, refused: Refused) -> str:
         b"",
         b"some text",
         b"PK\x03\x04",
-        gzip.compress(b""),
-        gzip.compress(b"some text\n"),
-        gzip.compress(b'{"index": 0, "response": "7"}\n'),
-        gzip.compress(b'["layerlimits run"]\n'),
-        gzip.compress(b"[" * 70_000),
-        gzip.compress(b"\xff\xfe\n"),
+        gzip.compress(b"", mtime=0),
+        gzip.compress(b"some text\n", mtime=0),
+        gzip.compress(b'{"index": 0, "response": "7"}\n', mtime=0),
+        gzip.compress(b'["layerlimits run"]\n', mtime=0),
+        gzip.compress(b"[" * 70_000, mtime=0),
+        gzip.compress(b"\xff\xfe\n", mtime=0),
     ],
 )
 def test_a_file_that_is_no_export(content: bytes, tmp_path: Path, refused: Refused) -> None:
@@ -193,9 +193,9 @@ def test_every_field_is_checked(what: str, file: Path, refused: Refused) -> None
 def test_a_row_that_is_not_json_or_too_long(file: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = gzip.decompress(file.read_bytes()).splitlines(keepends=True)
     for line in (b"{\n", b"[]\n", b"\xff\n", b"[" * 100_000 + b"\n", b'{"kind": "models", "path": "\\ud800"}\n'):
-        file.write_bytes(gzip.compress(b"".join([whole[0], line, *whole[1:]])))
+        file.write_bytes(gzip.compress(b"".join([whole[0], line, *whole[1:]], mtime=0)))
         assert "line 2: " in importing(file, refused)
-    file.write_bytes(gzip.compress(b"".join(whole)))
+    file.write_bytes(gzip.compress(b"".join(whole, mtime=0)))
     monkeypatch.setattr(exchange, "LONGEST_LINE_BYTES", 1 << 10)
     change(file, lambda values: answer(values)["response"].update(text="a" * 2000))
     assert " is longer than " in importing(file, refused)
@@ -263,7 +263,7 @@ def test_a_folder_that_is_no_run(tmp_path: Path, refused: Refused) -> None:
 )
 def test_an_export_replaces_nothing_else(name: str, words: str, run: Path, tmp_path: Path, refused: Refused) -> None:
     (tmp_path / "thesis.txt").write_text("all of it")
-    (tmp_path / "data.jsonl.gz").write_bytes(gzip.compress(b'{"question": "?"}\n'))
+    (tmp_path / "data.jsonl.gz").write_bytes(gzip.compress(b'{"question": "?"}\n', mtime=0))
     (tmp_path / "link.gz").symlink_to("thesis.txt")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     assert words in refused("export", run, "--out", tmp_path / name)
