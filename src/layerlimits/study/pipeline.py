@@ -62,6 +62,9 @@ def _stages(run: Run) -> None:
         recover(run)
     with _skippable(run, "speed"):
         stages.speed(run, rankings)
+    if run.clock:
+        with _skippable(run, "prune"):
+            stages.use_rest(run)
 
 
 @contextmanager

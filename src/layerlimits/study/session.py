@@ -93,27 +93,27 @@ class Run:
             self.cost.learn(task, kept_layers, stage, (time.perf_counter() - began) / done)
         self.bar.skip((len(variants) * len(samples) * evaluator.draws(task) - done) * each)
 
-    def measure(
-        self, stage: str, groups: Sequence[Sequence[Variant]], task: Task, seconds: float | None = None
-    ) -> None:
-        """Evaluate groups of variants on a task's items: on all of them, or on as many as fit.
+    def measure(self, stage: str, groups: Sequence[Sequence[Variant]], task: Task) -> None:
+        """Evaluate groups of variants with equally many removed layers on all items of a task."""
+        for variants in groups:
+            self.ask(stage, variants, task, self.study.items[task.name])
 
-        Within a budget, all variants answer the same first items; the unpruned model answers them, too.
+    def measure_within(
+        self, stage: str, groups: Sequence[Sequence[Variant]], task: Task, seconds: float, most: int | None = None
+    ) -> None:
+        """Evaluate groups of variants, and the unpruned model, on the first items of a task, as many as fit.
 
         Args:
             stage: The stage.
             groups: Groups of variants with equally many removed layers.
             task: The task.
-            seconds: Time that may be used; None without a budget.
+            seconds: Time that may be used.
+            most: Largest number of items; all if None.
         """
-        items = self.study.items[task.name]
-        if seconds is None:
-            for variants in groups:
-                self.ask(stage, variants, task, items)
-            return
+        items = self.study.items[task.name][:most]
         deadline, done = time.perf_counter() + seconds, 0
         while done < len(items):
-            stop = self._next_stop(stage, groups, task, done, deadline)
+            stop = self._next_stop(stage, groups, task, done, len(items), deadline)
             if stop == done:
                 break
             self.ask("base", [()], task, items[done:stop])
@@ -123,24 +123,21 @@ class Run:
         self.record_count(stage, task, done)
 
     def _next_stop(
-        self, stage: str, groups: Sequence[Sequence[Variant]], task: Task, done: int, deadline: float
+        self, stage: str, groups: Sequence[Sequence[Variant]], task: Task, done: int, most: int, deadline: float
     ) -> int:
-        """The number of items up to which all variants can answer before the deadline."""
-        items = self.study.items[task.name]
+        """The number of items, at most `most`, up to which all variants can answer before the deadline."""
         variants = [variant for group in groups for variant in group]
         stored = done
-        while stored < len(items) and not self.missing(task, variants, stored + _MIN_CHUNK, stored):
-            stored = min(len(items), stored + _MIN_CHUNK)
+        while stored < most and not self.missing(task, variants, stored + _MIN_CHUNK, stored):
+            stored = min(most, stored + _MIN_CHUNK)
         if stored > done:
             return stored
         each = sum(
             len(group) * self.cost.response(task, self.study.depth - len(group[0]), stage) for group in groups
         ) + self.cost.response(task, self.study.depth)
-        left = deadline - time.perf_counter()
-        if not done:
-            return min(FIRST_ITEMS, len(items)) if left >= each * min(FIRST_ITEMS, len(items)) else 0
-        more = min(int(left / (each * self.evaluator.draws(task))), _CHUNK, len(items) - done)
-        return done + more if more >= min(_MIN_CHUNK, len(items) - done) else done
+        affordable = int((deadline - time.perf_counter()) / (each * self.evaluator.draws(task)))
+        least, chunk = (_MIN_CHUNK, _CHUNK) if done else (FIRST_ITEMS, FIRST_ITEMS)
+        return done + min(affordable, chunk, most - done) if affordable >= min(least, most - done) else done
 
     def missing(self, task: Task, variants: Sequence[Variant], stop: int, start: int = 0) -> int:
         """Number of responses to the items from `start` up to `stop` that are not stored."""

@@ -110,12 +110,14 @@ def _measure_all(
         return
     deadline = time.perf_counter() + seconds
     for task in run.study.measured:
-        if task not in tasks:
+        if task not in tasks and not run.counts(task).get(stage):
             run.record_count(stage, task, 0)
-    # Cheap tasks first: the time that they do not need goes to the others.
+    # Cheap tasks first: the time that they do not need goes to the others. Every task gets its first items.
     ordered = sorted(tasks, key=lambda task: run.cost.response(task, run.study.depth, stage))
+    for task in ordered:
+        run.measure_within(stage, groups, task, deadline - time.perf_counter(), fitting.FIRST_ITEMS)
     for place, task in enumerate(ordered):
-        run.measure(stage, groups, task, (deadline - time.perf_counter()) / (len(ordered) - place))
+        run.measure_within(stage, groups, task, (deadline - time.perf_counter()) / (len(ordered) - place))
 
 
 def rank(run: Run) -> Rankings:
@@ -176,12 +178,8 @@ def _advancing(run: Run, seconds: float) -> Callable[[float], None]:
 
 def prune(run: Run, rankings: Rankings) -> None:
     """Evaluate every task with the layers removed that each method selects at each ratio."""
-    planned = _plans(run, rankings)
-    run.artifacts.plans = planned
-    by_count: dict[int, list[Variant]] = {}
-    for plan in planned:
-        by_count.setdefault(plan["layers"], []).append(tuple(plan["removed"]))
-    groups = list(by_count.values())
+    run.artifacts.plans = _plans(run, rankings)
+    groups = _pruned(run)
     tasks, seconds = run.study.measured, run.share("prune")
     if seconds is not None:
         variants = [variant for group in groups for variant in group]
@@ -190,6 +188,22 @@ def prune(run: Run, rankings: Rankings) -> None:
         run.leave_out(fitted.left_out)
         tasks = fitted.tasks
     _measure_all(run, "prune", tasks, groups, seconds)
+
+
+def use_rest(run: Run) -> None:
+    """Evaluate the pruned models on more items with the time of a budget that no stage has used."""
+    if not run.clock or not run.artifacts.plans:
+        return
+    tasks = [task for task in run.study.measured if run.counts(task).get("prune")]
+    _measure_all(run, "prune", tasks, _pruned(run), run.clock.left)
+
+
+def _pruned(run: Run) -> list[list[Variant]]:
+    """The planned pruned models, grouped by the number of removed layers."""
+    by_count: dict[int, list[Variant]] = {}
+    for plan in run.artifacts.plans:
+        by_count.setdefault(plan["layers"], []).append(tuple(plan["removed"]))
+    return list(by_count.values())
 
 
 def _plans(run: Run, rankings: Rankings) -> list[Plan]:
