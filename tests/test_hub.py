@@ -133,7 +133,7 @@ def test_the_hub_is_asked_once_for_all_benchmarks(silent: tuple[str, list[object
         assert reason.startswith(f"dataset {dataset} cannot be read from the hub: {address} "), reason
         assert "--data-dir" in reason
         assert "\n" not in reason
-    # The libraries connect for every file of every data set, several times.
+    # The libraries connect for every file of every dataset, several times.
     assert len(connections) == 1
 
 
@@ -243,7 +243,7 @@ ROWS = [{"question": f"What is {number}?", "answer": f"#### {number}"} for numbe
 
 
 def test_without_the_hub_the_cache_of_datasets_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # As `datasets` stores a data set that it has downloaded.
+    # As `datasets` stores a dataset that it has downloaded.
     folder = tmp_path / "openai___gsm8k" / "main" / "0.0.0" / "abc"
     folder.mkdir(parents=True)
     writer = datasets.arrow_writer.ArrowWriter(path=str(folder / "gsm8k-test.arrow"))

@@ -1,4 +1,4 @@
-"""Benchmark files as a download of the hub's data set leaves them: every form has the same items. About 20 s."""
+"""Benchmark files as a download of the hub's dataset leaves them: every form has the same items. About 20 s."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from layerlimits.tasks._files import Part, files_of, find_files
 Row = dict[str, Any]
 SPLITS = ("train", "select", "calibrate", "evaluate")
 HASH = "-5973903632b82d40"
-# The files of each data set on the hub, as far as its splits are read.
+# The files of each dataset on the hub, as far as its splits are read.
 LAYOUTS = {
     "gsm8k": "main/{}-00000-of-00001.parquet",
     "math500": "{}.jsonl",
@@ -110,7 +110,7 @@ def test_a_copy_of_the_hub_has_the_same_items_wherever_it_is(name: str, tmp_path
     source = flat(tmp_path / "flat", name)
     expected = samples(name, tmp_path / "flat")
     assert len(expected) > 30
-    # A benchmark's own folder, the data set's id, the name of its repository, and the hub's cache.
+    # A benchmark's own folder, the dataset's id, the name of its repository, and the hub's cache.
     cached = f"datasets--{items.hub.replace('/', '--')}/snapshots/0f3a"
     for place in (source.name, items.hub, items.hub.partition("/")[2], cached):
         data = tmp_path / place.replace("/", "_")

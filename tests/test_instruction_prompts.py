@@ -1,4 +1,4 @@
-"""Prompts of instruction data sets, from files and the hub."""
+"""Prompts of instruction datasets, from files and the hub."""
 
 import json
 from pathlib import Path
@@ -83,7 +83,7 @@ def test_a_data_set_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [(sample.prompt, sample.target) for sample in drawn] == EXPECTED[:2]
     assert asked == [("tatsu-lab/alpaca", None, "train", True)]
     rows[:] = [{"text": "x"}]
-    with pytest.raises(UserError, match="data set tatsu-lab/alpaca is not an instruction: it has the columns text"):
+    with pytest.raises(UserError, match="dataset tatsu-lab/alpaca is not an instruction: it has the columns text"):
         instruction_prompts("tatsu-lab/alpaca", 2)
     monkeypatch.undo()
     monkeypatch.setattr(hub, "unreachable", lambda: "there is no network")

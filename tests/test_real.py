@@ -17,8 +17,6 @@ import layerlimits as ll
 
 # Wall time that a command may take beyond its budget.
 SLACK = 1.25
-# A study that measures everything, small enough for a test.
-SMALL = {"limit": 8, "ratios": (0.1, 0.25), "methods": ("reverse", "block_influence"), "calibration_items": 16}
 
 
 def test_a_real_model_is_pruned_and_answers_as_the_skipped_one_does(
@@ -28,7 +26,7 @@ def test_a_real_model_is_pruned_and_answers_as_the_skipped_one_does(
     removed = (10, 20)
     out = tmp_path / "pruned"
     said = says("prune", model, "--remove", "10,20", "--out", out)
-    assert said["layers"] == 30
+    assert said["layers"] == 28
     pruned = AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32)
     assert pruned.config.num_hidden_layers == 28
     tokenizer = AutoTokenizer.from_pretrained(out)
@@ -89,15 +87,17 @@ def test_a_study_of_a_real_model_keeps_its_budget(name: str, minutes: int, real_
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("name", [SMOLLM2, GEMMA])
+@pytest.mark.parametrize("name", [SMOLLM2, GEMMA, "reference"])
 def test_a_plan_is_close_to_the_time_the_study_takes(name: str, real_data: Path, tmp_path: Path) -> None:
-    model, out = fetched(name), tmp_path / "run"
-    tasks = ("gpt3_arithmetic", "xsum", "arc_easy", "piqa")
-    config = ll.StudyConfig(
-        model=str(model), tasks=tasks, data_dir=real_data, recovery={"kinds": ()}, speed_repeats=3, **SMALL
+    own = name == "reference"
+    model = name if own else fetched(name)
+    file = tmp_path / "study.toml"
+    file.write_text("" if own else "recovery = { kinds = [] }\nspeed_repeats = 3\ncalibration_items = 16\n")
+    settings = (
+        ("--limit", 48) if own else ("--limit", 8, "--ratios", "0.1,0.25", "--methods", "reverse,block_influence")
     )
-    planned = ll.plan(config, out).seconds
-    began = time.monotonic()
-    ll.run_study(config, out)
-    taken = time.monotonic() - began
-    assert 1 / 1.5 <= planned / taken <= 1.5, f"planned {planned:.0f} s, taken {taken:.0f} s"
+    tasks = () if own else ("--tasks", "gpt3_arithmetic,xsum,arc_easy,piqa", "--data-dir", real_data)
+    asked = ("study", model, "--config", file, "--out", tmp_path / "run", *settings, *tasks)
+    planned, _ = command(*asked, "--plan")
+    _, seconds = command(*asked)
+    assert 1 / 1.5 <= planned["seconds"] / seconds <= 1.5, f"planned {planned['seconds']:.0f} s, took {seconds:.0f} s"

@@ -1,4 +1,4 @@
-"""Access to the hub: one quick check whether it can be reached, the first rows of data sets, and clear errors."""
+"""Access to the hub: one quick check whether it can be reached, the first rows of datasets, and clear errors."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -113,17 +113,17 @@ def hub_error(what: str, name: str, error: Exception, unreachable: str, otherwis
 
 
 def first_rows(source: str, limit: int, pick: Callable[[Row], T | None], otherwise: str) -> list[T]:
-    """Read the beginning of a data set; if the hub can be reached, the rest is not downloaded.
+    """Read the beginning of a dataset; if the hub can be reached, the rest is not downloaded.
 
     Args:
         source: A hub id or a local folder, as "id", "id:split" or "id:configuration:split"; the default split is
             "train".
-        limit: Number of values to return; fewer if the data set ends before.
+        limit: Number of values to return; fewer if the dataset ends before.
         pick: row -> the value to return, or None to skip the row.
         otherwise: What to do if it cannot be read, such as "use a local file".
 
     Raises:
-        UserError: The data set does not exist, requires a login, or cannot be read; or as `pick` does.
+        UserError: The dataset does not exist, requires a login, or cannot be read; or as `pick` does.
     """
     from datasets import load_dataset
 
@@ -139,10 +139,10 @@ def first_rows(source: str, limit: int, pick: Callable[[Row], T | None], otherwi
             return list(islice(values, limit))
         except UserError:
             raise
-        # `datasets` raises errors of many kinds for data sets that are missing or unreadable.
+        # `datasets` raises errors of many kinds for datasets that are missing or unreadable.
         except Exception as error:
             if local:
-                raise UserError(f"cannot read data set {source}: {_first_line(error)}", otherwise) from None
+                raise UserError(f"cannot read dataset {source}: {_first_line(error)}", otherwise) from None
             raise hub_error("dataset", name, error, reason, otherwise) from None
 
 

@@ -112,10 +112,10 @@ def training_prompts(tasks: Sequence[Task], limit: int, data_dir: Path | None) -
 
 
 def instruction_prompts(source: str | Path, limit: int) -> list[Sample]:
-    """The first `limit` distinct prompts of an instruction data set; blank prompts are skipped.
+    """The first `limit` distinct prompts of an instruction dataset; blank prompts are skipped.
 
     Args:
-        source: A `.jsonl` file, or a data set, a hub id (such as "tatsu-lab/alpaca") or folder, as "id", "id:split" or
+        source: A `.jsonl` file, or a dataset, a hub id (such as "tatsu-lab/alpaca") or folder, as "id", "id:split" or
             "id:configuration:split"; the default split is "train". Its columns are `instruction` and optionally
             `input`, which follows after a blank line; `prompt`, a text or a list of messages; or `messages`. Of
             messages, the first one of the user is the prompt.
@@ -125,7 +125,7 @@ def instruction_prompts(source: str | Path, limit: int) -> list[Sample]:
         UserError: `limit` is below 1, the source cannot be read or has other columns, or all prompts are blank.
     """
     _check_limit(limit)
-    file = given_path(source, "the instruction data set")
+    file = given_path(source, "the instruction dataset")
     seen: set[str] = set()
 
     def pick(row: jsonl.Row, where: str = "") -> Sample | None:
@@ -133,7 +133,7 @@ def instruction_prompts(source: str | Path, limit: int) -> list[Sample]:
             sample = _instruction(row)
         except (KeyError, TypeError, AttributeError):
             raise UserError(
-                f"{where or f'data set {source}'} is not an instruction: it has the columns {', '.join(row) or 'none'}",
+                f"{where or f'dataset {source}'} is not an instruction: it has the columns {', '.join(row) or 'none'}",
                 "use texts named instruction (and input) or prompt, or a list of messages named messages",
             ) from None
         if not sample.prompt.strip() or sample.id in seen:
@@ -147,7 +147,7 @@ def instruction_prompts(source: str | Path, limit: int) -> list[Sample]:
     else:
         prompts = first_rows(str(source), limit, pick, "use a local .jsonl file or a folder of data files")
     if not prompts:
-        raise UserError(f"no training prompts: {source} has no prompt that is not blank", "use another data set")
+        raise UserError(f"no training prompts: {source} has no prompt that is not blank", "use another dataset")
     return prompts
 
 

@@ -31,7 +31,7 @@ class RecoverySettings(BaseModel):
         ratios: Ratios at which models are finetuned; default: the ratio closest to a quarter, and the largest one,
             where the loss is certain to be visible.
         items: Number of training prompts; the unpruned model generates the responses.
-        data: Instruction data set whose prompts are used instead of the tasks' train splits: a .jsonl file or a hub id.
+        data: Instruction dataset whose prompts are used instead of the tasks' train splits: a .jsonl file or a hub id.
         epochs: Number of passes over the training data.
     """
 

@@ -94,7 +94,7 @@ def available(name: str, data_dir: Path | None = None) -> str:
             if not task.samples("evaluate", 1, data_dir):
                 return f"{task.name} has no item to evaluate"
         except UserError as error:
-            return " ".join(error.problem.split())
+            return " ".join(f"{error.problem} ({error.fix})".split())
     return ""
 
 

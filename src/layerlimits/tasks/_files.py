@@ -164,7 +164,7 @@ def _shards(folder: Path, name: str) -> Iterator[tuple[Path, ...]]:
         if missing:
             raise UserError(
                 f"{folder} has {len(shards)} of {count} shards of {name}: number {missing[0]:05d} is missing",
-                "download the data set again",
+                "download the dataset again",
             )
         if any(len(files) > 1 for files in shards.values()):
             # More than one upload: which files belong together is unknown.
