@@ -1,5 +1,6 @@
 """A budget: durations, the division of time among stages, and what fits into a stage."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -237,7 +238,10 @@ def test_without_time_a_study_says_what_is_left_out(tiny: Path, tmp_path: Path) 
     # Nothing is left: stored answers stay, and new ones are not asked for.
     late = study_of(budgeted(tiny, budget=600.0, limit=24), out, "it")
     assert {row.score.n for row in late.sweep} == {12}
-    assert late.pruned
+    assert {(row.method, row.layers, row.score.n) for row in late.pruned} == {
+        (row.method, row.layers, 12) for row in results.pruned
+    }
+    assert late.speed == results.speed
 
 
 def test_a_budget_too_short_for_any_task_is_refused(
@@ -250,3 +254,19 @@ def test_a_budget_too_short_for_any_task_is_refused(
     times = int(refused.value.fix.split()[3])
     assert times > 10
     assert refused.value.fix.startswith("set --budget to ")
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        (("--budget", "12 parsecs"), "'12 parsecs' is not a duration"),
+        (("--budget", "5s"), "a budget of 5 seconds is shorter than the probe of the model"),
+        (("--select-tasks", "fcats"), "unknown task 'fcats'"),
+        (("--select-items", "0"), "select_items"),
+    ],
+)
+def test_bad_flags_are_refused_before_anything_is_written(
+    flags: tuple[str, ...], problem: str, tiny: Path, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    assert problem in refused("study", tiny, "--tasks", "facts", *flags, "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -42,8 +42,8 @@ def test_a_real_model_is_pruned_and_answers_as_the_skipped_one_does(
         )
         settings = {"do_sample": False, "max_new_tokens": 16, "pad_token_id": 0}
         stock = pruned.generate(**prompt, **settings)
-        with ll.without_layers(whole.model, removed):
-            skipped = whole.model.generate(**prompt, **settings)
+        with ll.without_layers(whole, removed) as network:
+            skipped = network.generate(**prompt, **settings)
         assert torch.equal(stock, skipped)
         answers.append(tokenizer.decode(stock[0, prompt["input_ids"].shape[1] :]))
     assert len(set(answers)) == 10

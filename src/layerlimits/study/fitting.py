@@ -3,7 +3,7 @@
 The costs of stored responses are 0, so a resumed study keeps what it has and adds to it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from layerlimits.errors import UserError
@@ -104,10 +104,19 @@ def methods(
     return tuple(method for method in costs if method in kept), tuple(others)
 
 
-def removals(study: ResolvedStudy, cost: Cost, seconds: float, models: int) -> tuple[dict[float, int], tuple[str, ...]]:
+def removals(
+    study: ResolvedStudy, cost: Cost, seconds: float, models: int, planned: Collection[int] = ()
+) -> tuple[dict[float, int], tuple[str, ...]]:
     """The ratios at which `models` methods fit, each on the first items of all measured tasks.
 
     The ratio closest to a quarter comes first, then the smallest, then the largest.
+
+    Args:
+        study: The study.
+        cost: Its costs.
+        seconds: Time that the pruned models may take.
+        models: Number of methods.
+        planned: Numbers of removed layers that a former command has chosen; they stay.
     """
     by_use = sorted(study.ratios.items(), key=lambda pair: abs(pair[1] - _USUAL_RATIO))
     ends = (by_use[0], min(study.ratios.items()), max(study.ratios.items()))
@@ -117,7 +126,9 @@ def removals(study: ResolvedStudy, cost: Cost, seconds: float, models: int) -> t
         needed = sum(
             models * FIRST_ITEMS * cost.response(task, study.depth - count, "prune") for task in study.measured
         )
-        if needed <= left or not kept:
+        if count in planned:
+            kept[count] = ratio
+        elif needed <= left or not (kept or planned):
             kept[count] = ratio
             left -= needed
     removed = {ratio: count for ratio, count in study.removals.items() if count in kept}

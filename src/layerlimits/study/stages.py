@@ -125,7 +125,8 @@ def rank(run: Run) -> Rankings:
     seconds, names = run.share("rank"), run.methods
     if seconds is not None and run.clock:
         pruning = run.clock.share("prune", ("rank", *run.coming("prune")))
-        removals, without_ratios = fitting.removals(run.study, run.cost, pruning, len(names))
+        planned = {plan["layers"] for plan in run.artifacts.plans}
+        removals, without_ratios = fitting.removals(run.study, run.cost, pruning, len(names), planned)
         run.study = with_removals(run.study, removals)
         names, without_methods = fitting.methods(run.study, names, run.cost, seconds, list(run.artifacts.rankings))
         run.leave_out([*without_ratios, *without_methods])
@@ -228,13 +229,16 @@ def speed(run: Run, rankings: Rankings) -> None:
     ranking = rankings.get(label(run.config.recovery_method)) or next(iter(rankings.values()))
     repeats, counts = run.config.speed_repeats, tuple(run.study.ratios)
     seconds = run.share("speed")
+    timed = run.artifacts.speed
     if seconds is not None:
+        if timed:
+            # What a former command has timed within its budget stays.
+            return
         repeats, counts = fitting.speed(run.study, run.cost, seconds)
     if not counts:
         run.leave_out(["the timing of pruned models"])
         return
     variants = [(), *(removed for count in counts if len(removed := ranking.plan(count)) == count)]
-    timed = run.artifacts.speed
     if timed and [tuple(record["removed"]) for record in timed] == variants:
         return
     measured = timings(run.loaded.model, variants, repeats)
