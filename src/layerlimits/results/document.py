@@ -282,7 +282,7 @@ class StudyResults(Document):
     @property
     def title(self) -> str:
         """The heading in a notebook."""
-        return f"{self.model.name}: scores of pruned models"
+        return f"{self.model.title}: scores of pruned models"
 
     @property
     def remarks(self) -> Sequence[str]:

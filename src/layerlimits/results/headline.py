@@ -55,7 +55,7 @@ def _limits(results: StudyResults) -> str:
             fewest = min(row.layers for row in results.classes if row.kind == kind)
             removal = f"{fewest} of {depth} layers removed by any method"
             parts.append(f"less than {_THRESHOLD:.0%} of {words} with {removal}")
-    sentences = [f"{results.model.name} retains " + ", and ".join(parts) + "."] if parts else []
+    sentences = [f"{results.model.title} retains " + ", and ".join(parts) + "."] if parts else []
     return " ".join(sentences + [_at_chance(kind) for kind in _CLASS_WORDS if _unmeasurable(results, kind)])
 
 

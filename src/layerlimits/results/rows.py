@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from pathlib import PurePath
 from typing import Any
 
 from layerlimits.types import AskFormat, Estimate, Kind, Outcome
@@ -67,10 +68,7 @@ class Score:
 
 @dataclass(frozen=True)
 class TaskScore(Score):
-    """The score of a model on a task, with the task's protocol, examples, template and decoding.
-
-    `set_aside` is the reason why a study measured the task no further; None if it did.
-    """
+    """The score of a model on a task, and how the task is asked. `set_aside`: why it is measured no further, or None."""
 
     name: str
     version: int
@@ -186,6 +184,11 @@ class ModelInfo:
     weight_bytes: int
     dtype: str
     device: str
+
+    @property
+    def title(self) -> str:
+        """The name in headings: of a path, the last folder; a hub id is complete."""
+        return PurePath(self.name).name if self.name.startswith((".", "/", "~")) else self.name
 
 
 @dataclass(frozen=True)
