@@ -68,7 +68,7 @@ class Score:
 
 @dataclass(frozen=True)
 class TaskScore(Score):
-    """The score of a model on a task, and how the task is asked. `set_aside`: why it is measured no further, or None."""
+    """The score of a model on a task; `set_aside` is the reason why it is measured no further, or None."""
 
     name: str
     version: int
