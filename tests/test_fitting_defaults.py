@@ -10,10 +10,11 @@ import pytest
 from harness_tasks import write_rows
 
 import layerlimits as ll
-from layerlimits.api import choosing, recovering
+from layerlimits.api import choosing
 from layerlimits.api import tasks as tasks_of_api
 from layerlimits.evaluation.calibration import WORLD, Calibration, default_calibration
 from layerlimits.models.save import read_recipe
+from layerlimits.recovery import recover as recovery
 from layerlimits.study.defaults import default_select_tasks
 from layerlimits.tasks import SUITES, choose
 
@@ -134,7 +135,7 @@ def test_recover_trains_on_what_fits_the_model(
         trained.append([task.name for task in tasks])
         return {"model": "", "parent": "", "pruned": "", "examples": 0, "dropped": 0, "trained_tokens": 0, "seconds": 0}
 
-    monkeypatch.setattr(recovering.recovery, "recover", recover)
+    monkeypatch.setattr(recovery, "recover", recover)
     for parent in (foreign, tiny):
         pruned = tmp_path / parent.parent.name
         ll.prune(parent, pruned, ll.PruneOptions(remove=(1,)))

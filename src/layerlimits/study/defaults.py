@@ -35,7 +35,8 @@ def tasks_of(config: StudyConfig, folder: Path) -> tuple[tuple[Task, ...], tuple
     Raises:
         UserError: See `choose` and `default_names`.
     """
-    names, notes = config.tasks, ()
+    names: Sequence[str] | None = config.tasks
+    notes: tuple[str, ...] = ()
     if names is None:
         names, notes = default_names(folder, config.data_dir, unsafe=config.unsafe_code)
     return tuple(choose(names, config.protocols, config.shots, config.chat)), notes
