@@ -14,6 +14,7 @@ from layerlimits.api import choosing
 from layerlimits.api import tasks as tasks_of_api
 from layerlimits.evaluation.calibration import WORLD, Calibration, default_calibration
 from layerlimits.models.save import read_recipe
+from layerlimits.plugins import names
 from layerlimits.recovery import recover as recovery
 from layerlimits.study.defaults import default_select_tasks
 from layerlimits.tasks import SUITES, choose
@@ -171,6 +172,14 @@ def test_no_benchmark_at_all_is_the_same_error_everywhere_and_its_fix_works(
         assert "name tasks (--tasks), such as brackets, which needs no files" in said, name
         if name != "recover":
             assert says(name, *arguments, *data, "--tasks", "brackets"), name
+
+
+@pytest.mark.parametrize("method", sorted(set(names("methods")) - {"task_score", "chain_loss"}))
+def test_every_method_that_reads_text_gets_it(method: str, foreign: Path, benchmarks: Path) -> None:
+    ranked = ll.rank(foreign, method, ll.RankOptions(layers=1, items=2, data_dir=benchmarks))
+    without_text = {"reverse", "random", "magnitude"}
+    assert (len(ranked.ranking.used) > 0) == (method not in without_text)
+    assert ranked.ranking.order
 
 
 def test_methods_that_use_neither_tasks_nor_text_need_no_benchmark(
