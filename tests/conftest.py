@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import real_models  # noqa: F401  # read before the cache folder changes
 import torch
+from harness_tasks import write_rows
 from small_models import saved, small_llama
 
 from layerlimits.cli import main
@@ -50,6 +52,35 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an untaught Llama of 6 layers with a licence beside it."""
     folder = saved(small_llama(6), tmp_path_factory.mktemp("tiny") / "model")
     (folder / "LICENSE").write_text("The licence of the base model.\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def foreign(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model with a tokenizer file other than that of the bundled model."""
+    folder = tmp_path_factory.mktemp("foreign") / "model"
+    shutil.copytree(tiny, folder)
+    file = folder / "tokenizer.json"
+    file.write_text(file.read_text() + "\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def benchmarks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files of two benchmarks of both classes, with items of our own."""
+    folder = tmp_path_factory.mktemp("benchmarks")
+    sums = [{"question": f"What is {n} plus {n + 2}?", "answer": f"It is #### {2 * n + 2}"} for n in range(300)]
+    write_rows(folder / "gsm8k" / "test.jsonl", sums[:60])
+    write_rows(folder / "gsm8k" / "train.jsonl", sums[60:])
+    choices = [
+        {
+            "question": f"Which number follows {n}?",
+            "choices": {"text": [str(n + 1), str(n + 3), str(n + 5), str(n + 7)], "label": ["A", "B", "C", "D"]},
+            "answerKey": "A",
+        }
+        for n in range(200)
+    ]
+    write_rows(folder / "arc_easy" / "test.jsonl", choices)
     return folder
 
 

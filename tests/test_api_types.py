@@ -19,6 +19,7 @@ CLIENT = ROOT / "tests" / "typed_client.py"
 FUNCTIONS = [name for name in ll.__all__ if inspect.isfunction(inspect.unwrap(getattr(ll, name)))]
 SETTINGS = (
     "Decoding",
+    "DefaultTasks",
     "EvalOptions",
     "FinetuneConfig",
     "ModelOptions",

@@ -13,8 +13,9 @@ from harness_tasks import write_rows
 from recovery_models import listed, prompts
 
 from layerlimits.errors import UserError
-from layerlimits.evaluation.calibration import written_texts
+from layerlimits.evaluation.calibration import calibration
 from layerlimits.evaluation.leaks import EvaluatedQuestions, check_leaks, normalized, question_hash
+from layerlimits.reference.tokenizer import build
 from layerlimits.study.config import study_config
 from layerlimits.study.preflight import check_study
 from layerlimits.tasks import SUITES, choose
@@ -252,11 +253,12 @@ def test_recover_compares_all_items_of_a_benchmark() -> None:
 
 
 def test_calibration_texts_are_read_as_they_are_written(tmp_path: Path) -> None:
+    tokenizer = build()
     file = tmp_path / "text.jsonl"
     file.write_text('\ufeff{"text": "a\u2028b"}\n{"prompt": "q", "response": "r"}\n', encoding="utf-8")
-    assert written_texts(5, file) == ("a\u2028b", "q\nr")
+    assert calibration(tokenizer, 5, file).written == ("a\u2028b", "q\nr")
     # What is no JSON object is refused by the reader of JSON lines: tests/test_jsonl.py.
     for line in ('{"text": 123}', '{"prompt": "q", "response": null}', '{"other": "q"}'):
         file.write_text(f'{{"text": "a"}}\n{line}\n')
         with pytest.raises(UserError, match="line 2: not a calibration item"):
-            written_texts(5, file)
+            calibration(tokenizer, 5, file)

@@ -1,7 +1,5 @@
 """Default tasks of models other than the bundled one: which are asked, and which are set aside."""
 
-import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,40 +12,6 @@ from layerlimits.study.defaults import knows_bundled_world
 from layerlimits.study.resolved import resolve, without_tasks
 from layerlimits.study.screening import reason_to_set_aside
 from layerlimits.tasks import choose
-
-
-@pytest.fixture(scope="module")
-def foreign(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model whose tokenizer is not that of the bundled model."""
-    folder = tmp_path_factory.mktemp("foreign") / "model"
-    shutil.copytree(tiny, folder)
-    file = folder / "tokenizer.json"
-    file.write_text(file.read_text() + "\n")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two benchmarks of both classes, with items of our own."""
-    folder = tmp_path_factory.mktemp("data")
-    words = [{"question": f"What is {n} plus {n + 2}?", "answer": f"It is #### {2 * n + 2}"} for n in range(300)]
-    write(folder / "gsm8k" / "test.jsonl", words[:60])
-    write(folder / "gsm8k" / "train.jsonl", words[60:])
-    choices = [
-        {
-            "question": f"Which number follows {n}?",
-            "choices": {"text": [str(n + 1), str(n + 3), str(n + 5), str(n + 7)], "label": ["A", "B", "C", "D"]},
-            "answerKey": "A",
-        }
-        for n in range(200)
-    ]
-    write(folder / "arc_easy" / "test.jsonl", choices)
-    return folder
-
-
-def write(file: Path, rows: list[dict[str, Any]]) -> None:
-    file.parent.mkdir(exist_ok=True)
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 @pytest.mark.parametrize(
@@ -74,13 +38,13 @@ def test_a_task_at_chance_or_below_five_percent_is_set_aside(name: str, correct:
         assert "below 5%" in reason
 
 
-def test_the_bundled_world_is_for_its_own_models_only(tiny: Path, foreign: Path, data: Path) -> None:
+def test_the_bundled_world_is_for_its_own_models_only(tiny: Path, foreign: Path, benchmarks: Path) -> None:
     assert knows_bundled_world(tiny)
     assert not knows_bundled_world(foreign)
     own = resolve(StudyConfig(model=str(tiny), limit=4, calibration_items=8))
     assert [task.name for task in own.tasks] == [task.name for task in choose(["reference"])]
     assert not own.screened
-    other = resolve(StudyConfig(model=str(foreign), data_dir=data, limit=30, calibration_items=8))
+    other = resolve(StudyConfig(model=str(foreign), data_dir=benchmarks, limit=30, calibration_items=8))
     assert {task.name for task in other.tasks} == {"gsm8k", "arc_easy", "brackets"}
     assert other.screened
     assert {task.name for task in other.select_tasks} == {"gsm8k", "brackets"}
@@ -91,8 +55,8 @@ def test_the_bundled_world_is_for_its_own_models_only(tiny: Path, foreign: Path,
     assert not any(question in text for question in evaluated for text in other.calibration.written)
 
 
-def test_tasks_that_are_set_aside_choose_no_layers_and_train_nothing(foreign: Path, data: Path) -> None:
-    study = resolve(StudyConfig(model=str(foreign), data_dir=data, limit=30, calibration_items=8))
+def test_tasks_that_are_set_aside_choose_no_layers_and_train_nothing(foreign: Path, benchmarks: Path) -> None:
+    study = resolve(StudyConfig(model=str(foreign), data_dir=benchmarks, limit=30, calibration_items=8))
     left = without_tasks(study, {"gsm8k": "score 0.0%"})
     assert [task.name for task in left.measured] == ["brackets", "arc_easy"]
     assert [task.name for task in left.select_tasks] == ["brackets"]
@@ -119,8 +83,8 @@ def test_no_benchmark_at_all_is_one_error_whose_fix_works(
 
 
 def test_an_untaught_model_can_do_nothing(
-    foreign: Path, data: Path, tmp_path: Path, refused: Callable[..., str]
+    foreign: Path, benchmarks: Path, tmp_path: Path, refused: Callable[..., str]
 ) -> None:
-    said = refused("study", foreign, "--data-dir", data, "--limit", 24, "--out", tmp_path / "run")
+    said = refused("study", foreign, "--data-dir", benchmarks, "--limit", 24, "--out", tmp_path / "run")
     assert "this model cannot do these tasks: gsm8k (score 0.0% on the first 24 items, below 5%)" in said
     assert "set --tasks" in said

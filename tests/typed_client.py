@@ -42,6 +42,7 @@ def scores() -> None:
     assert_type(scored.scores[0].score, ll.Estimate)
     swept = ll.sweep(Path("model"), "arithmetic", options=options, out=Path("run"), layers=[3, 8, 9])
     assert_type(swept, ll.SweepResults)
+    assert_type(ll.evaluate("reference", ll.DefaultTasks(protocols=("free",), shots=2, chat=False)), ll.EvaluateResults)
     assert_type(swept.sweep[0].comparison.retention, ll.Estimate | None)
     assert_type(ll.score("gsm8k", "answers.jsonl", "data", unsafe=False), ll.ScoreResults)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from layerlimits.api.listing import catalogue
     from layerlimits.api.measuring import evaluate, sweep
     from layerlimits.api.models import Model, load, without_layers
-    from layerlimits.api.options import EvalOptions, ModelOptions, PruneOptions, RankOptions
+    from layerlimits.api.options import DefaultTasks, EvalOptions, ModelOptions, PruneOptions, RankOptions
     from layerlimits.api.pruning import prune
     from layerlimits.api.ranking import compare_methods, rank
     from layerlimits.api.recovering import RecoverOptions, recover
@@ -55,6 +55,7 @@ _MODULES = {
         "without_layers",
     ),
     "api.options": (
+        "DefaultTasks",
         "EvalOptions",
         "ModelOptions",
         "PruneOptions",
@@ -113,6 +114,7 @@ __all__ = [
     "CarryResults",
     "Catalogue",
     "Decoding",
+    "DefaultTasks",
     "Estimate",
     "EvalOptions",
     "EvaluateResults",

@@ -1,6 +1,7 @@
 """`evaluate` and `sweep`: scores of a model, and of the model with one layer skipped at a time."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from layerlimits.api.models import ModelSource, depth
@@ -18,7 +19,10 @@ _DEFAULT = EvalOptions()
 
 
 def evaluate(
-    model: ModelSource, tasks: Tasks = "reference", options: EvalOptions = _DEFAULT, out: str | Path | None = None
+    model: ModelSource,
+    tasks: Tasks | None = None,
+    options: EvalOptions = _DEFAULT,
+    out: str | Path | None = None,
 ) -> EvaluateResults:
     """Evaluate a model on tasks, with 95% confidence intervals.
 
@@ -26,7 +30,9 @@ def evaluate(
 
     Args:
         model: Model returned by `load`, a folder, a hub id, "reference", or `ModelOptions`.
-        tasks: Tasks returned by `get_tasks`, or names of tasks and suites.
+        tasks: Tasks returned by `get_tasks`, names of tasks and suites, or `DefaultTasks`. If None: the bundled tasks
+            for the bundled model and its relatives, and for other models the tasks of the suite "real" that can be
+            read; a warning lists the others.
         options: Number of items, decoding and batch size.
         out: Run folder that stores all responses, so that an interrupted call can resume. None stores nothing.
 
@@ -37,16 +43,17 @@ def evaluate(
         >>> results = evaluate("reference", ["arithmetic", "facts"], EvalOptions(limit=20))
         >>> results.to_frame()
     """
-    items = evaluation_items(tasks, options)
+    items, notes = evaluation_items(tasks, model, options)
     with open_evaluator(model, _ask_options(options, items, "hflm"), seed=options.decoding.seed, out=out) as evaluator:
         _ask(evaluator, [()], items)
         decoding = options.decoding.name(0).removesuffix(" #0")
-        return evaluate_results(_stored(evaluator, items), decoding, options.difference)
+        results = evaluate_results(_stored(evaluator, items), decoding, options.difference)
+    return replace(results, warnings=(*notes, *results.warnings))
 
 
 def sweep(
     model: ModelSource,
-    tasks: Tasks = "reference",
+    tasks: Tasks | None = None,
     options: EvalOptions = _DEFAULT,
     out: str | Path | None = None,
     layers: Sequence[int] | None = None,
@@ -72,14 +79,15 @@ def sweep(
         >>> sweep("reference", "facts", EvalOptions(limit=20), layers=[3, 8, 9]).to_frame().layer.tolist()
         [3, 8, 9]
     """
-    items = evaluation_items(tasks, options)
+    items, notes = evaluation_items(tasks, model, options)
     # Before weights load.
     chosen = None if layers is None else check_swept(layers, depth(model))
     with open_evaluator(model, _ask_options(options, items, "sweep"), seed=options.decoding.seed, out=out) as evaluator:
         total = evaluator.loaded.depth
         skipped = tuple(range(total)) if chosen is None else chosen
         _ask(evaluator, [(), *((layer,) for layer in skipped)], items)
-        return sweep_results(_stored(evaluator, items), skipped, total, options.difference)
+        results = sweep_results(_stored(evaluator, items), skipped, total, options.difference)
+    return replace(results, warnings=(*notes, *results.warnings))
 
 
 def _ask_options(options: EvalOptions, items: Items, engine: str) -> AskOptions:

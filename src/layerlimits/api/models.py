@@ -144,6 +144,15 @@ def checked_folder(model: ModelSource) -> Path:
     return folder
 
 
+def tokenizer_of(model: ModelSource) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model, without loading weights.
+
+    Raises:
+        UserError: See `checked_folder` and `read_tokenizer`.
+    """
+    return model.tokenizer if isinstance(model, Model) else loading.read_tokenizer(checked_folder(model))
+
+
 def depth(model: ModelSource) -> int:
     """Number of layers, without loading weights.
 

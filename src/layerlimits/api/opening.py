@@ -10,14 +10,11 @@ from transformers import set_seed
 from layerlimits.api.models import ModelSource, in_memory
 from layerlimits.api.options import RankOptions
 from layerlimits.errors import UserError
-from layerlimits.evaluation.calibration import Calibration, calibration, written_texts
 from layerlimits.evaluation.evaluator import Evaluator
-from layerlimits.evaluation.leaks import check_leaks, is_bundled, items_to_compare
 from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.store import Store
 from layerlimits.models.remove import check_count, check_listed, check_protected
 from layerlimits.study.manifest import check_run_folder, claim
-from layerlimits.tasks import choose
 
 
 @contextmanager
@@ -71,30 +68,3 @@ def check_swept(layers: Sequence[int], depth: int) -> tuple[int, ...]:
     if len(layers) == 0:
         raise UserError("no layer to skip is given", "give layers such as 3,8-12, or omit --layers to skip each")
     return check_listed(layers, depth)
-
-
-def check_choosing(options: RankOptions) -> None:
-    """Check that layers are not selected by items that are also evaluated, before the model loads.
-
-    The bundled tasks and calibration texts are disjoint by construction, so they need no check.
-
-    Raises:
-        UserError: Calibration texts or selection items overlap with evaluation items (see `evaluation.leaks`), a task
-            is unknown, or items cannot be read.
-    """
-    tasks = choose(options.tasks)
-    bundled = all(is_bundled(task) for task in tasks)
-    if bundled and options.calibration is None:
-        return
-    evaluated = items_to_compare(tasks, options.data_dir)
-    if options.calibration is not None:
-        check_leaks("calibration texts", written_texts(options.items, options.calibration), evaluated)
-    selecting = [
-        sample.question for task in tasks for sample in task.samples("select", options.items, options.data_dir)
-    ]
-    check_leaks("selection items", selecting, evaluated)
-
-
-def calibration_text(options: RankOptions, evaluator: Evaluator) -> Calibration:
-    """The calibration text, tokenized for the model."""
-    return calibration(evaluator.loaded.tokenizer, options.items, options.calibration)

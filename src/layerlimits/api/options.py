@@ -6,10 +6,29 @@ from pathlib import Path
 from layerlimits.errors import UserError
 from layerlimits.paths import DATA_DIR, given_path
 from layerlimits.sampling import GREEDY, Decoding, check_items, check_seed
-from layerlimits.types import Task
+from layerlimits.types import AskFormat, Task
+
+
+@dataclass(frozen=True)
+class DefaultTasks:
+    """The default tasks of a model, with settings of their prompts (see `get_tasks`).
+
+    Args:
+        protocols: Evaluate each task under each of these protocols; if empty, under its own.
+        shots: Number of few-shot examples in each prompt; the task's own if None.
+        chat: Whether to format prompts with the model's chat template; the task's own setting if None.
+
+    Example:
+        >>> DefaultTasks(shots=2)
+    """
+
+    protocols: tuple[AskFormat, ...] = ()
+    shots: int | None = None
+    chat: bool | None = None
+
 
 # Names of tasks and suites, tasks returned by `get_tasks`, or both; a single one need not be in a list.
-Tasks = str | Task | list[str] | list[Task] | list[str | Task] | tuple[str | Task, ...]
+Tasks = str | Task | DefaultTasks | list[str] | list[Task] | list[str | Task] | tuple[str | Task, ...]
 
 
 @dataclass(frozen=True)
@@ -80,9 +99,12 @@ class RankOptions:
     Args:
         layers: Number of layers to remove; the method's default if None.
         protect: Layers that are never removed; the method's default if None.
-        tasks: Names of the tasks whose selection items score the candidates.
+        tasks: Names of the tasks whose selection items score the candidates. If None: word_problems, functions and
+            summaries for the bundled model and its relatives; for other models the generation tasks of the suite "real"
+            that can be read, or its choice tasks if there are none.
         items: Number of selection items per task, or of calibration texts.
-        calibration: File or dataset with calibration text (see `calibration`); text of the bundled tasks if None.
+        calibration: File or dataset with calibration text (see `calibration`). If None: text of the bundled tasks for
+            the bundled model and its relatives; for other models WikiText-2, or items of tasks that are not evaluated.
         seed: Random seed.
         data_dir: Folder with benchmark files; downloads from the hub if None.
         batch_size, max_rows: As for `EvalOptions`.
@@ -96,7 +118,7 @@ class RankOptions:
 
     layers: int | None = None
     protect: tuple[int, ...] | None = None
-    tasks: tuple[str, ...] = ("word_problems", "functions", "summaries")
+    tasks: tuple[str, ...] | None = None
     items: int = 32
     calibration: str | None = None
     seed: int = 0

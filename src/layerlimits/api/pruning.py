@@ -5,8 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from layerlimits.api.choosing import SelectionData, selection_data
 from layerlimits.api.models import Model, ModelSource, checked_folder, settings
-from layerlimits.api.opening import ask_options, calibration_text, check_choosing, check_removal, open_evaluator
+from layerlimits.api.opening import ask_options, check_removal, open_evaluator
 from layerlimits.api.options import PruneOptions, RankOptions
 from layerlimits.api.ranking import ranking
 from layerlimits.evaluation.calibration import Calibration
@@ -78,13 +79,13 @@ def prune(
             hashed = executor.submit(fingerprint, folder)
             _write(folder, lambda: ModelRef(source.model, hashed.result(), source.revision), plan, target)
     else:
-        check_choosing(rank_options)
+        methods = () if plan or options.method is None else (options.method,)
+        data = selection_data(model, rank_options, methods, replaced=replacement != NONE)
         # A replacement changes weights in place, so the caller's model must not be used.
         asked = source if isinstance(model, Model) and replacement != NONE else model
         with open_evaluator(asked, ask_options(rank_options), seed=rank_options.seed) as evaluator:
-            text = calibration_text(rank_options, evaluator)
-            plan = plan or _chosen(evaluator, options.method or "", rank_options, text)
-            _finish(evaluator.loaded, plan, replacement, _Material(text, rank_options.seed), target)
+            plan = plan or _chosen(evaluator, options.method or "", rank_options, data)
+            _finish(evaluator.loaded, plan, replacement, _Material(data.text, rank_options.seed), target)
     return PruneResults(
         model=str(out),
         base=source.model,
@@ -126,10 +127,10 @@ def _listed(folder: Path, options: PruneOptions, rank_options: RankOptions) -> P
     return PrunePlan(check_layers(options.remove, depth, protected), depth, "listed", protected=protected)
 
 
-def _chosen(evaluator: Evaluator, method: str, rank_options: RankOptions, text: Calibration) -> PrunePlan:
+def _chosen(evaluator: Evaluator, method: str, rank_options: RankOptions, data: SelectionData) -> PrunePlan:
     assert rank_options.layers is not None
     with Bar(1.0) as bar, bar.stage(f"ranking by {method}"):
-        result = ranking(method, rank_options, evaluator, text, bar.advance)
+        result = ranking(method, rank_options, evaluator, data, bar.advance)
     depth = evaluator.loaded.depth
     return PrunePlan(
         check_layers(result.plan(rank_options.layers), depth),

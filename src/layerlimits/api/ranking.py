@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import TypeVar
 
 from layerlimits import methods as ranking_methods
+from layerlimits.api.choosing import SelectionData, selection_data
 from layerlimits.api.models import ModelSource, depth, settings
-from layerlimits.api.opening import ask_options, calibration_text, check_choosing, check_removal, open_evaluator
+from layerlimits.api.opening import ask_options, check_removal, open_evaluator
 from layerlimits.api.options import RankOptions
 from layerlimits.errors import UserError
-from layerlimits.evaluation.calibration import Calibration
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.methods import Context, finite
 from layerlimits.plugins import described, find, label, names
 from layerlimits.progress import Bar
 from layerlimits.results.rankings import MethodRanking, RankingsComparison, RankResults
 from layerlimits.statistics.intervals import kendall_tau
-from layerlimits.tasks import choose
 from layerlimits.types import Ranking
 
 Agreement = TypeVar("Agreement")
@@ -46,11 +45,10 @@ def rank(
         >>> results = rank("reference", "block_influence", RankOptions(items=16))
         >>> results.ranking.order[:3]
     """
-    layers = _checked(model, [method], options)
+    layers, data = _checked(model, [method], options)
     with open_evaluator(model, ask_options(options), seed=options.seed, out=out) as evaluator:
-        text = calibration_text(options, evaluator)
         with Bar(1.0) as bar, bar.stage(f"ranking by {method}"):
-            result = ranking(method, options, evaluator, text, bar.advance)
+            result = ranking(method, options, evaluator, data, bar.advance)
         return RankResults(settings(model).model, _row(result, method, layers))
 
 
@@ -79,11 +77,11 @@ def compare_methods(
     chosen = names("methods") if methods is None else list(dict.fromkeys(methods))
     if not chosen:
         raise UserError("no method given", "give at least one method, or all of them (--method all, methods=None)")
-    layers = _checked(model, chosen, options)
+    layers, data = _checked(model, chosen, options)
     # Agreement is measured for a fixed number of layers, which block methods require anyway.
     count = max(1, round(layers / 4)) if options.layers is None else options.layers
     with open_evaluator(model, ask_options(options), seed=options.seed, out=out) as evaluator:
-        rankings, failed = _rankings(chosen, replace(options, layers=count), evaluator)
+        rankings, failed = _rankings(chosen, replace(options, layers=count), evaluator, data)
     name = settings(model).model
     if not rankings:
         raise UserError(f"no method can rank {name}: " + "; ".join(failed.values()), "choose a method that supports it")
@@ -99,18 +97,17 @@ def compare_methods(
     )
 
 
-def _checked(model: ModelSource, methods: Sequence[str], options: RankOptions) -> int:
-    """The model's number of layers, after all checks that need no weights."""
+def _checked(model: ModelSource, methods: Sequence[str], options: RankOptions) -> tuple[int, SelectionData]:
+    """The model's number of layers and what the methods use, after all checks that need no weights."""
     for method in methods:
         find("methods", method)
     layers = depth(model)
     check_removal(options, layers)
-    check_choosing(options)
-    return layers
+    return layers, selection_data(model, options, methods)
 
 
 def ranking(
-    method: str, options: RankOptions, evaluator: Evaluator, text: Calibration, on_progress: Callable[[float], None]
+    method: str, options: RankOptions, evaluator: Evaluator, data: SelectionData, on_progress: Callable[[float], None]
 ) -> Ranking:
     """Run a method.
 
@@ -120,8 +117,8 @@ def ranking(
     context = Context(
         evaluator,
         layers=options.layers,
-        calibration=text,
-        tasks=tuple(choose(options.tasks)),
+        calibration=data.text,
+        tasks=data.tasks,
         items=options.items,
         protected=options.protect,
         seed=options.seed,
@@ -147,17 +144,16 @@ def _row(result: Ranking, spec: str, depth: int) -> MethodRanking:
 
 
 def _rankings(
-    methods: Sequence[str], options: RankOptions, evaluator: Evaluator
+    methods: Sequence[str], options: RankOptions, evaluator: Evaluator, data: SelectionData
 ) -> tuple[dict[str, Ranking], dict[str, str]]:
     """Rankings by method as given, and error messages of the methods that cannot rank this model."""
     rankings: dict[str, Ranking] = {}
     failed: dict[str, str] = {}
-    text = calibration_text(options, evaluator)
     with Bar(float(len(methods))) as bar:
         for done, method in enumerate(methods, 1):
             with bar.stage(f"ranking by {method}"):
                 try:
-                    rankings[method] = ranking(method, options, evaluator, text, bar.advance)
+                    rankings[method] = ranking(method, options, evaluator, data, bar.advance)
                 except UserError as error:
                     failed[label(method)] = error.problem
                 finally:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layerlimits.api.models import ModelSource, settings
-from layerlimits.api.options import Tasks
+from layerlimits.api.options import DefaultTasks, Tasks
 from layerlimits.api.tasks import common_chat, resolved_tasks
 from layerlimits.errors import UserError
 from layerlimits.paths import DATA_DIR, check_new_folder, given_path
@@ -13,6 +13,7 @@ from layerlimits.recovery import recover as recovery
 from layerlimits.recovery.finetune import FinetuneConfig
 from layerlimits.results.document import RecoverResults
 from layerlimits.sampling import check_items
+from layerlimits.types import Task
 
 # The two stages of recovery count equally on the progress bar; each goes from 0 to 1.
 _STAGES = 2.0
@@ -57,7 +58,7 @@ def recover(
     pruned: str | Path,
     parent: ModelSource,
     out: str | Path,
-    tasks: Tasks = "reference",
+    tasks: Tasks | None = None,
     options: RecoverOptions = _DEFAULT,
     *,
     command: str = "",
@@ -69,8 +70,9 @@ def recover(
         parent: The unpruned model, in any form that `evaluate` accepts. It is loaded from its files, with the same
             dtype and device as the pruned model.
         out: Output folder for the finetuned checkpoint; must not exist, or must be empty.
-        tasks: Tasks returned by `get_tasks`, or names of tasks and suites, that provide the training prompts. Use the
-            prompt settings that the model will be evaluated with.
+        tasks: Tasks that provide the training prompts, in any form that `evaluate` accepts; by default those that
+            `evaluate` uses for `parent`, without tasks that have no training items. Use the prompt settings that the
+            model will be evaluated with.
         options: Number of prompts, and settings of the finetuning.
         command: Command line to record in the checkpoint's recipe.
 
@@ -82,7 +84,7 @@ def recover(
         >>> prune("reference", "pruned", PruneOptions(remove=(4, 5)))
         >>> recover("pruned", "reference", "recovered", ["arithmetic"], RecoverOptions(items=200)).trained_tokens
     """
-    resolved = resolved_tasks(tasks)
+    resolved = _training_tasks(tasks, parent, options.data_dir)
     source, chat, folder = settings(parent), common_chat(resolved), Path(out)
     # Fail before the progress bar appears, so that only the error is printed.
     check_new_folder(folder)
@@ -108,3 +110,12 @@ def recover(
 
         results = recovery.recover(str(pruned), source.model, folder, resolved, options.finetune, config, on_progress)
         return RecoverResults(**results)
+
+
+def _training_tasks(tasks: Tasks | None, parent: ModelSource, data_dir: Path | None) -> list[Task]:
+    """The tasks that provide training prompts; default tasks without training items are omitted."""
+    # Responses are not scored, so no program of the model runs.
+    resolved, _ = resolved_tasks(tasks, parent, data_dir, unsafe=True)
+    if tasks is None or isinstance(tasks, DefaultTasks):
+        return [task for task in resolved if task.samples("train", 1, data_dir)]
+    return resolved

@@ -1,9 +1,12 @@
 """`get_tasks`, and the items of tasks to evaluate."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from layerlimits.api.options import EvalOptions, Tasks
+from layerlimits.api.models import ModelSource, checked_folder
+from layerlimits.api.options import DefaultTasks, EvalOptions, Tasks
 from layerlimits.errors import UserError
+from layerlimits.study.defaults import default_names
 from layerlimits.tasks import check_sandbox, choose
 from layerlimits.types import AskFormat, Sample, Task
 
@@ -34,13 +37,29 @@ def get_tasks(
     return choose(names, protocols, shots, chat)
 
 
-def resolved_tasks(tasks: Tasks) -> list[Task]:
-    """The tasks without duplicates, with names and suites resolved.
+def resolved_tasks(
+    tasks: Tasks | None, model: ModelSource, data_dir: Path | None, *, unsafe: bool
+) -> tuple[list[Task], tuple[str, ...]]:
+    """The tasks without duplicates, with names and suites resolved, and a note on default tasks that cannot be read.
+
+    Args:
+        tasks: The tasks; the default tasks of the model if None.
+        model: The model, which determines the default tasks.
+        data_dir: Folder of benchmark files; the hub if None.
+        unsafe: Whether programs of the model may run without a sandbox.
 
     Raises:
-        UserError: As for `get_tasks`; or two tasks with the same name have different settings, so that their responses
-            could not be distinguished.
+        UserError: As for `get_tasks`; two tasks with the same name have different settings, so that their responses
+            could not be distinguished; or no default benchmark can be read.
     """
+    if tasks is None or isinstance(tasks, DefaultTasks):
+        settings = tasks or DefaultTasks()
+        names, notes = default_names(checked_folder(model), data_dir, unsafe=unsafe)
+        return choose(names, settings.protocols, settings.shots, settings.chat), notes
+    return _distinct(tasks), ()
+
+
+def _distinct(tasks: str | Task | Sequence[str | Task]) -> list[Task]:
     by_name: dict[str, Task] = {}
     for given in [tasks] if isinstance(tasks, str | Task) else tasks:
         for task in [given] if isinstance(given, Task) else choose([given]):
@@ -56,19 +75,19 @@ def _asked_as(task: Task) -> tuple[object, ...]:
     return task.version, task.kind, task.asked, task.shots, task.chat
 
 
-def evaluation_items(tasks: Tasks, options: EvalOptions) -> Items:
-    """The tasks with their evaluation items.
+def evaluation_items(tasks: Tasks | None, model: ModelSource, options: EvalOptions) -> tuple[Items, tuple[str, ...]]:
+    """The tasks with their evaluation items, and a note on default tasks that cannot be read.
 
     Raises:
-        UserError: A task is unknown, has no items, or requires a sandbox that is not available.
+        UserError: As for `resolved_tasks`; or a task has no items, or requires a sandbox that is not available.
     """
-    resolved = resolved_tasks(tasks)
+    resolved, notes = resolved_tasks(tasks, model, options.data_dir, unsafe=options.unsafe)
     check_sandbox(resolved, options.unsafe)
     items = [(task, _samples(task, options)) for task in resolved]
     for task, samples in items:
         if not samples:
             raise UserError(f"{task.name} has no items to evaluate", "provide a larger file, or omit the task")
-    return items
+    return items, notes
 
 
 def whole_set(task: Task, data_dir: Path | None) -> list[Sample] | None:

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-from transformers import AutoTokenizer
-
-from layerlimits.api.models import Model, ModelSource, checked_folder
+from layerlimits.api.models import ModelSource, tokenizer_of
 from layerlimits.evaluation import calibration as texts
 from layerlimits.evaluation.calibration import Calibration
 from layerlimits.sampling import check_items
@@ -35,8 +33,4 @@ def calibration(
         (8, 'the bundled world')
     """
     check_items(items)
-    if isinstance(model, Model):
-        tokenizer = model.tokenizer
-    else:
-        tokenizer = AutoTokenizer.from_pretrained(checked_folder(model), trust_remote_code=False, local_files_only=True)
-    return texts.calibration(tokenizer, items, source, max_tokens)
+    return texts.calibration(tokenizer_of(model), items, source, max_tokens)

@@ -27,7 +27,7 @@ from layerlimits.cli.options import (
     TopP,
     UnsafeCode,
 )
-from layerlimits.cli.parse import protocol_names, words
+from layerlimits.cli.parse import task_list
 from layerlimits.cli.printing import counted, interval, show, show_json, show_warnings, table
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     model: Model,
-    tasks: Tasks = "reference",
+    tasks: Tasks = None,
     limit: Limit = 100,
     data_dir: DataDir = None,
     protocol: Protocols = None,
@@ -63,7 +63,7 @@ def evaluate(
     """Evaluate a model on tasks, with 95% confidence intervals."""
     from layerlimits import api
 
-    chosen = api.get_tasks(*words(tasks), protocols=protocol_names(protocol), shots=shots, chat=chat)
+    chosen = task_list(tasks, protocol, shots, chat)
     options = api.EvalOptions(
         limit=limit,
         data_dir=data_dir,

@@ -14,7 +14,30 @@ Dtype = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or auto: a GPU if available.")]
 Seed = Annotated[int, typer.Option(help="Random seed.")]
-Tasks = Annotated[str, typer.Option(help="Comma-separated tasks or suites.")]
+Tasks = Annotated[
+    str | None,
+    typer.Option(
+        help="Comma-separated tasks or suites; default: the bundled tasks for the reference model, else the tasks of "
+        "the suite `real` that can be read."
+    ),
+]
+SelectTasks = Annotated[
+    str | None,
+    typer.Option(
+        "--tasks",
+        help="Comma-separated tasks whose selection items score the candidates; default: "
+        "word_problems,functions,summaries for the reference model, else the generation tasks of the suite `real` that "
+        "can be read.",
+    ),
+]
+TrainTasks = Annotated[
+    str | None,
+    typer.Option(
+        "--tasks",
+        help="Comma-separated tasks or suites that provide the training prompts; default: the bundled tasks for the "
+        "reference model, else the tasks of the suite `real` that can be read and have training items.",
+    ),
+]
 Limit = Annotated[int, typer.Option(help="Maximum number of items per task.", min=1)]
 DataDir = Annotated[Path | None, typer.Option(help="Folder with benchmark files; default: download from the Hub.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON on stdout, and nothing else.")]
@@ -26,7 +49,7 @@ Calibration = Annotated[
     str | None,
     typer.Option(
         help="Calibration text: a .txt or .jsonl file, or a dataset as id, id:split or id:configuration:split; "
-        "default: text of the bundled tasks."
+        "default: text of the bundled tasks for the reference model, else WikiText-2 or items that are not evaluated."
     ),
 ]
 Protect = Annotated[str | None, typer.Option(help="Layers that are never removed, such as 0,1,30-31.")]

@@ -1,9 +1,12 @@
 """Parse lists given on the command line: "a,b" and "0,4-7"."""
 
 import re
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from layerlimits.errors import UserError
+
+if TYPE_CHECKING:
+    from layerlimits.api.options import Tasks
 
 # No model has a million layers; a range of more numbers would exhaust the memory.
 _NUMBER = re.compile(r"[0-9]{1,6}")
@@ -14,9 +17,15 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def protocol_names(text: str | None) -> tuple[Any, ...]:
-    """The protocols of a comma-separated list; unknown ones are rejected later."""
-    return cast(tuple[Any, ...], words(text or ""))
+def task_list(tasks: str | None, protocol: str | None, shots: int | None, chat: bool | None) -> "Tasks":
+    """The tasks of a comma-separated list, by default those of the model, with the settings of their prompts."""
+    from layerlimits import api
+
+    # Unknown protocols are rejected by the tasks.
+    protocols = cast(tuple[Any, ...], words(protocol or ""))
+    if tasks is None:
+        return api.DefaultTasks(protocols, shots, chat)
+    return api.get_tasks(*words(tasks), protocols=protocols, shots=shots, chat=chat)
 
 
 def layers(text: str) -> tuple[int, ...]:

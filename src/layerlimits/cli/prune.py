@@ -17,7 +17,7 @@ from layerlimits.cli.options import (
     Protect,
     Revision,
     Seed,
-    Tasks,
+    SelectTasks,
     command,
 )
 from layerlimits.cli.parse import layers as layer_numbers
@@ -43,7 +43,7 @@ def prune(
         str | None, typer.Option(help="Replacement for the removed layers: none, laco, linear, streamline, compensate.")
     ] = None,
     protect: Protect = None,
-    tasks: Tasks = "word_problems,functions,summaries",
+    tasks: SelectTasks = None,
     items: Annotated[
         int, typer.Option(help="Number of selection items per task, or of calibration texts.", min=1)
     ] = 32,
@@ -69,7 +69,7 @@ def prune(
     )
     rank_options = api.RankOptions(
         protect=None if protect is None else layer_numbers(protect),
-        tasks=words(tasks),
+        tasks=None if tasks is None else words(tasks),
         items=items,
         calibration=calibration,
         seed=seed,

@@ -19,7 +19,7 @@ from layerlimits.cli.options import (
     Revision,
     RunOut,
     Seed,
-    Tasks,
+    SelectTasks,
 )
 from layerlimits.cli.parse import layers as layer_numbers
 from layerlimits.cli.parse import words
@@ -44,7 +44,7 @@ def rank(
         ),
     ] = None,
     protect: Protect = None,
-    tasks: Tasks = "word_problems,functions,summaries",
+    tasks: SelectTasks = None,
     items: Annotated[
         int, typer.Option(help="Number of selection items per task, or of calibration texts.", min=1)
     ] = 32,
@@ -65,7 +65,7 @@ def rank(
     options = api.RankOptions(
         layers=layers,
         protect=None if protect is None else layer_numbers(protect),
-        tasks=words(tasks),
+        tasks=None if tasks is None else words(tasks),
         items=items,
         calibration=calibration,
         seed=seed,

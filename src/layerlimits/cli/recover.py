@@ -14,10 +14,10 @@ from layerlimits.cli.options import (
     Protocols,
     Seed,
     Shots,
-    Tasks,
+    TrainTasks,
     command,
 )
-from layerlimits.cli.parse import protocol_names, words
+from layerlimits.cli.parse import task_list
 from layerlimits.cli.printing import show_json
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def recover(
         Path, typer.Option(help="Output folder for the finetuned checkpoint; must not exist, or must be empty.")
     ],
     kind: Annotated[str, typer.Option(help="Kind of finetuning: full or lora.")] = "full",
-    tasks: Tasks = "reference",
+    tasks: TrainTasks = None,
     items: Annotated[
         int, typer.Option(help="Number of training prompts; the unpruned model generates the responses.", min=1)
     ] = 1000,
@@ -54,7 +54,7 @@ def recover(
         data_dir=data_dir,
         finetune=api.FinetuneConfig(kind=cast(Literal["full", "lora"], kind), epochs=epochs, seed=seed),
     )
-    chosen = api.get_tasks(*words(tasks), protocols=protocol_names(protocol), shots=shots, chat=chat)
+    chosen = task_list(tasks, protocol, shots, chat)
     source = api.ModelOptions(parent, revision, dtype, device)
     results = api.recover(pruned, source, out, chosen, options, command=command())
     show_json(results) if as_json else show_recovered(results)

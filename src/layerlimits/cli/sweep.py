@@ -29,7 +29,7 @@ from layerlimits.cli.options import (
     UnsafeCode,
 )
 from layerlimits.cli.parse import layers as layer_numbers
-from layerlimits.cli.parse import protocol_names, words
+from layerlimits.cli.parse import task_list
 from layerlimits.cli.printing import show, show_json, show_warnings, table
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 def sweep(
     model: Model,
-    tasks: Tasks = "reference",
+    tasks: Tasks = None,
     layers: Annotated[
         str | None, typer.Option(help="Layers to skip, one at a time, such as 3,8-12; default: every layer.")
     ] = None,
@@ -67,7 +67,7 @@ def sweep(
     """Evaluate every task with one layer skipped at a time."""
     from layerlimits import api
 
-    chosen = api.get_tasks(*words(tasks), protocols=protocol_names(protocol), shots=shots, chat=chat)
+    chosen = task_list(tasks, protocol, shots, chat)
     options = api.EvalOptions(
         limit=limit,
         data_dir=data_dir,

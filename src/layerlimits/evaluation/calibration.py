@@ -123,15 +123,6 @@ def default_calibration(
     return _calibration(pairs, encodings, f"items that are not evaluated, of {names}", max_tokens)
 
 
-def written_texts(items: int, source: str | Path | None = None) -> tuple[str, ...]:
-    """The texts that `calibration` would encode, question and answer on separate lines.
-
-    Raises:
-        UserError: see `calibration`.
-    """
-    return tuple(map(_written, _pairs(items, source)))
-
-
 def _written(pair: Pair) -> str:
     return "\n".join(part for part in pair if part)
 

@@ -1,10 +1,11 @@
 """Methods rank layers by how well the model does without them. Each file exports one function.
 
 A method is `def name(context: Context, *, option=default, ...) -> Ranking`. Its docstring gives the formula and ends
-with a `Source:` line and a `Cost:` line. Layers are numbered as in the base model. For time estimates, a file may also
-export `passes(depth, rounds) -> float`, the approximate number of forward passes over the calibration text, and
-`evaluations(depth, rounds) -> float`, the number of models evaluated on the selection items. `NEEDED_KIND` is the kind
-of task ("generation" or "choice") that the method requires.
+with a `Source:` line and a `Cost:` line. Layers are numbered as in the base model. A file also exports
+`passes(depth, rounds) -> float`, the approximate number of forward passes over the calibration text, and
+`evaluations(depth, rounds) -> float`, the number of models evaluated on the selection items. Without them, time
+estimates ignore the method, and a method of this folder gets no text or no tasks from the defaults for models other
+than the bundled one. `NEEDED_KIND` is the kind of task ("generation" or "choice") that the method requires.
 """
 
 import inspect

@@ -101,13 +101,30 @@ def _read(folder: Path, model: str, dtype: str) -> tuple[PreTrainedModel, PreTra
             trust_remote_code=False,
             local_files_only=True,
         )
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"cannot load {model}: {reason}", "check the folder, or download the model again") from None
     # The headers were checked before; this makes sure that every weight was actually read.
     check_report(folder, report, network.config, read_headers(weight_files(folder)))
-    return network, tokenizer
+    return network, read_tokenizer(folder)
+
+
+def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model; no weights are read.
+
+    Raises:
+        UserError: Its files are missing or damaged.
+    """
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        )
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"failed to load the tokenizer from {folder}: {reason}", "check the folder, or download the model again"
+        ) from None
+    return tokenizer
 
 
 def parameter_count(model: PreTrainedModel) -> int:

@@ -7,15 +7,13 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
-
 from layerlimits.errors import UserError
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.leaks import check_leaks, items_to_compare
 from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.prompts import check_chat
 from layerlimits.evaluation.store import Store
-from layerlimits.models.load import load
+from layerlimits.models.load import load, read_tokenizer
 from layerlimits.models.locate import check_complete, configuration, fingerprint, layer_count, locate
 from layerlimits.models.save import read_recipe
 from layerlimits.paths import check_new_folder
@@ -171,13 +169,13 @@ def check_pair(pruned: str, parent: str, revision: str | None = None, chat: bool
             "set the parent (--parent) to the unchanged model that it was pruned from",
         )
     _check_tokenizers(pruned, small, parent, large)
-    check_chat(_tokenizer(large), chat, parent)
+    check_chat(read_tokenizer(large), chat, parent)
     ours = {"made_by": f"layerlimits {__version__}", "parent": parent, "pruned": pruned}
     return {"base": parent, "base_fingerprint": base, "base_layers": depth, **recipe, **ours}
 
 
 def _check_tokenizers(pruned: str, small: Path, parent: str, large: Path) -> None:
-    first, second = _tokenizer(small), _tokenizer(large)
+    first, second = read_tokenizer(small), read_tokenizer(large)
     ours, theirs = first.get_vocab(), second.get_vocab()
     fix = "set the parent (--parent) to the model that was pruned; both must use the same tokenizer"
     if ours != theirs:
@@ -188,10 +186,3 @@ def _check_tokenizers(pruned: str, small: Path, parent: str, large: Path) -> Non
         )
     if first.chat_template != second.chat_template:
         raise UserError(f"the tokenizers differ: {pruned} and {parent} have different chat templates", fix)
-
-
-def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    loaded: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-        folder, trust_remote_code=False, local_files_only=True
-    )
-    return loaded

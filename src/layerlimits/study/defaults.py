@@ -1,4 +1,4 @@
-"""What a study measures, selects by, calibrates on and trains on if its settings do not say.
+"""What is measured, selected by, calibrated on and trained on if the settings do not say.
 
 The bundled tasks and texts are about an invented world that only the bundled model knows. A model with the tokenizer of
 the bundled model is one of its relatives (a copy, pruned or finetuned); every other model gets real benchmarks.
@@ -33,24 +33,33 @@ def tasks_of(config: StudyConfig, folder: Path) -> tuple[tuple[Task, ...], tuple
     """The tasks of a study, and notes on default tasks that cannot be read.
 
     Raises:
-        UserError: See `choose`; or no default benchmark can be read.
+        UserError: See `choose` and `default_names`.
     """
     names: Sequence[str] | None = config.tasks
     notes: tuple[str, ...] = ()
-    if names is None and knows_bundled_world(folder):
-        names = ("reference",)
-    elif names is None:
-        names, notes = _readable(config)
+    if names is None:
+        names, notes = default_names(folder, config.data_dir, unsafe=config.unsafe_code)
     return tuple(choose(names, config.protocols, config.shots, config.chat)), notes
 
 
-def _readable(config: StudyConfig) -> tuple[list[str], tuple[str, ...]]:
-    """The default tasks that can be read on this machine, and a note on the others."""
-    reasons = {name: _obstacle(name, config) for name in SUITES["real"]}
-    readable = [name for name, reason in reasons.items() if not reason]
+def default_names(folder: Path, data_dir: Path | None, *, unsafe: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of the tasks that a model is evaluated on by default, and a note on those that cannot be read.
+
+    Args:
+        folder: Files of the model.
+        data_dir: Folder of benchmark files; the hub if None.
+        unsafe: Whether programs of the model may run without a sandbox.
+
+    Raises:
+        UserError: No default benchmark can be read.
+    """
+    if knows_bundled_world(folder):
+        return ("reference",), ()
+    reasons = {name: _obstacle(name, data_dir, unsafe=unsafe) for name in SUITES["real"]}
+    readable = tuple(name for name, reason in reasons.items() if not reason)
     others = {name: reason for name, reason in reasons.items() if reason}
     if all(name in _PROCEDURAL for name in readable):
-        place = f"in {config.data_dir}" if config.data_dir else "on the hub"
+        place = f"in {data_dir}" if data_dir else "on the hub"
         first = next(iter(others.values()))
         raise UserError(
             f"none of the {len(others)} default benchmarks can be read {place}: {first}",
@@ -61,26 +70,33 @@ def _readable(config: StudyConfig) -> tuple[list[str], tuple[str, ...]]:
     return readable, (f"Default tasks that cannot be measured here: {listed}.",) if others else ()
 
 
-def _obstacle(name: str, config: StudyConfig) -> str:
+def _obstacle(name: str, data_dir: Path | None, *, unsafe: bool) -> str:
     """Why a task cannot be measured on this machine; empty if it can."""
-    if reason := available(name, config.data_dir):
+    if reason := available(name, data_dir):
         return reason
     try:
-        check_sandbox(choose((name,)), config.unsafe_code)
+        check_sandbox(choose((name,)), unsafe)
     except UserError as error:
         return error.problem
     return ""
 
 
 def select_tasks_of(config: StudyConfig, folder: Path, tasks: Sequence[Task]) -> tuple[Task, ...]:
-    """The tasks on which methods score candidates: by default the study's own generation tasks that have select items,
-    or its choice tasks if there are none.
-    """
+    """The tasks on which the methods of a study score candidates."""
     if config.select_tasks is not None:
         return tuple(choose(config.select_tasks, chat=config.chat))
+    return default_select_tasks(folder, tasks, config.data_dir, config.chat)
+
+
+def default_select_tasks(
+    folder: Path, tasks: Sequence[Task], data_dir: Path | None, chat: bool | None = None
+) -> tuple[Task, ...]:
+    """The tasks on which methods score candidates by default: some of the bundled tasks for a relative of the bundled
+    model; else the generation tasks of `tasks` that have selection items, or the choice tasks if there are none.
+    """
     if knows_bundled_world(folder):
-        return tuple(choose(_BUNDLED_SELECT_TASKS, chat=config.chat))
-    usable = [task for task in tasks if task.samples("select", 1, config.data_dir)]
+        return tuple(choose(_BUNDLED_SELECT_TASKS, chat=chat))
+    usable = [task for task in tasks if task.samples("select", 1, data_dir)]
     generation = [task for task in usable if task.kind == "generation"]
     return tuple(generation or usable)
 

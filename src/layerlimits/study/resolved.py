@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from layerlimits.errors import UserError
 from layerlimits.evaluation.calibration import Calibration
 from layerlimits.methods import effort, needed_kind
+from layerlimits.models.load import read_tokenizer
 from layerlimits.models.locate import check_complete, layer_count, locate
 from layerlimits.models.remove import check_count, check_protected, layers_for_ratio
 from layerlimits.paths import DATA_DIR, given_path
@@ -140,7 +141,7 @@ def resolve(config: StudyConfig) -> ResolvedStudy:
     check_count(max(removals.values()), depth, config.protect or ())
     items = {task.name: task.samples("evaluate", config.item_cap, config.data_dir) for task in tasks}
     _check_items(items)
-    tokenizer = _tokenizer(folder)
+    tokenizer = read_tokenizer(folder)
     text = calibration_of(config, folder, tokenizer, tasks)
     screened = config.tasks is None and not knows_bundled_world(folder)
     study = ResolvedStudy(config, folder, depth, tokenizer, tasks, items, (), {}, text, removals, None, notes, screened)
@@ -247,16 +248,3 @@ def _no_recovery(config: StudyConfig, tasks: Sequence[Task]) -> str:
     if not config.recovery.data and not any(task.samples("train", 1, config.data_dir) for task in tasks):
         return f"no task has training prompts ({names})"
     return ""
-
-
-def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            folder, trust_remote_code=False, local_files_only=True
-        )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"failed to load the tokenizer from {folder}: {reason}", "check the folder, or download the model again"
-        ) from None
-    return tokenizer
