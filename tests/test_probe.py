@@ -37,15 +37,15 @@ def test_a_probe_measures_every_rate_and_leaves_no_trace(study: ResolvedStudy, e
     model = evaluator.loaded.model
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
     needed = [weight.requires_grad for weight in model.parameters()]
-    found = rates_of(study, evaluator, 5.0)
-    assert found.prompt_token > 0
-    assert found.new_token > 0
-    assert found.training_token > 0
-    assert 0 < found.shared_choice <= 1
-    assert 0 < found.shared_generation <= 1
-    assert set(found.new_tokens) == {"facts", "word_problems"}
+    measured = rates_of(study, evaluator, 5.0)
+    assert measured.prompt_token > 0
+    assert measured.new_token > 0
+    assert measured.training_token > 0
+    assert 0 < measured.shared_choice <= 1
+    assert 0 < measured.shared_generation <= 1
+    assert set(measured.new_tokens) == {"facts", "word_problems"}
     limits = {task.name: task.max_new_tokens for task in study.tasks}
-    assert all(0 < tokens <= limits[name] for name, tokens in found.new_tokens.items())
+    assert all(0 < tokens <= limits[name] for name, tokens in measured.new_tokens.items())
     assert not list(evaluator.store.export())
     assert all(torch.equal(before[name], weight) for name, weight in model.state_dict().items())
     assert [weight.requires_grad for weight in model.parameters()] == needed
