@@ -192,7 +192,7 @@ def test_finetuning_takes_the_examples_that_fit_or_is_left_out(study: ResolvedSt
 def test_timing_is_shortened_and_then_left_out(study: ResolvedStudy, cost: Cost) -> None:
     assert fitting.speed(study, cost, 1e6) == (5, (1, 2))
     assert fitting.speed(study, cost, 0.0) == (0, ())
-    repeats, counts = fitting.speed(study, cost, 16 * 48 * 1e-2 * 1.5 * 4 * 2)
+    repeats, counts = fitting.speed(study, cost, 16 * 48 * 1e-2 * 0.5 * 4 * 2)
     assert (repeats, counts) == (3, (1,))
 
 

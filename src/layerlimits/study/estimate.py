@@ -13,8 +13,8 @@ from layerlimits.types import Task
 
 # Number of prompts per task used to estimate the prompt length.
 _MEASURED_PROMPTS = 20
-# Tokens of a stock `generate` call take longer than the engine's.
-_STOCK = 1.5
+# Time of a token of a timed run, in a full batch, divided by the probe's (LOG.md, "real models within a budget").
+_TIMED = 0.5
 # Part of the answers that the paper's iterative method saves by dropping candidates early.
 _RACE = 0.7
 
@@ -174,7 +174,7 @@ def finetuning_cost(study: ResolvedStudy, recovery: PlannedRecovery, count: int,
 
 def speed_cost(study: ResolvedStudy, repeats: int, counts: int, cost: Cost) -> float:
     """Estimated seconds of timing the unpruned model and `counts` pruned ones, with one run more to warm up."""
-    each = RESPONSE_TOKENS * cost.rates.new_token * _STOCK
+    each = RESPONSE_TOKENS * cost.rates.new_token * _TIMED
     return (repeats + 1) * (1 + counts) * each
 
 
