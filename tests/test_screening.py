@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from layerlimits.errors import UserError
+from layerlimits.evaluation.store import Store
 from layerlimits.study.config import StudyConfig
 from layerlimits.study.defaults import knows_bundled_world
+from layerlimits.study.pipeline import study as run_pipeline
 from layerlimits.study.resolved import resolve, without_tasks
 from layerlimits.study.screening import reason_to_set_aside
 from layerlimits.tasks import choose
@@ -88,3 +90,26 @@ def test_an_untaught_model_can_do_nothing(
     said = refused("study", foreign, "--data-dir", benchmarks, "--limit", 24, "--out", tmp_path / "run")
     assert "this model cannot do these tasks: gsm8k (score 0.0% on the first 24 items, below 5%)" in said
     assert "set --tasks" in said
+
+
+def test_a_method_that_cannot_decide_is_dropped_before_the_sweep(tiny: Path, tmp_path: Path) -> None:
+    config = StudyConfig(
+        model=str(tiny),
+        tasks=("facts_choice",),
+        select_tasks=("word_problems",),
+        methods=("reverse", "task_score"),
+        ratios=(0.2,),
+        limit=4,
+        select_items=4,
+        calibration_items=4,
+        speed_repeats=3,
+        recovery={"kinds": ()},
+    )
+    results = run_pipeline(config, tmp_path / "run", "it")
+    reason = "the unpruned model scores 0 on all selection items of word_problems"
+    assert f"Skipped method task_score: {reason}." in results.warnings
+    assert {row.method for row in results.pruned} == {"reverse"}
+    with Store(tmp_path / "run") as store:
+        asked = {(row["task"], row["model"]) for row in store.export()}
+    # Of the selection items, only the unpruned model has seen any.
+    assert len([model for task, model in asked if task == "word_problems"]) == 1
