@@ -4,10 +4,14 @@ import errno
 import os
 import stat
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from layerlimits.errors import UserError
+
+# Whether an existing file may be replaced.
+IsOwn = Callable[[Path], bool]
 
 # A folder that contains this database is a run folder.
 RUN_FILE = "run.sqlite"
@@ -117,6 +121,38 @@ def check_outside_run(out: Path) -> None:
     for folder in (place, *place.parents):
         if holds_run(folder):
             raise UserError(f"{out} is in the run folder {folder}", "choose a folder outside it")
+
+
+def check_output_file(out: Path, option: str, own: tuple[str, str], suffix: str, fix: str, is_own: IsOwn) -> Path:
+    """Check that writing a file overwrites nothing but an older file of the same kind.
+
+    Args:
+        out: The path.
+        option: Name of the option in messages.
+        own: The kind of file in messages, such as ("a layerlimits report", "a report").
+        suffix: Required suffix inside a run folder, where other names are reserved.
+        fix: Fix in messages.
+        is_own: Whether an existing file is of this kind.
+
+    Returns:
+        The path with links resolved.
+
+    Raises:
+        UserError: The path is a folder, a file of another kind, a file of a run, or not a valid path.
+    """
+    try:
+        file = given_path(out, option).resolve()
+    except (OSError, RuntimeError) as error:
+        raise path_error(out, option, error) from None
+    if file.is_dir():
+        raise UserError(f"{out} is a folder", fix)
+    if file.exists() and not is_own(file):
+        raise UserError(f"{out} exists and is not {own[0]}", fix)
+    # Names that a run may use later, such as the database's journal, are reserved as well.
+    if holds_run(file.parent) and file.suffix != suffix:
+        raise UserError(f"{out} is in a run folder, where the name of {own[1]} must end in {suffix}", fix)
+    check_writable(file.parent, empty=False)
+    return file
 
 
 def _can_write(folder: Path) -> bool:

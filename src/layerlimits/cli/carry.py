@@ -5,9 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from layerlimits.cli.options import (
-    Json,
-)
+from layerlimits.cli.options import Json
 from layerlimits.cli.printing import show_json
 
 if TYPE_CHECKING:

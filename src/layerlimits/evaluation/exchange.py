@@ -27,7 +27,7 @@ from layerlimits.evaluation.export_rows import (
     rows,
 )
 from layerlimits.evaluation.store import Key, Store
-from layerlimits.paths import check_writable, given_path, holds_run, path_error
+from layerlimits.paths import check_output_file, given_path
 from layerlimits.types import Response, Verdict
 
 SUFFIX = ".layerlimits.gz"
@@ -46,19 +46,7 @@ def check_export_file(out: Path) -> Path:
         UserError: The path is a folder, a file that is not an export, a file of a run, or not a valid path.
     """
     fix = f"choose another --out, such as study{SUFFIX}"
-    try:
-        file = given_path(out, "--out").resolve()
-    except (OSError, RuntimeError) as error:
-        raise path_error(out, "--out", error) from None
-    if file.is_dir():
-        raise UserError(f"{out} is a folder", fix)
-    if file.exists() and not _is_export(file):
-        raise UserError(f"{out} exists and is not an export of layerlimits", fix)
-    # Names that a run may use later, such as the database's journal, are reserved as well.
-    if holds_run(file.parent) and file.suffix != ".gz":
-        raise UserError(f"{out} is in a run folder, where the name of an export must end in .gz", fix)
-    check_writable(file.parent, empty=False)
-    return file
+    return check_output_file(out, "--out", ("an export of layerlimits", "an export"), ".gz", fix, _is_export)
 
 
 def _is_export(file: Path) -> bool:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from layerlimits.errors import UserError
-from layerlimits.paths import check_writable, given_path, holds_run, path_error
+from layerlimits.paths import check_output_file
 from layerlimits.report import figures
 from layerlimits.results.document import StudyResults
 from layerlimits.results.rows import PairedTest, TaskScore
@@ -41,19 +41,8 @@ def check_report_file(out: Path) -> Path:
         UserError: The path is a folder, a file that is not a report, a file of a run, or not a valid path.
     """
     fix = "choose another output file (--out), such as report.html"
-    try:
-        page = given_path(out, "the output file (--out)").resolve()
-    except (OSError, RuntimeError) as error:
-        raise path_error(out, "the output file (--out)", error) from None
-    if page.is_dir():
-        raise UserError(f"{out} is a folder", fix)
-    if page.exists() and not _is_report(page):
-        raise UserError(f"{out} exists and is not a layerlimits report", fix)
-    # Names that a run may use later, such as the database's journal, are reserved as well.
-    if holds_run(page.parent) and page.suffix != ".html":
-        raise UserError(f"{out} is in a run folder, where the name of a report must end in .html", fix)
-    check_writable(page.parent, empty=False)
-    return page
+    own = ("a layerlimits report", "a report")
+    return check_output_file(out, "the output file (--out)", own, ".html", fix, _is_report)
 
 
 def _is_report(page: Path) -> bool:
