@@ -111,11 +111,6 @@ class Bar:
             return None
         return max(0.0, (self._total - self._completed) * pace - (time.perf_counter() - self._advanced))
 
-    @property
-    def completed(self) -> float:
-        """The finished work, including work that was not necessary."""
-        return self._completed
-
     def plan(self, remaining: float) -> None:
         """Replace the estimate of the remaining work."""
         self._total = self._completed + remaining
