@@ -11,7 +11,7 @@ from layerlimits.errors import UserError
 from layerlimits.evaluation.artifacts import Artifacts
 from layerlimits.evaluation.store import Store
 from layerlimits.progress import Bar, duration, seconds_of
-from layerlimits.study import fitting
+from layerlimits.study import fitting, stages
 from layerlimits.study.budget import Clock, check_budget, probe_seconds
 from layerlimits.study.config import MAX_BUDGET_ITEMS, StudyConfig
 from layerlimits.study.estimate import Cost, cost_of, stage_costs, training_cost
@@ -129,16 +129,16 @@ def test_costs_follow_the_rates_and_what_was_measured(study: ResolvedStudy, cost
 
 def test_base_tasks_keep_the_cheapest_of_each_class(study: ResolvedStudy, cost: Cost) -> None:
     everything = fitting.base_tasks(study, cost, 1e6, nothing_stored)
-    assert everything.tasks == study.tasks
-    assert not everything.left_out
+    assert everything == study.tasks
+    assert not fitting.left_out_of_base(study, everything, cost)
     needed = {task.name: 24 * cost.response(task, study.depth) for task in study.tasks}
     less = fitting.base_tasks(study, cost, sum(needed.values()) - 0.01, nothing_stored)
-    assert {task.kind for task in less.tasks} == {"generation", "choice"}
-    (sentence,) = less.left_out
-    (missing,) = [name for name in needed if name not in {task.name for task in less.tasks}]
+    assert {task.kind for task in less} == {"generation", "choice"}
+    (sentence,) = fitting.left_out_of_base(study, less, cost)
+    (missing,) = [name for name in needed if name not in {task.name for task in less}]
     assert missing in sentence
     # Stored responses cost nothing.
-    assert fitting.base_tasks(study, cost, 0.0, lambda *_: 0).tasks == study.tasks
+    assert fitting.base_tasks(study, cost, 0.0, lambda *_: 0) == study.tasks
 
 
 def test_the_sweep_takes_fewer_layers_before_it_loses_a_class(study: ResolvedStudy, cost: Cost) -> None:
@@ -227,6 +227,25 @@ def test_a_study_within_a_budget_compares_the_same_items_and_resumes_for_nothing
         assert list(store.export()) == before
         assert spent < Artifacts(store).spent
     assert (again.sweep, again.pruned, again.tasks) == (results.sweep, results.pruned, results.tasks)
+
+
+def test_a_class_whose_tasks_are_all_set_aside_gets_its_next_cheapest_one(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = budgeted(tiny, tasks=("facts", "word_problems", "facts_choice"), limit=8)
+    chosen = [task for task in resolve(config).tasks if task.name != "word_problems"]
+    monkeypatch.setattr(fitting, "base_tasks", lambda *_: tuple(chosen))
+    screened = replace(resolve(config), screened=True)
+    monkeypatch.setattr("layerlimits.study.pipeline.check_study", lambda *_: screened)
+    monkeypatch.setattr(stages, "_reason_to_set_aside", lambda run, task, items: "too hard" * (task.name == "facts"))
+    results = study_of(config, tmp_path / "run", "it")
+    assert {row.name: row.set_aside for row in results.tasks} == {
+        "facts": "too hard",
+        "word_problems": None,
+        "facts_choice": None,
+    }
+    assert {row.task for row in results.sweep} == {"word_problems", "facts_choice"}
+    assert not any("in the study: word_problems" in warning for warning in results.warnings)
 
 
 def test_without_time_a_study_says_what_is_left_out(tiny: Path, tmp_path: Path) -> None:

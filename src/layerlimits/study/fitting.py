@@ -41,8 +41,22 @@ class Fitted:
     left_out: tuple[str, ...] = ()
 
 
-def base_tasks(study: ResolvedStudy, cost: Cost, seconds: float, missing: Missing) -> Fitted:
-    """The tasks whose first items the unpruned model can answer in time, cheapest first, of both classes."""
+def base_cost(study: ResolvedStudy, task: Task, cost: Cost) -> float:
+    """Seconds in which the unpruned model answers the first items of a task."""
+    return SCREENED_ITEMS * cost.response(task, study.depth)
+
+
+def cheapest(study: ResolvedStudy, kind: Kind, cost: Cost) -> list[Task]:
+    """The tasks of a class, cheapest first."""
+    return sorted((task for task in study.tasks if task.kind == kind), key=lambda task: base_cost(study, task, cost))
+
+
+def base_tasks(study: ResolvedStudy, cost: Cost, seconds: float, missing: Missing) -> tuple[Task, ...]:
+    """The tasks whose first items the unpruned model can answer in time, cheapest first, of both classes.
+
+    Raises:
+        UserError: No task fits.
+    """
     costs = {task.name: missing(task, [()], SCREENED_ITEMS) * cost.response(task, study.depth) for task in study.tasks}
     kept = _affordable(study.tasks, costs, seconds)
     if not kept:
@@ -52,7 +66,14 @@ def base_tasks(study: ResolvedStudy, cost: Cost, seconds: float, missing: Missin
             f"task, take about {duration(costs[name])}, and {duration(seconds)} are available for them",
             f"set --budget to {max(2, round(costs[name] / seconds * 1.5 + 1)) if seconds else 3} times as much",
         )
-    return Fitted(kept, left_out=_without_tasks("the study", study.tasks, kept, costs))
+    return kept
+
+
+def left_out_of_base(study: ResolvedStudy, kept: Sequence[Task], cost: Cost) -> tuple[str, ...]:
+    """A sentence about the tasks that are not measured."""
+    return _without_tasks(
+        "the study", study.tasks, kept, {task.name: base_cost(study, task, cost) for task in study.tasks}
+    )
 
 
 def sweep(study: ResolvedStudy, cost: Cost, seconds: float, missing: Missing) -> Fitted:

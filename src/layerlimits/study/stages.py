@@ -14,11 +14,14 @@ from layerlimits.results.figures import by_item
 from layerlimits.study import fitting
 from layerlimits.study.budget import Clock
 from layerlimits.study.estimate import method_cost
-from layerlimits.study.resolved import with_removals, with_tasks, without_tasks
+from layerlimits.study.resolved import ResolvedStudy, with_removals, with_tasks, without_tasks
 from layerlimits.study.screening import reason_to_set_aside
 from layerlimits.study.session import Run
 from layerlimits.study.speed import timings
 from layerlimits.types import Ranking, Sample, Task, Variant
+
+# Part of the time left that the first task of a class may take: a study of one class alone says little.
+_MOST = 0.35
 
 # Rankings by method label.
 Rankings = dict[str, Ranking]
@@ -32,24 +35,32 @@ def base(run: Run) -> None:
     Raises:
         UserError: The model can do none of the default tasks.
     """
+    everything, set_aside = run.study, dict[str, str]()
     if run.clock:
         _choose_tasks(run, run.clock)
-    set_aside = {}
     for task in run.study.tasks:
-        items = run.study.items[task.name]
-        first = items[: run.base_items(task)]
-        run.ask("base", [()], task, first)
-        if run.clock:
-            run.record_count("base", task, len(first))
-        reason = _reason_to_set_aside(run, task, first) if run.study.screened else ""
-        if reason:
-            run.set_aside(task, reason, len(first))
-            set_aside[task.name] = reason
-        elif not run.clock:
-            run.ask("base", [()], task, items[len(first) :])
+        _ask_base(run, task, set_aside)
+    if run.clock:
+        _complete_classes(run, run.clock, everything, set_aside)
+        run.leave_out(fitting.left_out_of_base(everything, run.study.tasks, run.cost))
     if set_aside:
         run.study = without_tasks(run.study, set_aside)
     _drop_methods_that_cannot_decide(run)
+
+
+def _ask_base(run: Run, task: Task, set_aside: dict[str, str]) -> None:
+    """Evaluate the unpruned model on a task; a default task that it cannot do is added to `set_aside`."""
+    items = run.study.items[task.name]
+    first = items[: run.base_items(task)]
+    run.ask("base", [()], task, first)
+    if run.clock:
+        run.record_count("base", task, len(first))
+    reason = _reason_to_set_aside(run, task, first) if run.study.screened else ""
+    if reason:
+        run.set_aside(task, reason, len(first))
+        set_aside[task.name] = reason
+    elif not run.clock:
+        run.ask("base", [()], task, items[len(first) :])
 
 
 def _choose_tasks(run: Run, clock: Clock) -> None:
@@ -58,9 +69,21 @@ def _choose_tasks(run: Run, clock: Clock) -> None:
     if measured and clock.left <= 0:
         run.study = with_tasks(run.study, measured)
         return
-    fitted = fitting.base_tasks(run.study, run.cost, clock.share("base", run.coming("base")), run.missing)
-    run.leave_out(fitted.left_out)
-    run.study = with_tasks(run.study, fitted.tasks)
+    run.study = with_tasks(
+        run.study, fitting.base_tasks(run.study, run.cost, clock.share("base", run.coming("base")), run.missing)
+    )
+
+
+def _complete_classes(run: Run, clock: Clock, everything: ResolvedStudy, set_aside: dict[str, str]) -> None:
+    """Try tasks that did not fit, cheapest first, for a class of which all chosen tasks are set aside."""
+    for kind in dict.fromkeys(task.kind for task in everything.tasks):
+        for task in fitting.cheapest(everything, kind, run.cost):
+            if any(task.kind == kind and task.name not in set_aside for task in run.study.tasks):
+                break
+            if task not in run.study.tasks and fitting.base_cost(everything, task, run.cost) <= _MOST * clock.left:
+                chosen = (*run.study.tasks, task)
+                run.study = with_tasks(everything, [task for task in everything.tasks if task in chosen])
+                _ask_base(run, task, set_aside)
 
 
 def _reason_to_set_aside(run: Run, task: Task, items: Sequence[Sample]) -> str:
