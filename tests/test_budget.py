@@ -229,6 +229,16 @@ def test_a_study_within_a_budget_compares_the_same_items_and_resumes_for_nothing
     assert (again.sweep, again.pruned, again.tasks) == (results.sweep, results.pruned, results.tasks)
 
 
+def test_a_task_is_tried_on_as_many_items_as_fit(study: ResolvedStudy, cost: Cost) -> None:
+    (facts,) = [task for task in study.tasks if task.name == "facts"]
+    each = cost.response(facts, study.depth)
+    tried = [
+        fitting.first_items(study, facts, cost, seconds * each, nothing_stored) for seconds in (24.1, 23.9, 8.1, 7.9)
+    ]
+    assert tried == [24, 8, 8, 0]
+    assert fitting.first_items(study, facts, cost, 0.0, lambda *_: 0) == 24
+
+
 def test_a_class_whose_tasks_are_all_set_aside_gets_its_next_cheapest_one(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

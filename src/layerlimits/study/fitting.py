@@ -51,6 +51,13 @@ def cheapest(study: ResolvedStudy, kind: Kind, cost: Cost) -> list[Task]:
     return sorted((task for task in study.tasks if task.kind == kind), key=lambda task: base_cost(study, task, cost))
 
 
+def first_items(study: ResolvedStudy, task: Task, cost: Cost, seconds: float, missing: Missing) -> int:
+    """Number of items on which the unpruned model can try a task in time; 0 if there is no time for a few."""
+    each = cost.response(task, study.depth)
+    counts = (count for count in (SCREENED_ITEMS, FIRST_ITEMS) if missing(task, [()], count) * each <= seconds)
+    return next(counts, 0)
+
+
 def base_tasks(study: ResolvedStudy, cost: Cost, seconds: float, missing: Missing) -> tuple[Task, ...]:
     """The tasks whose first items the unpruned model can answer in time, cheapest first, of both classes.
 

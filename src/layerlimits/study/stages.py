@@ -39,7 +39,7 @@ def base(run: Run) -> None:
     if run.clock:
         _choose_tasks(run, run.clock)
     for task in run.study.tasks:
-        _ask_base(run, task, set_aside)
+        _ask_base(run, task, run.base_items(task), set_aside)
     if run.clock:
         _complete_classes(run, run.clock, everything, set_aside)
         run.leave_out(fitting.left_out_of_base(everything, run.study.tasks, run.cost))
@@ -48,10 +48,12 @@ def base(run: Run) -> None:
     _drop_methods_that_cannot_decide(run)
 
 
-def _ask_base(run: Run, task: Task, set_aside: dict[str, str]) -> None:
-    """Evaluate the unpruned model on a task; a default task that it cannot do is added to `set_aside`."""
+def _ask_base(run: Run, task: Task, count: int, set_aside: dict[str, str]) -> None:
+    """Evaluate the unpruned model on a task; a default task whose first `count` items it cannot do is added to
+    `set_aside`.
+    """
     items = run.study.items[task.name]
-    first = items[: run.base_items(task)]
+    first = items[:count]
     run.ask("base", [()], task, first)
     if run.clock:
         run.record_count("base", task, len(first))
@@ -80,10 +82,11 @@ def _complete_classes(run: Run, clock: Clock, everything: ResolvedStudy, set_asi
         for task in fitting.cheapest(everything, kind, run.cost):
             if any(task.kind == kind and task.name not in set_aside for task in run.study.tasks):
                 break
-            if task not in run.study.tasks and fitting.base_cost(everything, task, run.cost) <= _MOST * clock.left:
+            count = fitting.first_items(everything, task, run.cost, _MOST * clock.left, run.missing)
+            if task not in run.study.tasks and count:
                 chosen = (*run.study.tasks, task)
                 run.study = with_tasks(everything, [task for task in everything.tasks if task in chosen])
-                _ask_base(run, task, set_aside)
+                _ask_base(run, task, count, set_aside)
 
 
 def _reason_to_set_aside(run: Run, task: Task, items: Sequence[Sample]) -> str:
