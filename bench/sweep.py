@@ -13,15 +13,13 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
-from operator import itemgetter
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM
+from runs import paired, saved
+from transformers import AutoConfig, AutoModelForCausalLM
 from workload import NEW_TOKENS, Answers, batched, best_batch, one_by_one, workload
 
 from layerlimits.engines.sweep import SweepEngine
@@ -35,34 +33,35 @@ from layerlimits.methods.task_score import task_score
 from layerlimits.models.load import Loaded, load
 from layerlimits.tasks import choose
 
-RESULTS = Path(__file__).with_name("results.json")
 SELECTED, ITEMS = 4, 32
 
 
-def by_disk(mergekit: str, folder: Path, depth: int, tokenizer: Any, prompts: Any, size: int) -> Answers:
-    """(a): write each variant to disk with mergekit's passthrough, load it, and use stock generation."""
-    answers = []
-    for gone in range(depth):
+def by_disk(
+    mergekit: str,
+    folder: Path,
+    removed: Sequence[int],
+    tokenizer: Any,
+    prompts: Any,
+    size: int,
+    new_tokens: int = NEW_TOKENS,
+    dtype: str = "float32",
+) -> Answers:
+    """(a): write the model without each of these layers to disk with mergekit's passthrough, load it, and use stock
+    generation.
+    """
+    answers, depth = [], AutoConfig.from_pretrained(folder).num_hidden_layers
+    for gone in removed:
         with tempfile.TemporaryDirectory() as work:
             spans = [span for span in ((0, gone), (gone + 1, depth)) if span[0] < span[1]]
             slices = "".join(f"- sources:\n  - model: {folder}\n    layer_range: [{a}, {b}]\n" for a, b in spans)
             recipe = Path(work) / "recipe.yaml"
-            recipe.write_text(f"slices:\n{slices}merge_method: passthrough\ndtype: float32\n")
+            recipe.write_text(f"slices:\n{slices}merge_method: passthrough\ndtype: {dtype}\n")
             command = [mergekit, str(recipe), f"{work}/merged", "--allow-crimes"]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            model = AutoModelForCausalLM.from_pretrained(f"{work}/merged", dtype=torch.float32).eval()
+            model = AutoModelForCausalLM.from_pretrained(f"{work}/merged", dtype=getattr(torch, dtype)).eval()
             model.generation_config.eos_token_id = tokenizer.eos_token_id
-            answers.append(batched(TransformersEngine(model, tokenizer), prompts, size))
+            answers.append(batched(TransformersEngine(model, tokenizer), prompts, size, new_tokens))
     return answers
-
-
-def paired(ours: Callable[[], Any], theirs: Callable[[], Any]) -> tuple[list[float], Any, Any]:
-    """Seconds of both, run one after the other, and both results."""
-    began = time.perf_counter()
-    first = ours()
-    between = time.perf_counter()
-    second = theirs()
-    return [round(between - began, 3), round(time.perf_counter() - between, 3)], first, second
 
 
 def measured(name: str, count: int, repeats: int, against: Sequence[str], mergekit: str) -> Iterator[dict[str, Any]]:
@@ -82,7 +81,7 @@ def measured(name: str, count: int, repeats: int, against: Sequence[str], mergek
         model.save_pretrained(folder)
         ways: dict[str, Callable[[], Answers]] = {
             "simple": lambda: one_by_one(model, tokenizer, variants, prompts, size),
-            "paper": lambda: by_disk(mergekit, Path(folder), depth, tokenizer, prompts, size),
+            "paper": lambda: by_disk(mergekit, Path(folder), range(depth), tokenizer, prompts, size),
         }
         for other in against:
             for _ in range(repeats):
@@ -115,19 +114,6 @@ def iterative(repeats: int) -> Iterator[dict[str, Any]]:
         )
         row = {"model": "reference", "against": "simple", "work": "iterative", "layers": ours["order"]}
         yield row | {"same": ours["order"] == theirs["order"], "race": ours["race"], "run": seconds}
-
-
-def saved(row: dict[str, Any], afresh: bool) -> dict[str, Any]:
-    """Save the row with all its runs to the results file; `afresh` discards earlier runs of the same work."""
-    rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-    name = itemgetter("model", "against", "work")
-    runs = [run for old in rows if name(old) == name(row) and not afresh for run in old["runs"]] + [row.pop("run")]
-    ratios = [theirs / ours for ours, theirs in runs]
-    row |= {"threads": torch.get_num_threads(), "ratio": median(ratios), "low": min(ratios), "high": max(ratios)}
-    row["runs"] = runs
-    rows = [old for old in rows if name(old) != name(row)] + [row]
-    RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
-    return row
 
 
 def main() -> None:

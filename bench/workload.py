@@ -89,26 +89,37 @@ def workload(name: str, count: int) -> tuple[Any, Any, list[list[int]]]:
     return model, Ids(), random_prompts(model.config.vocab_size, count)
 
 
-def batched(engine: TransformersEngine, prompts: Sequence[list[int]], size: int) -> list[Response]:
+def batched(
+    engine: TransformersEngine, prompts: Sequence[list[int]], size: int, new_tokens: int = NEW_TOKENS
+) -> list[Response]:
     """Stock generation in batches of prompts with similar length."""
     order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
     responses: dict[int, Response] = {}
     for start in range(0, len(order), size):
         chosen = order[start : start + size]
-        responses |= zip(chosen, engine.generate_batch([prompts[row] for row in chosen], NEW_TOKENS), strict=True)
+        responses |= zip(chosen, engine.generate_batch([prompts[row] for row in chosen], new_tokens), strict=True)
     return [responses[row] for row in range(len(prompts))]
 
 
-def one_by_one(model: Any, tokenizer: Any, variants: Sequence[tuple[int, ...]], prompts: Any, size: int) -> Answers:
+def one_by_one(
+    model: Any,
+    tokenizer: Any,
+    variants: Sequence[tuple[int, ...]],
+    prompts: Any,
+    size: int,
+    new_tokens: int = NEW_TOKENS,
+) -> Answers:
     """The straightforward way: skip each variant's layers in memory and use stock generation."""
     engine, answers = TransformersEngine(model, tokenizer), []
     for variant in variants:
         with without_layers(model, variant):
-            answers.append(batched(engine, prompts, size))
+            answers.append(batched(engine, prompts, size, new_tokens))
     return answers
 
 
-def best_batch(model: Any, tokenizer: Any, prompts: Sequence[list[int]]) -> int:
+def best_batch(model: Any, tokenizer: Any, prompts: Sequence[list[int]], new_tokens: int = NEW_TOKENS) -> int:
     """The fastest batch size for stock generation."""
     sizes = {min(size, len(prompts)) for size in BATCHES}
-    return min(sizes, key=lambda size: shortest(lambda: one_by_one(model, tokenizer, [(1,)], prompts, size), 1))
+    return min(
+        sizes, key=lambda size: shortest(lambda: one_by_one(model, tokenizer, [(1,)], prompts, size, new_tokens), 1)
+    )

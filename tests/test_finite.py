@@ -1,5 +1,6 @@
 """Logits that are not finite: every engine refuses them, names the layers removed, and spares masked tokens."""
 
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -130,12 +131,14 @@ def test_masked_tokens_are_no_fault(engine: type, loaded: Loaded) -> None:
 def test_rows_are_judged_by_their_largest_logit() -> None:
     fine = torch.tensor([[0.0, -INF, 2.0], [-INF, -INF, -1.0]])
     assert likeliest(fine).tolist() == [2, 2]
-    assert gathered(fine, torch.tensor([1, 2])).tolist() == [-INF, 0.0]
+    logprobs, greedy = gathered(fine, torch.tensor([0, 1, 0]), torch.tensor([1, 2, 2]))
+    assert logprobs.tolist() == pytest.approx([-INF, 0.0, -math.log1p(math.exp(-2))])
+    assert greedy.tolist() == [False, True, True]
     for row in ([0.0, NAN, 2.0], [0.0, INF, 1.0], [-INF, -INF, -INF], [NAN, INF, -INF]):
         logits = torch.cat([fine, torch.tensor([row])])
         for target in range(3):
             with pytest.raises(NonFiniteLogits, match="row 2"):
-                gathered(logits, torch.tensor([1, 2, target]))
+                gathered(logits, torch.arange(3), torch.tensor([1, 2, target]))
         with pytest.raises(NonFiniteLogits, match="row 2"):
             likeliest(logits)
         assert likeliest(logits, torch.tensor([True, True, False])).tolist()[:2] == [2, 2]

@@ -37,7 +37,11 @@ OTHER_WAYS = {
     "shots": ("evaluate", "--shots", 2),
     "shorter answers": ("evaluate", "--max-new-tokens", 2),
     "draws": ("evaluate", "--temperature", 1.2, "--samples", 2),
-    "the harness's engine": ("evaluate",),
+    "the harness's engine": (
+        "evaluate",
+        "--engine",
+        "hflm",
+    ),
 }
 
 
@@ -125,17 +129,18 @@ def test_evaluate_leaves_a_studys_manifest_as_it_is(tiny: Path, run: Path, tmp_p
     assert rows(run, "SELECT content FROM artifacts WHERE name = 'manifest'") == before
 
 
-@pytest.mark.parametrize("order", [("sweep", "evaluate"), ("evaluate", "sweep")])
-def test_log_likelihoods_of_evaluate_are_the_harness_s_whatever_came_first(
-    order: tuple[str, ...], tiny: Path, loaded: Loaded, tmp_path: Path, says: Says
+@pytest.mark.parametrize("first", ["sweep", "hflm"])
+def test_log_likelihoods_of_hflm_are_the_harness_s_whatever_came_first(
+    first: str, tiny: Path, loaded: Loaded, tmp_path: Path, says: Says
 ) -> None:
     from lm_eval.models.huggingface import HFLM
 
     from layerlimits.lm_eval_bridge import quiet
 
     run, data = tmp_path / "run", choice_folder(tmp_path / "data", "arc_easy")
-    for name in order:
-        says(name, tiny, "--tasks", "arc_easy", "--data-dir", data, "--limit", 6, "--out", run)
+    asked = ("evaluate", tiny, "--tasks", "arc_easy", "--data-dir", data, "--limit", 6, "--out", run)
+    printed = [says(*asked, *flags) for flags in [("--engine", "hflm"), ()][:: 1 if first == "hflm" else -1]]
+    assert printed[0]["scores"] == printed[1]["scores"]
     base = loaded.ref.fingerprint
     by_engine: dict[str, dict[str, list[float]]] = {}
     for engine, sample, logprobs in rows(run, f"SELECT engine, sample, logprobs FROM responses WHERE model = '{base}'"):

@@ -98,6 +98,17 @@ def test_layers_that_cannot_be_skipped(
     assert not (tmp_path / "run").exists()
 
 
+def test_an_engine_of_one_model_sweeps_nothing(tiny: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
+    said = refused("sweep", tiny, "--tasks", "facts", "--engine", "hflm", "--out", tmp_path / "run")
+    assert "the engine hflm evaluates one model, and a sweep one model per layer" in said
+    assert "omit --engine" in said
+    assert not (tmp_path / "run").exists()
+    for command in ("sweep", "evaluate"):
+        said = refused(command, tiny, "--tasks", "facts", "--engine", "hfml")
+        assert "unknown engine 'hfml'" in said
+        assert "did you mean hflm?" in said
+
+
 def test_the_function_refuses_the_same(tiny: Path) -> None:
     for layers in ([], [6], [-1], [2, 2]):
         with pytest.raises(UserError):

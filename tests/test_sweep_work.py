@@ -75,3 +75,6 @@ def test_evaluate_and_sweep_ask_by_the_engine(
     assert calls == [1]
     says("sweep", tiny, "--tasks", "facts", "--limit", 3)
     assert max(calls[1:]) > 1
+    calls.clear()
+    says("sweep", tiny, "--tasks", "facts", "--limit", 3, "--engine", "transformers")
+    assert not calls

@@ -8,6 +8,7 @@ from layerlimits.api.models import ModelSource, depth
 from layerlimits.api.opening import check_swept, open_evaluator
 from layerlimits.api.options import EvalOptions, Tasks
 from layerlimits.api.tasks import Items, evaluation_items
+from layerlimits.errors import UserError
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.options import AskOptions
 from layerlimits.progress import Bar
@@ -26,7 +27,8 @@ def evaluate(
 ) -> EvaluateResults:
     """Evaluate a model on tasks, with 95% confidence intervals.
 
-    Choice tasks are scored as in lm-evaluation-harness.
+    Choice tasks are scored as in lm-evaluation-harness; with the engine "hflm" log-likelihoods are computed by its own
+    code.
 
     Args:
         model: Model returned by `load`, a folder, a hub id, "reference", or `ModelOptions`.
@@ -44,7 +46,7 @@ def evaluate(
         >>> results.to_frame()
     """
     items, notes = evaluation_items(tasks, model, options)
-    with open_evaluator(model, _ask_options(options, items, "hflm"), seed=options.decoding.seed, out=out) as evaluator:
+    with open_evaluator(model, _ask_options(options, items), seed=options.decoding.seed, out=out) as evaluator:
         _ask(evaluator, [()], items)
         decoding = options.decoding.name(0).removesuffix(" #0")
         results = evaluate_results(_stored(evaluator, items), decoding, options.difference)
@@ -70,7 +72,7 @@ def sweep(
 
     Raises:
         UserError: A task, the model or the run folder cannot be used; or `layers` is empty, has duplicates, or contains
-            a layer that does not exist.
+            a layer that does not exist; or the engine computes one model only.
 
     Example:
         >>> results = sweep("reference", ["arithmetic", "facts"], EvalOptions(limit=20))
@@ -79,10 +81,15 @@ def sweep(
         >>> sweep("reference", "facts", EvalOptions(limit=20), layers=[3, 8, 9]).to_frame().layer.tolist()
         [3, 8, 9]
     """
+    if options.engine == "hflm":
+        raise UserError(
+            "the engine hflm evaluates one model, and a sweep one model per layer",
+            "omit --engine; or prune the model and evaluate the saved one with --engine hflm",
+        )
     items, notes = evaluation_items(tasks, model, options)
     # Before weights load.
     chosen = None if layers is None else check_swept(layers, depth(model))
-    with open_evaluator(model, _ask_options(options, items, "sweep"), seed=options.decoding.seed, out=out) as evaluator:
+    with open_evaluator(model, _ask_options(options, items), seed=options.decoding.seed, out=out) as evaluator:
         total = evaluator.loaded.depth
         skipped = tuple(range(total)) if chosen is None else chosen
         _ask(evaluator, [(), *((layer,) for layer in skipped)], items)
@@ -90,9 +97,9 @@ def sweep(
     return replace(results, warnings=(*notes, *results.warnings))
 
 
-def _ask_options(options: EvalOptions, items: Items, engine: str) -> AskOptions:
+def _ask_options(options: EvalOptions, items: Items) -> AskOptions:
     return AskOptions(
-        engine=engine,
+        engine=options.engine,
         batch_size=options.batch_size,
         # Each task has its own chat setting. This one rejects a model without a chat template before evaluation starts.
         chat=True if any(task.chat for task, _ in items) else None,

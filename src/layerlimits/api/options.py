@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from layerlimits.errors import UserError
+from layerlimits.errors import UserError, unknown
 from layerlimits.paths import DATA_DIR, given_path
 from layerlimits.sampling import GREEDY, Decoding, check_items, check_seed
 from layerlimits.types import AskFormat, Task
@@ -26,6 +26,9 @@ class DefaultTasks:
     shots: int | None = None
     chat: bool | None = None
 
+
+# Engines that evaluate a model given by its folder.
+ENGINES = ("sweep", "hflm", "transformers")
 
 # Names of tasks and suites, tasks returned by `get_tasks`, or both; a single one need not be in a list.
 Tasks = str | Task | DefaultTasks | list[str] | list[Task] | list[str | Task] | tuple[str | Task, ...]
@@ -65,9 +68,12 @@ class EvalOptions:
             for selection.
         batch_size: Prompts per batch. It is fixed for a run folder, because it affects rounding.
         max_rows: Maximum number of responses generated at once, over all variants; the engine's default if None.
+        engine: "sweep", which computes what prompts and variants share once; "hflm", whose log-likelihoods equal those
+            of the `lm_eval` command to the last digit, for `evaluate` only; or "transformers", one variant at a time
+            with stock generation.
 
     Raises:
-        UserError: A value is outside its range, or a path is invalid.
+        UserError: A value is outside its range, the engine is unknown, or a path is invalid.
 
     Example:
         >>> EvalOptions(limit=20, decoding=Decoding(temperature=0.7, samples=4))
@@ -81,8 +87,11 @@ class EvalOptions:
     whole: bool = False
     batch_size: int = 64
     max_rows: int | None = None
+    engine: str = "sweep"
 
     def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise unknown("engine", self.engine, ENGINES)
         check_items(self.limit, "limit")
         object.__setattr__(self, "data_dir", _path(self.data_dir, DATA_DIR))
         _check_batches(self.batch_size, self.max_rows)

@@ -11,6 +11,7 @@ from layerlimits.cli.options import (
     Device,
     Difference,
     Dtype,
+    Engine,
     Json,
     Limit,
     MaxNewTokens,
@@ -54,6 +55,7 @@ def evaluate(
     ] = False,
     seed: Seed = 0,
     out: RunOut = None,
+    engine: Engine = "sweep",
     batch_size: BatchSize = 64,
     revision: Revision = None,
     dtype: Dtype = "auto",
@@ -71,6 +73,7 @@ def evaluate(
         unsafe=unsafe_code,
         difference=difference,
         whole=whole,
+        engine=engine,
         batch_size=batch_size,
     )
     results = api.evaluate(api.ModelOptions(model, revision, dtype, device), chosen, options, out)

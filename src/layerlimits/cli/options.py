@@ -54,6 +54,13 @@ Calibration = Annotated[
 ]
 Protect = Annotated[str | None, typer.Option(help="Layers that are never removed, such as 0,1,30-31.")]
 BatchSize = Annotated[int, typer.Option(help="Prompts per batch.", min=1)]
+Engine = Annotated[
+    str,
+    typer.Option(
+        help="sweep: shares work between prompts and variants; hflm: log-likelihoods equal to those of `lm_eval` to "
+        "the last digit, for one model; transformers: stock generation, one variant at a time."
+    ),
+]
 MaxRows = Annotated[
     int | None,
     typer.Option(help="Maximum number of responses generated at once, over all variants; default: 2048.", min=1),

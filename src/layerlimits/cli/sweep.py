@@ -11,6 +11,7 @@ from layerlimits.cli.options import (
     Device,
     Difference,
     Dtype,
+    Engine,
     Json,
     Limit,
     MaxNewTokens,
@@ -57,6 +58,7 @@ def sweep(
     unsafe_code: UnsafeCode = False,
     seed: Seed = 0,
     out: RunOut = None,
+    engine: Engine = "sweep",
     batch_size: BatchSize = 64,
     max_rows: MaxRows = None,
     revision: Revision = None,
@@ -74,6 +76,7 @@ def sweep(
         decoding=api.Decoding(temperature, top_p, top_k, seed, samples, max_new_tokens),
         unsafe=unsafe_code,
         difference=difference,
+        engine=engine,
         batch_size=batch_size,
         max_rows=max_rows,
     )

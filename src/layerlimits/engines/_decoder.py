@@ -7,16 +7,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from layerlimits.engines._finite import naming_variants
+from layerlimits.engines._finite import likeliest_tokens
 from layerlimits.engines._followers import Followers, Row, start_followers
 from layerlimits.engines._lookup import Lookup
 from layerlimits.engines._pool import Pool
 from layerlimits.engines._rows import Rows
-from layerlimits.models.finite import likeliest
 from layerlimits.types import Variant
 
-# Logits are the largest tensor of a pass: at most this many floats, half a gigabyte.
-_PASS_LOGITS = 1 << 27
 # Number of guessed tokens that are verified per step.
 _MAX_GUESS = 8
 # A pool is packed when fewer than this share of its rows are unfinished.
@@ -34,7 +31,6 @@ class Bounds:
     Args:
         rows: maximum number of answers decoded at the same time.
         tokens: maximum number of tokens of all rows of a pass.
-        vocabulary: size of the vocabulary.
         free_tokens: number of tokens that a step can verify at almost no cost, since its fixed costs are larger.
         chunk: initial number of draft tokens to verify per pass.
         together: whether the base is decoded together with its variants instead of before them.
@@ -42,7 +38,6 @@ class Bounds:
 
     rows: int
     tokens: int
-    vocabulary: int
     free_tokens: int
     chunk: int
     together: bool
@@ -62,22 +57,19 @@ class Bounds:
             yield variants[start : start + size]
 
 
-def passes(lengths: Sequence[int], logits: Sequence[int], rows: int, bounds: Bounds) -> Iterator[list[int]]:
+def passes(lengths: Sequence[int], rows: int, bounds: Bounds) -> Iterator[list[int]]:
     """Indices of texts in groups of similar length, one group per pass.
 
     Args:
         lengths: tokens of each text.
-        logits: rows of logits needed of each text.
         rows: how many rows read each text.
     """
     group: list[int] = []
-    wanted = 0
     for text in sorted(range(len(lengths)), key=lambda text: lengths[text]):
-        size, wanted = (len(group) + 1) * rows, wanted + rows * logits[text]
-        full = size * lengths[text] > bounds.tokens or size > bounds.rows
-        if group and (full or wanted * bounds.vocabulary > _PASS_LOGITS):
+        size = (len(group) + 1) * rows
+        if group and (size * lengths[text] > bounds.tokens or size > bounds.rows):
             yield group
-            group, wanted = [], rows * logits[text]
+            group = []
         group.append(text)
     if group:
         yield group
@@ -129,12 +121,11 @@ class GreedyDecoder:
         self._asked: list[VariantRows] = [(variant, self._new_rows(variant)) for variant in variants]
         chunk = 0 if self._base_leads and self.bounds.together else min(self.bounds.chunk, max(max_new_tokens))
         lengths = [len(prompt) + chunk for prompt in prompts]
-        waiting = deque(passes(lengths, [1 + chunk] * len(prompts), 1 + len(variants), self.bounds))
+        waiting = deque(passes(lengths, 1 + len(variants), self.bounds))
         while waiting or self._held or self._followers or self._live:
             self._enter(waiting)
             for followers in [followers for followers in self._followers if followers.due()]:
-                max_tokens = max(1, _PASS_LOGITS // (self.bounds.vocabulary * len(followers.rows)))
-                self._settle(followers, followers.verify(self.rows, max_tokens))
+                self._settle(followers, followers.verify(self.rows))
             self._drop_finished()
             if self._live:
                 self._step()
@@ -154,7 +145,7 @@ class GreedyDecoder:
         if self._base_leads and not self.bounds.together:
             prompts = [prompt for group in entering for prompt in group]
             lengths = [len(self._prompts[prompt]) for prompt in prompts]
-            for indices in passes(lengths, [1] * len(prompts), 2, self.bounds):
+            for indices in passes(lengths, 2, self.bounds):
                 self._begin([((), self.leaders)], [prompts[index] for index in indices])
         self._held += entering
         for group in self._held[:]:
@@ -231,8 +222,8 @@ class GreedyDecoder:
         )
         # Logits at padding are meaningless.
         real = [row.finish is None and place <= len(guess) for row, guess in pairs for place in range(width)]
-        with naming_variants([row.variant for row in self._live for _ in range(width)]):
-            tokens = likeliest(logits, torch.tensor(real, device=device)).view(len(ids), width).tolist()
+        variants = [row.variant for row in self._live for _ in range(width)]
+        tokens = likeliest_tokens(logits, variants, torch.tensor(real, device=device)).view(len(ids), width).tolist()
         for row, guess, written in zip(self._live, guesses, tokens, strict=True):
             if row.finish is None:
                 self._accept(row, guess, written)
@@ -242,7 +233,7 @@ class GreedyDecoder:
         guesses = [self._guess(row) for row in self._live]
         size = len(self._live) * (1 + max(map(len, guesses)))
         pays = size <= self.bounds.free_tokens or 2 * sum(map(bool, guesses)) >= len(self._live)
-        return guesses if pays and size * self.bounds.vocabulary <= _PASS_LOGITS else [[] for _ in self._live]
+        return guesses if pays else [[] for _ in self._live]
 
     def _guess(self, row: Row) -> list[int]:
         max_tokens = min(_MAX_GUESS, row.max_new_tokens - len(row.tokens) - 1)

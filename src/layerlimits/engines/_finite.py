@@ -1,9 +1,12 @@
 """Which variant of a shared batch has logits that are not finite."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from layerlimits.models.finite import NonFiniteLogits
+import torch
+from torch import Tensor
+
+from layerlimits.models.finite import NonFiniteLogits, likeliest
 from layerlimits.types import Variant
 
 
@@ -28,3 +31,22 @@ def naming_variants(variants: Sequence[Variant]) -> Iterator[None]:
         yield
     except NonFiniteLogits as error:
         raise NonFiniteVariant(variants[error.row]) from None
+
+
+def likeliest_tokens(
+    slices: Iterable[tuple[slice, Tensor]], variants: Sequence[Variant], real: Tensor | None = None
+) -> Tensor:
+    """The token with the largest logit of each row, (W,).
+
+    Args:
+        slices: slices of the W rows with their logits.
+        variants: the variant of each row, (W,).
+        real: the rows to check, bool (W,); None: all.
+    Raises:
+        NonFiniteVariant: the largest logit of a row is not finite.
+    """
+    tokens = []
+    for part, logits in slices:
+        with naming_variants(variants[part]):
+            tokens.append(likeliest(logits, None if real is None else real[part]))
+    return torch.cat(tokens)

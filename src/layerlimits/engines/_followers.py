@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from layerlimits.engines._finite import naming_variants
+from layerlimits.engines._finite import likeliest_tokens
 from layerlimits.engines._forks import read
 from layerlimits.engines._lookup import Lookup
 from layerlimits.engines._pool import Pool
 from layerlimits.engines._rows import Rows
-from layerlimits.models.finite import likeliest
 from layerlimits.types import FinishReason, Variant
 
 # If at most this share of the rows diverges, the next chunk is twice as long.
@@ -85,9 +84,9 @@ class Followers:
         longest = max(self._pending())
         return longest >= self._chunk or (longest > 0 and all(leader.finish for leader in self.leaders))
 
-    def verify(self, rows: Rows, max_tokens: int) -> list[list[int]]:
-        """Read the next chunk, of at most `max_tokens` tokens; returns the tokens that each follower itself writes."""
-        counts = [min(pending, self._chunk, max_tokens) for pending in self._pending()]
+    def verify(self, rows: Rows) -> list[list[int]]:
+        """Read the next chunk; returns the tokens that each follower itself writes."""
+        counts = [min(pending, self._chunk) for pending in self._pending()]
         width, ids, positions, visible = max(counts), [], [], 0
         for leader, read_count, count in zip(self.leaders, self._read, counts, strict=True):
             first, pads = leader.start + read_count, width - count
@@ -102,8 +101,8 @@ class Followers:
         )
         logits = rows.logits(self.pool, row_ids, row_positions, visible, _columns(wanted))
         self._read = [read_count + count for read_count, count in zip(self._read, counts, strict=True)]
-        with naming_variants([self.rows[row - len(self.leaders)].variant for row, _ in wanted]):
-            tokens = iter(likeliest(logits).tolist())
+        variants = [self.rows[row - len(self.leaders)].variant for row, _ in wanted]
+        tokens = iter(likeliest_tokens(logits, variants).tolist())
         return [[next(tokens) for _ in range(count)] for count in row_counts]
 
     def _leader_numbers(self) -> list[int]:
@@ -173,8 +172,7 @@ def start_followers(
         for place in range(leader.start - 1, len(texts[text]))
     ]
     logits, pool = read(rows, texts, variants, wanted, 1 + max(leader.last for leader in leaders))
-    with naming_variants([variants[variant] for variant, _, _ in wanted]):
-        tokens = iter(likeliest(logits).tolist())
+    tokens = iter(likeliest_tokens(logits, [variants[variant] for variant, _, _ in wanted]).tolist())
     written = [[next(tokens) for _ in range(1 + count)] for _ in variants for count in counts]
     return Followers(leaders, pool, following, counts, chunk), written
 

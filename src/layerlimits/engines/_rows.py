@@ -5,21 +5,29 @@ them to the layer with a mask and a cache for these rows only, and writes the re
 cache: the key of position t is in column t for every row, and a query at position t attends to the columns up to t.
 Rows of any length therefore share a batch without padding on the left, and keys left by a rejected draft are masked
 until they are overwritten.
+
+The logits of a pass can take more memory than everything else, because the vocabulary is large. They are computed in
+slices: the module that owns the layers returns the states of one slice at a time, and the model computes logits from it
+in its own way.
 """
 
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicLayer
 
 from layerlimits.engines._pool import Pool
 from layerlimits.models.stack import find_stack
+
+# Logits that are in memory at the same time: 64 megabytes in float32. A slice of some hundred rows still uses the
+# hardware well.
+_SLICE_LOGITS = 1 << 24
 
 
 @dataclass
@@ -30,13 +38,19 @@ class Call:
         pool: the rows.
         positions: positions of their tokens (R, Q), or (1, Q) if texts are read from their start.
         visible: number of columns of the cache that can be attended to.
-        wanted: (rows, indices into the hidden states) of the logits to return.
+        wanted: (rows, indices into the hidden states) of the logits to compute.
+        attended: which columns each column attends to, bool (N, Q, Q) for the N leaders, if texts are trees.
     """
 
     pool: Pool
     positions: Tensor
     visible: int
     wanted: tuple[Tensor, Tensor]
+    attended: Tensor | None = None
+    # What the owner of the layers returned, its states where logits are wanted (W, D), and the slice to continue with.
+    output: Any = None
+    states: Tensor | None = None
+    part: slice = field(default_factory=lambda: slice(0))
 
     def queries(self, layer: int) -> Tensor:
         """Positions of the layer's rows, (n, Q) or (1, Q)."""
@@ -53,6 +67,9 @@ class _CallCache(Cache):
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
+        if self._call.attended is not None:
+            # A tree is read whole, so its keys are not stored.
+            return key_states, value_states
         positions = self._call.queries(layer_idx)
         return self._call.pool.write(layer_idx, positions, self._call.visible, key_states, value_states)
 
@@ -62,29 +79,39 @@ class Rows:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model: Any = model
-        self.layers = find_stack(model).layers
+        stack = find_stack(model)
+        self.layers, self._owner = stack.layers, stack.owner
         self.device = model.device
         self._call: Call | None = None
         self._windows = [_window_of(model.config.get_text_config(), number) for number in range(len(self.layers))]
         self._eager = getattr(model.config, "_attn_implementation", "") == "eager"
+        # Rows of logits in a slice.
+        self._slice = max(1, _SLICE_LOGITS // model.config.get_text_config().vocab_size)
         # Whether layers return a tuple; known after the first one has run.
         self._tuples = False
 
     @contextmanager
     def opened(self) -> Iterator["Rows"]:
-        """Inside the block, the layers' `forward` is replaced."""
-        handle = self.model.get_output_embeddings().register_forward_pre_hook(self._only_wanted)
+        """Inside the block, the `forward` of the layers and of the module that owns them is replaced."""
         try:
+            self._owner.forward = self._in_slices(self._owner.forward)
             for number, layer in enumerate(self.layers):
                 layer.forward = self._replaced(number, layer.forward)
             yield self
         finally:
-            handle.remove()
-            for layer in self.layers:
-                vars(layer).pop("forward", None)
+            for module in (self._owner, *self.layers):
+                vars(module).pop("forward", None)
 
     @torch.no_grad()
-    def logits(self, pool: Pool, ids: Tensor, positions: Tensor, visible: int, wanted: tuple[Tensor, Tensor]) -> Tensor:
+    def logits(
+        self,
+        pool: Pool,
+        ids: Tensor,
+        positions: Tensor,
+        visible: int,
+        wanted: tuple[Tensor, Tensor],
+        attended: Tensor | None = None,
+    ) -> Iterator[tuple[slice, Tensor]]:
         """Run tokens through the rows of a pool, which stores their keys and values.
 
         Args:
@@ -92,19 +119,27 @@ class Rows:
             ids: token ids (R, Q).
             positions: their positions (R, Q), or (1, Q) if texts are read from their start.
             visible: number of columns of the cache that can be attended to.
-            wanted: rows and indices into `ids` of the logits to return, (W,) each.
-        Returns:
-            Logits (W, V).
+            wanted: rows and indices into `ids` of the logits to compute, (W,) each.
+            attended: which columns each column attends to, bool (N, Q, Q) for the N leaders, if texts are trees. Keys
+                and values are not stored then.
+        Yields:
+            Slices of `wanted` and their logits (w, V).
         """
         ends, places = pool.end[wanted[0]].to(self.device), wanted[1].to(self.device)
         pool.filled = max(pool.filled, visible)
-        self._call = call = Call(pool, positions, visible, (ends, places))
+        call = Call(pool, positions, visible, (ends, places), attended)
+        for start in range(0, max(1, len(places)), self._slice):
+            call.part = slice(start, min(start + self._slice, len(places)))
+            yield call.part, self._logits(ids, call)
+
+    def _logits(self, ids: Tensor, call: Call) -> Tensor:
+        self._call = call
         try:
             output = self.model(
                 input_ids=ids,
                 # A mask of four dimensions is passed on unchanged: no time is spent on masks that no layer uses.
                 attention_mask=torch.ones(1, 1, 1, 1, dtype=torch.bool, device=ids.device),
-                position_ids=positions,
+                position_ids=call.positions,
                 past_key_values=_CallCache(len(self.layers), call),
                 use_cache=True,
             )
@@ -113,11 +148,20 @@ class Rows:
         logits: Tensor = output.logits[0]
         return logits
 
-    def _only_wanted(self, _: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Compute logits only where they are needed: the vocabulary is large."""
-        assert self._call is not None
-        rows, places = self._call.wanted
-        return (args[0][rows, places][None], *args[1:])
+    def _in_slices(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """The `forward` of the module that owns the layers, which runs once and returns its states slice by slice."""
+
+        def owner(*args: Any, **kwargs: Any) -> Any:
+            call = self._call
+            assert call is not None
+            if call.states is None:
+                call.output = forward(*args, **kwargs)
+                rows, places = call.wanted
+                call.states = call.output.last_hidden_state[rows, places]
+            call.output.last_hidden_state = call.states[call.part][None]
+            return call.output
+
+        return owner
 
     def _replaced(self, number: int, forward: Callable[..., Any]) -> Callable[..., Any]:
         names = [*inspect.signature(forward).parameters][1:]
@@ -154,6 +198,14 @@ class Rows:
 
     def _mask(self, number: int, call: Call, dtype: torch.dtype) -> Tensor | None:
         """The attention mask of a layer, (n or 1, 1, Q, T): causal, and limited to the layer's window."""
+        allowed = self._in_trees(number, call) if call.attended is not None else self._in_columns(number, call)
+        if allowed is None or not self._eager:
+            return allowed
+        return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(
+            ~allowed, torch.finfo(dtype).min
+        )
+
+    def _in_columns(self, number: int, call: Call) -> Tensor | None:
         queries, window = call.queries(number), self._windows[number]
         length = queries.shape[1]
         whole = queries.shape[0] == 1 and length == call.visible
@@ -164,10 +216,17 @@ class Rows:
         allowed = columns <= queries[..., None]
         if window is not None:
             allowed &= window.contains(queries[..., None], columns)
-        mask = allowed[:, None]
-        if not self._eager:
-            return mask
-        return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, torch.finfo(dtype).min)
+        return allowed[:, None]
+
+    def _in_trees(self, number: int, call: Call) -> Tensor:
+        assert call.attended is not None
+        queries, window = call.queries(number), self._windows[number]
+        leaders = call.pool.leader.to(self.device)[call.pool.rows(number)]
+        # A single tree has one mask, whatever the number of its rows.
+        allowed = call.attended if len(call.attended) == 1 else call.attended[leaders]
+        if window is not None:
+            allowed = allowed & window.contains(queries[..., None], queries[:, None])
+        return allowed[:, None]
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from layerlimits.engines._forks import read
+from layerlimits.engines._forks import read, read_trees
 from layerlimits.engines._pool import Pool
 from layerlimits.engines._rows import Rows
+from layerlimits.engines._trees import trees_of
 from layerlimits.models.remove import without_layers
 from layerlimits.models.stack import find_stack
 from layerlimits.types import Variant
@@ -24,10 +25,12 @@ class Trial:
     Args:
         refusal: why rows of the model cannot share layers; None if they can.
         token_bytes: memory of the keys and values of one token, in bytes.
+        trees: whether the model can read texts as trees. Models whose attention knows columns but not positions cannot.
     """
 
     refusal: str | None
     token_bytes: int = 0
+    trees: bool = False
 
 
 @torch.no_grad()
@@ -55,12 +58,42 @@ def run_trial(model: PreTrainedModel) -> Trial:
                 usable = stock.isfinite()
                 if not bool(usable.any()):
                     continue
-                difference = float((stock - shared[number, text])[usable].abs().max())
-                allowed = _ROUNDING[str(model.dtype).removeprefix("torch.")] * float(stock[usable].abs().max() + 1)
+                difference, allowed = _difference(stock[usable], shared[number, text][usable])
                 if not difference <= allowed:
                     name = type(model).__name__
                     return Trial(f"{name} gives different logits when rows share layers (difference {difference:.2g})")
-    return Trial(None, token_bytes)
+    return Trial(None, token_bytes, _reads_trees(model, size))
+
+
+def _difference(stock: Tensor, ours: Tensor) -> tuple[float, float]:
+    """The largest difference of logits, and the allowed one."""
+    allowed = _ROUNDING[str(stock.dtype).removeprefix("torch.")] * float(stock.abs().max() + 1)
+    return float((stock - ours).abs().max()), allowed
+
+
+def _reads_trees(model: PreTrainedModel, vocabulary: int) -> bool:
+    """Whether texts read as a tree have the logits that they have alone, with all layers and without one."""
+    start = [(5 * position + 2) % vocabulary for position in range(9)]
+    texts = [[*start, *([token % vocabulary] * length)] for token, length in ((7, 4), (11, 2), (13, 5))]
+    (tree,) = trees_of(texts, sum(map(len, texts)))
+    variants: list[Variant] = [(), (len(find_stack(model)) // 2,)]
+    wanted = [(variant, 0, tree.branches[text].columns[-1]) for variant in (0, 1) for text in range(len(texts))]
+    rows = Rows(model)
+    try:
+        with rows.opened():
+            ours = torch.cat([logits for _, logits in read_trees(rows, [tree], variants, wanted)])
+    except Exception:  # layers of an unknown kind can raise anything
+        return False
+    for number, (variant, _, _) in enumerate(wanted):
+        with without_layers(model, variants[variant]):
+            ids = torch.tensor([texts[number % len(texts)]], device=model.device)
+            stock = model(input_ids=ids, use_cache=False).logits[0, -1]
+        usable = stock.isfinite()
+        if bool(usable.any()):
+            difference, allowed = _difference(stock[usable], ours[number][usable])
+            if not difference <= allowed:
+                return False
+    return True
 
 
 def _shared(model: PreTrainedModel, variants: list[Variant], texts: list[list[int]]) -> tuple[Tensor, int]:
@@ -70,12 +103,13 @@ def _shared(model: PreTrainedModel, variants: list[Variant], texts: list[list[in
     wanted = [(variant, text, len(texts[text]) - 2) for variant, text in chosen]
     longest = max(map(len, texts))
     with rows.opened():
-        before, prefilled = read(rows, [text[:-1] for text in texts], variants, wanted, longest)
+        slices, prefilled = read(rows, [text[:-1] for text in texts], variants, wanted, longest)
+        before = torch.cat([logits for _, logits in slices])
         pool = Pool(prefilled.has_layer[:, :0], torch.empty(0, dtype=torch.long), longest, prefilled.device)
         pool.add(prefilled, torch.arange(len(texts), prefilled.size))
         ids = torch.tensor([[texts[text][-1]] for _, text in chosen], device=model.device)
         positions = torch.tensor([[len(texts[text]) - 1] for _, text in chosen], device=model.device)
         last = torch.arange(pool.size), torch.zeros(pool.size, dtype=torch.long)
-        after = rows.logits(pool, ids, positions, longest, last)
+        after = torch.cat([logits for _, logits in rows.logits(pool, ids, positions, longest, last)])
     both: Tensor = torch.stack([before, after], 1).unflatten(0, (len(variants), len(texts)))
     return both, pool.row_bytes // longest

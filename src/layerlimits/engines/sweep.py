@@ -13,15 +13,15 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from layerlimits.engines._allocator import keep_freed_memory
-from layerlimits.engines._decoder import Bounds, GreedyDecoder, passes
-from layerlimits.engines._finite import NonFiniteVariant, naming_variants
+from layerlimits.engines._decoder import Bounds, GreedyDecoder
+from layerlimits.engines._finite import NonFiniteVariant
 from layerlimits.engines._followers import Row
-from layerlimits.engines._forks import read
+from layerlimits.engines._likelihoods import shared_loglikelihoods
 from layerlimits.engines._rows import Rows
 from layerlimits.engines._trial import Trial, run_trial
 from layerlimits.engines.transformers import TransformersEngine
 from layerlimits.errors import UserError
-from layerlimits.models.finite import gathered, refusal
+from layerlimits.models.finite import refusal
 from layerlimits.models.remove import without_layers
 from layerlimits.models.stack import find_stack
 from layerlimits.types import GREEDY, Continuation, Decoding, Drafts, Limits, Response, Variant
@@ -47,11 +47,8 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 def _bounds(model: PreTrainedModel, max_rows: int) -> Bounds:
     weights = sum(weight.numel() for weight in find_stack(model).layers[-1].parameters())
     free_tokens, free_work = _FREE_WORK.get(model.device.type, _FREE_WORK["cuda"])
-    vocabulary = model.config.get_text_config().vocab_size
     chunk = max(_CHUNK, _CHUNK * _SMALL // weights)
-    return Bounds(
-        max_rows, _PASS_TOKENS, vocabulary, max(free_tokens, free_work // weights), chunk, together=chunk == _CHUNK
-    )
+    return Bounds(max_rows, _PASS_TOKENS, max(free_tokens, free_work // weights), chunk, together=chunk == _CHUNK)
 
 
 def _memory(device: torch.device) -> int:
@@ -138,7 +135,12 @@ class SweepEngine(TransformersEngine):
         self, variants: Sequence[Variant], rows: Sequence[Continuation]
     ) -> list[list[tuple[float, bool]]]:
         with self._opened(variants) as (opened, inner):
-            groups = [self._shared_loglikelihoods(opened, group, rows) for group in self._bounds.groups(inner)]
+            assert self._trial is not None
+            trees = self._trial.trees
+            groups = [
+                shared_loglikelihoods(opened, group, rows, self._bounds, trees=trees)
+                for group in self._bounds.groups(inner)
+            ]
         return [column for group in groups for column in group]
 
     def _within_memory(self, compute: Callable[[], Answers]) -> Answers:
@@ -201,28 +203,6 @@ class SweepEngine(TransformersEngine):
     def _up_to_end(self, draft: Sequence[int], max_tokens: int) -> list[int]:
         end = next((place for place, token in enumerate(draft) if token in self._ends), len(draft))
         return list(draft[: min(end, max_tokens)])
-
-    def _shared_loglikelihoods(
-        self, opened: Rows, variants: Sequence[Variant], rows: Sequence[Continuation]
-    ) -> list[list[tuple[float, bool]]]:
-        results = [[(0.0, False)] * len(rows) for _ in variants]
-        texts = [(context + continuation)[:-1] for context, continuation in rows]
-        lengths, targets_per_row = [len(text) for text in texts], [len(continuation) for _, continuation in rows]
-        for group in passes(lengths, targets_per_row, 1 + len(variants), self._bounds):
-            spans = [range(len(rows[row][0]) - 1, len(texts[row])) for row in group]
-            wanted = [(v, t, p) for v in range(len(variants)) for t, span in enumerate(spans) for p in span]
-            logits, _ = read(opened, [texts[row] for row in group], variants, wanted)
-            tokens = torch.tensor([token for row in group for token in rows[row][1]] * len(variants))
-            targets = tokens.to(logits.device)
-            with naming_variants([variants[variant] for variant, _, _ in wanted]):
-                logprobs = gathered(logits, targets)
-            sizes = [len(rows[row][1]) for row in group] * len(variants)
-            parts = zip(logprobs.split(sizes), (logits.argmax(-1) == targets).split(sizes), strict=True)
-            for variant in range(len(variants)):
-                for row in group:
-                    values, likeliest = next(parts)
-                    results[variant][row] = (values.sum().item(), bool(likeliest.all()))
-        return results
 
 
 # The registry looks plug-ins up by the name of their file.

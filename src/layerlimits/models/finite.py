@@ -53,21 +53,25 @@ def check_rows(largest: Tensor) -> None:
         raise NonFiniteLogits(int(usable.logical_not().nonzero()[0]))
 
 
-def gathered(logits: Tensor, targets: Tensor) -> Tensor:
-    """The log-probability of a token in each row, in nats, float32: logits (W, V), tokens (W,) -> (W,).
+def gathered(logits: Tensor, rows: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The log-probabilities of tokens in nats, float32, and whether each token has the largest logit of its row.
 
+    Args:
+        logits: logits (W, V).
+        rows: the row of each token (T,).
+        targets: the tokens (T,).
     Raises:
         NonFiniteLogits: the log-softmax of a row is not a number.
     """
-    logprobs = logits.float().log_softmax(-1).gather(-1, targets[:, None])[:, 0]
+    logprobs = logits[rows, targets].float() - logits.float().logsumexp(-1)[rows]
     # A NaN makes the whole row NaN. +inf makes the other entries -inf, like masked tokens: check the logits.
-    doubtful = logprobs.isfinite().logical_not().nonzero()[:, 0]
+    doubtful = rows[logprobs.isfinite().logical_not()]
     if len(doubtful):
         try:
             check_rows(logits[doubtful].amax(-1))
         except NonFiniteLogits as error:
             raise NonFiniteLogits(int(doubtful[error.row])) from None
-    return logprobs
+    return logprobs, logits.argmax(-1)[rows] == targets
 
 
 @contextmanager

@@ -1,0 +1,127 @@
+"""Log-likelihoods of continuations for many variants: texts that share their start are read as trees."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from layerlimits.engines._decoder import Bounds, passes
+from layerlimits.engines._finite import naming_variants
+from layerlimits.engines._forks import read, read_trees
+from layerlimits.engines._rows import Rows
+from layerlimits.engines._trees import Tree, separate, trees_of
+from layerlimits.models.finite import gathered
+from layerlimits.types import Continuation, Variant
+
+# Trees pay if they save at least this part of the tokens: texts that share nothing need no mask.
+_MIN_SAVED_FRAC = 0.1
+# Largest number of tokens of a tree most of whose tokens are not shared.
+_TREE_TOKENS = 512
+# Fewest variants that share a pass with the base, which every pass computes.
+_MIN_TOGETHER = 7
+
+Sums = list[tuple[float, bool]]
+
+
+def shared_loglikelihoods(
+    opened: Rows, variants: Sequence[Variant], rows: Sequence[Continuation], bounds: Bounds, *, trees: bool
+) -> list[Sums]:
+    """Log-likelihood of each continuation after its context in nats, and whether greedy decoding would write it,
+    [variant][row].
+
+    Args:
+        opened: the opened model.
+        variants: the removed layers of each.
+        rows: contexts and continuations.
+        bounds: limits on memory and work.
+        trees: whether the model can read trees.
+    """
+    results = [[(0.0, False)] * len(rows) for _ in variants]
+    texts = [(context + continuation)[:-1] for context, continuation in rows]
+    arranged = _arranged(texts) if trees else separate(texts)
+    for group in passes([len(tree) for tree in arranged], 1 + len(variants), bounds):
+        members = [arranged[number] for number in group]
+        for part in _parts(variants, sum(map(len, members)), bounds):
+            chosen = [variants[number] for number in part]
+            for number, sums in zip(part, _read(opened, chosen, members, rows), strict=True):
+                for row, value in sums.items():
+                    results[number][row] = value
+    return results
+
+
+def _arranged(texts: Sequence[list[int]]) -> list[Tree]:
+    """The texts in trees if that saves enough, else one by one."""
+    trees = trees_of(texts, _TREE_TOKENS)
+    saves = sum(map(len, trees)) <= (1 - _MIN_SAVED_FRAC) * sum(map(len, texts))
+    return trees if saves else separate(texts)
+
+
+def _parts(variants: Sequence[Variant], tokens: int, bounds: Bounds) -> Iterator[range]:
+    """The variants, in parts that read this many tokens in one pass."""
+    size = max(_MIN_TOGETHER, bounds.tokens // tokens - 1)
+    for start in range(0, len(variants), size):
+        yield range(start, min(start + size, len(variants)))
+
+
+def _read(
+    opened: Rows, variants: Sequence[Variant], trees: Sequence[Tree], rows: Sequence[Continuation]
+) -> list[dict[int, tuple[float, bool]]]:
+    """The log-likelihoods of the rows of some trees, [variant][row]."""
+    # The columns that predict the tokens of a continuation; texts share those of their shared tokens.
+    predicting = {
+        (tree, row): branch.columns[len(rows[row][0]) - 1 :]
+        for tree, member in enumerate(trees)
+        for row, branch in member.branches.items()
+    }
+    nodes = sorted({(tree, column) for (tree, _), columns in predicting.items() for column in columns})
+    place = {node: number for number, node in enumerate(nodes)}
+    targets = [
+        (place[tree, column], token)
+        for (tree, row), columns in predicting.items()
+        for column, token in zip(columns, rows[row][1], strict=True)
+    ]
+    wanted = [(variant, *node) for variant in range(len(variants)) for node in nodes]
+    if all(len(tree.branches) == 1 for tree in trees):
+        slices, _ = read(opened, [tree.tokens for tree in trees], variants, wanted)
+    else:
+        slices = read_trees(opened, trees, variants, wanted)
+    logprobs, greedy = _gathered(slices, [variants[number] for number, _, _ in wanted], targets, len(nodes))
+    sizes = [len(columns) for columns in predicting.values()]
+    return [
+        {
+            row: (float(values.sum()), bool(likeliest.all()))
+            for (_, row), values, likeliest in zip(
+                predicting, logprobs[number].split(sizes), greedy[number].split(sizes), strict=True
+            )
+        }
+        for number in range(len(variants))
+    ]
+
+
+def _gathered(
+    slices: Iterator[tuple[slice, Tensor]],
+    variants: Sequence[Variant],
+    targets: Sequence[tuple[int, int]],
+    nodes: int,
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of target tokens, float32, and whether they are the likeliest ones; (variants, targets) each.
+
+    Args:
+        slices: slices of the logits, which are ordered by variant and node.
+        variants: the variant of each row of logits.
+        targets: (node, token) of each target.
+        nodes: number of nodes.
+    """
+    count = len(variants) // nodes
+    node, token = torch.tensor(targets, dtype=torch.long).unbind(1)
+    row = (torch.arange(count)[:, None] * nodes + node).flatten()
+    tokens = token.repeat(count)
+    logprobs, greedy = torch.empty(len(row)), torch.empty(len(row), dtype=torch.bool)
+    for part, logits in slices:
+        here = ((row >= part.start) & (row < part.stop)).nonzero()[:, 0]
+        with naming_variants(variants[part]):
+            values, likeliest = gathered(
+                logits, (row[here] - part.start).to(logits.device), tokens[here].to(logits.device)
+            )
+        logprobs[here], greedy[here] = values.cpu(), likeliest.cpu()
+    return logprobs.view(count, -1), greedy.view(count, -1)
