@@ -10,7 +10,7 @@ until they are overwritten.
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -37,10 +37,31 @@ class Call:
     positions: Tensor
     visible: int
     wanted: tuple[Tensor, Tensor]
+    # The mask of all rows for each window, and what the last layers have selected of the values that all layers share.
+    masks: dict["_Window | None", Tensor | None] = field(default_factory=dict)
+    _picked: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    _picked_rows: Tensor | None = None
 
     def queries(self, layer: int) -> Tensor:
         """Positions of the layer's rows, (n, Q) or (1, Q)."""
-        return self.positions if self.positions.shape[0] == 1 else self.positions[self.pool.rows(layer)]
+        picked: Tensor = self.pick(layer, self.positions)
+        return picked
+
+    def pick(self, layer: int, value: Any) -> Any:
+        """The layer's rows of a value with one entry per row, such as rotations, positions and masks."""
+        if isinstance(value, tuple):
+            return tuple(self.pick(layer, part) for part in value)
+        if not (isinstance(value, Tensor) and value.dim() > 1 and value.shape[0] == self.pool.size > 1):
+            return value
+        rows = self.pool.rows(layer)
+        if isinstance(rows, slice):
+            return value[rows]
+        if rows is not self._picked_rows:
+            self._picked, self._picked_rows = {}, rows
+        # The value is kept with its selection, so that its id stays its own.
+        if id(value) not in self._picked:
+            self._picked[id(value)] = value, value.index_select(0, rows)
+        return self._picked[id(value)][1]
 
 
 class _CallCache(Cache):
@@ -131,15 +152,9 @@ class Rows:
             if count == 0:
                 return (hidden,) if self._tuples else hidden
 
-            def pick(value: Any) -> Any:
-                """The computed rows of a value with one entry per row, such as rotations and positions."""
-                if isinstance(value, tuple):
-                    return tuple(pick(part) for part in value)
-                has_rows = isinstance(value, Tensor) and value.dim() > 1 and value.shape[0] == hidden.shape[0] > 1
-                return value[rows] if has_rows else value
-
-            arguments = {name: pick(value) for name, value in (*zip(names, args, strict=False), *kwargs.items())}
-            arguments["attention_mask"] = self._mask(number, call, hidden.dtype)
+            given = {**dict(zip(names, args, strict=False)), **kwargs}
+            arguments = {name: call.pick(number, value) for name, value in given.items()}
+            arguments["attention_mask"] = call.pick(number, self._mask(number, call, hidden.dtype))
             output = forward(hidden[rows], **arguments)
             self._tuples = isinstance(output, tuple)
             computed = output[0] if self._tuples else output
@@ -153,21 +168,26 @@ class Rows:
         return layer
 
     def _mask(self, number: int, call: Call, dtype: torch.dtype) -> Tensor | None:
-        """The attention mask of a layer, (n or 1, 1, Q, T): causal, and limited to the layer's window."""
-        queries, window = call.queries(number), self._windows[number]
-        length = queries.shape[1]
-        whole = queries.shape[0] == 1 and length == call.visible
+        """The mask of all rows for the window of a layer, computed once per call."""
+        window = self._windows[number]
+        if window not in call.masks:
+            call.masks[window] = self._new_mask(window, call, dtype)
+        return call.masks[window]
+
+    def _new_mask(self, window: "_Window | None", call: Call, dtype: torch.dtype) -> Tensor | None:
+        """Added to the attention scores, (R or 1, 1, Q, T): causal, and limited to a window."""
+        positions = call.positions
+        length = positions.shape[1]
+        whole = positions.shape[0] == 1 and length == call.visible
         if whole and length > 1 and not self._eager and (window is None or window.size >= length):
             # All tokens of a text at once: attention is causal without a mask.
             return None
-        columns = torch.arange(call.visible, device=queries.device)
-        allowed = columns <= queries[..., None]
+        columns = torch.arange(call.visible, device=positions.device)
+        forbidden = columns > positions[..., None]
         if window is not None:
-            allowed &= window.contains(queries[..., None], columns)
-        mask = allowed[:, None]
-        if not self._eager:
-            return mask
-        return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, torch.finfo(dtype).min)
+            forbidden |= ~window.contains(positions[..., None], columns)
+        mask = torch.zeros(forbidden.shape, dtype=dtype, device=forbidden.device)
+        return mask.masked_fill_(forbidden, torch.finfo(dtype).min)[:, None]
 
 
 @dataclass(frozen=True)

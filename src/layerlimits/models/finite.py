@@ -14,6 +14,9 @@ from transformers import PreTrainedModel
 
 from layerlimits.errors import UserError
 
+# Takes the place of a token whose logits are not finite.
+NOT_FINITE = -1
+
 
 class NonFiniteLogits(Exception):  # noqa: N818  # callers turn it into a UserError that names the layers
     """Rows of logits whose largest entry is not finite.
@@ -40,6 +43,15 @@ def likeliest(logits: Tensor, real: Tensor | None = None) -> Tensor:
     largest = logits.gather(-1, tokens[:, None])[:, 0]
     check_rows(largest if real is None else largest.where(real, 0))
     return tokens
+
+
+def likeliest_or_marked(logits: Tensor) -> Tensor:
+    """The token with the largest logit of each row, or `NOT_FINITE` where that is not finite: (W, V) -> (W,).
+
+    Unlike `likeliest` it does not wait for a GPU: the caller checks the tokens.
+    """
+    largest, tokens = logits.max(-1)
+    return tokens.where(largest.isfinite(), NOT_FINITE)
 
 
 def check_rows(largest: Tensor) -> None:
