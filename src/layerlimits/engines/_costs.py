@@ -20,7 +20,7 @@ from layerlimits.models.stack import find_stack
 # Numbers of tokens that are measured, the smallest first, until the time is used up.
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _MAX_SECONDS = 0.3
-_REPEATS = 3
+_REPEATS = 5
 
 
 @dataclass(frozen=True)
@@ -52,22 +52,27 @@ class StepCosts:
 
 @torch.no_grad()
 def measure(model: PreTrainedModel) -> StepCosts:
-    """Time the last layer and the output embedding of a model, in at most about 0.3 seconds."""
-    began, layer_s, head_s = time.perf_counter(), list[float](), list[float]()
+    """Time the last layer and the output embedding of a model, in about 0.3 seconds."""
+    deadline, sizes = time.perf_counter() + _MAX_SECONDS, list[int]()
     with without_layers(model, range(len(find_stack(model)) - 2)):
         layer, head = find_stack(model).layers[-1], model.get_output_embeddings()
-        for size in _SIZES:
-            ids = torch.zeros(size, 1, dtype=torch.long, device=model.device)
-            with _timed(layer) as of_layer, _timed(head) as of_head:
-                for _ in range(_REPEATS):
-                    model(input_ids=ids, use_cache=False)
-                    if time.perf_counter() - began > _MAX_SECONDS:
-                        break
-            layer_s.append(min(of_layer))
-            head_s.append(min(of_head))
-            if time.perf_counter() - began > _MAX_SECONDS:
-                break
-    return StepCosts(_SIZES[: len(layer_s)], tuple(layer_s), tuple(head_s))
+        with _timed(layer) as layer_s, _timed(head) as head_s:
+            # All sizes in turn, so that a busy moment does not slow down all measurements of one of them.
+            for size in _SIZES * _REPEATS:
+                began = time.perf_counter()
+                model(input_ids=torch.zeros(size, 1, dtype=torch.long, device=model.device), use_cache=False)
+                sizes.append(size)
+                ended = time.perf_counter()
+                # The next size takes at most twice as long.
+                if ended + 2 * (ended - began) > deadline:
+                    break
+    return StepCosts(_SIZES[: len(sizes)], _shortest(sizes, layer_s), _shortest(sizes, head_s))
+
+
+def _shortest(sizes: Sequence[int], seconds: Sequence[float]) -> tuple[float, ...]:
+    """The shortest time of each different size, in their order."""
+    pairs = list(zip(sizes, seconds, strict=True))
+    return tuple(min(taken for other, taken in pairs if other == size) for size in dict.fromkeys(sizes))
 
 
 @contextmanager
