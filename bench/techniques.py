@@ -21,6 +21,7 @@ from torch.nn.functional import linear
 from workload import NEW_TOKENS, best_batch, one_by_one, shortest, workload
 
 from layerlimits.engines import _forks
+from layerlimits.engines._guesses import MAX_GUESS
 from layerlimits.engines._lookup import Lookup
 from layerlimits.engines._pool import Pool
 from layerlimits.engines._rows import Rows
@@ -64,7 +65,7 @@ def counted(work: Work) -> Iterator[None]:
     def logits(self: Rows, pool: Pool, ids: Any, positions: Any, visible: int, wanted: Any) -> Any:
         work.tokens += int(pool.computed.sum()) * ids.shape[1]
         work.logits += len(wanted[0])
-        work.read += int(pool.computed.sum()) * visible * (ids.shape[1] <= 9)
+        work.read += int(pool.computed.sum()) * visible * (ids.shape[1] <= 1 + MAX_GUESS)
         return real(self, pool, ids, positions, visible, wanted)
 
     with patch.object(Rows, "logits", logits):

@@ -13,7 +13,7 @@ from layerlimits.engines.hflm import HflmEngine
 from layerlimits.engines.sweep import SweepEngine
 from layerlimits.engines.transformers import TransformersEngine
 from layerlimits.errors import UserError
-from layerlimits.models.finite import NonFiniteLogits, gathered, likeliest
+from layerlimits.models.finite import NOT_FINITE, NonFiniteLogits, gathered, likeliest, likeliest_or_marked
 from layerlimits.models.load import Loaded, load
 from layerlimits.types import Decoding
 
@@ -141,7 +141,7 @@ def test_rows_are_judged_by_their_largest_logit() -> None:
                 gathered(logits, torch.arange(3), torch.tensor([1, 2, target]))
         with pytest.raises(NonFiniteLogits, match="row 2"):
             likeliest(logits)
-        assert likeliest(logits, torch.tensor([True, True, False])).tolist()[:2] == [2, 2]
+        assert likeliest_or_marked(logits).tolist() == [2, 2, NOT_FINITE]
 
 
 @pytest.mark.parametrize("command", ["evaluate", "sweep"])

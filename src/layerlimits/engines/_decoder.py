@@ -3,22 +3,16 @@
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 
-import torch
-from torch import Tensor
-
-from layerlimits.engines._finite import likeliest_tokens
+from layerlimits.engines._costs import StepCosts
 from layerlimits.engines._followers import Followers, Row, start_followers
+from layerlimits.engines._guesses import MAX_GUESS, GuessLength
+from layerlimits.engines._live import LiveRows
 from layerlimits.engines._lookup import Lookup
-from layerlimits.engines._pool import Pool
 from layerlimits.engines._rows import Rows
 from layerlimits.types import Variant
-
-# Number of guessed tokens that are verified per step.
-_MAX_GUESS = 8
-# A pool is packed when fewer than this share of its rows are unfinished.
-_PACK_FRAC = 0.9
-
 
 # A variant, and its rows, one per prompt.
 VariantRows = tuple[Variant, list[Row]]
@@ -31,14 +25,12 @@ class Bounds:
     Args:
         rows: maximum number of answers decoded at the same time.
         tokens: maximum number of tokens of all rows of a pass.
-        free_tokens: number of tokens that a step can verify at almost no cost, since its fixed costs are larger.
         chunk: initial number of draft tokens to verify per pass.
         together: whether the base is decoded together with its variants instead of before them.
     """
 
     rows: int
     tokens: int
-    free_tokens: int
     chunk: int
     together: bool
 
@@ -82,15 +74,15 @@ class GreedyDecoder:
         rows: the opened model.
         ends: tokens that end an answer.
         bounds: limits on memory and work.
+        costs: what a step costs, which decides how many guessed tokens it verifies.
     """
 
-    def __init__(self, rows: Rows, ends: Collection[int], bounds: Bounds) -> None:
+    def __init__(self, rows: Rows, ends: Collection[int], bounds: Bounds, costs: StepCosts) -> None:
         self.rows, self.ends, self.bounds = rows, ends, bounds
         # Tokens accepted from drafts and guesses, and tokens decoded one by one.
         self.accepted = self.written = 0
         self._followers: list[Followers] = []
-        self._pool: Pool | None = None
-        self._live: list[Row] = []
+        self._guess_length = GuessLength(partial(costs.seconds, len(rows.layers)), bounds.tokens)
         # The base's answers, one per prompt.
         self.leaders: list[Row] = []
         # Groups of prompts whose variants wait until the leaders have written enough.
@@ -117,17 +109,18 @@ class GreedyDecoder:
         ]
         for leader, draft in zip(self.leaders, drafts or [], strict=False):
             leader.tokens, leader.finish = draft, "stop"
-            leader.lookup.extend(draft)
         self._asked: list[VariantRows] = [(variant, self._new_rows(variant)) for variant in variants]
+        capacity = min(len(prompts) * (1 + len(variants)), self.bounds.rows)
+        self._live = LiveRows(self.rows, 1 + max(leader.last for leader in self.leaders), capacity)
         chunk = 0 if self._base_leads and self.bounds.together else min(self.bounds.chunk, max(max_new_tokens))
         lengths = [len(prompt) + chunk for prompt in prompts]
         waiting = deque(passes(lengths, 1 + len(variants), self.bounds))
-        while waiting or self._held or self._followers or self._live:
+        while waiting or self._held or self._followers or self._live.rows:
             self._enter(waiting)
             for followers in [followers for followers in self._followers if followers.due()]:
                 self._settle(followers, followers.verify(self.rows))
-            self._drop_finished()
-            if self._live:
+            self._live.drop_finished()
+            if self._live.rows:
                 self._step()
         return [rows for _, rows in self._asked]
 
@@ -162,7 +155,7 @@ class GreedyDecoder:
 
     def _room(self, entering: int, group: int) -> bool:
         """Whether another group of prompts can be answered by all variants; the first group always can."""
-        rows = len(self._live) + sum(len(followers.rows) for followers in self._followers)
+        rows = len(self._live.rows) + sum(len(followers.rows) for followers in self._followers)
         prompts = sum(map(len, self._held)) + entering
         return rows + prompts == 0 or rows + (1 + len(self._asked)) * (prompts + group) <= self.bounds.rows
 
@@ -181,72 +174,53 @@ class GreedyDecoder:
         self.accepted += agreed
         self.written += len(diverged)
         if diverged:
-            self._add_to_pool(*followers.in_pool(diverged))
-            self._live += [followers.rows[number] for number in diverged]
+            self._live.add(*followers.in_pool(diverged), [followers.rows[number] for number in diverged])
         followers.shrink(diverged)
         if not followers.rows:
             self._followers.remove(followers)
 
-    def _add_to_pool(self, pool: Pool, rows: Tensor) -> None:
-        """Copy rows into the pool of rows that follow no other."""
-        if self._pool is None:
-            capacity = min(len(self._prompts) * (1 + len(self._asked)), self.bounds.rows)
-            max_positions = 1 + max(leader.last for leader in self.leaders)
-            none = torch.empty(0, dtype=torch.long)
-            self._pool = Pool(pool.has_layer[:, :0], none, max_positions, pool.device, capacity)
-        self._pool.add(pool, rows)
-
-    def _drop_finished(self) -> None:
-        """Drop finished rows from the pool, once there are enough of them."""
-        stay = [number for number, row in enumerate(self._live) if row.finish is None]
-        if self._pool is not None and len(stay) < _PACK_FRAC * len(self._live):
-            self._pool.keep(torch.tensor(stay, dtype=torch.long))
-            self._live = [self._live[number] for number in stay]
-
     def _step(self) -> None:
-        """Decode at least one token of every row; finished rows are computed too until the pool is packed."""
-        assert self._pool is not None
+        """Decode at least one token of every row."""
         guesses = self._guesses()
-        width = 1 + max(map(len, guesses))
-        ids, positions = [], []
-        pairs = list(zip(self._live, guesses, strict=True))
-        for row, guess in pairs:
-            first, pads = row.start + len(row.tokens) - 1, width - 1 - len(guess)
-            ids.append([row.tokens[-1], *guess, *[0] * pads])
-            positions.append([*range(first, first + 1 + len(guess)), *[row.last] * pads])
-        visible = 1 + max(places[len(guess)] for places, guess in zip(positions, guesses, strict=True))
-        wanted = torch.arange(len(ids)).repeat_interleave(width), torch.arange(width).repeat(len(ids))
-        device = self.rows.device
-        logits = self.rows.logits(
-            self._pool, torch.tensor(ids, device=device), torch.tensor(positions, device=device), visible, wanted
-        )
-        # Logits at padding are meaningless.
-        real = [row.finish is None and place <= len(guess) for row, guess in pairs for place in range(width)]
-        variants = [row.variant for row in self._live for _ in range(width)]
-        tokens = likeliest_tokens(logits, variants, torch.tensor(real, device=device)).view(len(ids), width).tolist()
-        for row, guess, written in zip(self._live, guesses, tokens, strict=True):
+        tokens = iter(self._live.step(guesses))
+        verified = []
+        for number, row in enumerate(self._live.rows):
+            guess = guesses.get(number, [])
+            written = list(islice(tokens, 1 + len(guess)))
             if row.finish is None:
-                self._accept(row, guess, written)
+                accepted = self._accept(row, guess, written)
+                if guess:
+                    verified.append((len(guess), accepted))
+        self._guess_length.record(verified)
 
-    def _guesses(self) -> list[list[int]]:
-        """A guess of the next tokens of each row; empty where verifying it would cost more than it can save."""
-        guesses = [self._guess(row) for row in self._live]
-        size = len(self._live) * (1 + max(map(len, guesses)))
-        pays = size <= self.bounds.free_tokens or 2 * sum(map(bool, guesses)) >= len(self._live)
-        return guesses if pays else [[] for _ in self._live]
+    def _guesses(self) -> dict[int, list[int]]:
+        """Guesses of the next tokens of rows, by the row's number, as long as it pays to verify them."""
+        rows = self._live.rows
+        if not self._guess_length.can_pay(len(rows)):
+            return {}
+        looked_up = {number: self._guess(row) for number, row in enumerate(rows)}
+        guesses = {number: guess for number, guess in looked_up.items() if guess}
+        length = self._guess_length.choose(len(rows), [*map(len, guesses.values())])
+        return {number: guess[:length] for number, guess in guesses.items()} if length else {}
 
     def _guess(self, row: Row) -> list[int]:
-        max_tokens = min(_MAX_GUESS, row.max_new_tokens - len(row.tokens) - 1)
+        max_tokens = min(MAX_GUESS, row.max_new_tokens - len(row.tokens) - 1)
         if row.finish or max_tokens < 1:
             return []
-        own = row.lookup.ahead(row.tokens, max_tokens)
-        return own or self.leaders[row.prompt].lookup.ahead(row.tokens, max_tokens)
+        own = row.ahead(row.tokens, max_tokens)
+        return own or self.leaders[row.prompt].ahead(row.tokens, max_tokens)
 
-    def _accept(self, row: Row, guess: Sequence[int], written: Sequence[int]) -> None:
-        """Append the tokens that a row writes, up to the first one that its guess did not contain."""
-        for place, token in enumerate(written[: len(guess) + 1]):
-            row.take(token, self.ends)
-            if row.finish or place == len(guess) or token != guess[place]:
-                self.written += 1
-                break
-            self.accepted += 1
+    def _accept(self, row: Row, guess: Sequence[int], written: Sequence[int]) -> int:
+        """Append the tokens that a row writes, up to the first one that its guess did not contain.
+
+        Returns:
+            Number of tokens of the guess that were right.
+        """
+        right = next((place for place, token in enumerate(guess) if token != written[place]), len(guess))
+        taken = 0
+        while taken <= right and row.finish is None:
+            row.take(written[taken], self.ends)
+            taken += 1
+        self.written += 1
+        self.accepted += taken - 1
+        return taken - 1

@@ -33,20 +33,17 @@ def naming_variants(variants: Sequence[Variant]) -> Iterator[None]:
         raise NonFiniteVariant(variants[error.row]) from None
 
 
-def likeliest_tokens(
-    slices: Iterable[tuple[slice, Tensor]], variants: Sequence[Variant], real: Tensor | None = None
-) -> Tensor:
+def likeliest_tokens(slices: Iterable[tuple[slice, Tensor]], variants: Sequence[Variant]) -> Tensor:
     """The token with the largest logit of each row, (W,).
 
     Args:
         slices: slices of the W rows with their logits.
         variants: the variant of each row, (W,).
-        real: the rows to check, bool (W,); None: all.
     Raises:
         NonFiniteVariant: the largest logit of a row is not finite.
     """
     tokens = []
     for part, logits in slices:
         with naming_variants(variants[part]):
-            tokens.append(likeliest(logits, None if real is None else real[part]))
+            tokens.append(likeliest(logits))
     return torch.cat(tokens)

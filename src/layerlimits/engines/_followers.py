@@ -36,6 +36,8 @@ class Row:
     tokens: list[int] = field(default_factory=list)
     finish: FinishReason | None = None
     lookup: Lookup = field(default_factory=Lookup)
+    # Number of tokens of the answer in `lookup`.
+    _looked_up: int = 0
 
     @property
     def last(self) -> int:
@@ -55,9 +57,14 @@ class Row:
             self.finish = "stop"
             return
         self.tokens.append(token)
-        self.lookup.extend([token])
         if len(self.tokens) >= self.max_new_tokens:
             self.finish = "length"
+
+    def ahead(self, tail: Sequence[int], max_tokens: int) -> list[int]:
+        """Up to `max_tokens` tokens that followed the end of `tail` here, or in the prompt if `lookup` has it."""
+        self.lookup.extend(self.tokens[self._looked_up :])
+        self._looked_up = len(self.tokens)
+        return self.lookup.ahead(tail, max_tokens)
 
 
 class Followers:

@@ -26,6 +26,8 @@ Storage: the key of position t is in column t of its row, for every row. Texts o
 padding on the left, and columns left by a rejected draft are masked until they are overwritten.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -82,19 +84,20 @@ class Pool:
         # Where a row itself computes a layer, (L, R).
         self.computed = self.has_layer & (~follows | (layers >= first)) & ((needed < 0) | (layers < needed))
         forks = [(follows & (first == layer)).nonzero()[:, 0] for layer in range(depth)]
-        self._forks = [
-            (rows.to(self.device), self.leader[rows].to(self.device)) if len(rows) else None for rows in forks
-        ]
+        rows, leaders = _moved(forks, self.device), _moved([self.leader[fork] for fork in forks], self.device)
+        self._forks = [pair if len(pair[0]) else None for pair in zip(rows, leaders, strict=True)]
         # A row with the same layers as its leader never forks: its final state is the leader's.
         self.end = torch.where(follows & (first == depth), self.leader, torch.arange(size))
 
     def _update_rows(self) -> None:
-        self._rows = [self._index(order) for order in self._orders]
-
-    def _index(self, order: Tensor) -> Tensor | slice:
-        # A slice where possible: it copies nothing.
-        is_prefix = torch.equal(order, torch.arange(len(order)))
-        return slice(len(order)) if is_prefix else order.to(self.device)
+        # Layers that compute the same rows in the same order share one index, so that a pass selects them once.
+        keys = [order.numpy().tobytes() for order in self._orders]
+        different = dict(zip(keys, self._orders, strict=True))
+        moved = zip(different.items(), _moved([*different.values()], self.device), strict=True)
+        indices = {key: _slice_of(order, index) for (key, order), index in moved}
+        self._rows = [indices[key] for key in keys]
+        longest = max(map(len, self._orders), default=0)
+        self._numbers = torch.arange(longest, device=self.device)[:, None]
 
     def rows(self, layer: int) -> Tensor | slice:
         """The rows that compute a layer, in the order in which their keys are stored."""
@@ -128,7 +131,7 @@ class Pool:
 
     def _put(self, storage: Storage, layer: int, positions: Tensor, new: Tensor) -> Tensor:
         stored = self._allocated(storage, layer, new, len(new))[: len(new)]
-        stored[torch.arange(len(new), device=positions.device)[:, None], :, positions] = new.transpose(1, 2)
+        stored[self._numbers[: len(new)], :, positions] = new.transpose(1, 2)
         return stored
 
     def _allocated(self, storage: Storage, layer: int, like: Tensor, rows: int) -> Tensor:
@@ -152,22 +155,20 @@ class Pool:
 
     def add(self, pool: "Pool", rows: Tensor) -> None:
         """Copy rows of another pool into this one, where they follow no other row."""
-        before = self.size
+        before, used = self.size, min(self.max_positions, pool.filled)
         self.has_layer = torch.cat([self.has_layer, pool.has_layer[:, rows]], dim=1)
         self.leader = torch.cat([self.leader, torch.arange(before, before + len(rows))])
         self._update_forks()
-        used = min(self.max_positions, pool.filled)
-        for layer, order in enumerate(self._orders):
-            added = self.computed[layer, before:].nonzero()[:, 0]
-            places = pool.places(layer, rows[added]).tolist()
+        added = [computed[before:].nonzero()[:, 0] for computed in self.computed]
+        places = _moved([pool.places(layer, rows[new]) for layer, new in enumerate(added)], self.device)
+        for layer, place in enumerate(places):
             for storage, others in ((self.keys, pool.keys), (self.values, pool.values)):
                 source = others[layer]
-                if source is None or not places:
-                    continue
-                stored = self._allocated(storage, layer, source, len(order) + len(places))
-                for target, place in enumerate(places, len(order)):
-                    _fill(stored[target], source[place], used)
-            self._orders[layer] = torch.cat([order, before + added])
+                if source is not None and len(place):
+                    count = len(self._orders[layer])
+                    stored = self._allocated(storage, layer, source, count + len(place))
+                    _select_into(stored[count : count + len(place)], source, place, used)
+        self._orders = [torch.cat([order, before + new]) for order, new in zip(self._orders, added, strict=True)]
         self.filled = max(self.filled, used)
         self._update_rows()
 
@@ -176,19 +177,47 @@ class Pool:
         number = torch.full((self.size,), -1).scatter_(0, rows, torch.arange(len(rows)))
         self.has_layer, self.leader = self.has_layer[:, rows], number[self.leader[rows]]
         self._update_forks()
-        for layer, before in enumerate(self._orders):
-            order = number[before]
-            stays = (order >= 0) & self.computed[layer, order.clamp(min=0)] if len(rows) else order >= 0
-            count = int(stays.sum())
-            # Rows at the end move into the places that were freed.
-            holes, movers = (~stays[:count]).nonzero()[:, 0], stays[count:].nonzero()[:, 0] + count
+        moves = [self._moves(layer, number) for layer in range(len(self._orders))]
+        holes, movers = (_moved([move[end] for move in moves], self.device) for end in (0, 1))
+        for layer, (hole, mover) in enumerate(zip(holes, movers, strict=True)):
             for stored in (self.keys[layer], self.values[layer]):
-                for target, place in zip(holes.tolist(), movers.tolist(), strict=True):
-                    assert stored is not None
-                    stored[target, :, : self.filled] = stored[place, :, : self.filled]
-            order[holes] = order[movers]
-            self._orders[layer] = order[:count]
+                if stored is not None and len(hole):
+                    filled = stored[:, :, : self.filled]
+                    filled.index_copy_(0, hole, filled.index_select(0, mover))
         self._update_rows()
+
+    def _moves(self, layer: int, number: Tensor) -> tuple[Tensor, Tensor]:
+        """Update the order of a layer's rows; returns the places that become free and the places that move there.
+
+        Args:
+            number: for each row before its number now, or -1, (R,).
+        """
+        order = number[self._orders[layer]]
+        stays = order >= 0
+        if self.size:
+            stays &= self.computed[layer, order.clamp(min=0)]
+        count = int(stays.sum())
+        # Rows at the end move into the places that were freed.
+        holes, movers = (~stays[:count]).nonzero()[:, 0], stays[count:].nonzero()[:, 0] + count
+        order[holes] = order[movers]
+        self._orders[layer] = order[:count]
+        return holes, movers
+
+
+def _slice_of(order: Tensor, index: Tensor) -> Tensor | slice:
+    """The first rows as a slice, which copies nothing; other rows by their index on the device."""
+    return slice(len(order)) if torch.equal(order, torch.arange(len(order))) else index
+
+
+def _moved(parts: Sequence[Tensor], device: torch.device) -> Sequence[Tensor]:
+    """One-dimensional tensors on a device, copied there at once."""
+    return torch.cat([*parts]).to(device).split([*map(len, parts)]) if parts else []
+
+
+def _select_into(target: Tensor, source: Tensor, places: Tensor, used: int) -> None:
+    """Copy the first `used` columns of these rows, and zero the others: masked values must still be numbers."""
+    torch.index_select(source[:, :, :used], 0, places, out=target[:, :, :used])
+    target[:, :, used:] = 0
 
 
 def _fill(target: Tensor, source: Tensor, used: int) -> None:

@@ -51,10 +51,31 @@ class Call:
     output: Any = None
     states: Tensor | None = None
     part: slice = field(default_factory=lambda: slice(0))
+    # The mask of all rows for each window, and what the last layers have selected of the values that all layers share.
+    masks: dict["_Window | None", Tensor | None] = field(default_factory=dict)
+    _picked: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    _picked_rows: Tensor | None = None
 
     def queries(self, layer: int) -> Tensor:
         """Positions of the layer's rows, (n, Q) or (1, Q)."""
-        return self.positions if self.positions.shape[0] == 1 else self.positions[self.pool.rows(layer)]
+        picked: Tensor = self.pick(layer, self.positions)
+        return picked
+
+    def pick(self, layer: int, value: Any) -> Any:
+        """The layer's rows of a value with one entry per row, such as rotations, positions and masks."""
+        if isinstance(value, tuple):
+            return tuple(self.pick(layer, part) for part in value)
+        if not (isinstance(value, Tensor) and value.dim() > 1 and value.shape[0] == self.pool.size > 1):
+            return value
+        rows = self.pool.rows(layer)
+        if isinstance(rows, slice):
+            return value[rows]
+        if rows is not self._picked_rows:
+            self._picked, self._picked_rows = {}, rows
+        # The value is kept with its selection, so that its id stays its own.
+        if id(value) not in self._picked:
+            self._picked[id(value)] = value, value.index_select(0, rows)
+        return self._picked[id(value)][1]
 
 
 class _CallCache(Cache):
@@ -175,15 +196,9 @@ class Rows:
             if count == 0:
                 return (hidden,) if self._tuples else hidden
 
-            def pick(value: Any) -> Any:
-                """The computed rows of a value with one entry per row, such as rotations and positions."""
-                if isinstance(value, tuple):
-                    return tuple(pick(part) for part in value)
-                has_rows = isinstance(value, Tensor) and value.dim() > 1 and value.shape[0] == hidden.shape[0] > 1
-                return value[rows] if has_rows else value
-
-            arguments = {name: pick(value) for name, value in (*zip(names, args, strict=False), *kwargs.items())}
-            arguments["attention_mask"] = self._mask(number, call, hidden.dtype)
+            given = {**dict(zip(names, args, strict=False)), **kwargs}
+            arguments = {name: call.pick(number, value) for name, value in given.items()}
+            arguments["attention_mask"] = call.pick(number, self._mask(number, call, hidden.dtype))
             output = forward(hidden[rows], **arguments)
             self._tuples = isinstance(output, tuple)
             computed = output[0] if self._tuples else output
@@ -197,36 +212,43 @@ class Rows:
         return layer
 
     def _mask(self, number: int, call: Call, dtype: torch.dtype) -> Tensor | None:
-        """The attention mask of a layer, (n or 1, 1, Q, T): causal, and limited to the layer's window."""
-        allowed = self._in_trees(number, call) if call.attended is not None else self._in_columns(number, call)
-        if allowed is None or not self._eager:
-            return allowed
-        return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(
-            ~allowed, torch.finfo(dtype).min
-        )
+        """The mask of all rows for the window of a layer, computed once per call."""
+        window = self._windows[number]
+        if window not in call.masks:
+            call.masks[window] = self._new_mask(window, call, dtype)
+        return call.masks[window]
 
-    def _in_columns(self, number: int, call: Call) -> Tensor | None:
-        queries, window = call.queries(number), self._windows[number]
-        length = queries.shape[1]
-        whole = queries.shape[0] == 1 and length == call.visible
+    def _new_mask(self, window: "_Window | None", call: Call, dtype: torch.dtype) -> Tensor | None:
+        """Added to the attention scores, (R or 1, 1, Q, T): causal, and limited to a window."""
+        forbidden = self._outside_columns(window, call) if call.attended is None else _outside_trees(window, call)
+        if forbidden is None:
+            return None
+        mask = torch.zeros(forbidden.shape, dtype=dtype, device=forbidden.device)
+        return mask.masked_fill_(forbidden, torch.finfo(dtype).min)[:, None]
+
+    def _outside_columns(self, window: "_Window | None", call: Call) -> Tensor | None:
+        """What a query must not attend to, (R or 1, Q, T); None if no mask is needed."""
+        positions = call.positions
+        length = positions.shape[1]
+        whole = positions.shape[0] == 1 and length == call.visible
         if whole and length > 1 and not self._eager and (window is None or window.size >= length):
             # All tokens of a text at once: attention is causal without a mask.
             return None
-        columns = torch.arange(call.visible, device=queries.device)
-        allowed = columns <= queries[..., None]
+        columns = torch.arange(call.visible, device=positions.device)
+        forbidden = columns > positions[..., None]
         if window is not None:
-            allowed &= window.contains(queries[..., None], columns)
-        return allowed[:, None]
+            forbidden |= ~window.contains(positions[..., None], columns)
+        return forbidden
 
-    def _in_trees(self, number: int, call: Call) -> Tensor:
-        assert call.attended is not None
-        queries, window = call.queries(number), self._windows[number]
-        leaders = call.pool.leader.to(self.device)[call.pool.rows(number)]
-        # A single tree has one mask, whatever the number of its rows.
-        allowed = call.attended if len(call.attended) == 1 else call.attended[leaders]
-        if window is not None:
-            allowed = allowed & window.contains(queries[..., None], queries[:, None])
-        return allowed[:, None]
+
+def _outside_trees(window: "_Window | None", call: Call) -> Tensor:
+    """What a column of a tree must not attend to, (R or 1, Q, Q). Rows of the same tree have the same mask."""
+    assert call.attended is not None
+    allowed = call.attended
+    if window is not None:
+        positions = call.positions[: len(allowed)]
+        allowed = allowed & window.contains(positions[..., None], positions[:, None])
+    return ~(allowed if len(allowed) == 1 else allowed[call.pool.leader.to(allowed.device)])
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from layerlimits.engines._allocator import keep_freed_memory
+from layerlimits.engines._costs import StepCosts, measure
 from layerlimits.engines._decoder import Bounds, GreedyDecoder
 from layerlimits.engines._finite import NonFiniteVariant
 from layerlimits.engines._followers import Row
@@ -30,9 +31,6 @@ Answers = TypeVar("Answers")
 
 # Tokens per pass: enough to use the hardware well, few enough to need little padding.
 _PASS_TOKENS = 8192
-# Tokens, and multiplications, that a step adds at almost no cost: a CPU does them while the operations of a layer are
-# launched, a GPU while the weights are read.
-_FREE_WORK = {"cpu": (16, 25_000_000), "cuda": (256, 4_000_000_000)}
 # Minimum number of draft tokens to verify per pass. Passes of a small model have fixed costs: if a layer has fewer
 # weights than `_SMALL`, the base answers before its variants, and more tokens are verified per pass.
 _CHUNK = 8
@@ -46,9 +44,8 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 
 def _bounds(model: PreTrainedModel, max_rows: int) -> Bounds:
     weights = sum(weight.numel() for weight in find_stack(model).layers[-1].parameters())
-    free_tokens, free_work = _FREE_WORK.get(model.device.type, _FREE_WORK["cuda"])
     chunk = max(_CHUNK, _CHUNK * _SMALL // weights)
-    return Bounds(max_rows, _PASS_TOKENS, max(free_tokens, free_work // weights), chunk, together=chunk == _CHUNK)
+    return Bounds(max_rows, _PASS_TOKENS, chunk, together=chunk == _CHUNK)
 
 
 def _memory(device: torch.device) -> int:
@@ -63,16 +60,24 @@ class SweepEngine(TransformersEngine):
 
     Args:
         max_rows: maximum number of answers decoded at the same time.
+        costs: what a step costs; None: measured when it is first needed.
     """
 
     # The answer of a row depends on the other rows only by rounding.
     joins_batches = True
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, max_rows: int = 2048) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        max_rows: int = 2048,
+        costs: StepCosts | None = None,
+    ) -> None:
         super().__init__(model, tokenizer)
         if model.device.type == "cpu":
             keep_freed_memory()
-        self._bounds = _bounds(model, max_rows)
+        self._bounds, self._costs = _bounds(model, max_rows), costs
         # Tokens accepted from drafts and guesses, and tokens decoded one by one.
         self.accepted = self.written = 0
         self._trial: Trial | None = None
@@ -110,9 +115,10 @@ class SweepEngine(TransformersEngine):
         cut_drafts = None if pairs is None else [self._up_to_end(draft, limit) for draft, limit in pairs]
         longest = max(len(prompt) + limit for prompt, limit in zip(prompts, max_new_tokens, strict=True))
         bounds = self._bounds_for(longest)
+        self._costs = self._costs or measure(self._model)
         with self._opened(variants) as (rows, inner):
             for group in bounds.groups(inner):
-                decoder = GreedyDecoder(rows, self._ends, bounds)
+                decoder = GreedyDecoder(rows, self._ends, bounds, self._costs)
                 answers += decoder.answers(group, prompts, max_new_tokens, cut_drafts)
                 cut_drafts = [leader.tokens for leader in decoder.leaders]
                 self.accepted += decoder.accepted

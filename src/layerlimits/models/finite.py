@@ -14,6 +14,9 @@ from transformers import PreTrainedModel
 
 from layerlimits.errors import UserError
 
+# Takes the place of a token whose logits are not finite.
+NOT_FINITE = -1
+
 
 class NonFiniteLogits(Exception):  # noqa: N818  # callers turn it into a UserError that names the layers
     """Rows of logits whose largest entry is not finite.
@@ -27,19 +30,27 @@ class NonFiniteLogits(Exception):  # noqa: N818  # callers turn it into a UserEr
         self.row = row
 
 
-def likeliest(logits: Tensor, real: Tensor | None = None) -> Tensor:
+def likeliest(logits: Tensor) -> Tensor:
     """The token with the largest logit of each row: (W, V) -> (W,).
 
-    Args:
-        real: the rows to check, bool (W,); None: all.
     Raises:
         NonFiniteLogits: the largest entry of a row is not finite.
     """
-    tokens = logits.argmax(-1)
-    # argmax treats NaN as the largest entry, so checking the W selected entries is enough.
-    largest = logits.gather(-1, tokens[:, None])[:, 0]
-    check_rows(largest if real is None else largest.where(real, 0))
+    tokens, largest = _largest(logits)
+    check_rows(largest)
     return tokens
+
+
+def likeliest_or_marked(logits: Tensor) -> Tensor:
+    """As `likeliest`, with `NOT_FINITE` instead of an error: for callers that cannot wait for a GPU here."""
+    tokens, largest = _largest(logits)
+    return tokens.where(largest.isfinite(), NOT_FINITE)
+
+
+def _largest(logits: Tensor) -> tuple[Tensor, Tensor]:
+    # argmax treats NaN as the largest entry, so checking the W selected entries is enough.
+    tokens = logits.argmax(-1)
+    return tokens, logits.gather(-1, tokens[:, None])[:, 0]
 
 
 def check_rows(largest: Tensor) -> None:
