@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import PurePath
 from typing import Any
 
+from layerlimits.models.number_type import ProductRate
 from layerlimits.types import AskFormat, Estimate, Kind, Outcome
 
 
@@ -175,7 +176,10 @@ class ClassRetention:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """The unpruned model."""
+    """The unpruned model.
+
+    `dtype_reason` says why this dtype, and `dtype_rates` has the rates that were measured to choose it.
+    """
 
     name: str
     fingerprint: str
@@ -184,6 +188,8 @@ class ModelInfo:
     weight_bytes: int
     dtype: str
     device: str
+    dtype_reason: str = ""
+    dtype_rates: tuple[ProductRate, ...] = ()
 
     @property
     def title(self) -> str:
