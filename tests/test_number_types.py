@@ -140,16 +140,15 @@ def test_a_run_folder_keeps_its_type_on_another_machine(
     assert first["dtype"] == "bfloat16"
     assert len(first["dtype_rates"]) == 2 * len(ROWS)
     shapes = machine(monkeypatch, 0.4)
-    assert says(*study, "--plan")["dtype"] == "bfloat16"
+    planned = says(*study, "--plan")
+    assert {key: planned[key] for key in planned if key.startswith("dtype")} == {
+        key: first[key] for key in first if key.startswith("dtype")
+    }
     assert says(*study, "--limit", 3)["model"] == first
     says("evaluate", half, "--tasks", "facts", "--limit", 4, "--out", run, "--device", "cpu")
     assert shapes == []
     assert stored_types(run) == {"bfloat16"}
     assert "another dtype: bfloat16, not float32" in refused(*study, "--dtype", "float32")
-    # A new folder is chosen for anew.
-    other = says("study", half, "--config", settings, "--out", tmp_path / "other", "--device", "cpu", "--plan")
-    assert other["dtype"] == "float32"
-    assert "are 0.4 times as fast" in other["dtype_reason"]
     page = unescape((run / "report.html").read_text())
     assert f"Number type bfloat16: {first['dtype_reason']}" in page
     assert "measured matrix products" in page

@@ -47,7 +47,8 @@ def run_trial(model: PreTrainedModel) -> Trial:
     trial = _compare(model)
     if trial.refusal or model.dtype == torch.float32:
         return trial
-    return Trial(_compare(_few_layers(model)).refusal, trial.token_bytes)
+    exact = _compare(_few_layers(model))
+    return exact if exact.refusal else trial
 
 
 def _few_layers(model: PreTrainedModel) -> PreTrainedModel:
