@@ -100,6 +100,8 @@ def _describe(artifacts: Artifacts, tasks: list[TaskRecord], plan: Plan) -> None
         "parameters": 30,
         "weight_bytes": 120,
         "dtype": BASE.dtype,
+        "dtype_reason": "bfloat16 is slower",
+        "dtype_rates": [{"dtype": "bfloat16", "rows": 16, "gflops": 9.5}],
         "device": "cpu",
     }
     artifacts.calibration = {"source": "the bundled world", "hashes": ["a"]}

@@ -7,14 +7,15 @@ from pathlib import Path
 
 from transformers import set_seed
 
-from layerlimits.api.models import ModelSource, in_memory
+from layerlimits.api.models import Model, ModelSource, settings
 from layerlimits.api.options import RankOptions
 from layerlimits.errors import UserError
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.store import Store
+from layerlimits.models.load import Loaded
 from layerlimits.models.remove import check_count, check_listed, check_protected
-from layerlimits.study.manifest import check_run_folder, claim
+from layerlimits.study.manifest import check_run_folder, claim, load_into
 
 
 @contextmanager
@@ -36,10 +37,18 @@ def open_evaluator(
         folder = Path(out or temporary)
         check_run_folder(folder)
         set_seed(seed)
-        loaded = in_memory(model)
+        loaded = _loaded(model, folder)
         with Store(folder) as store:
             claim(store, loaded, options.batch_size)
             yield Evaluator(loaded, store, options)
+
+
+def _loaded(model: ModelSource, folder: Path) -> Loaded:
+    """The model in memory; loads it if necessary, in the number type of the run folder."""
+    if isinstance(model, Model):
+        return model.loaded
+    options = settings(model)
+    return load_into(folder, options.model, revision=options.revision, dtype=options.dtype, device=options.device)
 
 
 def ask_options(options: RankOptions) -> AskOptions:

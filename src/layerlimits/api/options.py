@@ -41,7 +41,8 @@ class ModelOptions:
     Args:
         model: Folder, hub id, or "reference".
         revision: Branch, tag or commit on the hub.
-        dtype: "float32", "bfloat16", "float16", or "auto": float32 on a CPU, the checkpoint's own type on a GPU.
+        dtype: "float32", "bfloat16", "float16", or "auto": the checkpoint's own type on a GPU, and on a CPU if it is at
+            least 1.2 times as fast as float32 there; in an existing run folder, the type of the run.
         device: "cpu", "cuda", "cuda:1", or "auto": a GPU if available.
 
     Example:

@@ -60,9 +60,18 @@ def plan(config: StudyConfig, out: str | Path | None = None) -> PlanResults:
     Example:
         >>> plan(StudyConfig(preset="standard")).to_frame()
     """
-    study = check_study(config, _folder(config, out))
-    rows, seconds = estimate(study)
-    return PlanResults(config.model, config.preset, tuple(StagePlan(**row) for row in rows), seconds)
+    folder = _folder(config, out)
+    rows, seconds, number_type = estimate(check_study(config, folder), folder)
+    stages = tuple(StagePlan(**row) for row in rows)
+    return PlanResults(
+        config.model,
+        config.preset,
+        number_type.dtype,
+        number_type.reason,
+        number_type.rates,
+        stages,
+        seconds,
+    )
 
 
 def open_run(run: str | Path) -> StudyResults:

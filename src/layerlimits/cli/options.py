@@ -10,7 +10,10 @@ Model = Annotated[str, typer.Argument(help="Local folder, Hugging Face Hub id, o
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hub.")]
 Dtype = Annotated[
     str,
-    typer.Option(help="float32, bfloat16, float16 or auto: float32 on a CPU, the checkpoint's own type on a GPU."),
+    typer.Option(
+        help="float32, bfloat16, float16 or auto: the checkpoint's own type on a GPU, and on a CPU if it is at least "
+        "1.2 times as fast as float32; in a run folder, the type of the run."
+    ),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or auto: a GPU if available.")]
 Seed = Annotated[int, typer.Option(help="Random seed.")]

@@ -116,4 +116,5 @@ def show_plan(results: "PlanResults", folder: Path) -> None:
     for row in results.stages:
         stages.add_row(row.stage, str(row.models), f"{row.responses:,}", f"{row.seconds / 60:.1f}")
     show(stages)
+    print(f"Number type: {results.dtype} ({results.dtype_reason})")
     print(f"Estimated total: {results.seconds / 60:.0f} minutes. Nothing was run.")

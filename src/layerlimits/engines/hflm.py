@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from layerlimits.engines.sweep import SweepEngine
@@ -13,6 +14,9 @@ from layerlimits.types import Continuation, Kind, Variant
 
 class HflmEngine(SweepEngine):
     """Gives exactly the scores of the `lm_eval` command; generates as `SweepEngine` does.
+
+    The log-softmax is float32, which is the default of `lm_eval` for float32 models only; for models in a 16-bit type
+    it is the option `softmax_dtype=float32`.
 
     Args:
         batch_size: rows per batch of HFLM. With 1, which is also the default of `lm_eval`, a log-probability does not
@@ -32,7 +36,9 @@ class HflmEngine(SweepEngine):
 
         super().__init__(model, tokenizer, max_rows=max_rows)
         with quiet():
-            self._harness = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
+            self._harness = HFLM(
+                pretrained=model, tokenizer=tokenizer, batch_size=batch_size, softmax_dtype=torch.float32
+            )
 
     def loglikelihood_batch(self, rows: Sequence[Continuation]) -> list[tuple[float, bool]]:
         """Log-likelihood of each continuation after its context in nats, and whether greedy decoding would write it.

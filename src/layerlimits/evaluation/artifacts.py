@@ -30,8 +30,19 @@ class Manifest(TypedDict):
     training: NotRequired[str]
 
 
+class ProductRateRecord(TypedDict):
+    """The measured speed of a matrix product; see `models.number_type.ProductRate`."""
+
+    dtype: str
+    rows: int
+    gflops: float
+
+
 class ModelRecord(TypedDict):
-    """The unpruned model; `weight_bytes` is the memory of its parameters in its dtype."""
+    """The unpruned model; `weight_bytes` is the memory of its parameters in its dtype.
+
+    `dtype_reason` says why this dtype, and `dtype_rates` has the rates that were measured to choose it.
+    """
 
     name: str
     fingerprint: str
@@ -39,6 +50,8 @@ class ModelRecord(TypedDict):
     parameters: int
     weight_bytes: int
     dtype: str
+    dtype_reason: NotRequired[str]
+    dtype_rates: NotRequired[list[ProductRateRecord]]
     device: str
 
 

@@ -8,26 +8,29 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
-from layerlimits.errors import UserError, unknown
+from layerlimits.errors import UserError
 from layerlimits.models.locate import check_complete, fingerprint, locate, weight_files
+from layerlimits.models.number_type import DTYPES, NumberType, choose
 from layerlimits.models.remove import assert_removal_changes_logits
 from layerlimits.models.safetensors_header import read_headers
 from layerlimits.models.stack import find_stack
 from layerlimits.models.weights_check import check_report
 from layerlimits.types import ModelRef
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model in memory: `ref` identifies it, `model` is unpruned, `folder` has its files, `depth` is its layers."""
+    """A model in memory: `ref` identifies it, `model` is unpruned, `folder` has its files, `depth` is its layers.
+
+    `number_type` is the number type of `ref` with the reason for it.
+    """
 
     ref: ModelRef
     folder: Path
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     depth: int
+    number_type: NumberType
 
     def check_removal_changes_logits(self, removed: tuple[int, ...]) -> None:
         """See `models.remove.assert_removal_changes_logits`."""
@@ -52,40 +55,26 @@ def pick_device(device: str) -> str:
     return device
 
 
-def pick_dtype(dtype: str, config: dict[str, Any], device: str) -> str:
-    """Resolve the number type; "auto" is float32 on a CPU and the type of the checkpoint on a GPU.
-
-    Raises:
-        UserError: the type is not one of float32, bfloat16, float16.
-    """
-    if dtype == "auto":
-        stored = config.get("dtype") or config.get("torch_dtype") or "float32"
-        return stored if device != "cpu" and isinstance(stored, str) and stored in DTYPES else "float32"
-    if dtype not in DTYPES:
-        raise unknown("dtype", dtype, [*DTYPES, "auto"])
-    return dtype
-
-
 def load(model: str, *, revision: str | None = None, dtype: str = "auto", device: str = "auto") -> Loaded:
     """Check a model, then load it. Only safetensors weights are read, and no code of the model folder is run.
 
     Raises:
-        UserError: see `models.locate.check_complete` and `models.stack.find_stack`; or the weights do not fit the
-            configuration.
+        UserError: see `models.locate.check_complete`, `models.number_type.choose` and `models.stack.find_stack`; or the
+            weights do not fit the configuration.
     """
     # Commands have their own progress bars.
     disable_progress_bar()
     folder = locate(model, revision)
     config = check_complete(folder)
     where = pick_device(device)
-    kind = pick_dtype(dtype, config, where)
-    network, tokenizer = _read(folder, model, kind)
+    number_type = choose(dtype, config, read_headers(weight_files(folder)), where)
+    network, tokenizer = _read(folder, model, number_type.dtype)
     network.to(torch.device(where)).eval()  # type: ignore[arg-type]  # transformers hides the types of `to`
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     stack = find_stack(network)
-    ref = ModelRef(model, fingerprint(folder), revision, (), kind)
-    return Loaded(ref, folder, network, tokenizer, len(stack))
+    ref = ModelRef(model, fingerprint(folder), revision, (), number_type.dtype)
+    return Loaded(ref, folder, network, tokenizer, len(stack), number_type)
 
 
 def _read(folder: Path, model: str, dtype: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from layerlimits.models.number_type import ProductRate
 from layerlimits.results.charts import retention_chart
 from layerlimits.results.frames import Document, heading, paragraphs, rows_of, score_columns, value
+from layerlimits.results.model import ModelInfo
 from layerlimits.results.rows import (
     AnsweredItem,
     ClassRetention,
@@ -17,7 +19,6 @@ from layerlimits.results.rows import (
     LayerComparison,
     LayerScore,
     MethodOrder,
-    ModelInfo,
     PlanComparison,
     ProtocolScores,
     Recovery,
@@ -193,10 +194,16 @@ class StagePlan:
 
 @dataclass(frozen=True)
 class PlanResults(Document):
-    """The planned work of a study."""
+    """The planned work of a study, and the number type in which the model would compute.
+
+    `dtype_reason` says why this dtype, and `dtype_rates` has the rates that were measured to choose it.
+    """
 
     model: str
     preset: str
+    dtype: str
+    dtype_reason: str
+    dtype_rates: tuple[ProductRate, ...]
     stages: tuple[StagePlan, ...]
     seconds: float
 

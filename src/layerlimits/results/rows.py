@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from pathlib import PurePath
 from typing import Any
 
 from layerlimits.types import AskFormat, Estimate, Kind, Outcome
@@ -171,24 +170,6 @@ class ClassRetention:
     def adjusted_retention(self) -> Estimate | None:
         """See `Comparison.adjusted_retention`."""
         return self.corrected if self.chance else self.retention
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """The unpruned model."""
-
-    name: str
-    fingerprint: str
-    layers: int
-    parameters: int
-    weight_bytes: int
-    dtype: str
-    device: str
-
-    @property
-    def title(self) -> str:
-        """The name in headings: of a path, the last folder; a hub id is complete."""
-        return PurePath(self.name).name if self.name.startswith((".", "/", "~")) else self.name
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from layerlimits.results.diagnose import diagnose
 from layerlimits.results.document import StudyResults
 from layerlimits.results.figures import corrected
 from layerlimits.results.headline import headline
+from layerlimits.results.model import model_info
 from layerlimits.results.notes import notes, without_texts
 from layerlimits.results.rows import (
     AnsweredItem,
@@ -19,7 +20,6 @@ from layerlimits.results.rows import (
     DiagnosticMean,
     MethodOrder,
     ModelAnswer,
-    ModelInfo,
     PlanComparison,
     ProtocolScores,
     Recovery,
@@ -60,7 +60,7 @@ def study_results(store: Store) -> StudyResults:
         seed=config["seed"],
         config=config,
         calibration=calibration["source"],
-        model=ModelInfo(**base),
+        model=model_info(base),
         tasks=tuple(tasks),
         sweep=tuple(row.comparison for row in layer_scores(swept, range(base["layers"]))),
         methods=tuple(_methods(artifacts)),

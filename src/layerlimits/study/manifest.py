@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 from layerlimits.errors import UserError
 from layerlimits.evaluation.artifacts import Artifacts, Manifest
 from layerlimits.evaluation.store import Store
-from layerlimits.models.load import Loaded
+from layerlimits.models.load import Loaded, load
+from layerlimits.models.number_type import NumberType, ProductRate
 from layerlimits.paths import OUT, check_writable, given_path, holds_run
 from layerlimits.version import __version__
 
@@ -30,6 +32,38 @@ def check_run_folder(out: Path) -> None:
     """
     given_path(out, OUT)
     check_writable(out, empty=not holds_run(out))
+
+
+def load_into(folder: Path, model: str, *, revision: str | None, dtype: str, device: str) -> Loaded:
+    """Load a model whose responses a run folder stores.
+
+    In a folder that contains a run, dtype "auto" is the dtype of that run, on every machine: responses in another one
+    would not be comparable.
+
+    Raises:
+        UserError: See `models.load.load`.
+    """
+    recorded = _number_type(folder) if dtype == "auto" else None
+    if recorded is None:
+        return load(model, revision=revision, dtype=dtype, device=device)
+    loaded = load(model, revision=revision, dtype=recorded.dtype, device=device)
+    return replace(loaded, number_type=recorded)
+
+
+def _number_type(folder: Path) -> NumberType | None:
+    """The number type of the run in a folder, with the recorded reason; None if there is no run."""
+    if not holds_run(folder):
+        return None
+    with Store(folder) as store:
+        artifacts = Artifacts(store)
+        manifest, base = artifacts.manifest, artifacts.base
+    if manifest is None:
+        return None
+    reason = "the run folder has responses in this type"
+    if base is None:
+        return NumberType(manifest["dtype"], reason)
+    rates = tuple(ProductRate(**rate) for rate in base.get("dtype_rates", []))
+    return NumberType(manifest["dtype"], base.get("dtype_reason", reason), rates)
 
 
 def claim(store: Store, loaded: Loaded, batch_size: int, **more: object) -> None:

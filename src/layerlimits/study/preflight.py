@@ -8,14 +8,14 @@ from typing import Any
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.leaks import check_leaks
 from layerlimits.evaluation.store import Store
-from layerlimits.models.load import load
 from layerlimits.models.locate import configuration
+from layerlimits.models.number_type import NumberType
 from layerlimits.models.structure_check import check_structure
 from layerlimits.recovery.adapters import adapters_of
 from layerlimits.study.budget import check_budget, probe_seconds
 from layerlimits.study.config import StudyConfig
 from layerlimits.study.estimate import cost_of, stage_costs, works
-from layerlimits.study.manifest import check_run_folder
+from layerlimits.study.manifest import check_run_folder, load_into
 from layerlimits.study.probe import rates_of
 from layerlimits.study.resolved import ResolvedStudy, resolve
 from layerlimits.study.resuming import check_resumable
@@ -62,13 +62,13 @@ def check_splits(study: ResolvedStudy) -> None:
         check_leaks("training prompts", [prompt.question for prompt in study.recovery.prompts], evaluated)
 
 
-def estimate(study: ResolvedStudy) -> tuple[list[dict[str, Any]], float]:
-    """One row per stage with its number of models, number of responses and estimated seconds; and the estimated seconds
-    of the whole command, start included. The model is loaded and probed unless its rates are known.
+def estimate(study: ResolvedStudy, out: Path) -> tuple[list[dict[str, Any]], float, NumberType]:
+    """One row per stage with its number of models, number of responses and estimated seconds; the estimated seconds of
+    the whole command, start included; and the number type. The model is loaded and probed unless its rates are known.
     """
     began = time.perf_counter()
     config = study.config
-    loaded = load(config.model, revision=config.revision, dtype=config.dtype, device=config.device)
+    loaded = load_into(out, config.model, revision=config.revision, dtype=config.dtype, device=config.device)
     with TemporaryDirectory() as folder, Store(Path(folder)) as store:
         evaluator = Evaluator(loaded, store, ask_options(config))
         loading = time.perf_counter() - began
@@ -85,4 +85,4 @@ def estimate(study: ResolvedStudy) -> tuple[list[dict[str, Any]], float]:
         row["responses"] += work.responses
     rows["speed"]["models"] = 1 + len(study.ratios)
     planned = [row for row in rows.values() if row["stage"] != "recover" or study.recovery]
-    return planned, sum(costs.values()) + loading + _START_S
+    return planned, sum(costs.values()) + loading + _START_S, loaded.number_type

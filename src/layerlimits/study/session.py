@@ -9,13 +9,13 @@ from layerlimits.evaluation.artifacts import Artifacts
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.store import Store
-from layerlimits.models.load import Loaded, load, parameter_count, weight_bytes
+from layerlimits.models.load import Loaded, parameter_count, weight_bytes
 from layerlimits.progress import Bar
 from layerlimits.study.budget import Clock, probe_seconds
 from layerlimits.study.config import StudyConfig
 from layerlimits.study.estimate import Cost, cost_of, stage_costs
 from layerlimits.study.fitting import FIRST_ITEMS
-from layerlimits.study.manifest import claim
+from layerlimits.study.manifest import claim, load_into
 from layerlimits.study.probe import rates_of
 from layerlimits.study.resolved import ResolvedStudy
 from layerlimits.study.resuming import recorded_settings
@@ -243,7 +243,7 @@ def open_run(study: ResolvedStudy, out: Path, command: str, began: float) -> Run
         UserError: The folder belongs to another model.
     """
     config = study.config
-    loaded = load(config.model, revision=config.revision, dtype=config.dtype, device=config.device)
+    loaded = load_into(out, config.model, revision=config.revision, dtype=config.dtype, device=config.device)
     store = Store(out)
     evaluator = Evaluator(loaded, store, ask_options(config))
     claim(store, loaded, config.batch_size, command=command, **recorded_settings(study))
@@ -263,6 +263,10 @@ def _describe(evaluator: Evaluator, study: ResolvedStudy) -> None:
         "parameters": parameter_count(loaded.model),
         "weight_bytes": weight_bytes(loaded.model),
         "dtype": loaded.ref.dtype,
+        "dtype_reason": loaded.number_type.reason,
+        "dtype_rates": [
+            {"dtype": rate.dtype, "rows": rate.rows, "gflops": rate.gflops} for rate in loaded.number_type.rates
+        ],
         "device": str(loaded.model.device),
     }
     artifacts.calibration = {"source": study.calibration.source, "hashes": list(study.calibration.hashes)}
