@@ -1,5 +1,5 @@
-"""Evaluate variants of a model on tasks. Batches are fixed in advance and committed as a whole; stored responses are
-not computed again.
+"""Evaluate variants of a model on tasks. Responses are committed as they are finished; stored ones are not computed
+again.
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,9 @@ from layerlimits.evaluation.artifacts import TaskRecord
 from layerlimits.evaluation.ledger import Ledger, engine_names
 from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.prompts import Prompt
+from layerlimits.evaluation.recording import Progress
 from layerlimits.evaluation.store import Store
-from layerlimits.evaluation.variants import Asked, Progress, VariantBatcher
+from layerlimits.evaluation.variants import Asked, VariantBatcher
 from layerlimits.models.load import Loaded
 from layerlimits.plugins import find
 from layerlimits.types import Response, Sample, Task, Verdict
@@ -72,7 +73,8 @@ class Evaluator:
         Args:
             variants: the removed layers of each.
             asked: tasks with their samples.
-            on_progress: called with the number of responses just committed.
+            on_progress: called with the number of responses just computed; parts of a response count as fractions, and
+                the sum is exact.
             draws: responses per sample; `self.draws` if None.
         Raises:
             UserError: removing a variant's layers changes no logit, or a program cannot be run safely on this machine.

@@ -80,9 +80,9 @@ class Run:
         evaluator = evaluator or self.evaluator
         kept_layers = evaluator.loaded.depth - len(variants[0])
         each = self.cost.response(task, kept_layers, stage)
-        done, began = 0, time.perf_counter()
+        done, began = 0.0, time.perf_counter()
 
-        def on_progress(count: int) -> None:
+        def on_progress(count: float) -> None:
             nonlocal done
             done += count
             self.bar.advance(count * each)
