@@ -33,8 +33,8 @@ Answers = TypeVar("Answers")
 # Tokens per pass: enough to use the hardware well, few enough to need little padding.
 _PASS_TOKENS = 8192
 # On a CPU, a pass takes a few seconds, so that an interruption loses little: floating-point operations of a pass that
-# reads, and of one that decodes a token of every row. Fewer tokens or rows than the others would not use a CPU fully, and
-# more rows would only be unfinished for longer.
+# reads, and of one that decodes a token of every row. Fewer tokens or rows than the others do not use a CPU fully; more
+# rows are only unfinished for longer.
 _PASS_WORK, _FULL_TOKENS = 1e11, 256
 _STEP_WORK, _FULL_ROWS = 5e10, 64
 # Tokens, and multiplications, that a step adds at almost no cost: a CPU does them while the operations of a layer are

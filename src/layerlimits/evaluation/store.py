@@ -172,10 +172,9 @@ class Store:
 
     def lengths(self, task: Task) -> list[tuple[int, FinishReason]]:
         """Number of tokens and finish reason of every generated response to a task, of any model."""
-        query = (
-            "SELECT json_array_length(tokens), finish FROM responses WHERE task=? AND version=? AND finish IN (?, ?)"
-        )
-        return list(self._db.execute(query, (task.name, task.version, "stop", "length")))
+        query = "SELECT json_array_length(tokens), finish FROM responses WHERE task=? AND version=?"
+        rows = self._db.execute(f"{query} AND finish IN ('stop', 'length')", (task.name, task.version))
+        return list(rows)
 
     def _look_up(
         self, keys: Sequence[Key], columns: str, join: str, where: str, *values: object
