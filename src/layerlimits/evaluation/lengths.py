@@ -9,6 +9,8 @@ from layerlimits.types import FinishReason
 
 # Reading a token of a prompt, divided by writing a token: variants share half of the layers while they read.
 _READING = 0.5
+# Only rounding makes a share of answers smaller than this.
+_LEAST = 1e-9
 
 
 class AnswerLengths:
@@ -45,11 +47,8 @@ class AnswerLengths:
         if left > 0:
             reached[longest : self.limit] *= np.linspace(1, 0, left, endpoint=False)
         # Tokens after each length, if `reached[n]` is the share of answers with more than n tokens.
-        after = reached[: self.limit][::-1].cumsum()[::-1]
-        return [self._one(length, float(after[length]), float(reached[length])) for length in lengths]
-
-    def _one(self, length: int, after: float, reached: float) -> float:
-        return min(self.limit, length + (after / reached if reached > 0 else 0.0)) if length < self.limit else length
+        after = np.append(reached[: self.limit][::-1].cumsum()[::-1], 0.0)
+        return [length + float(after[length] / max(reached[length], _LEAST)) for length in lengths]
 
 
 def part_done(prompt_tokens: int, read_frac: float, tokens: int, expected: float) -> float:
@@ -62,4 +61,4 @@ def part_done(prompt_tokens: int, read_frac: float, tokens: int, expected: float
         expected: expected final number of tokens; 0 if the response has none.
     """
     prompt = _READING * prompt_tokens
-    return (prompt * read_frac + tokens) / max(1e-9, prompt + expected)
+    return (prompt * read_frac + tokens) / max(_LEAST, prompt + expected)
