@@ -1,4 +1,4 @@
-"""The command line with slow passes, logging each response when it is finished: `python slow_sweep.py LOG PAUSE sweep ...`.
+"""The command line with slow passes, logging each response that is finished: `slow_sweep.py LOG PAUSE sweep ...`.
 
 Responses are committed, and unfinished ones saved, after `EVERY_S` seconds.
 """

@@ -3,6 +3,8 @@ again.
 """
 
 from collections.abc import Sequence
+from itertools import chain
+from statistics import fmean
 
 from layerlimits.engines import Engine
 from layerlimits.evaluation.artifacts import TaskRecord
@@ -17,6 +19,8 @@ from layerlimits.plugins import find
 from layerlimits.types import Response, Sample, Task, Verdict
 
 _DEFAULT = AskOptions()
+# Prompts per task whose lengths are measured.
+_MEASURED_PROMPTS = 20
 
 
 class Evaluator:
@@ -60,6 +64,12 @@ class Evaluator:
     def draws(self, task: Task) -> int:
         """Number of responses per item: one for a choice by likelihood or a greedy answer."""
         return self._ledger.draws(task)
+
+    def tokens(self, task: Task, samples: Sequence[Sample]) -> float:
+        """Estimated number of tokens that a response reads and writes, if an answer has half of its maximum length."""
+        prompts = [self.prompt(task, sample) for sample in samples[:_MEASURED_PROMPTS]]
+        read = [sum(map(len, chain(*prompt.rows))) or len(prompt.ids) for prompt in prompts]
+        return fmean(read or [0]) + self._ledger.limit(task) / 2
 
     def ask(
         self,
