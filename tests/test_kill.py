@@ -109,7 +109,12 @@ def _kill(process: subprocess.Popen[bytes], out: Path, responses: int, pause_s: 
 
 def _exported(folder: Path) -> str:
     with Store(folder) as store:
-        rows = [json.dumps(row, sort_keys=True) for row in store.export()]
+        # Log-probabilities to three digits: a resumed study computes what is missing in other batches.
+        digits = [[round(value, 3) for value in json.loads(row["logprobs"])] for row in store.export()]
+        rows = [
+            json.dumps(row | {"logprobs": values}, sort_keys=True)
+            for row, values in zip(store.export(), digits, strict=True)
+        ]
         artifacts = {name: store.get(name) for name in ("plans", "tasks")}
         return "\n".join([*rows, json.dumps(artifacts, sort_keys=True)])
 

@@ -35,7 +35,7 @@ def test_together_is_as_alone(loaded: Loaded, tmp_path: Path, task: Task) -> Non
     together, alone = (
         Evaluator(loaded, Store(tmp_path / engine), AskOptions(engine, 8)) for engine in ("sweep", "transformers")
     )
-    ticks: list[int] = []
+    ticks: list[float] = []
     verdicts = together.verdicts(VARIANTS, task, samples, ticks.append)
     assert verdicts == [alone.verdicts([variant], task, samples)[0] for variant in VARIANTS]
     assert exported(together) == exported(alone)
@@ -46,23 +46,6 @@ def test_together_is_as_alone(loaded: Loaded, tmp_path: Path, task: Task) -> Non
     assert together.computed == len(VARIANTS) * 20
     together.verdicts([(1,), (2,), (2,)], task, samples)
     assert together.computed == len(VARIANTS) * 20 + 20
-
-
-def test_a_killed_run_resumes_at_the_batch(loaded: Loaded, tmp_path: Path) -> None:
-    samples = facts.samples("evaluate", 20, None)
-
-    def stop(done: int) -> None:
-        raise KeyboardInterrupt
-
-    whole = Evaluator(loaded, Store(tmp_path / "whole"), AskOptions(batch_size=8))
-    whole.verdicts(VARIANTS, facts, samples)
-    with pytest.raises(KeyboardInterrupt):
-        Evaluator(loaded, Store(tmp_path / "run"), AskOptions(batch_size=8)).verdicts(VARIANTS, facts, samples, stop)
-    assert len(list(Store(tmp_path / "run").export())) == len(VARIANTS) * 8
-    resumed = Evaluator(loaded, Store(tmp_path / "run"), AskOptions(batch_size=8))
-    resumed.verdicts(VARIANTS, facts, samples)
-    assert resumed.computed == len(VARIANTS) * 12
-    assert list(resumed.store.export()) == list(whole.store.export())
 
 
 def test_an_older_scorers_verdicts_are_renewed_without_asking(loaded: Loaded, tmp_path: Path) -> None:
@@ -121,14 +104,14 @@ def test_small_tasks_share_a_batch_and_stored_answers_are_drafts(
     engine: Any = together.engine
     real = engine.generate
 
-    def watched(variants: Any, prompts: Any, limits: Any, *more: Any, drafts: Any = None) -> Any:
+    def watched(variants: Any, prompts: Any, limits: Any, *more: Any, drafts: Any = None, recorder: Any) -> Any:
         calls.append((len(prompts), set(limits), drafts is not None))
-        return real(variants, prompts, limits, *more, drafts=drafts)
+        return real(variants, prompts, limits, *more, drafts=drafts, recorder=recorder)
 
     monkeypatch.setattr(engine, "generate", watched)
     limits = {task.max_new_tokens for task, _ in asked}
     assert len(limits) == 2
-    ticks: list[int] = []
+    ticks: list[float] = []
     together.ask([(1, 4), (2, 4)], asked, ticks.append)
     together.ask([(4,)], asked)
     together.ask([(3, 4), (4, 5)], asked)

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from layerlimits.diagnostics import Answered, Diagnostic
-from layerlimits.engines import Engine
+from layerlimits.engines import Engine, Recorder
 from layerlimits.engines.scripted import ScriptedEngine
 from layerlimits.errors import UserError
 from layerlimits.evaluation.calibration import calibration
@@ -136,6 +136,17 @@ def test_diagnostics_keep_their_contract(name: str) -> None:
     assert measured
 
 
+class _Answers(Recorder):
+    """Collects what an engine reports."""
+
+    def __init__(self) -> None:
+        self.answers: dict[tuple[int, int], object] = {}
+
+    def finished(self, variant: int, place: int, answer: object) -> None:
+        assert (variant, place) not in self.answers
+        self.answers[variant, place] = answer
+
+
 @pytest.mark.parametrize("name", names("engines"))
 def test_engines_answer_for_every_variant(name: str, loaded: Loaded) -> None:
     if name == "scripted":
@@ -146,8 +157,14 @@ def test_engines_answer_for_every_variant(name: str, loaded: Loaded) -> None:
     variants: list[Variant] = [(), (1,), (2, 4)]
     prompts, rows = [[5, 6, 7], [8, 9], [10, 11, 12, 13]], [([5, 6], [7]), ([8], [9, 10, 11])]
     before = [layer.forward for layer in loaded.model.model.layers]  # type: ignore[attr-defined]  # a Llama
-    answers = engine.generate(variants, prompts, [2, 3, 2])
-    weighed = engine.loglikelihoods(variants, rows)
+    written, sums_of = _Answers(), _Answers()
+    answers = engine.generate(variants, prompts, [2, 3, 2], recorder=written)
+    weighed = engine.loglikelihoods(variants, rows, sums_of)
+    for recorder, columns in ((written, answers), (sums_of, weighed)):
+        # Every answer is reported once, as it is returned.
+        assert recorder.answers == {
+            (variant, place): answer for variant, column in enumerate(columns) for place, answer in enumerate(column)
+        }
     drawn = engine.generate(variants, prompts, 3, Decoding(temperature=1.5), 7)
     # [variant][prompt], each as of the variant alone, with each prompt's own limit; drafts change nothing.
     for variant, row, sums in zip(variants, answers, weighed, strict=True):

@@ -53,7 +53,7 @@ def test_another_removal_is_another_model(loaded: Loaded, tmp_path: Path) -> Non
 
 def test_ticks_add_up(loaded: Loaded, tmp_path: Path) -> None:
     evaluator, _ = _evaluator(loaded, tmp_path)
-    ticks: list[int] = []
+    ticks: list[float] = []
     evaluator.verdicts([()], facts, facts.samples("evaluate", 10, None), ticks.append)
     assert ticks == [4, 4, 2]
 

@@ -1,6 +1,6 @@
 """`evaluate` and `sweep`: scores of a model, and of the model with one layer skipped at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,11 +110,19 @@ def _ask_options(options: EvalOptions, items: Items) -> AskOptions:
 
 
 def _ask(evaluator: Evaluator, variants: list[tuple[int, ...]], items: Items) -> None:
-    each = sum(evaluator.draws(task) * len(samples) for task, samples in items)
-    with Bar(len(variants) * each) as bar:
-        for task, samples in items:
+    # The unit of the bar is a token, so that tasks with long answers count for more.
+    tokens = [evaluator.tokens(task, samples) for task, samples in items]
+    counts = [len(variants) * evaluator.draws(task) * len(samples) for task, samples in items]
+    with Bar(sum(count * each for count, each in zip(counts, tokens, strict=True))) as bar:
+        for (task, samples), count, each in zip(items, counts, tokens, strict=True):
             with bar.stage(task.name):
-                evaluator.ask(variants, [(task, samples)], bar.advance)
+                bar.skip((count - evaluator.missing(variants, task, samples)) * each)
+                evaluator.ask(variants, [(task, samples)], _advancing(bar, each))
+
+
+def _advancing(bar: Bar, each: float) -> Callable[[float], None]:
+    """A callback that advances the bar by `each` units per response."""
+    return lambda responses: bar.advance(responses * each)
 
 
 def _stored(evaluator: Evaluator, items: Items) -> StoredAnswers:

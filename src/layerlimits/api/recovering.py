@@ -102,7 +102,7 @@ def recover(
     with Bar(_STAGES) as bar:
         before: dict[str, float] = {}
 
-        def on_progress(stage: str, done: int, total: int) -> None:
+        def on_progress(stage: str, done: float, total: int) -> None:
             share = done / total
             bar.name(stage)
             bar.advance(share - before.get(stage, 0.0))

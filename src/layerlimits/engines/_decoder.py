@@ -7,10 +7,12 @@ from functools import partial
 from itertools import islice
 
 from layerlimits.engines._costs import StepCosts
-from layerlimits.engines._followers import Followers, Row, start_followers
+from layerlimits.engines._followers import Followers, Row, resumed, start_followers
+from layerlimits.engines._forks import Reading
 from layerlimits.engines._guesses import MAX_GUESS, GuessLength
 from layerlimits.engines._live import LiveRows
 from layerlimits.engines._lookup import Lookup
+from layerlimits.engines._recorded import RecordedRows
 from layerlimits.engines._rows import Rows
 from layerlimits.types import Variant
 
@@ -75,10 +77,13 @@ class GreedyDecoder:
         ends: tokens that end an answer.
         bounds: limits on memory and work.
         costs: what a step costs, which decides how many guessed tokens it verifies.
+        recorded: where the rows are reported.
     """
 
-    def __init__(self, rows: Rows, ends: Collection[int], bounds: Bounds, costs: StepCosts) -> None:
-        self.rows, self.ends, self.bounds = rows, ends, bounds
+    def __init__(
+        self, rows: Rows, ends: Collection[int], bounds: Bounds, costs: StepCosts, recorded: RecordedRows
+    ) -> None:
+        self.rows, self.ends, self.bounds, self._recorded = rows, ends, bounds, recorded
         # Tokens accepted from drafts and guesses, and tokens decoded one by one.
         self.accepted = self.written = 0
         self._followers: list[Followers] = []
@@ -109,26 +114,43 @@ class GreedyDecoder:
         ]
         for leader, draft in zip(self.leaders, drafts or [], strict=False):
             leader.tokens, leader.finish = draft, "stop"
-        self._asked: list[VariantRows] = [(variant, self._new_rows(variant)) for variant in variants]
+        self._asked: list[VariantRows] = [
+            (variant, self._new_rows(number, variant)) for number, variant in enumerate(variants)
+        ]
         capacity = min(len(prompts) * (1 + len(variants)), self.bounds.rows)
         self._live = LiveRows(self.rows, 1 + max(leader.last for leader in self.leaders), capacity)
-        chunk = 0 if self._base_leads and self.bounds.together else min(self.bounds.chunk, max(max_new_tokens))
-        lengths = [len(prompt) + chunk for prompt in prompts]
-        waiting = deque(passes(lengths, 1 + len(variants), self.bounds))
+        waiting = deque(self._groups())
         while waiting or self._held or self._followers or self._live.rows:
             self._enter(waiting)
             for followers in [followers for followers in self._followers if followers.due()]:
-                self._settle(followers, followers.verify(self.rows))
+                max_tokens = max(1, self.bounds.tokens // len(followers.rows))
+                self._settle(followers, followers.verify(self.rows, max_tokens))
+                self._recorded.report()
             self._live.drop_finished()
             if self._live.rows:
                 self._step()
+                self._recorded.report()
         return [rows for _, rows in self._asked]
 
-    def _new_rows(self, variant: Variant) -> list[Row]:
+    def _groups(self) -> Iterator[list[int]]:
+        """The prompts with unfinished rows, in groups that are read together."""
+        prompts = [
+            leader.prompt for leader in self.leaders if any(not rows[leader.prompt].finish for _, rows in self._asked)
+        ]
+        longest = max(leader.max_new_tokens for leader in self.leaders)
+        chunk = 0 if self._base_leads and self.bounds.together else min(self.bounds.chunk, longest)
+        lengths = [len(self._prompts[prompt]) + chunk for prompt in prompts]
+        for group in passes(lengths, 1 + len(self._asked), self.bounds):
+            yield [prompts[index] for index in group]
+
+    def _new_rows(self, number: int, variant: Variant) -> list[Row]:
         """The rows of a variant, one per prompt; the leaders themselves where the base is asked too."""
+        rows = [Row(leader.prompt, leader.start, leader.max_new_tokens, variant) for leader in self.leaders]
         if self._base_leads and not variant:
-            return list(self.leaders)
-        return [Row(leader.prompt, leader.start, leader.max_new_tokens, variant) for leader in self.leaders]
+            rows = list(self.leaders)
+        for row in rows:
+            self._recorded.restore(row, number)
+        return rows
 
     def _enter(self, waiting: deque[list[int]]) -> None:
         """Start prompts while there is room, and variants whose leaders have written enough."""
@@ -136,7 +158,7 @@ class GreedyDecoder:
         while waiting and self._room(sum(map(len, entering)), len(waiting[0])):
             entering.append(waiting.popleft())
         if self._base_leads and not self.bounds.together:
-            prompts = [prompt for group in entering for prompt in group]
+            prompts = [prompt for group in entering for prompt in group if not self.leaders[prompt].finish]
             lengths = [len(self._prompts[prompt]) for prompt in prompts]
             for indices in passes(lengths, 2, self.bounds):
                 self._begin([((), self.leaders)], [prompts[index] for index in indices])
@@ -160,21 +182,37 @@ class GreedyDecoder:
         return rows + prompts == 0 or rows + (1 + len(self._asked)) * (prompts + group) <= self.bounds.rows
 
     def _begin(self, asked: Sequence[VariantRows], group: list[int]) -> None:
-        """Read the prompts of a group for these variants."""
+        """Read the prompts of a group for those of these variants that have unfinished rows there."""
+        asked = [pair for pair in asked if any(not pair[1][prompt].finish for prompt in group)]
+        if not asked:
+            return
         leaders, prompts = [self.leaders[prompt] for prompt in group], [self._prompts[prompt] for prompt in group]
         following = [rows[prompt] for _, rows in asked for prompt in group]
         variants = [variant for variant, _ in asked]
-        followers, written = start_followers(self.rows, variants, leaders, following, prompts, self.bounds.chunk)
+        self._recorded.enter(following)
+
+        def on_pass(share: float) -> None:
+            for row in following:
+                row.read_frac = share
+            self._recorded.report()
+
+        reading = Reading(self.bounds.tokens, on_pass)
+        followers, written = start_followers(
+            self.rows, variants, leaders, following, prompts, self.bounds.chunk, reading
+        )
+        on_pass(1.0)
         self._followers.append(followers)
         self._settle(followers, written)
 
     def _settle(self, followers: Followers, written: list[list[int]]) -> None:
-        """Move rows that differ from their leaders into the pool."""
+        """Move rows that differ from their leaders into the pool; those that were begun before verify that first."""
         agreed, diverged = followers.follow(written, self.ends)
         self.accepted += agreed
         self.written += len(diverged)
-        if diverged:
-            self._live.add(*followers.in_pool(diverged), [followers.rows[number] for number in diverged])
+        self._followers += resumed(followers, diverged, self.bounds.tokens)
+        others = [number for number in diverged if not followers.rows[number].resumes]
+        if others:
+            self._live.add(*followers.in_pool(others), [followers.rows[number] for number in others])
         followers.shrink(diverged)
         if not followers.rows:
             self._followers.remove(followers)

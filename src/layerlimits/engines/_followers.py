@@ -1,13 +1,13 @@
 """Rows that still agree with the base: they follow its row and read one chunk of its answer per pass."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from layerlimits.engines._finite import likeliest_tokens
-from layerlimits.engines._forks import read
+from layerlimits.engines._forks import Reading, read
 from layerlimits.engines._lookup import Lookup
 from layerlimits.engines._pool import Pool
 from layerlimits.engines._rows import Rows
@@ -27,6 +27,9 @@ class Row:
         max_new_tokens: maximum length of the answer.
         tokens: the answer so far.
         finish: why the answer ended; None while it is being decoded.
+        number: index of its variant in the call of the engine; None if nobody asked for the answer.
+        begun: tokens that an interrupted call had written of this answer; they are verified like a draft.
+        read_frac: share of the prompt that has been read.
     """
 
     prompt: int
@@ -36,8 +39,17 @@ class Row:
     tokens: list[int] = field(default_factory=list)
     finish: FinishReason | None = None
     lookup: Lookup = field(default_factory=Lookup)
+    number: int | None = None
+    begun: list[int] = field(default_factory=list)
+    read_frac: float = 0.0
     # Number of tokens of the answer in `lookup`.
     _looked_up: int = 0
+
+    @property
+    def resumes(self) -> bool:
+        """Whether there are begun tokens that continue the answer so far."""
+        count = len(self.tokens)
+        return count < len(self.begun) and self.tokens == self.begun[:count]
 
     @property
     def last(self) -> int:
@@ -91,9 +103,9 @@ class Followers:
         longest = max(self._pending())
         return longest >= self._chunk or (longest > 0 and all(leader.finish for leader in self.leaders))
 
-    def verify(self, rows: Rows) -> list[list[int]]:
-        """Read the next chunk; returns the tokens that each follower itself writes."""
-        counts = [min(pending, self._chunk) for pending in self._pending()]
+    def verify(self, rows: Rows, max_tokens: int) -> list[list[int]]:
+        """Read the next chunk, of at most `max_tokens` tokens; returns the tokens that each follower itself writes."""
+        counts = [min(pending, self._chunk, max_tokens) for pending in self._pending()]
         width, ids, positions, visible = max(counts), [], [], 0
         for leader, read_count, count in zip(self.leaders, self._read, counts, strict=True):
             first, pads = leader.start + read_count, width - count
@@ -128,6 +140,9 @@ class Followers:
         # A leader's own tokens come first: its followers are compared with them.
         for number in sorted(range(len(self.rows)), key=lambda number: self.rows[number] is not leaders[number]):
             row, leader = self.rows[number], leaders[number]
+            if row.finish:
+                # Its response was stored before; it shares the pass only because the batch is a grid.
+                continue
             for token in written[number]:
                 place = len(row.tokens)
                 row.take(token, ends)
@@ -164,6 +179,7 @@ def start_followers(
     following: list[Row],
     prompts: Sequence[Sequence[int]],
     chunk: int,
+    reading: Reading,
 ) -> tuple[Followers, list[list[int]]]:
     """Read prompts, and the first chunk of the leaders' answers as far as they are known, for all variants.
 
@@ -178,10 +194,31 @@ def start_followers(
         for text, leader in enumerate(leaders)
         for place in range(leader.start - 1, len(texts[text]))
     ]
-    logits, pool = read(rows, texts, variants, wanted, 1 + max(leader.last for leader in leaders))
+    logits, pool = read(rows, texts, variants, wanted, 1 + max(leader.last for leader in leaders), reading)
     tokens = iter(likeliest_tokens(logits, [variants[variant] for variant, _, _ in wanted]).tolist())
     written = [[next(tokens) for _ in range(1 + count)] for _ in variants for count in counts]
     return Followers(leaders, pool, following, counts, chunk), written
+
+
+def resumed(followers: Followers, diverged: Sequence[int], pass_tokens: int) -> Iterator[Followers]:
+    """Those rows that have diverged and were begun before an interruption: they follow their own earlier answers.
+
+    Args:
+        followers: what they followed so far.
+        diverged: the rows that have diverged.
+        pass_tokens: maximum number of tokens to verify per pass.
+    """
+    left = [number for number in diverged if followers.rows[number].resumes]
+    size = max(1, pass_tokens // max((len(followers.rows[number].begun) for number in left), default=1))
+    for start in range(0, len(left), size):
+        pool, numbers = followers.in_pool(left[start : start + size])
+        rows = [followers.rows[number] for number in left[start : start + size]]
+        leaders = [
+            Row(row.prompt, row.start, row.max_new_tokens, row.variant, tokens=row.begun, finish="stop") for row in rows
+        ]
+        # Their last token has not been read.
+        read = [len(row.tokens) - 1 for row in rows]
+        yield Followers(leaders, Pool.following_itself(pool, numbers), rows, read, max(1, pass_tokens // len(rows)))
 
 
 def _columns(pairs: Sequence[tuple[int, int]]) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,8 @@
 layer.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,12 +14,27 @@ from layerlimits.engines._trees import Tree, inputs
 from layerlimits.types import Variant
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How texts are read.
+
+    Args:
+        tokens: maximum number of tokens of a pass; longer texts are read in several passes, whose keys and values are
+            stored.
+        on_pass: called after each pass but the last with the share of the texts that has been read.
+    """
+
+    tokens: int
+    on_pass: Callable[[float], None]
+
+
 def read(
     rows: Rows,
     texts: Sequence[Sequence[int]],
     variants: Sequence[Variant],
     wanted: Sequence[tuple[int, int, int]],
     max_positions: int = 0,
+    reading: Reading | None = None,
 ) -> tuple[Iterator[tuple[slice, Tensor]], Pool]:
     """Run texts through all variants.
 
@@ -28,16 +44,35 @@ def read(
         variants: the removed layers of each.
         wanted: (variant, text, position) of the W rows of logits to return.
         max_positions: columns to reserve for keys and values if decoding continues from here.
+        reading: limits of the passes that come before the wanted logits; None: one pass.
     Returns:
         Slices of `wanted` with their logits (w, V), and the pool: first the base's rows, one per text, then those of
-        each variant, which follow them. The pool is filled when the first slice is taken.
+        each variant, which follow them. The last pass takes place when the first slice is taken.
     """
     pool = _pool(len(rows.layers), len(texts), variants, max_positions, rows.device)
     width = max(map(len, texts))
     ids = torch.tensor([[*text, *[0] * (width - len(text))] for text in texts], device=rows.device)
-    positions = torch.arange(width, device=rows.device)[None]
-    places = _places(wanted, len(texts))
-    return rows.logits(pool, ids[pool.leader.to(rows.device)], positions, width, places), pool
+    ids = ids[pool.leader.to(rows.device)]
+    start = 0
+    if reading:
+        size = _positions_per_pass(reading.tokens, pool.size)
+        none = torch.empty(0, dtype=torch.long)
+        first = min(column for _, _, column in wanted)
+        while start + size <= first:
+            positions = torch.arange(start, start + size, device=rows.device)[None]
+            for _ in rows.logits(pool, ids[:, start : start + size], positions, start + size, (none, none)):
+                # The only slice is empty.
+                pass
+            start += size
+            reading.on_pass(start / width)
+    positions = torch.arange(start, width, device=rows.device)[None]
+    places, columns = _places(wanted, len(texts))
+    return rows.logits(pool, ids[:, start:], positions, width, (places, columns - start)), pool
+
+
+def _positions_per_pass(tokens: int, rows: int) -> int:
+    """Number of positions to read per pass: a row is computed only after its fork, in half of the layers on average."""
+    return max(1, 2 * tokens // rows)
 
 
 def read_trees(

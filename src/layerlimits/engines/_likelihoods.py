@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from layerlimits.engines import Recorder
 from layerlimits.engines._decoder import Bounds, passes
 from layerlimits.engines._finite import naming_variants
 from layerlimits.engines._forks import read, read_trees
@@ -24,7 +25,14 @@ Sums = list[tuple[float, bool]]
 
 
 def shared_loglikelihoods(
-    opened: Rows, variants: Sequence[Variant], rows: Sequence[Continuation], bounds: Bounds, *, trees: bool
+    opened: Rows,
+    variants: Sequence[Variant],
+    rows: Sequence[Continuation],
+    bounds: Bounds,
+    recorder: Recorder,
+    first: int,
+    *,
+    trees: bool,
 ) -> list[Sums]:
     """Log-likelihood of each continuation after its context in nats, and whether greedy decoding would write it,
     [variant][row].
@@ -34,6 +42,8 @@ def shared_loglikelihoods(
         variants: the removed layers of each.
         rows: contexts and continuations.
         bounds: limits on memory and work.
+        recorder: is told of each row, and of each pass.
+        first: index in the call of the first of the variants.
         trees: whether the model can read trees.
     """
     results = [[(0.0, False)] * len(rows) for _ in variants]
@@ -46,6 +56,8 @@ def shared_loglikelihoods(
             for number, sums in zip(part, _read(opened, chosen, members, rows), strict=True):
                 for row, value in sums.items():
                     results[number][row] = value
+                    recorder.finished(first + number, row, value)
+            recorder.working(lambda: ())
     return results
 
 

@@ -61,6 +61,17 @@ class Pool:
         self._orders = [layer.nonzero()[:, 0] for layer in self.computed]
         self._update_rows()
 
+    @classmethod
+    def following_itself(cls, pool: "Pool", rows: Tensor) -> "Pool":
+        """Copies of n rows of a pool, and n rows of the same variants, each of which follows its copy."""
+        copies = cls(pool.has_layer[:, :0], rows[:0], pool.max_positions, pool.device, len(rows))
+        copies.add(pool, rows)
+        copies.has_layer = copies.has_layer.repeat(1, 2)
+        copies.leader = torch.arange(len(rows)).repeat(2)
+        copies._update_forks()
+        copies._update_rows()
+        return copies
+
     @property
     def size(self) -> int:
         """Number of rows."""

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from layerlimits.engines import UNRECORDED, Likelihood, Recorder
 from layerlimits.engines.sweep import SweepEngine
 from layerlimits.models.finite import refusal
 from layerlimits.types import Continuation, Kind, Variant
@@ -35,12 +36,13 @@ class HflmEngine(SweepEngine):
         from layerlimits.lm_eval_bridge import quiet
 
         super().__init__(model, tokenizer, max_rows=max_rows)
+        self.weighs_independently = batch_size == 1
         with quiet():
             self._harness = HFLM(
                 pretrained=model, tokenizer=tokenizer, batch_size=batch_size, softmax_dtype=torch.float32
             )
 
-    def loglikelihood_batch(self, rows: Sequence[Continuation]) -> list[tuple[float, bool]]:
+    def loglikelihood_batch(self, rows: Sequence[Continuation]) -> list[Likelihood]:
         """Log-likelihood of each continuation after its context in nats, and whether greedy decoding would write it.
 
         Raises:
@@ -48,7 +50,7 @@ class HflmEngine(SweepEngine):
         """
         # HFLM also takes the texts, for a cache that is not in use.
         requests = [(None, context, continuation) for context, continuation in rows]
-        results: list[tuple[float, bool]] = self._harness._loglikelihood_tokens(requests, disable_tqdm=True)
+        results: list[Likelihood] = self._harness._loglikelihood_tokens(requests, disable_tqdm=True)
         if any(math.isnan(logprob) for logprob, _ in results):
             raise refusal(self._removed(), self._model.dtype)
         doubtful = [row for row, (logprob, _) in zip(rows, results, strict=True) if logprob == -math.inf]
@@ -58,10 +60,10 @@ class HflmEngine(SweepEngine):
         return results
 
     def loglikelihoods(
-        self, variants: Sequence[Variant], rows: Sequence[Continuation]
-    ) -> list[list[tuple[float, bool]]]:
+        self, variants: Sequence[Variant], rows: Sequence[Continuation], recorder: Recorder = UNRECORDED
+    ) -> list[list[Likelihood]]:
         """As `Engine.loglikelihoods`, one variant at a time."""
-        return self._one_by_one(variants, rows)
+        return self._one_by_one(variants, rows, recorder)
 
 
 # The registry looks plug-ins up by the name of their file.

@@ -12,12 +12,14 @@ import psutil
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from layerlimits.engines import UNRECORDED, Likelihood, Recorder
 from layerlimits.engines._allocator import keep_freed_memory
 from layerlimits.engines._costs import StepCosts, measure
 from layerlimits.engines._decoder import Bounds, GreedyDecoder
 from layerlimits.engines._finite import NonFiniteVariant
 from layerlimits.engines._followers import Row
 from layerlimits.engines._likelihoods import shared_loglikelihoods
+from layerlimits.engines._recorded import RecordedRows
 from layerlimits.engines._rows import Rows
 from layerlimits.engines._trial import Trial, run_trial
 from layerlimits.engines.transformers import TransformersEngine
@@ -31,6 +33,11 @@ Answers = TypeVar("Answers")
 
 # Tokens per pass: enough to use the hardware well, few enough to need little padding.
 _PASS_TOKENS = 8192
+# On a CPU, a pass takes a few seconds, so that an interruption loses little: floating-point operations of a pass that
+# reads, and of one that decodes a token of every row. Fewer tokens or rows than the others do not use a CPU fully; more
+# rows are only unfinished for longer.
+_PASS_WORK, _FULL_TOKENS = 1e11, 256
+_STEP_WORK, _FULL_ROWS = 5e10, 64
 # Minimum number of draft tokens to verify per pass. Passes of a small model have fixed costs: if a layer has fewer
 # weights than `_SMALL`, the base answers before its variants, and more tokens are verified per pass.
 _CHUNK = 8
@@ -45,7 +52,12 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 def _bounds(model: PreTrainedModel, max_rows: int) -> Bounds:
     weights = sum(weight.numel() for weight in find_stack(model).layers[-1].parameters())
     chunk = max(_CHUNK, _CHUNK * _SMALL // weights)
-    return Bounds(max_rows, _PASS_TOKENS, chunk, together=chunk == _CHUNK)
+    tokens = _PASS_TOKENS
+    if model.device.type == "cpu":
+        token_work = 2 * sum(weight.numel() for weight in model.parameters())
+        tokens = min(tokens, max(_FULL_TOKENS, int(_PASS_WORK / token_work)))
+        max_rows = min(max_rows, max(_FULL_ROWS, int(_STEP_WORK / token_work)))
+    return Bounds(max_rows, tokens, chunk, together=chunk == _CHUNK)
 
 
 def _memory(device: torch.device) -> int:
@@ -59,7 +71,8 @@ class SweepEngine(TransformersEngine):
     """Greedy answers and log-likelihoods of many variants in one batch; samples as `TransformersEngine` does.
 
     Args:
-        max_rows: maximum number of answers decoded at the same time.
+        max_rows: maximum number of answers decoded at the same time; fewer if memory is short, or if a CPU is busy with
+            fewer rows of this model.
         costs: what a step costs; None: measured when it is first needed.
     """
 
@@ -91,6 +104,7 @@ class SweepEngine(TransformersEngine):
         decoding: Decoding = GREEDY,
         seed: int = 0,
         drafts: Drafts = None,
+        recorder: Recorder = UNRECORDED,
     ) -> list[list[Response]]:
         """As `Engine.generate`: the greedy responses that each variant alone would give.
 
@@ -99,9 +113,9 @@ class SweepEngine(TransformersEngine):
         together with them, unless drafts are given.
         """
         if decoding.temperature or self._needs_one_at_a_time(variants):
-            return super().generate(variants, prompts, max_new_tokens, decoding, seed)
+            return super().generate(variants, prompts, max_new_tokens, decoding, seed, recorder=recorder)
         limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else max_new_tokens
-        return self._within_memory(lambda: self._generate(variants, prompts, limits, drafts))
+        return self._within_memory(lambda: self._generate(variants, prompts, limits, drafts, recorder))
 
     def _generate(
         self,
@@ -109,6 +123,7 @@ class SweepEngine(TransformersEngine):
         prompts: Sequence[list[int]],
         max_new_tokens: Sequence[int],
         drafts: Drafts,
+        recorder: Recorder,
     ) -> list[list[Response]]:
         answers: list[list[Row]] = []
         pairs = None if drafts is None else zip(drafts, max_new_tokens, strict=True)
@@ -118,36 +133,41 @@ class SweepEngine(TransformersEngine):
         self._costs = self._costs or measure(self._model)
         with self._opened(variants) as (rows, inner):
             for group in bounds.groups(inner):
-                decoder = GreedyDecoder(rows, self._ends, bounds, self._costs)
+                recorded = RecordedRows(recorder, self._row_response, len(answers))
+                decoder = GreedyDecoder(rows, self._ends, bounds, self._costs, recorded)
                 answers += decoder.answers(group, prompts, max_new_tokens, cut_drafts)
                 cut_drafts = [leader.tokens for leader in decoder.leaders]
                 self.accepted += decoder.accepted
                 self.written += decoder.written
-        return [[self._response(row.tokens, stopped=row.finish == "stop") for row in column] for column in answers]
+        return [[self._row_response(row) for row in column] for column in answers]
+
+    def _row_response(self, row: Row) -> Response:
+        return self._response(row.tokens, stopped=row.finish == "stop")
 
     def loglikelihoods(
-        self, variants: Sequence[Variant], rows: Sequence[Continuation]
-    ) -> list[list[tuple[float, bool]]]:
+        self, variants: Sequence[Variant], rows: Sequence[Continuation], recorder: Recorder = UNRECORDED
+    ) -> list[list[Likelihood]]:
         """As `Engine.loglikelihoods`."""
         if self._needs_one_at_a_time(variants):
-            return self._one_by_one(variants, rows)
-        return self._within_memory(lambda: self._grouped_loglikelihoods(variants, rows))
+            return self._one_by_one(variants, rows, recorder)
+        return self._within_memory(lambda: self._grouped_loglikelihoods(variants, rows, recorder))
 
-    def _one_by_one(self, variants: Sequence[Variant], rows: Sequence[Continuation]) -> list[list[tuple[float, bool]]]:
+    def _one_by_one(
+        self, variants: Sequence[Variant], rows: Sequence[Continuation], recorder: Recorder
+    ) -> list[list[Likelihood]]:
         """The log-likelihoods, computed one variant at a time."""
-        return super().loglikelihoods(variants, rows)
+        return super().loglikelihoods(variants, rows, recorder)
 
     def _grouped_loglikelihoods(
-        self, variants: Sequence[Variant], rows: Sequence[Continuation]
-    ) -> list[list[tuple[float, bool]]]:
+        self, variants: Sequence[Variant], rows: Sequence[Continuation], recorder: Recorder
+    ) -> list[list[Likelihood]]:
+        columns: list[list[Likelihood]] = []
         with self._opened(variants) as (opened, inner):
             assert self._trial is not None
             trees = self._trial.trees
-            groups = [
-                shared_loglikelihoods(opened, group, rows, self._bounds, trees=trees)
-                for group in self._bounds.groups(inner)
-            ]
-        return [column for group in groups for column in group]
+            for group in self._bounds.groups(inner):
+                columns += shared_loglikelihoods(opened, group, rows, self._bounds, recorder, len(columns), trees=trees)
+        return columns
 
     def _within_memory(self, compute: Callable[[], Answers]) -> Answers:
         """The result of `compute`, which is called again with half the rows each time memory runs out.

@@ -1,14 +1,14 @@
 """Generation and log-likelihoods with transformers, one batch at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase, StoppingCriteria
 
-from layerlimits.engines import SingleModelEngine
+from layerlimits.engines import Likelihood, SingleModelEngine
 from layerlimits.models.finite import NonFiniteLogits, likeliest, refusal, watched
 from layerlimits.models.generation import end_tokens, own_settings_only
 from layerlimits.models.stack import find_stack
@@ -39,7 +39,12 @@ class TransformersEngine(SingleModelEngine):
             if decoding.temperature:
                 torch.manual_seed(seed)
             with self._naming_removed_layers(), own_settings_only(self._model), watched(self._model):
-                sequences = self._model.generate(ids, attention_mask=mask, generation_config=settings)
+                sequences = self._model.generate(
+                    ids,
+                    attention_mask=mask,
+                    generation_config=settings,
+                    stopping_criteria=[_Counting(longest, self._on_step)],
+                )
         return [self._cut(row[longest:].tolist()) for row in sequences]
 
     @contextmanager
@@ -90,7 +95,7 @@ class TransformersEngine(SingleModelEngine):
         return Response(str(text), tuple(tokens), "stop" if stopped else "length")
 
     @torch.no_grad()
-    def loglikelihood_batch(self, rows: Sequence[Continuation]) -> list[tuple[float, bool]]:
+    def loglikelihood_batch(self, rows: Sequence[Continuation]) -> list[Likelihood]:
         """Log-likelihood of each continuation after its context in nats, and whether greedy decoding would write it."""
         # The prediction after the last token is not needed.
         texts = [(context + continuation)[:-1] for context, continuation in rows]
@@ -105,12 +110,23 @@ class TransformersEngine(SingleModelEngine):
             ]
 
     @staticmethod
-    def _sum(logits: Tensor, continuation: list[int]) -> tuple[float, bool]:
+    def _sum(logits: Tensor, continuation: list[int]) -> Likelihood:
         """Log-likelihood of a continuation of T tokens, given the logits (T, V) that predict them."""
         logprobs = logits.float().log_softmax(-1)
         targets = torch.tensor(continuation, device=logits.device)
         greedy = bool((likeliest(logprobs) == targets).all())
         return float(logprobs.gather(1, targets[:, None]).sum()), greedy
+
+
+class _Counting(StoppingCriteria):
+    """Reports the number of tokens after each step, and stops nothing."""
+
+    def __init__(self, start: int, on_step: Callable[[int], None]) -> None:
+        self._start, self._on_step = start, on_step
+
+    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Tensor:
+        self._on_step(input_ids.shape[1] - self._start)
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
 
 
 # The registry looks plug-ins up by the name of their file.

@@ -1,21 +1,26 @@
-"""Evaluate variants of a model on tasks. Batches are fixed in advance and committed as a whole; stored responses are
-not computed again.
+"""Evaluate variants of a model on tasks. Responses are committed as they are finished; stored ones are not computed
+again.
 """
 
 from collections.abc import Sequence
+from itertools import chain
+from statistics import fmean
 
 from layerlimits.engines import Engine
 from layerlimits.evaluation.artifacts import TaskRecord
 from layerlimits.evaluation.ledger import Ledger, engine_names
 from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.prompts import Prompt
+from layerlimits.evaluation.recording import Progress
 from layerlimits.evaluation.store import Store
-from layerlimits.evaluation.variants import Asked, Progress, VariantBatcher
+from layerlimits.evaluation.variants import Asked, VariantBatcher
 from layerlimits.models.load import Loaded
 from layerlimits.plugins import find
 from layerlimits.types import Response, Sample, Task, Verdict
 
 _DEFAULT = AskOptions()
+# Prompts per task whose lengths are measured.
+_MEASURED_PROMPTS = 20
 
 
 class Evaluator:
@@ -60,6 +65,12 @@ class Evaluator:
         """Number of responses per item: one for a choice by likelihood or a greedy answer."""
         return self._ledger.draws(task)
 
+    def tokens(self, task: Task, samples: Sequence[Sample]) -> float:
+        """Estimated number of tokens that a response reads and writes, if an answer has half of its maximum length."""
+        prompts = [self.prompt(task, sample) for sample in samples[:_MEASURED_PROMPTS]]
+        read = [sum(map(len, chain(*prompt.rows))) or len(prompt.ids) for prompt in prompts]
+        return fmean(read or [0]) + self._ledger.limit(task) / 2
+
     def ask(
         self,
         variants: Sequence[Sequence[int]],
@@ -72,7 +83,8 @@ class Evaluator:
         Args:
             variants: the removed layers of each.
             asked: tasks with their samples.
-            on_progress: called with the number of responses just committed.
+            on_progress: called with the number of responses just computed; parts of a response count as fractions, and
+                the sum is exact.
             draws: responses per sample; `self.draws` if None.
         Raises:
             UserError: removing a variant's layers changes no logit, or a program cannot be run safely on this machine.

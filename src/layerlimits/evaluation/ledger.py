@@ -1,6 +1,6 @@
 """Bookkeeping of a model's responses in a run: prompts, keys, token limits, missing responses and verdicts."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from layerlimits.engines import Engine
 from layerlimits.evaluation.options import AskOptions
@@ -121,18 +121,14 @@ class Ledger:
         self._judge_again(task, {key: sample_of[key] for key in unjudged if key not in missing})
         return missing
 
-    def add_computed(
-        self, task: Task, answered: Sequence[tuple[Key, Sample, Response]], missing: Collection[Key]
-    ) -> None:
-        """Commit the computed responses of a batch that were missing, with their verdicts, in one transaction.
+    def add_computed(self, task: Task, answered: Sequence[tuple[Key, Sample, Response]]) -> None:
+        """Commit computed responses with their verdicts in one transaction.
 
         Raises:
             UserError: a program cannot be run safely on this machine.
         """
         self.computed += len(answered)
-        # An item that occurs twice in a task is stored once.
-        fresh = {key: (key, sample, response) for key, sample, response in reversed(answered) if key in missing}
-        self._add(task, list(reversed(fresh.values())))
+        self._add(task, answered)
 
     def refuse(self, task: Task, missing: Mapping[Key, Sample]) -> None:
         """Commit an error for each missing response whose prompt does not fit. Prompts are never truncated."""

@@ -1,6 +1,7 @@
 """The database of a run folder: every response with its key, written once and never computed again.
 
-SQLite in WAL mode. A batch of responses is one transaction, so that `kill -9` leaves a batch either complete or absent.
+SQLite in WAL mode. A group of responses is one transaction, so that `kill -9` leaves it either complete or absent. The
+tokens of responses that are still being generated are kept as well, until the response is stored.
 """
 
 import json
@@ -37,6 +38,7 @@ CREATE TABLE IF NOT EXISTS responses ({_KEY_COLUMNS}, text TEXT, tokens TEXT, fi
     PRIMARY KEY ({_KEY}));
 CREATE TABLE IF NOT EXISTS verdicts ({_KEY_COLUMNS}, outcome TEXT, value REAL, answer TEXT, why TEXT, strict REAL,
     measures TEXT, scorer INTEGER, PRIMARY KEY ({_KEY}));
+CREATE TABLE IF NOT EXISTS begun ({_KEY_COLUMNS}, tokens TEXT, PRIMARY KEY ({_KEY}));
 CREATE TABLE IF NOT EXISTS prompts (hash TEXT PRIMARY KEY, content TEXT);
 CREATE TABLE IF NOT EXISTS models (fingerprint TEXT PRIMARY KEY, content TEXT);
 CREATE TABLE IF NOT EXISTS artifacts (name TEXT PRIMARY KEY, content TEXT);
@@ -125,8 +127,8 @@ class Store:
         return json.loads(row[0]) if row else None
 
     def add(self, answered: Iterable[tuple[Key, Response, Verdict]], scorer: int = 1) -> None:
-        """Write a batch of responses with their verdicts in one transaction. Stored responses are not changed; their
-        verdicts are replaced.
+        """Write responses with their verdicts in one transaction. Stored responses are not changed; their verdicts are
+        replaced. What was begun of them is removed.
         """
         with self._db:
             for key, response, verdict in answered:
@@ -136,6 +138,18 @@ class Store:
                 judgement = (verdict.outcome, verdict.value, verdict.answer, verdict.why, verdict.strict)
                 values = (*key, *judgement, json.dumps(dict(verdict.measures)), scorer)
                 self._db.execute(f"INSERT OR REPLACE INTO verdicts VALUES ({_marks(14)})", values)
+                self._db.execute(f"DELETE FROM begun WHERE ({_KEY}) = ({_marks(7)})", key)
+
+    def add_begun(self, tokens: Mapping[Key, Sequence[int]]) -> None:
+        """Keep the first tokens of unfinished responses; they replace what was begun of the same responses."""
+        rows = [(*key, json.dumps(list(first))) for key, first in tokens.items()]
+        with self._db:
+            self._db.executemany(f"INSERT OR REPLACE INTO begun VALUES ({_marks(8)})", rows)
+
+    def begun(self, keys: Sequence[Key]) -> dict[Key, list[int]]:
+        """The first tokens of unfinished responses; keys without any are omitted."""
+        rows = self._look_up(keys, ", b.tokens", "CROSS JOIN begun b", "")
+        return {key: json.loads(tokens) for key, (tokens,) in rows}
 
     def missing(self, keys: Sequence[Key], scorer: int | None = None) -> list[Key]:
         """The keys without a stored response, in order; with `scorer`, the keys without a verdict of this version
@@ -155,6 +169,12 @@ class Store:
         """The stored responses; keys without one are omitted."""
         rows = self._look_up(keys, f", {_RESPONSE}", "CROSS JOIN responses r", "")
         return {key: _response(*row) for key, row in rows}
+
+    def lengths(self, task: Task) -> list[tuple[int, FinishReason]]:
+        """Number of tokens and finish reason of every generated response to a task, of any model."""
+        query = "SELECT json_array_length(tokens), finish FROM responses WHERE task=? AND version=?"
+        rows = self._db.execute(f"{query} AND finish IN ('stop', 'length')", (task.name, task.version))
+        return list(rows)
 
     def _look_up(
         self, keys: Sequence[Key], columns: str, join: str, where: str, *values: object

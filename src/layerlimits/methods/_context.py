@@ -79,14 +79,14 @@ class Context:
         self,
         variants: Sequence[Sequence[int]],
         asked: Sequence[tuple[Task, Sequence[Sample]]],
-        on_progress: Callable[[int], None] | None = None,
+        on_progress: Callable[[float], None] | None = None,
     ) -> None:
         """Compute and store the responses that are still missing, for all tasks in one batch.
 
         Args:
             variants: The removed layers of each variant.
             asked: Tasks with their samples.
-            on_progress: Called with the number of responses just computed.
+            on_progress: Called with the number of responses just computed, parts of responses included.
         """
         self._evaluator.ask(variants, asked, on_progress)
 
@@ -95,7 +95,7 @@ class Context:
         variants: Sequence[Sequence[int]],
         task: Task,
         samples: Sequence[Sample],
-        on_progress: Callable[[int], None] | None = None,
+        on_progress: Callable[[float], None] | None = None,
         draws: int | None = None,
     ) -> list[list[Verdict]]:
         """The verdicts of each variant, [variant][sample]. With several draws, all first draws precede all second ones.

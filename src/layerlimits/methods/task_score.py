@@ -75,7 +75,7 @@ def task_score(context: Context, *, error: float = 0.05) -> Ranking:
 
 def _counting(
     context: Context, items: list[tuple[Task, list[Sample]]], models: int, report: Callable[[float], None]
-) -> Callable[[int], None]:
+) -> Callable[[float], None]:
     """Convert counts of responses to fractions of the total that `models` models give to these items."""
     total = models * sum(len(samples) * context.draws(task) for task, samples in items)
     return lambda count: report(count / total)

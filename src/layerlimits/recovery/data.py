@@ -8,7 +8,7 @@ from pathlib import Path
 from layerlimits import jsonl
 from layerlimits.errors import UserError
 from layerlimits.evaluation.evaluator import Evaluator
-from layerlimits.evaluation.variants import Progress
+from layerlimits.evaluation.recording import Progress
 from layerlimits.hub import first_rows
 from layerlimits.paths import given_path
 from layerlimits.types import Response, Sample, Split, Task, Verdict

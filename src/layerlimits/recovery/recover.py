@@ -24,7 +24,7 @@ from layerlimits.types import Sample, Task
 from layerlimits.version import __version__
 
 # Called with the stage ("answering" or "finetuning"), the completed amount, and the total.
-StageProgress = Callable[[str, int, int], None]
+StageProgress = Callable[[str, float, int], None]
 
 
 @dataclass(frozen=True)
@@ -128,9 +128,9 @@ def _answers(
     on_progress: StageProgress | None,
 ) -> tuple[list[Example], int]:
     """The parent's finished answers and the number dropped; the parent is freed before the pruned model loads."""
-    answered = 0
+    answered = 0.0
 
-    def count(responses: int) -> None:
+    def count(responses: float) -> None:
         nonlocal answered
         answered += responses
         if on_progress:

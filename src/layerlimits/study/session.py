@@ -80,18 +80,21 @@ class Run:
         evaluator = evaluator or self.evaluator
         kept_layers = evaluator.loaded.depth - len(variants[0])
         each = self.cost.response(task, kept_layers, stage)
-        done, began = 0, time.perf_counter()
+        done, began = 0.0, time.perf_counter()
 
-        def on_progress(count: int) -> None:
+        def on_progress(count: float) -> None:
             nonlocal done
             done += count
             self.bar.advance(count * each)
             self.record_time()
 
+        missing = evaluator.missing(variants, task, samples)
+        self.bar.skip((len(variants) * len(samples) * evaluator.draws(task) - missing) * each)
         evaluator.ask(variants, [(task, samples)], on_progress)
         if done:
             self.cost.learn(task, kept_layers, stage, (time.perf_counter() - began) / done)
-        self.bar.skip((len(variants) * len(samples) * evaluator.draws(task) - done) * each)
+        # Prompts that do not fit were missing, and are not computed.
+        self.bar.skip((missing - done) * each)
 
     def measure(self, stage: str, groups: Sequence[Sequence[Variant]], task: Task) -> None:
         """Evaluate groups of variants with equally many removed layers on all items of a task."""
