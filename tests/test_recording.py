@@ -251,6 +251,21 @@ def test_begun_tokens_save_passes(loaded: Loaded, tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.usefixtures("at_once")
+def test_a_second_interruption_loses_no_saved_token(loaded: Loaded, tmp_path: Path) -> None:
+    samples = facts.samples("evaluate", 3, None)
+    run = Evaluator(loaded, Store(tmp_path / "run"))
+    interrupted(run, facts, samples, 0.7 * 3 * len(VARIANTS))
+    keys = [key for variant in VARIANTS for key in run._ledger.keys(variant, facts, samples)]
+    first = run.store.begun(keys)
+    assert max(map(len, first.values())) > 3
+    # Right at the start, when hardly anything has been verified.
+    interrupted(Evaluator(loaded, run.store), facts, samples, 0.0)
+    second, stored = run.store.begun(keys), run.store.responses(keys)
+    for key, tokens in first.items():
+        assert key in stored or second[key][: len(tokens)] == tokens
+
+
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("options", [AskOptions(), AskOptions("transformers"), AskOptions(decoding=Decoding(0.8))])
 def test_the_bar_moves_while_no_answer_ends(
     loaded: Loaded, tmp_path: Path, options: AskOptions, monkeypatch: pytest.MonkeyPatch

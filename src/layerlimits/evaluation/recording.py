@@ -122,8 +122,12 @@ class ResponseRecorder(Recorder):
         self._committed_at = time.monotonic()
 
     def _save(self) -> None:
-        """Save the tokens of unfinished responses."""
-        written = {cell.key: state.written for cell, state in self._open() if state.written}
+        """Save the tokens of unfinished responses; more tokens of a resumed response that are not verified yet stay."""
+        written = {
+            cell.key: state.written
+            for cell, state in self._open()
+            if tuple(self._begun.get(cell.key, ())[: len(state.written)]) != tuple(state.written)
+        }
         self._ledger.store.add_begun(written)
         self._saved_at = time.monotonic()
 
