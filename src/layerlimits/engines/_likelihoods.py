@@ -19,7 +19,7 @@ _MIN_SAVED_FRAC = 0.1
 # Largest number of tokens of a tree most of whose tokens are not shared.
 _TREE_TOKENS = 512
 # Fewest variants that share a pass with the base, which every pass computes.
-_MIN_TOGETHER = 7
+_MIN_TOGETHER = 11
 
 Sums = list[tuple[float, bool]]
 
