@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from small_models import saved, talkative_llama
+from stored_rows import assert_same_rows
 
 from layerlimits.evaluation.store import Key, Store
 from layerlimits.results.study import study_results
@@ -107,16 +109,11 @@ def _kill(process: subprocess.Popen[bytes], out: Path, responses: int, pause_s: 
     return True
 
 
-def _exported(folder: Path) -> str:
-    with Store(folder) as store:
-        # Log-probabilities to three digits: a resumed study computes what is missing in other batches.
-        digits = [[round(value, 3) for value in json.loads(row["logprobs"])] for row in store.export()]
-        rows = [
-            json.dumps(row | {"logprobs": values}, sort_keys=True)
-            for row, values in zip(store.export(), digits, strict=True)
-        ]
-        artifacts = {name: store.get(name) for name in ("plans", "tasks")}
-        return "\n".join([*rows, json.dumps(artifacts, sort_keys=True)])
+def _assert_same(first: Path, second: Path) -> None:
+    with Store(first) as one, Store(second) as other:
+        assert_same_rows(one, other)
+        for name in ("plans", "tasks"):
+            assert one.get(name) == other.get(name)
 
 
 def _results(folder: Path) -> dict[str, object]:
@@ -166,15 +163,15 @@ def test_killed_ten_times_and_resumed_equals_undisturbed(model: Path, config: Pa
     assert Counter(shaken.computed()) == Counter(shaken.committed() - before)
     assert shaken.committed() == calm.committed()
     assert _count(shaken.out) == total
-    assert _exported(shaken.out) == _exported(calm.out)
+    _assert_same(shaken.out, calm.out)
     assert _results(shaken.out) == _results(calm.out)
 
 
 def test_a_finished_study_run_again_computes_nothing(model: Path, config: Path, tmp_path: Path) -> None:
     study = Study(model, config, tmp_path / "run")
     study.finish()
-    before = _exported(study.out)
+    before = shutil.copytree(study.out, tmp_path / "before")
     assert study.computed()
     study.finish()
-    assert _exported(study.out) == before
+    _assert_same(study.out, before)
     assert study.computed() == []

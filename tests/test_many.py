@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stored_rows import assert_same_rows
 
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.options import AskOptions
@@ -18,17 +19,6 @@ from layerlimits.types import Decoding, Task, Verdict
 VARIANTS = [(), (1,), (4,), (2, 3), (0, 5)]
 
 
-def exported(evaluator: Evaluator) -> list[dict[str, Any]]:
-    """What is stored but for the engine's name, log-probabilities to four digits: other batches round otherwise."""
-    import json
-
-    rows = list(evaluator.store.export())
-    for row in rows:
-        del row["engine"]
-        row["logprobs"] = [round(value, 3) for value in json.loads(row["logprobs"])]
-    return rows
-
-
 @pytest.mark.parametrize("task", [facts, facts_choice], ids=lambda task: task.name)
 def test_together_is_as_alone(loaded: Loaded, tmp_path: Path, task: Task) -> None:
     samples = task.samples("evaluate", 20, None)
@@ -38,7 +28,7 @@ def test_together_is_as_alone(loaded: Loaded, tmp_path: Path, task: Task) -> Non
     ticks: list[float] = []
     verdicts = together.verdicts(VARIANTS, task, samples, ticks.append)
     assert verdicts == [alone.verdicts([variant], task, samples)[0] for variant in VARIANTS]
-    assert exported(together) == exported(alone)
+    assert_same_rows(together.store, alone.store, "engine")
     assert sum(ticks) == together.computed == len(VARIANTS) * 20
     # Nothing is asked again, alone or together, and only what is missing is asked.
     assert together.verdicts(VARIANTS, task, samples) == verdicts

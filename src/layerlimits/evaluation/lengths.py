@@ -51,14 +51,18 @@ class AnswerLengths:
         return [length + float(after[length] / max(reached[length], _LEAST)) for length in lengths]
 
 
-def part_done(prompt_tokens: int, read_frac: float, tokens: int, expected: float) -> float:
-    """Part of a response that has been computed, between 0 and 1.
+def part_done(prompt_tokens: int, read_frac: float, tokens: int, expected: float, begun: int = 0) -> float:
+    """Part of the work of a response that has been done, between 0 and 1.
 
     Args:
         prompt_tokens: length of the prompt.
         read_frac: share of it that has been read.
         tokens: tokens written so far.
         expected: expected final number of tokens; 0 if the response has none.
+        begun: first tokens that an interrupted call has written. They are read like a prompt.
     """
-    prompt = _READING * prompt_tokens
-    return (prompt * read_frac + tokens) / max(_LEAST, prompt + expected)
+    read = prompt_tokens * read_frac + min(tokens, begun)
+    written = max(0, tokens - begun)
+    left = max(0.0, expected - max(tokens, begun))
+    whole = _READING * (prompt_tokens + begun) + written + left
+    return (_READING * read + written) / max(_LEAST, whole)

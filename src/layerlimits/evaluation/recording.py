@@ -148,7 +148,8 @@ class ResponseRecorder(Recorder):
         for lengths, group in by_lengths.items():
             expected = lengths.expected([state.tokens for _, state in group]) if lengths else [0.0] * len(group)
             for (cell, state), final in zip(group, expected, strict=True):
-                total += part_done(cell.prompt.tokens, state.read_frac, state.tokens, final)
+                begun = len(self._begun.get(cell.key, ()))
+                total += part_done(cell.prompt.tokens, state.read_frac, state.tokens, final, begun)
         return total
 
     def _report(self, done: float) -> None:
