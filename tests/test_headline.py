@@ -6,10 +6,10 @@ import pytest
 
 from layerlimits.results.document import StudyResults
 from layerlimits.results.headline import headline, limit
+from layerlimits.results.model import ModelInfo
 from layerlimits.results.rows import (
     ClassRetention,
     LayerComparison,
-    ModelInfo,
     PlanComparison,
     Recovery,
     Regained,

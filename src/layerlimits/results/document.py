@@ -11,6 +11,7 @@ from typing import Any
 from layerlimits.models.number_type import ProductRate
 from layerlimits.results.charts import retention_chart
 from layerlimits.results.frames import Document, heading, paragraphs, rows_of, score_columns, value
+from layerlimits.results.model import ModelInfo
 from layerlimits.results.rows import (
     AnsweredItem,
     ClassRetention,
@@ -18,7 +19,6 @@ from layerlimits.results.rows import (
     LayerComparison,
     LayerScore,
     MethodOrder,
-    ModelInfo,
     PlanComparison,
     ProtocolScores,
     Recovery,

@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from pathlib import PurePath
 from typing import Any
 
-from layerlimits.models.number_type import ProductRate
 from layerlimits.types import AskFormat, Estimate, Kind, Outcome
 
 
@@ -172,29 +170,6 @@ class ClassRetention:
     def adjusted_retention(self) -> Estimate | None:
         """See `Comparison.adjusted_retention`."""
         return self.corrected if self.chance else self.retention
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """The unpruned model.
-
-    `dtype_reason` says why this dtype, and `dtype_rates` has the rates that were measured to choose it.
-    """
-
-    name: str
-    fingerprint: str
-    layers: int
-    parameters: int
-    weight_bytes: int
-    dtype: str
-    device: str
-    dtype_reason: str = ""
-    dtype_rates: tuple[ProductRate, ...] = ()
-
-    @property
-    def title(self) -> str:
-        """The name in headings: of a path, the last folder; a hub id is complete."""
-        return PurePath(self.name).name if self.name.startswith((".", "/", "~")) else self.name
 
 
 @dataclass(frozen=True)

@@ -3,24 +3,16 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from layerlimits.errors import UserError
-from layerlimits.evaluation.artifacts import (
-    Artifacts,
-    ModelRecord,
-    Plan,
-    RecoveredRecord,
-    TaskRecord,
-    TimingRecord,
-)
+from layerlimits.evaluation.artifacts import Artifacts, Plan, RecoveredRecord, TaskRecord, TimingRecord
 from layerlimits.evaluation.store import Store
-from layerlimits.models.number_type import ProductRate
 from layerlimits.results.comparisons import comparison, layer_scores, protocol_scores, task_score
 from layerlimits.results.diagnose import diagnose
 from layerlimits.results.document import StudyResults
 from layerlimits.results.figures import corrected
 from layerlimits.results.headline import headline
+from layerlimits.results.model import model_info
 from layerlimits.results.notes import notes, without_texts
 from layerlimits.results.rows import (
     AnsweredItem,
@@ -28,7 +20,6 @@ from layerlimits.results.rows import (
     DiagnosticMean,
     MethodOrder,
     ModelAnswer,
-    ModelInfo,
     PlanComparison,
     ProtocolScores,
     Recovery,
@@ -69,7 +60,7 @@ def study_results(store: Store) -> StudyResults:
         seed=config["seed"],
         config=config,
         calibration=calibration["source"],
-        model=_model(base),
+        model=model_info(base),
         tasks=tuple(tasks),
         sweep=tuple(row.comparison for row in layer_scores(swept, range(base["layers"]))),
         methods=tuple(_methods(artifacts)),
@@ -85,12 +76,6 @@ def study_results(store: Store) -> StudyResults:
         warnings=tuple(_warnings(artifacts, tasks, _tasks(pruned), config["difference"])),
     )
     return replace(results, answer=headline(results))
-
-
-def _model(record: ModelRecord) -> ModelInfo:
-    rates = tuple(ProductRate(**rate) for rate in record.get("dtype_rates", []))
-    values: dict[str, Any] = {**record, "dtype_rates": rates}
-    return ModelInfo(**values)
 
 
 def _warnings(
