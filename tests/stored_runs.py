@@ -89,6 +89,8 @@ def _describe(artifacts: Artifacts, tasks: list[TaskRecord], plan: Plan) -> None
         "base_fingerprint": BASE.base_fingerprint,
         "revision": None,
         "dtype": BASE.dtype,
+        "dtype_reason": "bfloat16 is slower",
+        "dtype_rates": [{"dtype": "bfloat16", "rows": 16, "gflops": 9.5}],
         "batch_size": 64,
         "command": "layerlimits study",
         "config": config,
@@ -100,8 +102,6 @@ def _describe(artifacts: Artifacts, tasks: list[TaskRecord], plan: Plan) -> None
         "parameters": 30,
         "weight_bytes": 120,
         "dtype": BASE.dtype,
-        "dtype_reason": "bfloat16 is slower",
-        "dtype_rates": [{"dtype": "bfloat16", "rows": 16, "gflops": 9.5}],
         "device": "cpu",
     }
     artifacts.calibration = {"source": "the bundled world", "hashes": ["a"]}

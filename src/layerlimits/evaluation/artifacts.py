@@ -10,9 +10,18 @@ from layerlimits.evaluation.store import Store
 from layerlimits.types import AskFormat, Kind
 
 
+class ProductRateRecord(TypedDict):
+    """The measured speed of a matrix product; see `models.number_type.ProductRate`."""
+
+    dtype: str
+    rows: int
+    gflops: float
+
+
 class Manifest(TypedDict):
     """Which model a run evaluates, and how it was started; for a study also its command and settings.
 
+    `dtype_reason` says why the run has this dtype, and `dtype_rates` has the rates that were measured to choose it.
     `selection` and `training` are hashes of the selection items and of the training prompts.
     """
 
@@ -21,6 +30,8 @@ class Manifest(TypedDict):
     base_fingerprint: str
     revision: str | None
     dtype: str
+    dtype_reason: NotRequired[str]
+    dtype_rates: NotRequired[list[ProductRateRecord]]
     batch_size: int
     chat: NotRequired[bool | None]
     decoding: NotRequired[str]
@@ -30,19 +41,8 @@ class Manifest(TypedDict):
     training: NotRequired[str]
 
 
-class ProductRateRecord(TypedDict):
-    """The measured speed of a matrix product; see `models.number_type.ProductRate`."""
-
-    dtype: str
-    rows: int
-    gflops: float
-
-
 class ModelRecord(TypedDict):
-    """The unpruned model; `weight_bytes` is the memory of its parameters in its dtype.
-
-    `dtype_reason` says why this dtype, and `dtype_rates` has the rates that were measured to choose it.
-    """
+    """The unpruned model; `weight_bytes` is the memory of its parameters in its dtype."""
 
     name: str
     fingerprint: str
@@ -50,8 +50,6 @@ class ModelRecord(TypedDict):
     parameters: int
     weight_bytes: int
     dtype: str
-    dtype_reason: NotRequired[str]
-    dtype_rates: NotRequired[list[ProductRateRecord]]
     device: str
 
 

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
 
-from layerlimits.evaluation.artifacts import ModelRecord
+from layerlimits.evaluation.artifacts import Manifest, ModelRecord
 from layerlimits.models.number_type import ProductRate
 
 
@@ -31,8 +30,7 @@ class ModelInfo:
         return PurePath(self.name).name if self.name.startswith((".", "/", "~")) else self.name
 
 
-def model_info(record: ModelRecord) -> ModelInfo:
+def model_info(record: ModelRecord, manifest: Manifest) -> ModelInfo:
     """The model as a run folder describes it."""
-    rates = tuple(ProductRate(**rate) for rate in record.get("dtype_rates", []))
-    values: dict[str, Any] = {**record, "dtype_rates": rates}
-    return ModelInfo(**values)
+    rates = tuple(ProductRate(**rate) for rate in manifest.get("dtype_rates", []))
+    return ModelInfo(**record, dtype_reason=manifest.get("dtype_reason", ""), dtype_rates=rates)

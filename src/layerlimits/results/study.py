@@ -60,7 +60,7 @@ def study_results(store: Store) -> StudyResults:
         seed=config["seed"],
         config=config,
         calibration=calibration["source"],
-        model=model_info(base),
+        model=model_info(base, manifest),
         tasks=tuple(tasks),
         sweep=tuple(row.comparison for row in layer_scores(swept, range(base["layers"]))),
         methods=tuple(_methods(artifacts)),

@@ -55,15 +55,11 @@ def _number_type(folder: Path) -> NumberType | None:
     if not holds_run(folder):
         return None
     with Store(folder) as store:
-        artifacts = Artifacts(store)
-        manifest, base = artifacts.manifest, artifacts.base
+        manifest = Artifacts(store).manifest
     if manifest is None:
         return None
-    reason = "the run folder has responses in this type"
-    if base is None:
-        return NumberType(manifest["dtype"], reason)
-    rates = tuple(ProductRate(**rate) for rate in base.get("dtype_rates", []))
-    return NumberType(manifest["dtype"], base.get("dtype_reason", reason), rates)
+    rates = tuple(ProductRate(**rate) for rate in manifest.get("dtype_rates", []))
+    return NumberType(manifest["dtype"], manifest.get("dtype_reason", "the type of the run folder"), rates)
 
 
 def claim(store: Store, loaded: Loaded, batch_size: int, **more: object) -> None:
@@ -86,6 +82,10 @@ def claim(store: Store, loaded: Loaded, batch_size: int, **more: object) -> None
         "base_fingerprint": ref.base_fingerprint,
         "revision": ref.revision,
         "dtype": ref.dtype,
+        "dtype_reason": loaded.number_type.reason,
+        "dtype_rates": [
+            {"dtype": rate.dtype, "rows": rate.rows, "gflops": rate.gflops} for rate in loaded.number_type.rates
+        ],
         "batch_size": batch_size,
     }
     before = artifacts.manifest

@@ -266,10 +266,6 @@ def _describe(evaluator: Evaluator, study: ResolvedStudy) -> None:
         "parameters": parameter_count(loaded.model),
         "weight_bytes": weight_bytes(loaded.model),
         "dtype": loaded.ref.dtype,
-        "dtype_reason": loaded.number_type.reason,
-        "dtype_rates": [
-            {"dtype": rate.dtype, "rows": rate.rows, "gflops": rate.gflops} for rate in loaded.number_type.rates
-        ],
         "device": str(loaded.model.device),
     }
     artifacts.calibration = {"source": study.calibration.source, "hashes": list(study.calibration.hashes)}
