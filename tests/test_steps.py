@@ -72,21 +72,24 @@ def test_a_step_launches_little_more_than_stock_generation(variants: list[tuple[
 
 @pytest.mark.parametrize("costs", FIXED.values(), ids=FIXED)
 def test_guesses_change_the_steps_but_not_the_answers(costs: StepCosts) -> None:
-    model, prompts = tiny_model("llama"), prompts_of((5, 17, 9))
+    model, prompts = endless(), prompts_of((5, 17, 9))
+    # The next token depends on little but the last one: the answers soon repeat themselves.
+    for layer in model.model.layers:
+        layer.self_attn.o_proj.weight.data.mul_(0.01)
+        layer.mlp.down_proj.weight.data.mul_(0.01)
     plain = TransformersEngine(model, Ids())
     engine = SweepEngine(model, Ids(), costs=costs)
     engine.generate([()], prompts, 2)
     widths: list[int] = []
     model.model.embed_tokens.register_forward_hook(lambda _, args, __: widths.append(args[0].shape[1]))
-    (answers,) = engine.generate([()], prompts, 60, drafts=[[], [], []])
+    (answers,) = engine.generate([()], prompts, 200, drafts=[[], [], []])
     steps = widths[:]
-    assert [answer.tokens for answer in answers] == [plain.generate_batch([ids], 60)[0].tokens for ids in prompts]
+    assert [answer.tokens for answer in answers] == [plain.generate_batch([ids], 200)[0].tokens for ids in prompts]
     if costs is FREE:
-        # A random model soon repeats itself.
-        assert len(steps) < 40
-        assert max(steps[-20:]) > 9
+        assert len(steps) < 160
+        assert max(steps[1:]) > 9
     else:
-        assert len(steps) >= 60
+        assert len(steps) >= 200
 
 
 def chosen(costs: StepCosts, rows: int, available: list[int], verified: list[tuple[int, int]] = []) -> int:  # noqa: B006

@@ -10,6 +10,7 @@ import torch
 from architectures import ARCHITECTURES, tiny_model
 from small_models import small_llama
 
+from layerlimits.engines._costs import StepCosts
 from layerlimits.engines._trial import run_trial
 from layerlimits.engines.sweep import SweepEngine
 from layerlimits.engines.transformers import TransformersEngine
@@ -23,6 +24,9 @@ from layerlimits.types import Response
 ONE_AT_A_TIME = {"lfm2", "recurrent_gemma", "gpt_neo"}
 TOGETHER = sorted(ARCHITECTURES.keys() - ONE_AT_A_TIME)
 VARIANTS = [(), (0,), (1,), (5,), (1, 3, 5), (0, 1, 2), (2, 3, 4)]
+
+# Fixed, so that the number of passes does not depend on the machine: 16 tokens cost as much as one.
+COSTS = StepCosts((1, 16, 32), (1.0, 1.0, 2.0), (0.0, 0.0, 0.0))
 
 
 class Ids:
@@ -71,8 +75,8 @@ def compare(
 
 
 def asked(model: Any, tokenizer: Any, *, beside: bool) -> SweepEngine:
-    """An engine that has the base answer beside its variants, or ahead of them, whatever the size of the model."""
-    engine = SweepEngine(model, tokenizer)
+    """An engine that has the base answer beside its variants, or ahead of them, whatever the model and the machine."""
+    engine = SweepEngine(model, tokenizer, costs=COSTS)
     engine._bounds = replace(engine._bounds, chunk=3, together=beside)
     return engine
 
