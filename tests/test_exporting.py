@@ -48,9 +48,9 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[Key]:
     keys: list[Key] = []
     compute = VariantBatcher._compute
 
-    def logged(self: VariantBatcher, group: Any) -> Any:
-        keys.extend(key for batch in group for column in batch.keys.values() for key in column)
-        return compute(self, group)
+    def logged(self: VariantBatcher, group: Any, recorder: Any) -> Any:
+        keys.extend(key for batch in group for column in batch.keys.values() for key in column if key in batch.missing)
+        return compute(self, group, recorder)
 
     monkeypatch.setattr(VariantBatcher, "_compute", logged)
     return keys

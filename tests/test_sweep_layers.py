@@ -21,9 +21,9 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     variants: list[tuple[int, ...]] = []
     compute = VariantBatcher._compute
 
-    def logged(self: VariantBatcher, group: Any) -> Any:
+    def logged(self: VariantBatcher, group: Any, recorder: Any) -> Any:
         variants.extend(variant for batch in group for variant, keys in batch.keys.items() for _ in keys)
-        return compute(self, group)
+        return compute(self, group, recorder)
 
     monkeypatch.setattr(VariantBatcher, "_compute", logged)
     return variants
