@@ -19,12 +19,12 @@ VARIANTS: list[Variant] = [variant for size in range(4) for variant in combinati
 
 
 def statements(store: Store, evaluator: Evaluator, variants: list[Variant], task: Task, items: int) -> list[str]:
-    """SQL statements of asking and reading, but for the inserted rows."""
+    """SQL statements of asking and reading, but for the rows that are inserted, and removed where they were begun."""
     seen: list[str] = []
     store._db.set_trace_callback(seen.append)
     evaluator.verdicts(variants, task, task.samples("evaluate", items, None))
     store._db.set_trace_callback(None)
-    return [text.partition(" ")[0] for text in seen if not text.startswith("INSERT")]
+    return [text.partition(" ")[0] for text in seen if not text.startswith(("INSERT", "DELETE"))]
 
 
 @pytest.mark.parametrize("task", [facts, facts_choice], ids=lambda task: task.name)
