@@ -156,6 +156,22 @@ def test_the_sweep_takes_fewer_layers_before_it_loses_a_class(study: ResolvedStu
     assert any("layers in the sweep" in sentence for sentence in less.left_out)
 
 
+def test_a_task_that_fits_nowhere_takes_no_layers_and_ratios_from_the_others(study: ResolvedStudy, cost: Cost) -> None:
+    generated = [task for task in study.tasks if task.kind == "generation"]
+    for task in generated:
+        for stage, kept in (("sweep", study.depth - 1), ("prune", study.depth - 1), ("prune", study.depth - 2)):
+            cost.learn(task, kept, stage, 1e6)
+    (choice,) = [task for task in study.tasks if task.kind == "choice"]
+    variants = [(layer,) for layer in range(study.depth)]
+    seconds = nothing_stored(choice, variants, 8) * cost.response(choice, study.depth - 1, "sweep") + 1
+    swept = fitting.sweep(study, cost, seconds, nothing_stored)
+    assert swept.tasks == (choice,)
+    assert swept.layers == tuple(range(study.depth))
+    kept, left_out = fitting.removals(study, cost, 1e5, 2)
+    assert sorted(kept.values()) == [1, 2]
+    assert not left_out
+
+
 def test_expensive_methods_are_left_out_with_their_duration(study: ResolvedStudy, cost: Cost) -> None:
     names = ("reverse", "task_score", "random")
     assert fitting.methods(study, names, cost, 1e6, ()) == (names, ())

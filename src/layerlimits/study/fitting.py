@@ -84,29 +84,37 @@ def left_out_of_base(study: ResolvedStudy, kept: Sequence[Task], cost: Cost) -> 
 
 
 def sweep(study: ResolvedStudy, cost: Cost, seconds: float, missing: Missing) -> Fitted:
-    """The swept layers and tasks: all layers if possible, else every second, third and so on."""
-    depth = study.depth
+    """The swept layers and tasks: all layers if possible, else every second, third and so on.
 
-    def costs_of(layers: Sequence[int]) -> dict[str, float]:
-        variants = [(layer,) for layer in layers]
-        return {
-            task.name: missing(task, variants, FIRST_ITEMS) * cost.response(task, depth - 1, "sweep")
-            for task in study.measured
-        }
-
-    for stride in _STRIDES:
-        layers = tuple(range(0, depth, stride))
-        costs = costs_of(layers)
-        kept = _affordable(study.measured, costs, seconds)
-        if len(kept) == len(study.measured) or (len(kept) > 1 and stride == _STRIDES[-1]):
-            break
-        # Rather fewer layers than a sweep without one of the classes; rather fewer tasks than a few layers only.
-        if {task.kind for task in kept} == {task.kind for task in study.measured} and len(kept) >= 2:
-            break
+    Rather fewer layers than a sweep without one of the classes, if that helps; rather fewer tasks than a few layers
+    only.
+    """
+    fits = [_swept(study, stride, cost, seconds, missing) for stride in _STRIDES]
+    kinds, most = {task.kind for task in study.measured}, max(len(tasks) for tasks, _ in fits)
+    covering = [
+        {task.kind for task in tasks} == kinds and len(tasks) >= min(2, len(study.measured)) for tasks, _ in fits
+    ]
+    chosen = covering.index(True) if any(covering) else [len(tasks) >= min(2, most) for tasks, _ in fits].index(True)
+    (kept, costs), stride = fits[chosen], _STRIDES[chosen]
+    layers = tuple(range(0, study.depth, stride))
     left_out = list(_without_tasks("the sweep", study.measured, kept, costs))
     if stride > 1:
-        left_out.append(f"{depth - len(layers)} of {depth} layers in the sweep (every {_ordinal(stride)} was skipped)")
+        left_out.append(
+            f"{study.depth - len(layers)} of {study.depth} layers in the sweep (one of {stride} layers was skipped)"
+        )
     return Fitted(kept, layers, tuple(left_out))
+
+
+def _swept(
+    study: ResolvedStudy, stride: int, cost: Cost, seconds: float, missing: Missing
+) -> tuple[tuple[Task, ...], dict[str, float]]:
+    """The tasks that fit with every `stride`-th layer, and the costs of all tasks."""
+    variants = [(layer,) for layer in range(0, study.depth, stride)]
+    costs = {
+        task.name: missing(task, variants, FIRST_ITEMS) * cost.response(task, study.depth - 1, "sweep")
+        for task in study.measured
+    }
+    return _affordable(study.measured, costs, seconds), costs
 
 
 def methods(
@@ -150,10 +158,15 @@ def removals(
     ends = (by_use[0], min(study.ratios.items()), max(study.ratios.items()))
     kept: dict[int, float] = {}
     left = seconds
+
+    def needed_for(task: Task, count: int) -> float:
+        return models * FIRST_ITEMS * cost.response(task, study.depth - count, "prune")
+
+    # A task that does not even fit at one ratio takes no ratio from the others.
+    single = {task.name: needed_for(task, by_use[0][0]) for task in study.measured}
+    tasks = _affordable(study.measured, single, seconds) or study.measured
     for count, ratio in dict([*ends, *by_use]).items():
-        needed = sum(
-            models * FIRST_ITEMS * cost.response(task, study.depth - count, "prune") for task in study.measured
-        )
+        needed = sum(needed_for(task, count) for task in tasks)
         if count in planned:
             kept[count] = ratio
         elif needed <= left or not (kept or planned):
@@ -224,7 +237,3 @@ def _without_tasks(
         return ()
     listed = ", ".join(f"{task.name} (at least {duration(costs[task.name])})" for task in others)
     return (f"in {where}: {listed}",)
-
-
-def _ordinal(stride: int) -> str:
-    return {2: "second", 3: "third"}.get(stride, f"{stride}th")
