@@ -99,9 +99,7 @@ def sweep(study: ResolvedStudy, cost: Cost, seconds: float, missing: Missing) ->
     layers = tuple(range(0, study.depth, stride))
     left_out = list(_without_tasks("the sweep", study.measured, kept, costs))
     if stride > 1:
-        left_out.append(
-            f"{study.depth - len(layers)} of {study.depth} layers in the sweep (one of {stride} layers was skipped)"
-        )
+        left_out.append(f"{study.depth - len(layers)} of {study.depth} layers in the sweep (one in {stride} is swept)")
     return Fitted(kept, layers, tuple(left_out))
 
 
