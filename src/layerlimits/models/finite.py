@@ -74,7 +74,9 @@ def gathered(logits: Tensor, rows: Tensor, targets: Tensor) -> tuple[Tensor, Ten
     Raises:
         NonFiniteLogits: the log-softmax of a row is not a number.
     """
-    logprobs = logits[rows, targets].float() - logits.float().logsumexp(-1)[rows]
+    # Not logsumexp, which is more accurate: over 262,144 tokens, torch's log_softmax is off by 3e-5 on average, and so
+    # are the scores of lm-evaluation-harness.
+    logprobs = logits.float().log_softmax(-1)[rows, targets]
     # A NaN makes the whole row NaN. +inf makes the other entries -inf, like masked tokens: check the logits.
     doubtful = rows[logprobs.isfinite().logical_not()]
     if len(doubtful):
