@@ -49,7 +49,9 @@ def shared_loglikelihoods(
     results = [[(0.0, False)] * len(rows) for _ in variants]
     texts = [(context + continuation)[:-1] for context, continuation in rows]
     arranged = _arranged(texts) if trees else separate(texts)
-    for group in passes([len(tree) for tree in arranged], 1 + len(variants), bounds):
+    # The base itself is read by its own rows.
+    reading = 1 + sum(bool(variant) for variant in variants)
+    for group in passes([len(tree) for tree in arranged], reading, bounds):
         members = [arranged[number] for number in group]
         for part in _parts(variants, sum(map(len, members)), bounds):
             chosen = [variants[number] for number in part]
