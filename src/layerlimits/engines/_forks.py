@@ -28,6 +28,24 @@ class Reading:
     on_pass: Callable[[float], None]
 
 
+class Root:
+    """Tokens that were read for the base and for variants.
+
+    Args:
+        length: number of tokens.
+        pool: their keys and values: a row of the base, and then one of each variant.
+        variants: the variants.
+    """
+
+    def __init__(self, length: int, pool: Pool, variants: Sequence[Variant]) -> None:
+        self.length, self.pool = length, pool
+        self._rows = {variant: row for row, variant in enumerate(variants, 1)}
+
+    def rows(self, variants: Sequence[Variant], texts: int) -> Tensor:
+        """Rows of the pool for rows that continue them: those of the base, one per text, then those of each variant."""
+        return torch.tensor([0, *(self._rows[variant] for variant in variants)]).repeat_interleave(texts)
+
+
 def read(
     rows: Rows,
     texts: Sequence[Sequence[int]],
@@ -35,6 +53,7 @@ def read(
     wanted: Sequence[tuple[int, int, int]],
     max_positions: int = 0,
     reading: Reading | None = None,
+    root: Root | None = None,
 ) -> tuple[Iterator[tuple[slice, Tensor]], Pool]:
     """Run texts through all variants.
 
@@ -45,12 +64,13 @@ def read(
         wanted: (variant, text, position) of the W rows of logits to return.
         max_positions: columns to reserve for keys and values if decoding continues from here.
         reading: limits of the passes that come before the wanted logits; None: one pass.
+        root: tokens that come before every text, already read.
     Returns:
         Slices of `wanted` with their logits (w, V), and the pool: first the base's rows, one per text, then those of
         each variant, which follow them. The last pass takes place when the first slice is taken.
     """
-    pool = _pool(len(rows.layers), len(texts), variants, max_positions, rows.device)
-    width = max(map(len, texts))
+    width, before = max(map(len, texts)), root.length if root else 0
+    pool = _pool(len(rows.layers), len(texts), variants, max_positions, rows.device, root)
     ids = torch.tensor([[*text, *[0] * (width - len(text))] for text in texts], device=rows.device)
     ids = ids[pool.leader.to(rows.device)]
     start = 0
@@ -59,15 +79,16 @@ def read(
         none = torch.empty(0, dtype=torch.long)
         first = min(column for _, _, column in wanted)
         while start + size <= first:
-            positions = torch.arange(start, start + size, device=rows.device)[None]
-            for _ in rows.logits(pool, ids[:, start : start + size], positions, start + size, (none, none)):
+            read_ids, visible = ids[:, start : start + size], before + start + size
+            positions = torch.arange(before + start, visible, device=rows.device)[None]
+            for _ in rows.logits(pool, read_ids, positions, visible, (none, none)):
                 # The only slice is empty.
                 pass
             start += size
             reading.on_pass(start / width)
-    positions = torch.arange(start, width, device=rows.device)[None]
+    positions = torch.arange(before + start, before + width, device=rows.device)[None]
     places, columns = _places(wanted, len(texts))
-    return rows.logits(pool, ids[:, start:], positions, width, (places, columns - start)), pool
+    return rows.logits(pool, ids[:, start:], positions, before + width, (places, columns - start)), pool
 
 
 def _positions_per_pass(tokens: int, rows: int) -> int:
@@ -76,19 +97,24 @@ def _positions_per_pass(tokens: int, rows: int) -> int:
 
 
 def read_trees(
-    rows: Rows, trees: Sequence[Tree], variants: Sequence[Variant], wanted: Sequence[tuple[int, int, int]]
+    rows: Rows,
+    trees: Sequence[Tree],
+    variants: Sequence[Variant],
+    wanted: Sequence[tuple[int, int, int]],
+    root: Root | None = None,
 ) -> Iterator[tuple[slice, Tensor]]:
     """Run trees of texts through all variants.
 
     Args:
-        rows, variants: as for `read`.
+        rows, variants, root: as for `read`.
         trees: the trees.
         wanted: (variant, tree, column) of the W rows of logits to return.
     Returns:
         Slices of `wanted` with their logits (w, V).
     """
-    pool = _pool(len(rows.layers), len(trees), variants, 0, rows.device)
-    ids, positions, attended = inputs(trees, rows.device)
+    before = root.length if root else 0
+    pool = _pool(len(rows.layers), len(trees), variants, before, rows.device, root)
+    ids, positions, attended = inputs(trees, rows.device, before)
     leader = pool.leader.to(rows.device)
     places = _places(wanted, len(trees))
     return rows.logits(pool, ids[leader], positions[leader], ids.shape[1], places, attended)
@@ -100,9 +126,19 @@ def _places(wanted: Sequence[tuple[int, int, int]], texts: int) -> tuple[Tensor,
     return texts * (1 + variant) + text, column
 
 
-def _pool(depth: int, texts: int, variants: Sequence[Variant], max_positions: int, device: torch.device) -> Pool:
+def _pool(
+    depth: int,
+    texts: int,
+    variants: Sequence[Variant],
+    max_positions: int,
+    device: torch.device,
+    root: Root | None,
+) -> Pool:
     present = torch.ones(depth, 1 + len(variants), dtype=torch.bool)
     for column, variant in enumerate(variants, 1):
         present[list(variant), column] = False
     has_layer = present.repeat_interleave(texts, dim=1)
-    return Pool(has_layer, torch.arange(texts).repeat(1 + len(variants)), max_positions, device)
+    pool = Pool(has_layer, torch.arange(texts).repeat(1 + len(variants)), max_positions, device)
+    if root:
+        pool.start_from(root.pool, root.rows(variants, texts))
+    return pool

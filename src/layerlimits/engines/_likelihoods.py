@@ -8,7 +8,8 @@ from torch import Tensor
 from layerlimits.engines import Recorder
 from layerlimits.engines._decoder import Bounds, passes
 from layerlimits.engines._finite import naming_variants
-from layerlimits.engines._forks import read, read_trees
+from layerlimits.engines._forks import Reading, Root, read, read_trees
+from layerlimits.engines._roots import Family, families, read_root
 from layerlimits.engines._rows import Rows
 from layerlimits.engines._trees import Tree, separate, trees_of
 from layerlimits.models.finite import gathered
@@ -47,20 +48,53 @@ def shared_loglikelihoods(
         trees: whether the model can read trees.
     """
     results = [[(0.0, False)] * len(rows) for _ in variants]
-    texts = [(context + continuation)[:-1] for context, continuation in rows]
-    arranged = _arranged(texts) if trees else separate(texts)
+
+    def working(_: float = 1.0) -> None:
+        recorder.working(lambda: ())
+
+    for family in _families(rows) if trees else [Family(0, [*range(len(rows))])]:
+        start = rows[family.texts[0]][0][: family.shared]
+        root = read_root(opened, start, variants, Reading(bounds.tokens, working)) if start else None
+        members = [(rows[row][0][family.shared :], rows[row][1]) for row in family.texts]
+        texts = [*map(_text, members)]
+        for part, columns in _passes(
+            opened, variants, members, _arranged(texts) if trees else separate(texts), bounds, root
+        ):
+            for number, sums in zip(part, columns, strict=True):
+                for member, value in sums.items():
+                    results[number][family.texts[member]] = value
+                    recorder.finished(first + number, family.texts[member], value)
+            working()
+    return results
+
+
+def _text(row: Continuation) -> list[int]:
+    """The tokens that are read: all but the last, which is only predicted."""
+    context, continuation = row
+    return (context + continuation)[:-1]
+
+
+def _families(rows: Sequence[Continuation]) -> list[Family]:
+    """The rows in families; the last token of a context predicts, so it is not in a root."""
+    limits = [len(context) - 1 for context, _ in rows]
+    return families([*map(_text, rows)], limits, lambda texts: sum(map(len, _arranged(texts))))
+
+
+def _passes(
+    opened: Rows,
+    variants: Sequence[Variant],
+    rows: Sequence[Continuation],
+    trees: Sequence[Tree],
+    bounds: Bounds,
+    root: Root | None,
+) -> Iterator[tuple[range, list[dict[int, tuple[float, bool]]]]]:
+    """Variants and the log-likelihoods of some rows, [variant][row], after each pass."""
     # The base itself is read by its own rows.
     reading = 1 + sum(bool(variant) for variant in variants)
-    for group in passes([len(tree) for tree in arranged], reading, bounds):
-        members = [arranged[number] for number in group]
-        for part in _parts(variants, sum(map(len, members)), bounds):
-            chosen = [variants[number] for number in part]
-            for number, sums in zip(part, _read(opened, chosen, members, rows), strict=True):
-                for row, value in sums.items():
-                    results[number][row] = value
-                    recorder.finished(first + number, row, value)
-            recorder.working(lambda: ())
-    return results
+    for group in passes([len(tree) for tree in trees], reading, bounds):
+        chosen = [trees[number] for number in group]
+        for part in _parts(variants, sum(map(len, chosen)), bounds):
+            yield part, _read(opened, [variants[number] for number in part], chosen, rows, root)
 
 
 def _arranged(texts: Sequence[list[int]]) -> list[Tree]:
@@ -78,9 +112,13 @@ def _parts(variants: Sequence[Variant], tokens: int, bounds: Bounds) -> Iterator
 
 
 def _read(
-    opened: Rows, variants: Sequence[Variant], trees: Sequence[Tree], rows: Sequence[Continuation]
+    opened: Rows,
+    variants: Sequence[Variant],
+    trees: Sequence[Tree],
+    rows: Sequence[Continuation],
+    root: Root | None,
 ) -> list[dict[int, tuple[float, bool]]]:
-    """The log-likelihoods of the rows of some trees, [variant][row]."""
+    """The log-likelihoods of the rows of some trees that follow a root, [variant][row]."""
     # The columns that predict the tokens of a continuation; texts share those of their shared tokens.
     predicting = {
         (tree, row): branch.columns[len(rows[row][0]) - 1 :]
@@ -95,10 +133,10 @@ def _read(
         for column, token in zip(columns, rows[row][1], strict=True)
     ]
     wanted = [(variant, *node) for variant in range(len(variants)) for node in nodes]
-    if all(len(tree.branches) == 1 for tree in trees):
+    if root is None and all(len(tree.branches) == 1 for tree in trees):
         slices, _ = read(opened, [tree.tokens for tree in trees], variants, wanted)
     else:
-        slices = read_trees(opened, trees, variants, wanted)
+        slices = read_trees(opened, trees, variants, wanted, root)
     logprobs, greedy = _gathered(slices, [variants[number] for number, _, _ in wanted], targets, len(nodes))
     sizes = [len(columns) for columns in predicting.values()]
     return [

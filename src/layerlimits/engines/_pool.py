@@ -171,17 +171,43 @@ class Pool:
         self.leader = torch.cat([self.leader, torch.arange(before, before + len(rows))])
         self._update_forks()
         added = [computed[before:].nonzero()[:, 0] for computed in self.computed]
-        places = _moved([pool.places(layer, rows[new]) for layer, new in enumerate(added)], self.device)
-        for layer, place in enumerate(places):
-            for storage, others in ((self.keys, pool.keys), (self.values, pool.values)):
-                source = others[layer]
-                if source is not None and len(place):
-                    count = len(self._orders[layer])
-                    stored = self._allocated(storage, layer, source, count + len(place))
-                    _select_into(stored[count : count + len(place)], source, place, used)
+        self._copy(pool, [rows[new] for new in added], [*map(len, self._orders)], used)
         self._orders = [torch.cat([order, before + new]) for order, new in zip(self._orders, added, strict=True)]
         self.filled = max(self.filled, used)
         self._update_rows()
+
+    def start_from(self, pool: "Pool", rows: Tensor) -> None:
+        """Fill the first columns of all rows with those of another pool.
+
+        Args:
+            pool: rows with as many layers.
+            rows: for each row the row there that computes the same layers, or follows a row that does, (R,).
+        """
+        self._copy(pool, [rows[order] for order in self._orders], [0] * len(self._orders), pool.filled)
+        self.filled = pool.filled
+
+    def _copy(self, pool: "Pool", rows: Sequence[Tensor], firsts: Sequence[int], used: int) -> None:
+        """Copy the first `used` columns of another pool.
+
+        Args:
+            rows: for each layer the rows of the other pool.
+            firsts: for each layer the place where the first of them is stored.
+        """
+        places = _moved([pool.places(layer, chosen) for layer, chosen in enumerate(rows)], self.device)
+        for layer, (place, first) in enumerate(zip(places, firsts, strict=True)):
+            for storage, others in ((self.keys, pool.keys), (self.values, pool.values)):
+                source = others[layer]
+                if source is not None and len(place):
+                    stored = self._allocated(storage, layer, source, first + len(place))
+                    _select_into(stored[first : first + len(place)], source, place, used)
+
+    def following(self, layer: int, keys: Tensor, values: Tensor) -> KeysAndValues:
+        """The stored keys and values of a layer's rows, followed by these, which are not stored."""
+        if not self.filled:
+            return keys, values
+        before = ((self.keys, keys), (self.values, values))
+        both = [torch.cat([storage[layer][: len(new)], new], dim=2) for storage, new in before]  # type: ignore[index]
+        return both[0], both[1]
 
     def keep(self, rows: Tensor) -> None:
         """Drop all rows but these, which take this order. The leader of a row must stay with it."""

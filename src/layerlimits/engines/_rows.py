@@ -39,7 +39,7 @@ class Call:
         positions: positions of their tokens (R, Q), or (1, Q) if texts are read from their start.
         visible: number of columns of the cache that can be attended to.
         wanted: (rows, indices into the hidden states) of the logits to compute.
-        attended: which columns each column attends to, bool (N, Q, Q) for the N leaders, if texts are trees.
+        attended: which columns each column attends to, bool (N, Q, T) for the N leaders, if texts are trees.
     """
 
     pool: Pool
@@ -90,7 +90,7 @@ class _CallCache(Cache):
     ) -> tuple[Tensor, Tensor]:
         if self._call.attended is not None:
             # A tree is read whole, so its keys are not stored.
-            return key_states, value_states
+            return self._call.pool.following(layer_idx, key_states, value_states)
         positions = self._call.queries(layer_idx)
         return self._call.pool.write(layer_idx, positions, self._call.visible, key_states, value_states)
 
@@ -141,13 +141,13 @@ class Rows:
             positions: their positions (R, Q), or (1, Q) if texts are read from their start.
             visible: number of columns of the cache that can be attended to.
             wanted: rows and indices into `ids` of the logits to compute, (W,) each.
-            attended: which columns each column attends to, bool (N, Q, Q) for the N leaders, if texts are trees. Keys
-                and values are not stored then.
+            attended: if texts are trees, which columns each column attends to, the stored ones first, bool (N, Q, T)
+                for the N leaders. Keys and values are not stored then.
         Yields:
             Slices of `wanted` and their logits (w, V).
         """
         ends, places = pool.end[wanted[0]].to(self.device), wanted[1].to(self.device)
-        pool.filled = max(pool.filled, visible)
+        pool.filled = max(pool.filled, visible if attended is None else 0)
         call = Call(pool, positions, visible, (ends, places), attended)
         for start in range(0, max(1, len(places)), self._slice):
             call.part = slice(start, min(start + self._slice, len(places)))
@@ -242,12 +242,14 @@ class Rows:
 
 
 def _outside_trees(window: "_Window | None", call: Call) -> Tensor:
-    """What a column of a tree must not attend to, (R or 1, Q, Q). Rows of the same tree have the same mask."""
+    """What a column of a tree must not attend to, (R or 1, Q, T). Rows of the same tree have the same mask."""
     assert call.attended is not None
     allowed = call.attended
     if window is not None:
         positions = call.positions[: len(allowed)]
-        allowed = allowed & window.contains(positions[..., None], positions[:, None])
+        before = torch.arange(call.pool.filled, device=positions.device).expand(len(positions), -1)
+        columns = torch.cat([before, positions], dim=1)
+        allowed = allowed & window.contains(positions[..., None], columns[:, None])
     return ~(allowed if len(allowed) == 1 else allowed[call.pool.leader.to(allowed.device)])
 
 

@@ -74,7 +74,7 @@ def trees_of(texts: Sequence[list[int]], max_tokens: int) -> list[Tree]:
     for number in sorted(range(len(texts)), key=lambda number: texts[number]):
         text = texts[number]
         columns = [] if before is None else trees[-1].branches[before].columns
-        shared = 0 if before is None else _shared(text, texts[before])
+        shared = 0 if before is None else shared_length(text, texts[before])
         size = len(text) - shared + (len(trees[-1]) if trees else 0)
         joins = shared >= _MIN_SHARED_FRAC * len(text) and size <= max(max_tokens, _MAX_SHARES * shared)
         if not joins:
@@ -93,14 +93,20 @@ def separate(texts: Sequence[Sequence[int]]) -> list[Tree]:
     return trees
 
 
-def _shared(text: Sequence[int], other: Sequence[int]) -> int:
+def shared_length(text: Sequence[int], other: Sequence[int]) -> int:
     """Number of tokens that two texts share from their start."""
     pairs = zip(text, other, strict=False)
     return next((place for place, (one, two) in enumerate(pairs) if one != two), min(len(text), len(other)))
 
 
-def inputs(trees: Sequence[Tree], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Token ids (N, T), positions (N, T), and which columns a column attends to, bool (N, T, T)."""
+def inputs(trees: Sequence[Tree], device: torch.device, before: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """Token ids (N, T), positions (N, T), and which columns a column attends to, bool (N, T, B + T).
+
+    Args:
+        trees: N trees.
+        device: where the tensors are needed.
+        before: number B of tokens that come before every text and are already read.
+    """
     width = max(map(len, trees))
     ids = torch.zeros(len(trees), width, dtype=torch.long)
     positions = torch.zeros(len(trees), width, dtype=torch.long)
@@ -114,4 +120,5 @@ def inputs(trees: Sequence[Tree], device: torch.device) -> tuple[Tensor, Tensor,
             new = int((columns >= branch.start).sum())
             block = torch.ones(new, len(columns), dtype=torch.bool).tril(len(columns) - new)
             attended[row, branch.start : branch.start + new][:, columns] = block
-    return ids.to(device), positions.to(device), attended.to(device)
+    attended = torch.nn.functional.pad(attended, (before, 0), value=True)
+    return ids.to(device), (before + positions).to(device), attended.to(device)

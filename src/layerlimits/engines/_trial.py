@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from layerlimits.engines._forks import read, read_trees
+from layerlimits.engines._forks import Reading, read, read_trees
 from layerlimits.engines._pool import Pool
+from layerlimits.engines._roots import read_root
 from layerlimits.engines._rows import Rows
 from layerlimits.engines._trees import trees_of
 from layerlimits.models.remove import without_layers
@@ -19,6 +20,8 @@ from layerlimits.types import Variant
 _ROUNDING = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
 # Layers of each kind that the trial in float32 copies; with fewer layers in all, it copies the first ones, too.
 _OF_EACH_KIND, _FEWEST_LAYERS = 2, 4
+# Tokens of the texts of a tree that are read before it.
+_ROOT_TOKENS = 4
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,8 @@ class Trial:
     Args:
         refusal: why rows of the model cannot share layers; None if they can.
         token_bytes: memory of the keys and values of one token, in bytes.
-        trees: whether the model can read texts as trees. Models whose attention knows columns but not positions cannot.
+        trees: whether the model can read texts as trees after a root. Models whose attention knows columns but not
+            positions cannot.
     """
 
     refusal: str | None
@@ -101,16 +105,19 @@ def _difference(stock: Tensor, ours: Tensor, dtype: torch.dtype) -> tuple[float,
 
 
 def _reads_trees(model: PreTrainedModel, vocabulary: int) -> bool:
-    """Whether texts read as a tree have the logits that they have alone, with all layers and without one."""
+    """Whether texts that are read as a root and a tree have the logits that they have alone, with all layers and
+    without one.
+    """
     start = [(5 * position + 2) % vocabulary for position in range(9)]
     texts = [[*start, *([token % vocabulary] * length)] for token, length in ((7, 4), (11, 2), (13, 5))]
-    (tree,) = trees_of(texts, sum(map(len, texts)))
+    (tree,) = trees_of([text[_ROOT_TOKENS:] for text in texts], sum(map(len, texts)))
     variants: list[Variant] = [(), (len(find_stack(model)) // 2,)]
     wanted = [(variant, 0, tree.branches[text].columns[-1]) for variant in (0, 1) for text in range(len(texts))]
     rows = Rows(model)
     try:
         with rows.opened():
-            ours = torch.cat([logits for _, logits in read_trees(rows, [tree], variants, wanted)])
+            root = read_root(rows, start[:_ROOT_TOKENS], variants, Reading(len(start), lambda _: None))
+            ours = torch.cat([logits for _, logits in read_trees(rows, [tree], variants, wanted, root)])
     except Exception:  # layers of an unknown kind can raise anything
         return False
     for number, (variant, _, _) in enumerate(wanted):
