@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 import torch
@@ -11,7 +10,6 @@ from small_models import small_llama
 from test_sweep_engine import TOGETHER, VARIANTS, Ids, prompts_of, pruned
 
 from layerlimits.engines import _likelihoods
-from layerlimits.engines._roots import Family, families
 from layerlimits.engines._trees import inputs, separate, trees_of
 from layerlimits.engines._trial import run_trial
 from layerlimits.engines.sweep import SweepEngine
@@ -63,63 +61,6 @@ def test_every_architecture_reads_trees(name: str) -> None:
     assert run_trial(model).trees == (name not in NO_TREES)
     shared = shapes()["contexts that share their examples"]
     check(model, [*shared, *shapes()["two tokenizations at the seam"], *shapes()["no sharing"]])
-
-
-def with_roots(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Small trees, so that rows that share a start are read after a root; lists the lengths of the roots."""
-    monkeypatch.setattr(_likelihoods, "_TREE_TOKENS", 8)
-    monkeypatch.setattr("layerlimits.engines._trees._MAX_SHARES", 0)
-    monkeypatch.setattr("layerlimits.engines._roots._PASS_TOKENS", 0)
-    lengths: list[int] = []
-    read_root = _likelihoods.read_root
-
-    def counted(opened: Any, tokens: Sequence[int], *args: Any) -> Any:
-        lengths.append(len(tokens))
-        return read_root(opened, tokens, *args)
-
-    monkeypatch.setattr(_likelihoods, "read_root", counted)
-    return lengths
-
-
-def few_shots() -> list[Continuation]:
-    """Questions after two sets of examples that share their instructions, and a text of its own."""
-    head, one, other, tail = prompts_of((12, 25, 30, 9))
-    contexts = [
-        [*head, *examples, *question] for examples in (one, other) for question in prompts_of((4, 7, 3), seed=3)
-    ]
-    return [(context, answer) for context in contexts for answer in ([5], [6, 7])] + [(tail, [8])]
-
-
-@pytest.mark.parametrize("name", TOGETHER)
-def test_every_architecture_reads_trees_after_roots(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    lengths = with_roots(monkeypatch)
-    check(tiny_model(name), few_shots())
-    assert lengths == ([] if name in NO_TREES else [37, 42])
-
-
-def test_trees_after_a_root_of_every_shape(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The root also in several passes, with the logits of two columns at a time.
-    lengths = with_roots(monkeypatch)
-    monkeypatch.setattr(_likelihoods, "_MIN_SAVED_FRAC", 0.0)
-    monkeypatch.setattr("layerlimits.engines._rows._SLICE_LOGITS", 2 * 96)
-    monkeypatch.setattr("layerlimits.engines.sweep._FULL_TOKENS", 16)
-    monkeypatch.setattr("layerlimits.engines.sweep._PASS_WORK", 1)
-    for rows in shapes().values():
-        check(small_llama(6), rows)
-    assert lengths
-
-
-def test_a_root_is_read_only_if_it_saves_tokens() -> None:
-    def arranged(texts: list[list[int]], longest: int = 99) -> list[Family]:
-        return families(texts, [longest] * len(texts), lambda texts: sum(map(len, texts)))
-
-    head, other = prompts_of((60, 40))
-    few = [[*head, 4], [*head, 5], [*other, 4], [*other, 5]]
-    assert arranged(few) == [Family(0, [0, 1, 2, 3])]
-    more = [*few, [*head, 6]]
-    assert arranged(more) == [Family(60, [0, 1, 4]), Family(0, [2, 3])]
-    # The tokens that predict are not in a root.
-    assert arranged(more, longest=50)[0] == Family(50, [0, 1, 4])
 
 
 def test_trees_contain_every_text_and_each_shared_stretch_once() -> None:

@@ -8,11 +8,12 @@ from itertools import islice
 
 from layerlimits.engines._costs import StepCosts
 from layerlimits.engines._followers import Followers, Row, resumed, start_followers
-from layerlimits.engines._forks import Reading
+from layerlimits.engines._forks import Reading, Root
 from layerlimits.engines._guesses import MAX_GUESS, GuessLength
 from layerlimits.engines._live import LiveRows
 from layerlimits.engines._lookup import Lookup
 from layerlimits.engines._recorded import RecordedRows
+from layerlimits.engines._roots import Start, families, read_root
 from layerlimits.engines._rows import Rows
 from layerlimits.types import Variant
 
@@ -119,9 +120,14 @@ class GreedyDecoder:
         ]
         capacity = min(len(prompts) * (1 + len(variants)), self.bounds.rows)
         self._live = LiveRows(self.rows, 1 + max(leader.last for leader in self.leaders), capacity)
+        # Rows per prompt: the base's, and those of the variants.
+        self._width = 1 + sum(bool(variant) for variant in variants)
+        self._starts: dict[int, Start] = {}
         waiting = deque(self._groups())
         while waiting or self._held or self._followers or self._live.rows:
             self._enter(waiting)
+            if not waiting and not self._held:
+                self._starts.clear()
             for followers in [followers for followers in self._followers if followers.due()]:
                 max_tokens = max(1, self.bounds.tokens // len(followers.rows))
                 self._settle(followers, followers.verify(self.rows, max_tokens))
@@ -133,15 +139,19 @@ class GreedyDecoder:
         return [rows for _, rows in self._asked]
 
     def _groups(self) -> Iterator[list[int]]:
-        """The prompts with unfinished rows, in groups that are read together."""
+        """The prompts with unfinished rows, in groups that are read together after the same root."""
         prompts = [
             leader.prompt for leader in self.leaders if any(not rows[leader.prompt].finish for _, rows in self._asked)
         ]
         longest = max(leader.max_new_tokens for leader in self.leaders)
         chunk = 0 if self._base_leads and self.bounds.together else min(self.bounds.chunk, longest)
-        lengths = [len(self._prompts[prompt]) + chunk for prompt in prompts]
-        for group in passes(lengths, 1 + len(self._asked), self.bounds):
-            yield [prompts[index] for index in group]
+        texts = [self._prompts[prompt] for prompt in prompts]
+        for family in families(texts, [len(text) - 1 for text in texts], lambda texts: sum(map(len, texts))):
+            members = [prompts[index] for index in family.texts]
+            lengths = [len(self._prompts[prompt]) - family.shared + chunk for prompt in members]
+            self._starts |= dict.fromkeys(members, Start(self._prompts[members[0]][: family.shared]))
+            for group in passes(lengths, self._width, self.bounds):
+                yield [members[index] for index in group]
 
     def _new_rows(self, number: int, variant: Variant) -> list[Row]:
         """The rows of a variant, one per prompt; the leaders themselves where the base is asked too."""
@@ -158,10 +168,7 @@ class GreedyDecoder:
         while waiting and self._room(sum(map(len, entering)), len(waiting[0])):
             entering.append(waiting.popleft())
         if self._base_leads and not self.bounds.together:
-            prompts = [prompt for group in entering for prompt in group if not self.leaders[prompt].finish]
-            lengths = [len(self._prompts[prompt]) for prompt in prompts]
-            for indices in passes(lengths, 2, self.bounds):
-                self._begin([((), self.leaders)], [prompts[index] for index in indices])
+            self._begin_leaders([prompt for group in entering for prompt in group if not self.leaders[prompt].finish])
         self._held += entering
         for group in self._held[:]:
             leaders = [self.leaders[prompt] for prompt in group]
@@ -175,11 +182,19 @@ class GreedyDecoder:
                 if asked:
                     self._begin(asked, group)
 
+    def _begin_leaders(self, prompts: Sequence[int]) -> None:
+        """Read prompts for the base alone, those after the same root together."""
+        for start in {id(self._starts[prompt]): self._starts[prompt] for prompt in prompts}.values():
+            members = [prompt for prompt in prompts if self._starts[prompt] is start]
+            lengths = [len(self._prompts[prompt]) - len(start.tokens) for prompt in members]
+            for indices in passes(lengths, 1, self.bounds):
+                self._begin([((), self.leaders)], [members[index] for index in indices])
+
     def _room(self, entering: int, group: int) -> bool:
         """Whether another group of prompts can be answered by all variants; the first group always can."""
         rows = len(self._live.rows) + sum(len(followers.rows) for followers in self._followers)
         prompts = sum(map(len, self._held)) + entering
-        return rows + prompts == 0 or rows + (1 + len(self._asked)) * (prompts + group) <= self.bounds.rows
+        return rows + prompts == 0 or rows + self._width * (prompts + group) <= self.bounds.rows
 
     def _begin(self, asked: Sequence[VariantRows], group: list[int]) -> None:
         """Read the prompts of a group for those of these variants that have unfinished rows there."""
@@ -197,12 +212,21 @@ class GreedyDecoder:
             self._recorded.report()
 
         reading = Reading(self.bounds.tokens, on_pass)
+        root = self._root(self._starts[group[0]])
         followers, written = start_followers(
-            self.rows, variants, leaders, following, prompts, self.bounds.chunk, reading
+            self.rows, variants, leaders, following, prompts, self.bounds.chunk, reading, root
         )
         on_pass(1.0)
         self._followers.append(followers)
         self._settle(followers, written)
+
+    def _root(self, start: Start) -> Root | None:
+        """What is read of the start of some prompts, which is read now if these are the first of them."""
+        if start.tokens and start.root is None:
+            variants = [()] * self._base_leads + [variant for variant, _ in self._asked]
+            reading = Reading(self.bounds.tokens, lambda _: self._recorded.report())
+            start.root = read_root(self.rows, start.tokens, variants, reading)
+        return start.root
 
     def _settle(self, followers: Followers, written: list[list[int]]) -> None:
         """Move rows that differ from their leaders into the pool; those that were begun before verify that first."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from layerlimits.engines._finite import likeliest_tokens
-from layerlimits.engines._forks import Reading, read
+from layerlimits.engines._forks import Reading, Root, read
 from layerlimits.engines._lookup import Lookup
 from layerlimits.engines._pool import Pool
 from layerlimits.engines._rows import Rows
@@ -180,6 +180,7 @@ def start_followers(
     prompts: Sequence[Sequence[int]],
     chunk: int,
     reading: Reading,
+    root: Root | None,
 ) -> tuple[Followers, list[list[int]]]:
     """Read prompts, and the first chunk of the leaders' answers as far as they are known, for all variants.
 
@@ -187,14 +188,18 @@ def start_followers(
         The followers, and the tokens that each of them, [variant][leader], writes after the prompt.
     """
     counts = [max(0, min(leader.known, chunk)) for leader in leaders]
-    texts = [[*prompt, *leader.tokens[:count]] for prompt, leader, count in zip(prompts, leaders, counts, strict=True)]
+    before = root.length if root else 0
+    texts = [
+        [*prompt[before:], *leader.tokens[:count]]
+        for prompt, leader, count in zip(prompts, leaders, counts, strict=True)
+    ]
     wanted = [
         (variant, text, place)
         for variant in range(len(variants))
         for text, leader in enumerate(leaders)
-        for place in range(leader.start - 1, len(texts[text]))
+        for place in range(leader.start - 1 - before, len(texts[text]))
     ]
-    logits, pool = read(rows, texts, variants, wanted, 1 + max(leader.last for leader in leaders), reading)
+    logits, pool = read(rows, texts, variants, wanted, 1 + max(leader.last for leader in leaders), reading, root)
     tokens = iter(likeliest_tokens(logits, [variants[variant] for variant, _, _ in wanted]).tolist())
     written = [[next(tokens) for _ in range(1 + count)] for _ in variants for count in counts]
     return Followers(leaders, pool, following, counts, chunk), written

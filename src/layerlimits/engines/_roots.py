@@ -36,6 +36,14 @@ class Family:
     texts: list[int]
 
 
+@dataclass
+class Start:
+    """Tokens that prompts share from their start, and the root once they have been read."""
+
+    tokens: Sequence[int]
+    root: Root | None = None
+
+
 def read_root(opened: Rows, tokens: Sequence[int], variants: Sequence[Variant], reading: Reading) -> Root:
     """Read the tokens of a root for these variants, which are all that will continue it."""
     different = [*dict.fromkeys(variants)]
@@ -61,23 +69,28 @@ def families(
     order = sorted(range(len(texts)), key=lambda number: texts[number])
     common = [shared_length(texts[one], texts[other]) for one, other in pairwise(order)]
 
-    def best(start: int, stop: int, divisions: int) -> tuple[int, list[Family]]:
-        """The fewest tokens for these places of the order, and the families."""
-        members = order[start:stop]
+    def together(members: list[int], shared: int) -> tuple[int, Family]:
+        """Number of tokens of one family of these texts, with a root of up to `shared` tokens if that saves some."""
+        shared = min(shared, *(limits[number] for number in members))
         whole = size([texts[number] for number in members])
-        fewest = sum(len(texts[number]) for number in members) - sum(common[start : stop - 1])
-        if whole <= fewest + _PASS_TOKENS:
-            return whole, [Family(0, members)]
-        least = min(common[start : stop - 1])
-        shared = min(least, *(limits[number] for number in members))
         rooted = shared + _PASS_TOKENS + size([texts[number][shared:] for number in members])
-        choices = [(whole, [Family(0, members)]), (rooted, [Family(shared, members)])][: 1 + (shared > 0)]
-        if divisions:
-            ends = [place + 1 for place in range(start, stop - 1) if common[place] == least]
-            parts = [best(*bounds, divisions - 1) for bounds in pairwise([start, *ends, stop])]
-            choices.append((sum(tokens for tokens, _ in parts), [family for _, found in parts for family in found]))
-        return min(choices, key=lambda choice: choice[0])
+        return (rooted, Family(shared, members)) if shared and rooted < whole else (whole, Family(0, members))
 
-    found = best(0, len(texts), _MAX_DIVISIONS)[1] if texts else []
+    def best(start: int, stop: int, divisions: int) -> list[tuple[int, Family]]:
+        """Families of the texts in these places of the order, and their numbers of tokens."""
+        members, least = order[start:stop], min(common[start : stop - 1], default=0)
+        one = together(members, least)
+        fewest = sum(len(texts[number]) for number in members) - sum(common[start : stop - 1])
+        if not divisions or one[0] <= fewest + _PASS_TOKENS:
+            return [one]
+        ends = [place + 1 for place in range(start, stop - 1) if common[place] == least]
+        found = [pair for part in pairwise([start, *ends, stop]) for pair in best(*part, divisions - 1)]
+        divided = [pair for pair in found if pair[1].shared]
+        apart = {number for _, family in divided for number in family.texts}
+        rest = [number for number in members if number not in apart]
+        divided += [together(rest, least)] if rest else []
+        return min([one], divided, key=lambda pairs: sum(tokens for tokens, _ in pairs))
+
+    found = [family for _, family in best(0, len(texts), _MAX_DIVISIONS)]
     loose = [number for family in found if not family.shared for number in family.texts]
     return [family for family in found if family.shared] + ([Family(0, sorted(loose))] if loose else [])

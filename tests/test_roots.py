@@ -1,0 +1,127 @@
+"""A start that many texts share is read once; what follows it is as if each text were read alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from architectures import tiny_model
+from small_models import small_llama
+from test_sweep_engine import TOGETHER, VARIANTS, Ids, prompts_of
+from test_sweep_engine import check as check_answers
+from test_trees import NO_TREES, check, shapes
+
+from layerlimits.engines import _decoder, _likelihoods
+from layerlimits.engines._roots import Family, families
+from layerlimits.engines.sweep import SweepEngine
+from layerlimits.types import Continuation
+
+
+def counted_roots(monkeypatch: pytest.MonkeyPatch, module: Any) -> list[int]:
+    """Lists the lengths of the roots that this module reads; the shortest ones pay, too."""
+    monkeypatch.setattr("layerlimits.engines._roots._PASS_TOKENS", 0)
+    lengths: list[int] = []
+    read_root = module.read_root
+
+    def counted(opened: Any, tokens: Sequence[int], *args: Any) -> Any:
+        lengths.append(len(tokens))
+        return read_root(opened, tokens, *args)
+
+    monkeypatch.setattr(module, "read_root", counted)
+    return lengths
+
+
+def small_trees(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Small trees, so that rows that share a start are read after a root; lists the lengths of the roots."""
+    monkeypatch.setattr(_likelihoods, "_TREE_TOKENS", 8)
+    monkeypatch.setattr("layerlimits.engines._trees._MAX_SHARES", 0)
+    return counted_roots(monkeypatch, _likelihoods)
+
+
+def few_shots() -> list[Continuation]:
+    """Questions after two sets of examples that share their instructions, and a text of its own."""
+    head, one, other, tail = prompts_of((12, 25, 30, 9))
+    contexts = [
+        [*head, *examples, *question] for examples in (one, other) for question in prompts_of((4, 7, 3), seed=3)
+    ]
+    return [(context, answer) for context in contexts for answer in ([5], [6, 7])] + [(tail, [8])]
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_every_architecture_reads_trees_after_roots(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = small_trees(monkeypatch)
+    check(tiny_model(name), few_shots())
+    assert lengths == ([] if name in NO_TREES else [37, 42])
+
+
+def test_trees_after_a_root_of_every_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The root also in several passes, with the logits of two columns at a time.
+    lengths = small_trees(monkeypatch)
+    monkeypatch.setattr(_likelihoods, "_MIN_SAVED_FRAC", 0.0)
+    monkeypatch.setattr("layerlimits.engines._rows._SLICE_LOGITS", 2 * 96)
+    monkeypatch.setattr("layerlimits.engines.sweep._FULL_TOKENS", 16)
+    monkeypatch.setattr("layerlimits.engines.sweep._PASS_WORK", 1)
+    for rows in shapes().values():
+        check(small_llama(6), rows)
+    assert lengths
+
+
+def test_a_root_is_read_only_if_it_saves_tokens() -> None:
+    def arranged(texts: list[list[int]], longest: int = 99) -> list[Family]:
+        return families(texts, [longest] * len(texts), lambda texts: sum(map(len, texts)))
+
+    head, other = prompts_of((60, 40))
+    few = [[*head, 4], [*head, 5], [*other, 4], [*other, 5]]
+    assert arranged(few) == [Family(0, [0, 1, 2, 3])]
+    more = [*few, [*head, 6]]
+    assert arranged(more) == [Family(60, [0, 1, 4]), Family(0, [2, 3])]
+    # The tokens that predict are not in a root.
+    assert arranged(more, longest=50)[0] == Family(50, [0, 1, 4])
+
+
+def chats() -> list[list[int]]:
+    """Prompts of two chats that share their first tokens, and one of another kind."""
+    head, other, tail = prompts_of((14, 20, 6))
+    return [
+        *([*head, *turn] for turn in prompts_of((5, 9, 3), seed=1)),
+        *([*head, *other, 7 + n] for n in (0, 1)),
+        tail,
+    ]
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("name", TOGETHER)
+def test_every_architecture_answers_after_roots(name: str, beside: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = counted_roots(monkeypatch, _decoder)
+    check_answers(tiny_model(name), Ids(), VARIANTS, chats(), 6, beside)
+    assert sorted(lengths) == [14, 34]
+
+
+@pytest.mark.parametrize("drafted", [False, True])
+@pytest.mark.parametrize("rows", [1, 3, 40])
+def test_roots_within_a_bound_of_rows_and_with_drafts(
+    rows: int, drafted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths = counted_roots(monkeypatch, _decoder)
+    model = small_llama(6)
+    expected = SweepEngine(model, Ids()).generate(VARIANTS, chats(), 7)  # type: ignore[arg-type]
+    drafts = [list(answer.tokens) for answer in expected[0]] if drafted else None
+    alone = SweepEngine(model, Ids(), max_rows=rows)  # type: ignore[arg-type]
+    monkeypatch.setattr("layerlimits.engines.sweep._FULL_ROWS", 1)
+    monkeypatch.setattr("layerlimits.engines.sweep._STEP_WORK", 1)
+    assert alone.generate(VARIANTS, chats(), 7, drafts=drafts) == expected
+    assert lengths
+
+
+def test_a_start_is_read_once_for_all_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_llama(6)
+    read: list[int] = []
+    model.get_input_embeddings().register_forward_hook(lambda _, args, __: read.append(args[0].shape[1]))
+    engine = SweepEngine(model, Ids())  # type: ignore[arg-type]
+    assert engine.refusal is None
+    (head,) = prompts_of((90,))
+    prompts = [[*head, token, token + 1] for token in (4, 5, 6, 7)]
+    engine.generate([()], prompts[:1], 2)
+    read.clear()
+    engine.generate([()], prompts, 2)
+    assert read[:2] == [90, 2]
+    assert sum(read) < 100
