@@ -15,6 +15,7 @@ import platform
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from runs import paired, saved
 from sweep import by_disk
 from workload import batched, best_batch, one_by_one
 
-from layerlimits.engines._likelihoods import _arranged
+from layerlimits.engines._trees import shared_length
 from layerlimits.engines.hflm import HflmEngine
 from layerlimits.engines.sweep import SweepEngine
 from layerlimits.engines.transformers import TransformersEngine
@@ -94,7 +95,7 @@ def harness_at_its_best(loaded: Loaded, rows: Sequence[Continuation]) -> HflmEng
 
 
 def limit_of(loaded: Loaded, rows: Sequence[Continuation], sweeps: bool) -> float:
-    """Ratio of multiplications: HFLM's, which shares one-token choices, over those of trees and shared layers."""
+    """Ratio of multiplications: HFLM's, which shares one-token choices, over those of one tree and shared layers."""
     stack = find_stack(loaded.model)
     layers = len(stack)
     layer = sum(weight.numel() for weight in stack.layers[0].parameters())
@@ -102,7 +103,7 @@ def limit_of(loaded: Loaded, rows: Sequence[Continuation], sweeps: bool) -> floa
     single = {tuple(context + continuation)[: len(context) + len(continuation) - 1] for context, continuation in rows}
     texts = [(context + continuation)[:-1] for context, continuation in rows]
     theirs = sum(map(len, single)) * (layer * layers + head)
-    tree = sum(map(len, _arranged(texts)))
+    tree = sum(map(len, texts)) - sum(shared_length(one, other) for one, other in pairwise(sorted(texts)))
     predicting = len({(*context, *answer[:end]) for context, answer in rows for end in range(len(answer))})
     if not sweeps:
         return theirs / (tree * layer * layers + predicting * head)
