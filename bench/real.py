@@ -148,7 +148,7 @@ def code(work: str, loaded: Loaded, args: argparse.Namespace) -> Iterator[dict[s
     ]
     ours = SweepEngine(loaded.model, loaded.tokenizer)
     stock = TransformersEngine(loaded.model, loaded.tokenizer)
-    size = best_batch(loaded.model, loaded.tokenizer, prompts[:8], args.tokens // 4)
+    size = best_batch(loaded.model, loaded.tokenizer, prompts, args.tokens // 16)
     for against in ("simple",) if work == "one model" else args.against.split(","):
         removed = range(0, loaded.depth, loaded.depth // PAPER_VARIANTS if against == "paper" else 1)
         variants: list[tuple[int, ...]] = [()] if work == "one model" else [(layer,) for layer in removed]

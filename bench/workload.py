@@ -16,7 +16,7 @@ from layerlimits.types import Response
 
 NEW_TOKENS = 64
 LENGTHS = (20, 120)
-BATCHES = (8, 25, 50, 100)
+BATCHES = (8, 16, 25, 50, 100)
 # Layers, width, MLP width, heads, vocabulary. Layer outputs are scaled down so that most variants agree with the base
 # on about half of their tokens, as in trained models.
 RANDOM = {"random-100M": (16, 704, 1920, 11, 8192), "random-500M": (24, 1280, 3456, 20, 8192)}

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+import torch
 from architectures import tiny_model
 from small_models import small_llama
 from test_sweep_engine import TOGETHER, VARIANTS, Ids, prompts_of
@@ -11,8 +12,10 @@ from test_sweep_engine import check as check_answers
 from test_trees import NO_TREES, check, shapes
 
 from layerlimits.engines import _decoder, _likelihoods
+from layerlimits.engines._decoder import Bounds
 from layerlimits.engines._roots import Family, families
 from layerlimits.engines.sweep import SweepEngine
+from layerlimits.errors import UserError
 from layerlimits.types import Continuation
 
 
@@ -32,7 +35,7 @@ def counted_roots(monkeypatch: pytest.MonkeyPatch, module: Any) -> list[int]:
 
 def small_trees(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Small trees, so that rows that share a start are read after a root; lists the lengths of the roots."""
-    monkeypatch.setattr(_likelihoods, "_TREE_TOKENS", 8)
+    monkeypatch.setattr(Bounds.__init__, "__defaults__", (8,))
     monkeypatch.setattr("layerlimits.engines._trees._MAX_SHARES", 0)
     return counted_roots(monkeypatch, _likelihoods)
 
@@ -125,3 +128,38 @@ def test_a_start_is_read_once_for_all_prompts(monkeypatch: pytest.MonkeyPatch) -
     engine.generate([()], prompts, 2)
     assert read[:2] == [90, 2]
     assert sum(read) < 100
+
+
+def test_where_memory_is_short_trees_are_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, rows = small_llama(6), few_shots()
+    expected = SweepEngine(model, Ids()).loglikelihoods(VARIANTS, rows)  # type: ignore[arg-type]
+    engine, read_trees = SweepEngine(model, Ids()), _likelihoods.read_trees  # type: ignore[arg-type]
+    assert engine.refusal is None
+    sizes: list[int] = []
+
+    def short(opened: Any, trees: Sequence[Any], variants: Sequence[Any], *args: Any) -> Any:
+        sizes.append(len(variants) * sum(map(len, trees)))
+        if sizes[-1] > 60:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return read_trees(opened, trees, variants, *args)
+
+    monkeypatch.setattr(_likelihoods, "read_trees", short)
+    found = engine.loglikelihoods(VARIANTS, rows)
+    assert max(sizes) > 60
+    for columns in zip(found, expected, strict=True):
+        for (logprob, greedy), (alone, alone_greedy) in zip(*columns, strict=True):
+            assert logprob == pytest.approx(alone, abs=1e-4)
+            assert greedy == alone_greedy
+
+
+def test_no_memory_for_the_smallest_tree_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = SweepEngine(small_llama(6), Ids(), max_rows=8)  # type: ignore[arg-type]
+    assert engine.refusal is None
+
+    def never(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(_likelihoods, "read_trees", never)
+    monkeypatch.setattr(_likelihoods, "read", never)
+    with pytest.raises(UserError, match="not enough memory for one response of this model"):
+        engine.loglikelihoods(VARIANTS, few_shots())

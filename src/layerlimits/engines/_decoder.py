@@ -30,16 +30,19 @@ class Bounds:
         tokens: maximum number of tokens of all rows of a pass.
         chunk: initial number of draft tokens to verify per pass.
         together: whether the base is decoded together with its variants instead of before them.
+        tree_tokens: maximum number of tokens of a tree most of whose tokens are not shared.
     """
 
     rows: int
     tokens: int
     chunk: int
     together: bool
+    tree_tokens: int = 512
 
     def halved(self) -> "Bounds":
         """Half the rows and tokens, at least one of each."""
-        return replace(self, rows=max(1, self.rows // 2), tokens=max(1, self.tokens // 2))
+        rows, tokens, tree = (max(1, number // 2) for number in (self.rows, self.tokens, self.tree_tokens))
+        return replace(self, rows=rows, tokens=tokens, tree_tokens=tree)
 
     def at_most(self, rows: int) -> "Bounds":
         """The same with at most `rows` rows, at least one."""

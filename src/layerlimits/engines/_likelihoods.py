@@ -17,8 +17,6 @@ from layerlimits.types import Continuation, Variant
 
 # Trees pay if they save at least this part of the tokens: texts that share nothing need no mask.
 _MIN_SAVED_FRAC = 0.1
-# Largest number of tokens of a tree most of whose tokens are not shared.
-_TREE_TOKENS = 512
 # Fewest variants that share a pass with the base, which every pass computes.
 _MIN_TOGETHER = 11
 
@@ -52,13 +50,13 @@ def shared_loglikelihoods(
     def working(_: float = 1.0) -> None:
         recorder.working(lambda: ())
 
-    for family in _families(rows) if trees else [Family(0, [*range(len(rows))])]:
+    for family in _families(rows, bounds) if trees else [Family(0, [*range(len(rows))])]:
         start = rows[family.texts[0]][0][: family.shared]
         root = read_root(opened, start, variants, Reading(bounds.tokens, working)) if start else None
         members = [(rows[row][0][family.shared :], rows[row][1]) for row in family.texts]
         texts = [*map(_text, members)]
         for part, columns in _passes(
-            opened, variants, members, _arranged(texts) if trees else separate(texts), bounds, root
+            opened, variants, members, _arranged(texts, bounds) if trees else separate(texts), bounds, root
         ):
             for number, sums in zip(part, columns, strict=True):
                 for member, value in sums.items():
@@ -74,10 +72,10 @@ def _text(row: Continuation) -> list[int]:
     return (context + continuation)[:-1]
 
 
-def _families(rows: Sequence[Continuation]) -> list[Family]:
+def _families(rows: Sequence[Continuation], bounds: Bounds) -> list[Family]:
     """The rows in families; the last token of a context predicts, so it is not in a root."""
     limits = [len(context) - 1 for context, _ in rows]
-    return families([*map(_text, rows)], limits, lambda texts: sum(map(len, _arranged(texts))))
+    return families([*map(_text, rows)], limits, lambda texts: sum(map(len, _arranged(texts, bounds))))
 
 
 def _passes(
@@ -97,9 +95,9 @@ def _passes(
             yield part, _read(opened, [variants[number] for number in part], chosen, rows, root)
 
 
-def _arranged(texts: Sequence[list[int]]) -> list[Tree]:
+def _arranged(texts: Sequence[list[int]], bounds: Bounds) -> list[Tree]:
     """The texts in trees if that saves enough, else one by one."""
-    trees = trees_of(texts, _TREE_TOKENS)
+    trees = trees_of(texts, bounds.tree_tokens)
     saves = sum(map(len, trees)) <= (1 - _MIN_SAVED_FRAC) * sum(map(len, texts))
     return trees if saves else separate(texts)
 

@@ -18,8 +18,8 @@ from torch import Tensor
 # A text joins a tree if it shares at least this part of its tokens with the text before it.
 _MIN_SHARED_FRAC = 0.25
 # Attention in a tree takes time in proportion to the square of its size, also between tokens that do not attend to each
-# other. A larger tree pays only while most of its tokens are shared ones.
-_MAX_SHARES = 4
+# other. A larger tree pays only while most of its tokens are shared ones, up to a multiple of the usual size.
+_MAX_SHARES, _MAX_TIMES = 4, 8
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ def trees_of(texts: Sequence[list[int]], max_tokens: int) -> list[Tree]:
 
     Args:
         texts: token ids; not empty.
-        max_tokens: size up to which a text joins a tree even if most tokens of the tree are not shared.
+        max_tokens: size up to which a text joins a tree even if most tokens of the tree are not shared; eight times as
+            many if they are.
     """
     trees: list[Tree] = []
     before: int | None = None
@@ -76,7 +77,9 @@ def trees_of(texts: Sequence[list[int]], max_tokens: int) -> list[Tree]:
         columns = [] if before is None else trees[-1].branches[before].columns
         shared = 0 if before is None else shared_length(text, texts[before])
         size = len(text) - shared + (len(trees[-1]) if trees else 0)
-        joins = shared >= _MIN_SHARED_FRAC * len(text) and size <= max(max_tokens, _MAX_SHARES * shared)
+        joins = shared >= _MIN_SHARED_FRAC * len(text) and size <= max(
+            max_tokens, min(_MAX_SHARES * shared, _MAX_TIMES * max_tokens)
+        )
         if not joins:
             trees.append(Tree())
             columns, shared = [], 0
