@@ -1,6 +1,7 @@
 """A start that many texts share is read once; what follows it is as if each text were read alone."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,10 @@ from layerlimits.engines._decoder import Bounds
 from layerlimits.engines._roots import Family, families
 from layerlimits.engines.sweep import SweepEngine
 from layerlimits.errors import UserError
+from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.store import Store
+from layerlimits.models.load import Loaded
+from layerlimits.tasks.facts_choice import facts_choice
 from layerlimits.types import Continuation
 
 
@@ -163,3 +168,23 @@ def test_no_memory_for_the_smallest_tree_is_an_error(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(_likelihoods, "read", never)
     with pytest.raises(UserError, match="not enough memory for one response of this model"):
         engine.loglikelihoods(VARIANTS, few_shots())
+
+
+def test_a_context_that_is_too_long_is_an_error_of_its_item_alone(
+    loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_trees(monkeypatch)
+    samples = facts_choice.samples("evaluate", 12, None)
+    whole = Evaluator(loaded, Store(tmp_path / "whole"))
+    expected = whole.verdicts(VARIANTS[:3], facts_choice, samples)
+    tokens = [whole.prompt(facts_choice, sample).tokens for sample in samples]
+    monkeypatch.setattr(loaded.model.config, "max_position_embeddings", max(tokens) - 1)
+    long = [place for place, count in enumerate(tokens) if count == max(tokens)]
+    assert 0 < len(long) < len(samples)
+    found = Evaluator(loaded, Store(tmp_path / "short")).verdicts(VARIANTS[:3], facts_choice, samples)
+    for verdicts, before in zip(found, expected, strict=True):
+        for place, (verdict, usual) in enumerate(zip(verdicts, before, strict=True)):
+            if place in long:
+                assert f"context too long: {max(tokens)} tokens" in (verdict.why or "")
+            else:
+                assert (verdict.outcome, verdict.value) == (usual.outcome, usual.value)
