@@ -6,7 +6,7 @@ ARGS ?=
 # Number of repeats of each benchmark of the sweep engine.
 REPEATS ?= 5
 
-.PHONY: setup study check test test-slow test-real bench
+.PHONY: setup study check test test-slow test-real bench bench-real
 
 setup: .venv/ready
 
@@ -57,3 +57,19 @@ bench: setup .mergekit/ready
 	$(BIN)/python bench/techniques.py --models random-100M --prompts 8
 	$(BIN)/python bench/techniques.py --models random-100M --prompts 100 --repeats 1 --whole
 	$(BIN)/python bench/growth.py
+
+# Trained models of other makers with real benchmark items, fetched as for test-real. Takes some five hours on two cores.
+MODELS := $(or $(LL_MODELS),$(HOME)/.cache/layerlimits/models)
+BENCHED := $(MODELS)/smollm2-135m-instruct/config.json $(MODELS)/qwen2.5-coder-0.5b-instruct/config.json
+
+$(MODELS)/%/config.json: | setup
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps gguf
+	$(BIN)/python ../shared/models/fetch.py $* $(@D)
+
+bench-real: setup .mergekit/ready $(BENCHED)
+	$(BIN)/python bench/real.py --models smollm2-135m --repeats $(REPEATS)
+	$(BIN)/python bench/real.py --models qwen2.5-coder-0.5b --work "one model" --repeats $(REPEATS)
+	$(BIN)/python bench/real.py --models qwen2.5-coder-0.5b --work "code sweep" --against simple,paper --repeats 1
+	$(BIN)/python bench/before.py --work "evaluate gsm8k,sweep of choices,type"
+	$(BIN)/python bench/memory.py
+	$(BIN)/python bench/exactness.py

@@ -173,7 +173,7 @@ def main() -> None:
     """Run the selected measurements, save and print them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--models", default="qwen2.5-coder-0.5b", help=", ".join(FOLDERS))
-    parser.add_argument("--work", default=",".join([*CHOICE, "one model"]), help="also: code sweep")
+    parser.add_argument("--work", default=",".join(CHOICE), help="also: one model, code sweep")
     parser.add_argument("--against", default="simple", help="of the code sweep: simple, paper")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--items", type=int, default=ITEMS, help="items of each choice task")
