@@ -1,8 +1,8 @@
 """Whole commands against an earlier commit: `python bench/before.py`.
 
-`layerlimits evaluate` of 16 GSM8K items, `sweep` of 40 arc_easy and 40 winogrande items, and (`--work type`) the sweep of
-32 programs, in this machine's best number type and before in float32. Both are fresh processes, one after the other;
-seconds include imports, loading and scoring.
+`layerlimits evaluate` of 16 GSM8K items, `sweep` of 40 arc_easy and 40 winogrande items, and (`--work type`) the sweep
+of 32 programs, in this machine's best number type and before in float32. Both are fresh processes, one after the
+other; seconds include imports, loading and scoring.
 """
 
 import argparse
