@@ -3,6 +3,7 @@
 import ast
 import math
 import os
+import shutil
 import socket
 import time
 import uuid
@@ -15,6 +16,8 @@ from typing import Any
 
 import pytest
 from hostile import CHEATS, HOGS, SPIES, TEST
+from hostile_calls import CALLS
+from hostile_calls import HONEST as UNUSUAL
 
 from layerlimits.errors import UserError
 from layerlimits.scoring import sandbox
@@ -128,6 +131,42 @@ def test_nothing_outside_can_be_read_changed_or_reached(
     assert canary.read_text() == "as it was"
     assert (canary.stat().st_mtime_ns, canary.stat().st_mode) == (before.st_mtime_ns, before.st_mode)
     assert list(tmp_path.iterdir()) == [canary]
+
+
+def test_calls_past_namespaces_and_limits_do_not_exist(kind: str, mark: str) -> None:
+    if not CALLS:
+        pytest.skip(f"the numbers of the system calls of {os.uname().machine} are not known")
+    assert len(CALLS) >= 50
+    outcomes = _outcomes(CALLS)
+    assert {name: outcome.why for name, outcome in outcomes.items() if not outcome.passed} == {}
+
+
+def test_honest_programs_with_unusual_means_pass(kind: str, mark: str) -> None:
+    judged = run([Program(source, TEST, "f") for source in UNUSUAL.values()], seconds=5)
+    assert {name: outcome.why for name, outcome in zip(UNUSUAL, judged, strict=True) if not outcome.passed} == {}
+
+
+def test_bubblewrap_may_lie_anywhere(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = shutil.which("bwrap")
+    if kind != "bubblewrap" or found is None:
+        pytest.skip("needs bubblewrap")
+    (tmp_path / "bwrap").symlink_to(found)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert run([HONEST])[0].passed
+
+
+def test_a_bubblewrap_that_does_not_start_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bwrap").write_text("#!/no/such/program\n")
+    (tmp_path / "bwrap").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    sandbox._probe.cache_clear()
+    try:
+        assert sandbox._probe("bubblewrap") not in ("", "passed")
+        monkeypatch.setattr(sandbox, "_probe", lambda kind: "no" if kind == "bubblewrap" else "passed")
+        assert sandbox.enclosure() == "namespaces"
+    finally:
+        monkeypatch.undo()
+        sandbox._probe.cache_clear()
 
 
 def test_without_a_sandbox_the_same_programs_reach_the_files(tmp_path: Path) -> None:

@@ -17,6 +17,12 @@ Kind = Literal["bubblewrap", "namespaces", "unsafe"]
 NOBODY = 65534
 MIB = 2**20
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
+# Programs that use processes need the second one for semaphores.
+_WRITABLE = ("/tmp", "/dev/shm")
+# Folders that may be hidden by the root of the namespaces.
+_COVERED = ("/tmp", "/mnt", "/srv", "/media", "/var/tmp")
+# When memory runs out, the kernel should kill the program first; inside, /proc is read-only.
+_FIRST_TO_GO = ("/bin/sh", "-c", 'echo 1000 > /proc/self/oom_score_adj; exec "$@"', "sh")
 _LIBRARIES = ("/lib", "/lib64", "/lib32", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
 _INSIDE = Path(__file__).parent / "inside"
 _START = "import sys; sys.path.insert(0, {!r}); from inside.start import main; main()"
@@ -30,16 +36,18 @@ ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
+    # Each arena of a thread takes 64 MiB of address space.
+    "MALLOC_ARENA_MAX": "2",
 }
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Resource limits of one sandbox. Sizes in bytes; `memory` is per process, `folder` limits all files written."""
+    """Resource limits of one sandbox. Sizes in bytes; `memory` is per process, `folder` per writable folder."""
 
     seconds: float
     memory: int = 1024 * MIB
-    processes: int = 8
+    processes: int = 32
     file: int = 8 * MIB
     folder: int = 16 * MIB
     files: int = 64
@@ -72,7 +80,7 @@ def command(kind: Kind, role: str, limits: Limits, channels: Sequence[int] = ())
 
 
 def _bubblewrap(limits: Limits) -> list[str]:
-    words = ["bwrap", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    words = [*_FIRST_TO_GO, _bwrap(), "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     words += [f"--unshare-{namespace}" for namespace in ("pid", "net", "ipc", "uts", "cgroup-try")]
     if os.getuid():
         words += ["--unshare-user", "--uid", str(NOBODY), "--gid", str(NOBODY)]
@@ -81,19 +89,31 @@ def _bubblewrap(limits: Limits) -> list[str]:
         words += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     shown = _shown()
     # Create parent folders explicitly: those that bubblewrap creates implicitly are accessible to root only.
-    for parent in sorted({str(Path(target).parent) for _, target in shown} - {"/"}):
+    for parent in sorted({str(Path(target).parent) for _, target in shown} - {"/"} | {"/dev"}):
         words += ["--dir", parent]
     for source, target in shown:
         words += ["--ro-bind", source, target]
     for device in _DEVICES:
         words += ["--dev-bind", device, device]
-    words += ["--proc", "/proc", "--perms", "1777", "--size", str(limits.folder), "--tmpfs", "/tmp"]
+    words += ["--proc", "/proc", "--remount-ro", "/proc"]
+    for folder in _WRITABLE:
+        words += ["--perms", "1777", "--size", str(limits.folder), "--tmpfs", folder]
     return [*words, "--remount-ro", "/", "--chdir", "/tmp", "--"]
 
 
 def _namespaces(limits: Limits, python: list[str]) -> list[str]:
-    plan = {"binds": _shown(), "devices": _DEVICES, "size": limits.folder, "uid": NOBODY, "command": python}
+    binds = _shown()
+    plan: dict[str, object] = {"root": _covered(binds), "binds": binds, "devices": _DEVICES, "writable": _WRITABLE}
+    plan |= {"size": limits.folder, "uid": NOBODY, "command": python}
     return [sys.executable, "-S", "-s", "-P", "-B", str(_INSIDE / "launch.py"), json.dumps(plan)]
+
+
+def _covered(binds: Sequence[tuple[str, str]]) -> str:
+    """A folder over which the new root is mounted, inside the namespace only; nothing that is shown lies in it."""
+    folders = [folder for folder in _COVERED if Path(folder).is_dir()]
+    return next(
+        (folder for folder in folders if not any(source.startswith(f"{folder}/") for source, _ in binds)), _COVERED[0]
+    )
 
 
 def _shown() -> list[tuple[str, str]]:
@@ -114,9 +134,14 @@ def _numpy() -> Path:
     spec = importlib.util.find_spec("numpy")
     assert spec is not None
     assert spec.origin is not None
-    return Path(spec.origin).parent
+    return Path(spec.origin).resolve().parent
 
 
 def has_bubblewrap() -> bool:
     """Whether `bwrap` is installed; it may still not work."""
     return shutil.which("bwrap") is not None
+
+
+def _bwrap() -> str:
+    """The full name of `bwrap`, which may lie anywhere on the user's PATH; the sandbox has another PATH."""
+    return str(Path(shutil.which("bwrap") or "bwrap").absolute())

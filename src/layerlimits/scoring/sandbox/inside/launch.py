@@ -1,7 +1,7 @@
 """A substitute for bubblewrap on machines without it: namespaces and a root that contains only listed paths.
 
-Runs outside the sandbox, before any untrusted code, with a plan as JSON: `binds` [[source, target], ...] read-only,
-`devices`, `size` of the writable folder in bytes, `command` to run.
+Runs outside the sandbox, before any untrusted code, with a plan as JSON: the folder to mount the `root` over, `binds`
+[[source, target], ...] read-only, `devices`, `writable` folders, their `size` in bytes, `command` to run.
 """
 
 import ctypes
@@ -34,6 +34,8 @@ def main() -> None:
     """Create the namespaces, wait for the command and exit with its status."""
     plan = json.loads(sys.argv[1])
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    # When memory runs out, the kernel should kill the program first; inside, /proc is read-only.
+    Path("/proc/self/oom_score_adj").write_text("1000")
     uid, gid = os.getuid(), os.getgid()
     _call("unshare", _NEWNS | _NEWUTS | _NEWIPC | _NEWPID | _NEWNET | (_NEWUSER if uid else 0))
     if uid:
@@ -69,8 +71,8 @@ def _in_child(action: Callable[[], object], plan: dict[str, Any] | None = None) 
 
 
 def _enter(plan: dict[str, Any]) -> None:
-    """Build a new root on a tmpfs over /tmp, visible in this namespace only, and leave the old root."""
-    root = Path("/tmp")
+    """Build a new root on a tmpfs over a folder, visible in this namespace only, and leave the old root."""
+    root = Path(plan["root"])
     _mount(None, "/", None, _REC | _PRIVATE)
     _mount("tmpfs", root, "tmpfs", _NOSUID | _NODEV, "mode=755,size=1m")
     os.chdir("/")
@@ -84,8 +86,10 @@ def _enter(plan: dict[str, Any]) -> None:
     for device in plan["devices"]:
         Path(device).touch()
         _mount(Path("/old") / device.lstrip("/"), device, None, _BIND)
-    _mount("proc", "/proc", "proc", _NOSUID | _NODEV | _NOEXEC)
-    _mount("tmpfs", "/tmp", "tmpfs", _NOSUID | _NODEV, f"mode=1777,size={plan['size']}")
+    _mount("proc", "/proc", "proc", _NOSUID | _NODEV | _NOEXEC | _RDONLY)
+    Path("/dev/shm").mkdir()
+    for folder in plan["writable"]:
+        _mount("tmpfs", folder, "tmpfs", _NOSUID | _NODEV, f"mode=1777,size={plan['size']}")
     _call("umount2", b"/old", _DETACH)
     Path("/old").rmdir()
     _mount(None, "/", None, _REMOUNT | _BIND | _RDONLY | _NOSUID | _NODEV)

@@ -8,6 +8,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from .syscalls import restrict_calls
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 _CLONE_NEWUSER = 0x10000000
@@ -20,11 +22,12 @@ def seal(settings: dict[str, Any]) -> None:
     Raises:
         RuntimeError: Some capabilities are left, so nothing may run.
     """
-    # When memory runs out, the kernel should kill this process first, not the evaluator.
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
     if settings["confined"]:
         _drop_rights(settings["uid"])
+    else:
+        # When memory runs out, the kernel should kill this process first, not the evaluator.
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("1000")
     for name, amount in settings["limits"].items():
         limit = getattr(resource, f"RLIMIT_{name}")
         # One second between the catchable signal and the one that cannot be caught.
@@ -45,6 +48,7 @@ def _drop_rights(uid: int | None) -> None:
     libc.capset(header, (ctypes.c_uint32 * 6)())
     # The changes above cleared this setting.
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    restrict_calls(libc)
     status = Path("/proc/self/status").read_text()
     left = [line for line in status.splitlines() if line.startswith(("CapEff", "CapPrm")) and int(line.split()[1], 16)]
     if left or os.getuid() == 0:
