@@ -35,9 +35,9 @@ Answers = TypeVar("Answers")
 _PASS_TOKENS = 8192
 # On a CPU, a pass takes a few seconds, so that an interruption loses little: floating-point operations of a pass that
 # reads, and of one that decodes a token of every row. Fewer tokens or rows than the others do not use a CPU fully; more
-# rows are only unfinished for longer.
+# rows are only unfinished for longer. Of the rows that may exist, a third is decoded at a time; the others follow.
 _PASS_WORK, _FULL_TOKENS = 2e11, 256
-_STEP_WORK, _FULL_ROWS = 5e10, 64
+_STEP_WORK, _FULL_ROWS = 4e11, 64
 # Minimum number of draft tokens to verify per pass. Passes of a small model have fixed costs: if a layer has fewer
 # weights than `_SMALL`, the base answers before its variants, and more tokens are verified per pass.
 _CHUNK = 8
