@@ -26,7 +26,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("engines", "tasks"),
     ("models", "scoring", "statistics", "reference", "lm_eval_bridge"),
     ("types", "plugins", "paths", "progress", "jsonl", "hub"),
-    ("sampling",),
+    ("sampling", "stopping"),
     ("errors", "version"),
 )
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}

@@ -15,6 +15,8 @@ IsOwn = Callable[[Path], bool]
 
 # A folder that contains this database is a run folder.
 RUN_FILE = "run.sqlite"
+# Names the process that writes to a run folder.
+LOCK_FILE = "run.lock"
 # Names of settings in messages; commands and functions of the API raise the same errors.
 OUT = "the output folder (--out)"
 DATA_DIR = "the data folder (--data-dir)"
@@ -91,13 +93,14 @@ def check_writable(out: Path, *, empty: bool) -> None:
         parent = given_path(parent.parent, OUT)
     if not parent.is_dir():
         raise UserError(f"cannot create {out}: {parent} is a file", "choose another output folder (--out)")
-    if not _can_write(parent):
+    if not can_write(parent):
         raise UserError(f"cannot write to {out}: {parent} is read-only", "choose a writable output folder (--out)")
 
 
 def _entries(folder: Path) -> list[Path]:
     try:
-        return list(folder.iterdir())
+        # A process that was killed at its start leaves only this.
+        return [entry for entry in folder.iterdir() if entry.name != LOCK_FILE]
     except OSError as error:
         raise path_error(folder, OUT, error) from None
 
@@ -155,7 +158,8 @@ def check_output_file(out: Path, option: str, own: tuple[str, str], suffix: str,
     return file
 
 
-def _can_write(folder: Path) -> bool:
+def can_write(folder: Path) -> bool:
+    """Whether files can be created in a folder."""
     # For root, os.access always returns True; only an attempt shows a read-only file system or folder.
     probe = folder / f".layerlimits-{os.getpid()}"
     try:

@@ -35,7 +35,7 @@ def export_run(run: str | Path, file: str | Path | None = None) -> CarryResults:
     out = Path(file) if file else Path(f"{folder.resolve().name}{SUFFIX}")
     check_export_file(out)
     try:
-        with Store(folder) as store:
+        with Store(folder, read_only=True) as store:
             artifacts = Artifacts(store)
             manifest = artifacts.manifest
             if manifest is None:

@@ -88,7 +88,7 @@ def open_run(run: str | Path) -> StudyResults:
     """
     folder = Path(run)
     check_run(folder)
-    with Store(folder) as store:
+    with Store(folder, read_only=True) as store:
         return study_results(store)
 
 

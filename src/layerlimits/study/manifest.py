@@ -54,7 +54,7 @@ def _number_type(folder: Path) -> NumberType | None:
     """The number type of the run in a folder, with the recorded reason; None if there is no run."""
     if not holds_run(folder):
         return None
-    with Store(folder) as store:
+    with Store(folder, read_only=True) as store:
         manifest = Artifacts(store).manifest
     if manifest is None:
         return None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Literal
 
-from layerlimits.errors import UserError
+from layerlimits.errors import StorageError, UserError
 from layerlimits.evaluation.artifacts import Plan, RecoveredRecord
 from layerlimits.models.load import load
 from layerlimits.models.save import read_recipe
@@ -41,6 +41,8 @@ def recover(run: Run) -> None:
         for kind in recovery.kinds:
             try:
                 _recover_one(run, plan, kind, examples, dropped)
+            except StorageError:
+                raise
             except UserError as error:
                 run.skip(f"recovery ({kind}) of {plan['method']} without {plan['layers']} layers", error.problem)
 

@@ -37,7 +37,7 @@ def check_resumable(study: ResolvedStudy, out: Path) -> None:
     """
     if not holds_run(out):
         return
-    with Store(out) as store:
+    with Store(out, read_only=True) as store:
         artifacts = Artifacts(store)
         manifest = artifacts.manifest
         if manifest is None:

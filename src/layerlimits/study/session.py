@@ -211,6 +211,7 @@ class Run:
         spent = self.artifacts.stages
         self.artifacts.stages = spent | {stage: spent.get(stage, 0.0) + seconds}
         self.record_time(now=True)
+        self.store.checkpoint()
 
     def record_time(self, *, now: bool = False) -> None:
         """Record the time that a budget has been charged, so that a resumed run spends what is left."""
