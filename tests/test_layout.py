@@ -25,7 +25,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("evaluation", "replacements", "diagnostics"),
     ("engines", "tasks"),
     ("models", "scoring", "statistics", "reference", "lm_eval_bridge"),
-    ("types", "plugins", "paths", "progress", "jsonl", "hub"),
+    ("types", "plugins", "paths", "progress", "jsonl", "hub", "resources"),
     ("sampling", "stopping"),
     ("errors", "version"),
 )
@@ -115,6 +115,7 @@ COMMANDS = (
     "methods",
     "prune",
     "rank",
+    "record",
     "recover",
     "reference",
     "report",

@@ -15,6 +15,7 @@ IsOwn = Callable[[Path], bool]
 
 # A folder that contains this database is a run folder.
 RUN_FILE = "run.sqlite"
+MANIFEST_FILE = "manifest.json"
 # Names the process that writes to a run folder.
 LOCK_FILE = "run.lock"
 # Names of settings in messages; commands and functions of the API raise the same errors.

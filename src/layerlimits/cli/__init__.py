@@ -5,7 +5,20 @@ import sys
 
 import typer
 
-from layerlimits.cli import carry, evaluate, methods, prune, rank, recover, reference, report, score, study, sweep
+from layerlimits.cli import (
+    carry,
+    evaluate,
+    methods,
+    prune,
+    rank,
+    record,
+    recover,
+    reference,
+    report,
+    score,
+    study,
+    sweep,
+)
 from layerlimits.errors import UserError
 from layerlimits.stopping import Stopped, stoppable
 
@@ -26,6 +39,8 @@ for command in (
     methods.methods,
     recover.recover,
     report.report,
+    record.verify,
+    record.merge,
 ):
     app.command()(command)
 # `import` is no name for a function.

@@ -131,7 +131,7 @@ def inspect(file: Path) -> int | None:
     if not file.exists() or not file.stat().st_size:
         return None
     try:
-        with _read_only(file) as database:
+        with reading(file) as database:
             (version,) = database.execute("PRAGMA user_version").fetchone()
             (application,) = database.execute("PRAGMA application_id").fetchone()
             found = {
@@ -172,8 +172,8 @@ def _quoted(name: str) -> str:
 
 
 @contextmanager
-def _read_only(file: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that changes no file."""
+def reading(file: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that changes no file and checks nothing, for databases that may be damaged or of another program."""
     # Without a write-ahead log, SQLite would make one to read; with one, it is needed.
     mode = "mode=ro" if _has_log(file) else "mode=ro&immutable=1"
     with closing(sqlite3.connect(f"{file.absolute().as_uri()}?{mode}", uri=True, timeout=_WAIT_S)) as database:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from layerlimits.evaluation.database import open_to_read, open_to_write
-from layerlimits.evaluation.schema import columns, sealed
+from layerlimits.evaluation.schema import columns, primary_key, sealed
 from layerlimits.types import FinishReason, ModelRef, Outcome, Response, Sample, Task, Verdict
 
 
@@ -73,6 +73,40 @@ class Store:
         verb = "REPLACE" if replace else "IGNORE"
         marks = _marks(len(columns(table)) + 1)
         self._db.executemany(f"INSERT OR {verb} INTO {table} VALUES ({marks})", sealed(table, rows))
+
+    def add_rows(self, table: str, rows: Iterable[Sequence[object]]) -> int:
+        """Add rows as they are stored in another run folder, in one transaction; rows that exist are kept.
+
+        Args:
+            table: The table.
+            rows: The values of `schema.columns(table)`.
+        Returns:
+            Number of rows that were added.
+        """
+        before = self._db.total_changes
+        with self._db:
+            self._write(table, rows)
+        return self._db.total_changes - before
+
+    def differing(self, rows: Sequence[Sequence[object]]) -> int:
+        """How many rows of `responses` are stored with another text or other tokens."""
+        stored = self.responses([Key(*row[:7]) for row in rows])  # type: ignore[arg-type]  # rows of another store
+        found = [(stored.get(Key(*row[:7])), row) for row in rows]  # type: ignore[arg-type]
+        return sum(
+            response is not None and (response.text, json.dumps(response.tokens)) != tuple(row[7:9])
+            for response, row in found
+        )
+
+    def rows(self, table: str) -> Iterator[tuple[Any, ...]]:
+        """All rows of a table with the values of `schema.columns(table)`, ordered by key."""
+        names = ", ".join(columns(table))
+        with closing(self._db.execute(f"SELECT {names} FROM {table} ORDER BY {', '.join(primary_key(table))}")) as rows:
+            yield from rows
+
+    def drop_begun(self) -> None:
+        """Remove what was begun of responses that are stored."""
+        with self._db:
+            self._db.execute(f"DELETE FROM begun WHERE ({_KEY}) IN (SELECT {_KEY} FROM responses)")
 
     def __enter__(self) -> "Store":
         return self

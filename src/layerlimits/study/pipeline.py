@@ -8,7 +8,7 @@ from pathlib import Path
 from layerlimits.errors import StorageError, UserError
 from layerlimits.evaluation.lock import writing
 from layerlimits.progress import Bar
-from layerlimits.report.html import check_report_file, write
+from layerlimits.report.html import check_report_file, write, write_results
 from layerlimits.results.document import StudyResults
 from layerlimits.results.study import study_results
 from layerlimits.study import stages
@@ -17,9 +17,11 @@ from layerlimits.study.estimate import stage_costs
 from layerlimits.study.manifest import check_run_folder
 from layerlimits.study.preflight import check_study
 from layerlimits.study.recovering import recover
+from layerlimits.study.resuming import settings
+from layerlimits.study.room import check_room
 from layerlimits.study.session import Run, open_run
 
-REPORT = "report.html"
+REPORT, RESULTS = "report.html", "results.json"
 
 
 def study(config: StudyConfig, out: Path, command: str, began: float | None = None) -> StudyResults:
@@ -55,6 +57,8 @@ def _study(config: StudyConfig, out: Path, command: str, began: float) -> StudyR
         _stages(run)
         results = study_results(run.store)
         write(results, out / REPORT)
+        write_results(results, out / RESULTS)
+        run.artifacts.finished = settings(resolved)
     return results
 
 
@@ -80,6 +84,7 @@ def _stages(run: Run) -> None:
 @contextmanager
 def _stage(run: Run, name: str) -> Iterator[None]:
     """Time a stage, and plan the rest of the bar anew when it ends."""
+    check_room(run, name)
     with run.bar.stage(name):
         yield
     run.plan_bar(name)

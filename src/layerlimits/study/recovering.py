@@ -12,6 +12,7 @@ from layerlimits.models.save import read_recipe
 from layerlimits.recovery.data import Example, generate_answers
 from layerlimits.study import fitting
 from layerlimits.study.estimate import finetuning_cost, training_answer_cost
+from layerlimits.study.room import check_training_memory
 from layerlimits.study.session import Run
 
 
@@ -62,6 +63,7 @@ def _recover_one(
         # Its weights are not needed, which an imported run does not have.
         run.artifacts.recovered = records | {name: {**records[name], **plan, "dropped": dropped}}
         return
+    check_training_memory(run, kind)
     assert run.study.recovery
     share = finetuning_cost(run.study, run.study.recovery, plan["layers"], run.cost)
     done = 0
