@@ -4,8 +4,10 @@ import errno
 import os
 import stat
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from layerlimits.errors import UserError
@@ -72,6 +74,31 @@ def check_new_folder(out: Path) -> None:
     if out.resolve() == Path.cwd():
         # The finished checkpoint replaces an empty folder, which would delete the current folder of the shell.
         raise UserError(f"{str(out)!r} is the current folder", "choose a new output folder (--out)")
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `out` when the block ends without an error, and otherwise disappears.
+
+    Args:
+        out: The folder; does not exist, or is empty.
+    Raises:
+        UserError: It cannot be written.
+    """
+    target = out.resolve()
+    # In the nearest folder that exists: a failure leaves nothing.
+    parent = next(folder for folder in target.parents if folder.is_dir())
+    partial = parent / f".{target.name}.{os.getpid()}.partial"
+    try:
+        partial.mkdir()
+        yield partial
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Only an empty folder is replaced.
+        partial.rename(target)
+    except OSError as error:
+        raise UserError(f"failed to write {out}: {error}", "choose another --out") from None
+    finally:
+        rmtree(partial, ignore_errors=True)
 
 
 def check_writable(out: Path, *, empty: bool) -> None:

@@ -1,15 +1,13 @@
 """`verify_run` and `merge_runs`: whether the record of a run is intact, and one run folder from several."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from shutil import rmtree
 
 from layerlimits.api.studying import check_run
 from layerlimits.errors import UserError
 from layerlimits.evaluation.store import Store
 from layerlimits.evaluation.verify import verify
-from layerlimits.paths import check_new_folder, check_outside_run
+from layerlimits.paths import check_new_folder, check_outside_run, new_folder
 from layerlimits.results.record import Damage, MergeResults, VerifyResults
 from layerlimits.study.merging import merge_into
 
@@ -59,16 +57,5 @@ def merge_runs(runs: Sequence[str | Path], out: str | Path) -> MergeResults:
         raise UserError("a run folder is given twice", "give each run folder once")
     check_new_folder(target)
     check_outside_run(target)
-    place = target.resolve()
-    parent = next(folder for folder in place.parents if folder.is_dir())
-    partial = parent / f".{place.name}.{os.getpid()}.partial"
-    try:
-        with Store(partial) as store:
-            results = merge_into(store, sources, target)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        partial.rename(place)
-        return results
-    except OSError as error:
-        raise UserError(f"failed to write {out}: {error}", "choose another --out") from None
-    finally:
-        rmtree(partial, ignore_errors=True)
+    with new_folder(target) as partial, Store(partial) as store:
+        return merge_into(store, sources, target)

@@ -128,6 +128,8 @@ def inspect(file: Path) -> int | None:
         UserError: The database is of another program, or of another version of layerlimits.
         StorageError: It is damaged.
     """
+    if file.is_dir():
+        raise UserError(f"{file} is a folder", "choose another run folder")
     if not file.exists() or not file.stat().st_size:
         return None
     try:

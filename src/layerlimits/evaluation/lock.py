@@ -40,9 +40,8 @@ def writing(folder: Path) -> Iterator[None]:
     if place in _held:
         raise _taken(folder, _holder())
     made = not folder.exists()
-    file = _open(folder, place)
+    file = _locked(folder, place)
     try:
-        _claim(folder, file)
         _held.add(place)
         try:
             yield
@@ -51,9 +50,28 @@ def writing(folder: Path) -> Iterator[None]:
             raise
         finally:
             _held.discard(place)
-            os.ftruncate(file, 0)
-            _remove_if_unused(folder, place, made=made)
+            place.unlink(missing_ok=True)
+            if made:
+                # A command that was refused before it stored anything leaves nothing.
+                with suppress(OSError):
+                    folder.rmdir()
     finally:
+        os.close(file)
+
+
+def _locked(folder: Path, place: Path) -> int:
+    """The opened lock file, which is locked and names this process."""
+    while True:
+        file = _open(folder, place)
+        try:
+            _claim(folder, file)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file), place.stat()):
+                    return file
+        except BaseException:
+            os.close(file)
+            raise
+        # Its holder has removed it since.
         os.close(file)
 
 
@@ -129,12 +147,3 @@ def _taken(folder: Path, holder: dict[str, Any]) -> UserError:
         f"since {holder.get('since', '?')}",
         "wait until it ends, or choose another run folder (--out); `report` and `verify` can read this one",
     )
-
-
-def _remove_if_unused(folder: Path, place: Path, *, made: bool) -> None:
-    """Leave nothing of a command that was refused before it stored anything."""
-    if [entry.name for entry in folder.iterdir()] == [LOCK_FILE]:
-        place.unlink()
-        if made:
-            with suppress(OSError):
-                folder.rmdir()

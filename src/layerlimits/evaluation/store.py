@@ -103,6 +103,10 @@ class Store:
         with closing(self._db.execute(f"SELECT {names} FROM {table} ORDER BY {', '.join(primary_key(table))}")) as rows:
             yield from rows
 
+    def count(self, table: str) -> int:
+        """Number of rows of a table."""
+        return int(self._db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
     def drop_begun(self) -> None:
         """Remove what was begun of responses that are stored."""
         with self._db:

@@ -229,19 +229,24 @@ def _verify_rows(record: Record) -> None:
 def _known_models(record: Record) -> set[str]:
     """The fingerprints of the models of the run."""
     recovered = record.artifacts().get("recovered") or {}
-    base = record.artifacts().get("base") or {}
+    base = _base(record.manifest() or {})
     named = {row.values[0] for row in record.rows("models") if row.problem is None}
-    return {*named, str(base.get("fingerprint")), *(str(model.get("fingerprint")) for model in recovered.values())}
+    return {*named, base, *(str(model.get("fingerprint")) for model in recovered.values())}
+
+
+def _base(manifest: Mapping[str, Any]) -> str:
+    """The key of the unpruned model in responses."""
+    return ModelRef("", str(manifest.get("base_fingerprint")), None, (), str(manifest.get("dtype"))).fingerprint
 
 
 def _verify_complete(record: Record, answered: set[tuple[Any, ...]]) -> None:
     """Rows that a finished study had, and that were lost without a trace, as with a lost write-ahead log."""
     values = record.artifacts()
-    base, tasks = values.get("base"), values.get("tasks")
-    if not values.get("finished") or not base or not tasks:
+    manifest, tasks = values.get("manifest"), values.get("tasks")
+    if not values.get("finished") or not manifest or not tasks:
         return
     for task in tasks:
-        head = (base["fingerprint"], task["name"], task["version"])
+        head = (_base(manifest), task["name"], task["version"])
         expected = {
             (*head, item, task["prompts"][item], decoding, task["engine"])
             for item in task["ids"]
@@ -266,6 +271,8 @@ def _verify_files(record: Record) -> None:
     """The files beside the database."""
     copy, values = record.copied_manifest(), record.artifacts()
     manifest = values.get("manifest")
+    if copy is None and manifest is None:
+        record.findings.add("database", "it contains no run", RUN_FILE)
     if copy is not None and manifest is None:
         record.findings.add("artifacts", "lost: the manifest, of which manifest.json is a copy", MANIFEST_FILE)
     elif manifest is not None and (record.folder / MANIFEST_FILE).exists() and copy != manifest:

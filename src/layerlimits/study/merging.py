@@ -1,4 +1,4 @@
-"""Merge run folders of the same study into a new one. Damaged rows are left out, so that merging one folder saves it."""
+"""Merge run folders of the same study into a new one. Damaged rows are left out: merging one folder saves it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
