@@ -1,5 +1,6 @@
 """Disks and clocks that fail: one clear error, and what was finished stays readable."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -78,6 +79,28 @@ def test_a_command_on_a_full_disk_is_refused_with_the_numbers(small_disk: Path, 
     (small_disk / "ballast").write_bytes(b"x" * 1_020_000)
     message = refused("evaluate", tiny, "--tasks", "facts_choice", "--limit", 4, "--out", small_disk / "run")
     assert "the disk is full" in message
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "model.safetensors"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        RuntimeError("SafetensorError: I/O error: No space left on device (os error 28)"),
+    ],
+    ids=str,
+)
+def test_a_full_disk_is_one_error_whatever_library_writes(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Refused
+) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise error
+
+    finished_study(tmp_path / "run")
+    monkeypatch.setattr("layerlimits.api.studying.write", failing)
+    message = refused("report", tmp_path / "run", "--out", tmp_path / "report.html")
+    assert "the disk is full: " in message
+    assert "fix: free space; the same command continues" in message
 
 
 def test_a_stage_is_checked_for_disk_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

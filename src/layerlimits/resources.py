@@ -1,5 +1,7 @@
 """Free disk space and memory, and the errors if there is too little."""
 
+import errno
+import os
 import shutil
 import socket
 import sys
@@ -41,6 +43,21 @@ def machine() -> str:
         return about
     device = torch.cuda.get_device_properties(0)
     return f"{about}, {device.name}, {size(device.total_memory)}"
+
+
+def full(folder: Path) -> StorageError:
+    """The error for a full disk."""
+    return StorageError(
+        f"the disk is full: {size(free_disk(folder))} are free in {folder}",
+        "free space; the same command continues; what is stored stays",
+    )
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error of any library says that a disk is full or a quota is exhausted."""
+    numbers = (errno.ENOSPC, errno.EDQUOT)
+    texts = [f"os error {number}" for number in numbers] + [os.strerror(number) for number in numbers]
+    return getattr(error, "errno", None) in numbers or any(text in str(error) for text in texts)
 
 
 def check_disk(what: str, needed: float, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import gc
 import sys
+from pathlib import Path
 
 import typer
 
@@ -20,6 +21,7 @@ from layerlimits.cli import (
     sweep,
 )
 from layerlimits.errors import UserError
+from layerlimits.resources import full, is_full
 from layerlimits.stopping import Stopped, stoppable
 
 app = typer.Typer(
@@ -62,6 +64,12 @@ def main() -> None:
             app()
     except UserError as error:
         print(error, file=sys.stderr)
+        sys.exit(2)
+    except Exception as error:
+        # Whatever library wrote the file.
+        if not is_full(error):
+            raise
+        print(full(Path(getattr(error, "filename", None) or ".")), file=sys.stderr)
         sys.exit(2)
     except Stopped as stopped:
         print(stopped, file=sys.stderr)

@@ -18,6 +18,7 @@ import psutil
 from layerlimits.errors import StorageError, UserError
 from layerlimits.evaluation import schema
 from layerlimits.paths import RUN_FILE, can_write
+from layerlimits.resources import free_disk, full
 
 # File systems of other machines: SQLite's write-ahead log needs memory that all of its users share.
 _NETWORK = frozenset(
@@ -26,6 +27,8 @@ _NETWORK = frozenset(
 )
 # Seconds to wait for another process that is writing.
 _WAIT_S = 30
+# Less than this is free on a full disk.
+_FULL_BYTES = 200_000
 _VERIFY = "`layerlimits verify {}` says what can be kept"
 
 
@@ -102,9 +105,9 @@ def _explained(error: sqlite3.DatabaseError, file: Path) -> Exception:
     # Errors of this module's own calls, such as a value that cannot be stored, have no code of SQLite.
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     again = "the same command continues; what is stored stays"
-    if code == sqlite3.SQLITE_FULL:
-        free = shutil.disk_usage(file.parent).free
-        return StorageError(f"the disk is full: {free / 1e6:,.1f} MB are free in {file.parent}", f"free space; {again}")
+    # Without room for the index of the write-ahead log, SQLite reports a general error.
+    if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and free_disk(file.parent) < _FULL_BYTES):
+        return full(file.parent)
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "no such" in str(error):
         return damaged(file, str(error))
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
