@@ -111,7 +111,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 REFUSED_AFTER_RECOVERY: list[tuple[dict[str, Any], str]] = [
     ({"recovery": {"items": 7}}, "recovery.items 6, not 7"),
     ({"recovery": {"items": 6, "epochs": 2}}, "recovery.epochs 1, not 2"),
-    ({"recovery": {"items": 6}, "tasks": ("facts", "brackets")}, "different training prompts"),
+    ({"recovery": {"items": 6}, "tasks": ("facts", "facts_choice", "brackets")}, "different training prompts"),
 ]
 
 
