@@ -119,6 +119,9 @@ def rows(store: Store) -> Iterator[dict[str, Any]]:
     for fingerprint, content in sorted(store.models().items()):
         yield {"kind": "models", "fingerprint": fingerprint, **content}
     for name, content in Artifacts(store).contents():
+        if name == "row_limits":
+            # Of this machine, with its name.
+            continue
         if name == "rankings":
             rankings = {method: _without_text(ranking) for method, ranking in content.items()}
             yield {"kind": "artifacts", "name": name, "content": rankings}
