@@ -136,6 +136,19 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.fixture
+def exits(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Run the command line; returns its exit status."""
+
+    def run(*arguments: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["layerlimits", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return int(ended.value.code or 0)
+
+    return run
+
+
+@pytest.fixture
 def llama(tmp_path: Path) -> Path:
     """Six layers in one file."""
     small_llama(6).save_pretrained(tmp_path / "llama")

@@ -1,5 +1,6 @@
 """Run folders made by hand: answers of any value, stored under the keys of a task's record."""
 
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,8 @@ def finished_study(folder: Path) -> None:
                 put(store, model, task, [1.0] * right + [0.0] * (20 - right))
         for task in tasks:
             add_items(store, task)
+        models = (BASE, FINETUNED, *(BASE.without((layer,)) for layer in range(3)))
+        store.add_models(models, {"layers": 3})
         _describe(Artifacts(store), tasks, plan)
 
 
@@ -79,6 +82,15 @@ def add_items(store: Store, task: TaskRecord) -> None:
     samples = [Named(f"question {item}", "7", "evaluate") for item in task["ids"]]
     kind: Any = task["kind"]
     store.add_samples(Task(task["name"], 1, kind, lambda *_: [], lambda *_: Verdict("wrong", 0.0)), samples)
+
+
+def to_schema_3(database: sqlite3.Connection) -> None:
+    """Make a database one of the previous schema, which had no digests."""
+    for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+        database.execute(f"ALTER TABLE {table} DROP COLUMN digest")
+    database.execute("PRAGMA user_version=3")
+    database.execute("PRAGMA application_id=0")
+    database.commit()
 
 
 def _describe(artifacts: Artifacts, tasks: list[TaskRecord], plan: Plan) -> None:

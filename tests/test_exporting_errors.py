@@ -123,8 +123,8 @@ def test_more_rows_than_counted(file: Path, refused: Refused) -> None:
 @pytest.mark.parametrize(
     ("versions", "words", "fix"),
     [
-        ({"version": 2}, "by a newer version of layerlimits, layerlimits 9.9 (schema 2.3", "update layerlimits to"),
-        ({"tables": 4}, "by a newer version of layerlimits, layerlimits 9.9 (schema 1.4", "update layerlimits to"),
+        ({"version": 2}, "by a newer version of layerlimits, layerlimits 9.9 (schema 2.4", "update layerlimits to"),
+        ({"tables": 5}, "by a newer version of layerlimits, layerlimits 9.9 (schema 1.5", "update layerlimits to"),
         (
             {"tables": 2},
             "by an older version of layerlimits, layerlimits 9.9 (schema 1.2",

@@ -25,8 +25,8 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("evaluation", "replacements", "diagnostics"),
     ("engines", "tasks"),
     ("models", "scoring", "statistics", "reference", "lm_eval_bridge"),
-    ("types", "plugins", "paths", "progress", "jsonl", "hub"),
-    ("sampling",),
+    ("types", "plugins", "paths", "progress", "jsonl", "hub", "resources"),
+    ("sampling", "stopping"),
     ("errors", "version"),
 )
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
@@ -115,6 +115,7 @@ COMMANDS = (
     "methods",
     "prune",
     "rank",
+    "record",
     "recover",
     "reference",
     "report",

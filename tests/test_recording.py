@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from stored_rows import assert_same_rows
+from stored_runs import to_schema_3
 from test_sweep_engine import VARIANTS
 
 from layerlimits.evaluation import recording
@@ -146,7 +147,7 @@ def test_a_run_folder_from_before_can_be_opened(tmp_path: Path) -> None:
         store.add([(key, Response("red", (1,), "stop"), Verdict("correct", 1.0))])
     with closing(sqlite3.connect(tmp_path / "run.sqlite")) as database:
         database.execute("DROP TABLE begun")
-        database.commit()
+        to_schema_3(database)
     with Store(tmp_path) as store:
         assert store.begun([key]) == {}
         store.add_begun({key: [1, 2]})

@@ -72,8 +72,8 @@ def test_a_batch_is_stored_whole_or_not_at_all(loaded: Loaded, tmp_path: Path) -
     store = Store(tmp_path)
     keys = [_key(loaded, facts, sample) for sample in samples]
     good = (keys[0], Response("red", (1,), "stop"), Verdict("correct", 1.0))
-    unfit = (keys[1], Response("red", (1,), object()), good[2])  # type: ignore[arg-type]  # SQLite takes no objects
-    with pytest.raises(sqlite3.Error):
+    unfit = (keys[1], Response("red", (1,), object()), good[2])  # type: ignore[arg-type]  # not a text
+    with pytest.raises(TypeError):
         store.add([good, unfit])
     assert store.missing(keys) == store.missing(keys, 1) == keys
     store.add([good])
@@ -107,7 +107,7 @@ def test_a_run_folder_without_engines_in_its_keys_is_refused_and_left_as_it_is(t
         database.execute("INSERT INTO responses VALUES ('m', 'red')")
         database.execute("PRAGMA user_version=2")
         database.commit()
-    with pytest.raises(UserError, match=r"another version of layerlimits \(schema 2, expected 3\)"):
+    with pytest.raises(UserError, match=r"another version of layerlimits \(schema 2, expected 4\)"):
         Store(tmp_path)
     with closing(sqlite3.connect(tmp_path / "run.sqlite")) as database:
         assert database.execute("SELECT * FROM responses").fetchall() == [("m", "red")]

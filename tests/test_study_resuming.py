@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from layerlimits.api import write_report
 from layerlimits.errors import UserError
 from layerlimits.evaluation.artifacts import Artifacts
 from layerlimits.evaluation.store import Store
@@ -71,20 +72,26 @@ def _contents(out: Path) -> tuple[str, str]:
 
 FREE: list[dict[str, Any]] = [
     {"limit": 5},
-    {"limit": 2},
     {"tasks": ("facts", "facts_choice", "brackets")},
-    {"tasks": ("facts",)},
-    {"protocols": ("likelihood",), "tasks": ("facts_choice",)},
     {"methods": ("reverse", "random", "block_influence")},
-    {"methods": ("reverse",)},
     {"ratios": (0.17, 0.34, 0.5)},
-    {"difference": 0.1},
     {"speed_repeats": 4},
     {"max_rows": 100},
     {"unsafe_code": True},
     {"device": "cpu"},
     {"recovery": {"kinds": (), "items": 9, "epochs": 2}},
     {"recovery": {"kinds": ("full", "lora"), "items": 6}},
+]
+
+# The report of a finished study would be replaced by one of less. Before it is finished, these may change as well.
+NARROWER: list[tuple[dict[str, Any], str]] = [
+    ({"limit": 2}, "limit 3, not 2"),
+    ({"tasks": ("facts",)}, "without the tasks facts_choice"),
+    ({"protocols": ("free",), "tasks": ("facts", "facts_choice")}, "without the tasks facts_choice"),
+    ({"methods": ("reverse",)}, r'methods \["reverse", "random"\], not \["reverse"\]'),
+    ({"ratios": (0.17,)}, r"ratios \[0.17, 0.34\], not \[0.17\]"),
+    ({"difference": 0.1}, "difference 0.05, not 0.1"),
+    ({"budget": "5m"}, "budget null, not 300"),
 ]
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
@@ -104,7 +111,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 REFUSED_AFTER_RECOVERY: list[tuple[dict[str, Any], str]] = [
     ({"recovery": {"items": 7}}, "recovery.items 6, not 7"),
     ({"recovery": {"items": 6, "epochs": 2}}, "recovery.epochs 1, not 2"),
-    ({"recovery": {"items": 6}, "tasks": ("facts", "brackets")}, "different training prompts"),
+    ({"recovery": {"items": 6}, "tasks": ("facts", "facts_choice", "brackets")}, "different training prompts"),
 ]
 
 
@@ -113,7 +120,38 @@ def test_settings_that_may_change(changes: dict[str, Any], finished: Path, tiny:
     check_study(changed(tiny, **changes), finished)
 
 
-@pytest.mark.parametrize(("changes", "words"), REFUSED, ids=str)
+@pytest.mark.parametrize(("changes", "words"), NARROWER, ids=str)
+def test_an_unfinished_study_may_become_smaller(
+    changes: dict[str, Any], words: str, finished: Path, tiny: Path, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(finished, tmp_path / "run"))
+    with Store(out) as store:
+        Artifacts(store).finished = {}
+    check_study(changed(tiny, **changes), out)
+
+
+def test_a_finished_study_is_not_replaced_by_a_smaller_one(finished: Path, tiny: Path, refused: Refused) -> None:
+    files = [(finished / name).read_bytes() for name in ("report.html", "results.json", "manifest.json")]
+    arguments = ["study", tiny, "--out", finished, "--tasks", "facts,facts_choice", "--methods", "reverse,random"]
+    message = refused(*arguments, "--select-tasks", "facts_choice", "--select-items", 4, "--limit", 2)
+    assert "contains results with other settings" in message
+    assert "limit 3, not 2" in message
+    assert "fix: choose another output folder (--out), or use the old settings" in message
+    assert [(finished / name).read_bytes() for name in ("report.html", "results.json", "manifest.json")] == files
+
+
+def test_results_lie_in_the_run_folder(finished: Path, tmp_path: Path) -> None:
+    stored = json.loads((finished / "results.json").read_text())
+    assert stored["tasks"]
+    (finished / "results.json").unlink()
+    write_report(finished, tmp_path / "report.html")
+    assert not (finished / "results.json").exists()
+    results = write_report(finished)
+    assert json.loads((finished / "results.json").read_text()) == results.to_json()
+    assert {**stored, "created": ""} == {**results.to_json(), "created": ""}
+
+
+@pytest.mark.parametrize(("changes", "words"), [*REFUSED, *NARROWER], ids=str)
 def test_settings_that_contradict_what_the_folder_holds(
     changes: dict[str, Any], words: str, finished: Path, tiny: Path
 ) -> None:

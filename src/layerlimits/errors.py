@@ -21,6 +21,13 @@ class UserError(Exception):
         return f"error: {self.problem}\n  fix: {self.fix}"
 
 
+class StorageError(UserError):
+    """The run folder cannot be read or written: the disk is full, the database is damaged, or the folder is read-only.
+
+    A study stops with it, whereas other errors only skip a stage.
+    """
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
     """The error for an unknown name, with the closest known names.
 

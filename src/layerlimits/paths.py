@@ -4,8 +4,10 @@ import errno
 import os
 import stat
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from layerlimits.errors import UserError
@@ -15,6 +17,9 @@ IsOwn = Callable[[Path], bool]
 
 # A folder that contains this database is a run folder.
 RUN_FILE = "run.sqlite"
+MANIFEST_FILE = "manifest.json"
+# Names the process that writes to a run folder.
+LOCK_FILE = "run.lock"
 # Names of settings in messages; commands and functions of the API raise the same errors.
 OUT = "the output folder (--out)"
 DATA_DIR = "the data folder (--data-dir)"
@@ -71,6 +76,31 @@ def check_new_folder(out: Path) -> None:
         raise UserError(f"{str(out)!r} is the current folder", "choose a new output folder (--out)")
 
 
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `out` when the block ends without an error, and otherwise disappears.
+
+    Args:
+        out: The folder; does not exist, or is empty.
+    Raises:
+        UserError: It cannot be written.
+    """
+    target = out.resolve()
+    # In the nearest folder that exists: a failure leaves nothing.
+    parent = next(folder for folder in target.parents if folder.is_dir())
+    partial = parent / f".{target.name}.{os.getpid()}.partial"
+    try:
+        partial.mkdir()
+        yield partial
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Only an empty folder is replaced.
+        partial.rename(target)
+    except OSError as error:
+        raise UserError(f"failed to write {out}: {error}", "choose another --out") from None
+    finally:
+        rmtree(partial, ignore_errors=True)
+
+
 def check_writable(out: Path, *, empty: bool) -> None:
     """Check that an output folder is writable and, with `empty`, that it contains nothing.
 
@@ -91,13 +121,14 @@ def check_writable(out: Path, *, empty: bool) -> None:
         parent = given_path(parent.parent, OUT)
     if not parent.is_dir():
         raise UserError(f"cannot create {out}: {parent} is a file", "choose another output folder (--out)")
-    if not _can_write(parent):
+    if not can_write(parent):
         raise UserError(f"cannot write to {out}: {parent} is read-only", "choose a writable output folder (--out)")
 
 
 def _entries(folder: Path) -> list[Path]:
     try:
-        return list(folder.iterdir())
+        # A process that was killed at its start leaves only this.
+        return [entry for entry in folder.iterdir() if entry.name != LOCK_FILE]
     except OSError as error:
         raise path_error(folder, OUT, error) from None
 
@@ -155,7 +186,8 @@ def check_output_file(out: Path, option: str, own: tuple[str, str], suffix: str,
     return file
 
 
-def _can_write(folder: Path) -> bool:
+def can_write(folder: Path) -> bool:
+    """Whether files can be created in a folder."""
     # For root, os.access always returns True; only an attempt shows a read-only file system or folder.
     probe = folder / f".layerlimits-{os.getpid()}"
     try:

@@ -1,10 +1,12 @@
 """A progress bar on stderr; its unit is estimated seconds, so that slow work counts for more."""
 
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
+from threading import Event, Thread
 from types import TracebackType
 
 from rich.console import Console
@@ -12,7 +14,10 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.text import Text
 
 from layerlimits.errors import UserError
+from layerlimits.stopping import Stopped
 
+# Seconds between lines of progress where there is no terminal.
+LOG_EVERY_S = 30.0
 # Seconds of the three parts of a duration.
 _UNITS = (3600.0, 60.0, 1.0)
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
@@ -74,23 +79,25 @@ class Bar:
         self, total: float, on_stage: Callable[[str, float], None] | None = None, pace: float | None = None
     ) -> None:
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), "{task.percentage:>3.0f}%", "elapsed")
-        console = Console(stderr=True)
+        self._console, self._ended = Console(stderr=True), Event()
         self._progress = Progress(
             *columns,
             TimeElapsedColumn(),
             _TimeLeft(lambda: self.left_s),
-            console=console,
-            # In a file, only the last state and a blank line before an error would appear.
-            disable=not console.is_terminal,
+            console=self._console,
+            # In a file, only the last state and a blank line before an error would appear; `_log` writes lines.
+            disable=not self._console.is_terminal,
         )
         self._task = self._progress.add_task("starting", total=total)
-        self._on_stage, self._pace = on_stage, pace
+        self._on_stage, self._pace, self._work = on_stage, pace, "starting"
         self._total, self._completed, self._computed = total, 0.0, 0.0
         self._began = self._advanced = time.perf_counter()
 
     def __enter__(self) -> "Bar":
         self._began = self._advanced = time.perf_counter()
         self._progress.start()
+        if not self._console.is_terminal:
+            Thread(target=self._log, daemon=True).start()
         return self
 
     def __exit__(
@@ -98,9 +105,18 @@ class Bar:
     ) -> None:
         if error is None:
             self._progress.update(self._task, completed=self._total)
-        # Erase the bar before the message of a UserError is printed.
-        self._progress.live.transient = isinstance(error, UserError)
+        # Erase the bar before the message of an error is printed.
+        self._progress.live.transient = isinstance(error, (UserError, Stopped))
+        self._ended.set()
         self._progress.stop()
+
+    def _log(self) -> None:
+        """Write a line of progress every half minute until the bar ends."""
+        while not self._ended.wait(LOG_EVERY_S):
+            left, frac = self.left_s, self._completed / self._total if self._total else 0.0
+            parts = [f"{self._work}: {frac:.0%}", f"{duration(time.perf_counter() - self._began)} elapsed"]
+            parts += [] if left is None else [f"about {duration(left)} left"]
+            print(f"{datetime.now():%Y-%m-%d %H:%M:%S} {', '.join(parts)}", file=sys.stderr, flush=True)
 
     @property
     def left_s(self) -> float | None:
@@ -136,6 +152,7 @@ class Bar:
 
     def name(self, work: str) -> None:
         """Set the description of the current work."""
+        self._work = work
         self._progress.update(self._task, description=work)
 
     @contextmanager

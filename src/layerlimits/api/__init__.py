@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from layerlimits.api.options import DefaultTasks, EvalOptions, ModelOptions, PruneOptions, RankOptions
     from layerlimits.api.pruning import prune
     from layerlimits.api.ranking import compare_methods, rank
+    from layerlimits.api.record import merge_runs, verify_run
     from layerlimits.api.recovering import RecoverOptions, recover
     from layerlimits.api.scoring import score
     from layerlimits.api.studying import default_folder, open_run, plan, report_file, run_study, write_report
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         SweepResults,
     )
     from layerlimits.results.rankings import RankingsComparison, RankResults
+    from layerlimits.results.record import MergeResults, VerifyResults
     from layerlimits.sampling import Decoding
     from layerlimits.study.config import RecoverySettings, StudyConfig, study_config
     from layerlimits.types import Estimate, Task
@@ -66,6 +68,10 @@ _MODULES = {
         "compare_methods",
         "rank",
     ),
+    "api.record": (
+        "merge_runs",
+        "verify_run",
+    ),
     "api.recovering": (
         "RecoverOptions",
         "recover",
@@ -95,6 +101,10 @@ _MODULES = {
         "StudyResults",
         "SweepResults",
     ),
+    "results.record": (
+        "MergeResults",
+        "VerifyResults",
+    ),
     "results.rankings": ("RankResults", "RankingsComparison"),
     "sampling": ("Decoding",),
     "study.config": (
@@ -119,6 +129,7 @@ __all__ = [
     "EvalOptions",
     "EvaluateResults",
     "FinetuneConfig",
+    "MergeResults",
     "Model",
     "ModelOptions",
     "PlanResults",
@@ -136,6 +147,7 @@ __all__ = [
     "SweepResults",
     "Task",
     "UserError",
+    "VerifyResults",
     "calibration",
     "catalogue",
     "compare_methods",
@@ -145,6 +157,7 @@ __all__ = [
     "get_tasks",
     "import_run",
     "load",
+    "merge_runs",
     "open_run",
     "plan",
     "prune",
@@ -155,6 +168,7 @@ __all__ = [
     "score",
     "study_config",
     "sweep",
+    "verify_run",
     "without_layers",
     "write_report",
 ]

@@ -11,6 +11,7 @@ from layerlimits.api.models import Model, ModelSource, settings
 from layerlimits.api.options import RankOptions
 from layerlimits.errors import UserError
 from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.evaluation.lock import writing
 from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded
@@ -33,14 +34,21 @@ def open_evaluator(
     Raises:
         UserError: The model or the run folder cannot be used.
     """
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(out or temporary)
-        check_run_folder(folder)
-        set_seed(seed)
-        loaded = _loaded(model, folder)
-        with Store(folder) as store:
-            claim(store, loaded, options.batch_size)
-            yield Evaluator(loaded, store, options)
+    if out is None:
+        with tempfile.TemporaryDirectory() as temporary:
+            yield from _opened(model, options, seed, Path(temporary))
+        return
+    check_run_folder(Path(out))
+    with writing(Path(out)):
+        yield from _opened(model, options, seed, Path(out))
+
+
+def _opened(model: ModelSource, options: AskOptions, seed: int, folder: Path) -> Iterator[Evaluator]:
+    set_seed(seed)
+    loaded = _loaded(model, folder)
+    with Store(folder) as store:
+        claim(store, loaded, options.batch_size)
+        yield Evaluator(loaded, store, options)
 
 
 def _loaded(model: ModelSource, folder: Path) -> Loaded:

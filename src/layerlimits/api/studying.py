@@ -5,11 +5,11 @@ from pathlib import Path
 from layerlimits.errors import UserError
 from layerlimits.evaluation.store import Store
 from layerlimits.paths import RUN_FILE, holds_run
-from layerlimits.report.html import check_report_file, write
+from layerlimits.report.html import check_report_file, write, write_results
 from layerlimits.results.document import PlanResults, StagePlan, StudyResults
 from layerlimits.results.study import study_results
 from layerlimits.study.config import StudyConfig
-from layerlimits.study.pipeline import REPORT
+from layerlimits.study.pipeline import REPORT, RESULTS
 from layerlimits.study.pipeline import study as run_pipeline
 from layerlimits.study.preflight import check_study, estimate
 
@@ -88,7 +88,7 @@ def open_run(run: str | Path) -> StudyResults:
     """
     folder = Path(run)
     check_run(folder)
-    with Store(folder) as store:
+    with Store(folder, read_only=True) as store:
         return study_results(store)
 
 
@@ -125,4 +125,6 @@ def write_report(run: str | Path, out: str | Path | None = None) -> StudyResults
     page = check_report_file(Path(out) if out else report_file(run))
     results = open_run(run)
     write(results, page)
+    if page.parent == Path(run).resolve():
+        write_results(results, page.with_name(RESULTS))
     return results

@@ -2,11 +2,27 @@
 
 import gc
 import sys
+from pathlib import Path
 
 import typer
 
-from layerlimits.cli import carry, evaluate, methods, prune, rank, recover, reference, report, score, study, sweep
+from layerlimits.cli import (
+    carry,
+    evaluate,
+    methods,
+    prune,
+    rank,
+    record,
+    recover,
+    reference,
+    report,
+    score,
+    study,
+    sweep,
+)
 from layerlimits.errors import UserError
+from layerlimits.resources import full, is_full
+from layerlimits.stopping import Stopped, stoppable
 
 app = typer.Typer(
     help="Measure how many layers a language model can lose before it stops reasoning, what is lost, and what "
@@ -25,6 +41,8 @@ for command in (
     methods.methods,
     recover.recover,
     report.report,
+    record.verify,
+    record.merge,
 ):
     app.command()(command)
 # `import` is no name for a function.
@@ -34,12 +52,25 @@ app.add_typer(reference.app, name="reference")
 
 
 def main() -> None:
-    """Run the command line interface. A `UserError` is printed without a traceback; the exit status is then 2."""
+    """Run the command line interface. A `UserError` is printed without a traceback; the exit status is then 2.
+
+    The status is 130 after Ctrl-C, and after SIGTERM 75 if the same command resumes.
+    """
     # Importing torch and transformers creates millions of objects, none of them garbage. At the default thresholds,
     # garbage collection takes a sixth of the import time (LOG.md, "prune").
     gc.set_threshold(100_000, 50, 50)
     try:
-        app()
+        with stoppable():
+            app()
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    except Exception as error:
+        # Whatever library wrote the file.
+        if not is_full(error):
+            raise
+        print(full(Path(getattr(error, "filename", None) or ".")), file=sys.stderr)
+        sys.exit(2)
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(stopped.status)

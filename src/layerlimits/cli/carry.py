@@ -18,12 +18,16 @@ def export_run(
         Path | None,
         typer.Option(help="Output file; default: the run folder's name with .layerlimits.gz, in the current folder."),
     ] = None,
+    parquet: Annotated[
+        bool,
+        typer.Option("--parquet", help="Write a folder of Parquet files, one per table, with texts of items."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write a run folder to one file, without texts of benchmark items and without weights."""
+    """Write a run folder to one file without texts of benchmark items, or to Parquet files; both without weights."""
     from layerlimits import api
 
-    results = api.export_run(run, out)
+    results = api.export_run(run, out, parquet=parquet)
     if as_json:
         show_json(results)
         return
@@ -32,7 +36,7 @@ def export_run(
 
 
 def import_run(
-    file: Annotated[Path, typer.Argument(help="File that `layerlimits export` wrote.")],
+    file: Annotated[Path, typer.Argument(help="File or folder that `layerlimits export` wrote.")],
     out: Annotated[Path, typer.Option(help="Run folder; must not exist, or must be empty.")],
     as_json: Json = False,
 ) -> None:
@@ -53,7 +57,8 @@ def _contents(results: "CarryResults") -> str:
 
 
 def _show_left_out(results: "CarryResults") -> None:
-    print("Texts of benchmark items are not included; resuming adds them.")
+    if not results.whole:
+        print("Texts of benchmark items are not included; resuming adds them.")
     if results.without_weights:
         print(
             f"Weights of finetuned models are not included ({', '.join(results.without_weights)}); models whose "

@@ -208,6 +208,11 @@ class SweepEngine(TransformersEngine):
                 raise refusal(removed, self._model.dtype) from None
 
     @property
+    def row_limit(self) -> int:
+        """Maximum number of answers decoded at the same time; it becomes smaller when memory runs out."""
+        return self._bounds.rows
+
+    @property
     def refusal(self) -> str | None:
         """Why rows of this model cannot share layers; None if they can. The first call runs a trial on the model."""
         if self._trial is None:

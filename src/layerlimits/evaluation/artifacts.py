@@ -1,7 +1,7 @@
 """The JSON values that a run folder stores besides responses: names and types."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NotRequired
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, NotRequired, TypeVar
 
 # Validation by pydantic requires this one before Python 3.12.
 from typing_extensions import TypedDict
@@ -151,132 +151,70 @@ TYPES: Mapping[str, Any] = {
     "skipped": dict[str, str],
     "left_out": list[str],
     "spent": float,
+    "finished": dict[str, Any],
+    "row_limits": dict[str, int],
 }
 CACHED = "once "
+
+
+T = TypeVar("T")
+
+
+class _Value(Generic[T]):
+    """An attribute of `Artifacts` that is read from the store and written to it.
+
+    Args:
+        empty: Makes the value of a run folder that has none.
+    """
+
+    def __init__(self, empty: Callable[[], T]) -> None:
+        self._empty = empty
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, artifacts: "Artifacts", owner: type | None = None) -> T:
+        value = artifacts._store.get(self._name)
+        return self._empty() if value is None else value
+
+    def __set__(self, artifacts: "Artifacts", value: T) -> None:
+        artifacts._store.put(self._name, value)
+
+
+def _none() -> None:
+    return None
 
 
 class Artifacts:
     """The stored values of a run folder; each is None or empty until a command sets it."""
 
+    # Which model the run evaluates.
+    manifest: _Value[Manifest | None] = _Value(_none)
+    # The unpruned model of a study, its tasks, and its calibration text.
+    base: _Value[ModelRecord | None] = _Value(_none)
+    tasks: _Value[list[TaskRecord] | None] = _Value(_none)
+    calibration: _Value[CalibrationRecord | None] = _Value(_none)
+    # The rankings, by method, and the layers that each method removes at each ratio.
+    rankings: _Value[dict[str, RankingRecord]] = _Value(dict)
+    plans: _Value[list[Plan]] = _Value(list)
+    # The finetuned models, by name, and the timed models, the unpruned one first.
+    recovered: _Value[dict[str, RecoveredRecord]] = _Value(dict)
+    speed: _Value[list[TimingRecord]] = _Value(list)
+    # Seconds per stage, summed over all resumed parts of a study.
+    stages: _Value[dict[str, float]] = _Value(dict)
+    # Notes on decisions made at the start, the skipped parts with the reasons, and what a budget leaves out.
+    study_notes: _Value[list[str]] = _Value(list)
+    skipped: _Value[dict[str, str]] = _Value(dict)
+    left_out: _Value[list[str]] = _Value(list)
+    # Seconds that commands with a budget have used.
+    spent: _Value[float] = _Value(float)
+    # The settings with which the study was last finished; empty if it never was.
+    finished: _Value[dict[str, Any]] = _Value(dict)
+    # How many rows at a time fit into the memory of each machine on which memory ran out.
+    row_limits: _Value[dict[str, int]] = _Value(dict)
+
     def __init__(self, store: Store) -> None:
         self._store = store
-
-    @property
-    def manifest(self) -> Manifest | None:
-        """Which model the run evaluates."""
-        return self._store.get("manifest")
-
-    @manifest.setter
-    def manifest(self, manifest: Manifest) -> None:
-        self._store.put("manifest", manifest)
-
-    @property
-    def base(self) -> ModelRecord | None:
-        """The unpruned model of a study."""
-        return self._store.get("base")
-
-    @base.setter
-    def base(self, base: ModelRecord) -> None:
-        self._store.put("base", base)
-
-    @property
-    def tasks(self) -> list[TaskRecord] | None:
-        """The tasks of a study."""
-        return self._store.get("tasks")
-
-    @tasks.setter
-    def tasks(self, tasks: list[TaskRecord]) -> None:
-        self._store.put("tasks", tasks)
-
-    @property
-    def calibration(self) -> CalibrationRecord | None:
-        """The calibration text of a study."""
-        return self._store.get("calibration")
-
-    @calibration.setter
-    def calibration(self, calibration: CalibrationRecord) -> None:
-        self._store.put("calibration", calibration)
-
-    @property
-    def rankings(self) -> dict[str, RankingRecord]:
-        """The rankings, by method."""
-        return self._store.get("rankings") or {}
-
-    @rankings.setter
-    def rankings(self, rankings: Mapping[str, RankingRecord]) -> None:
-        self._store.put("rankings", rankings)
-
-    @property
-    def plans(self) -> list[Plan]:
-        """The layers that each method removes at each ratio."""
-        return self._store.get("plans") or []
-
-    @plans.setter
-    def plans(self, plans: list[Plan]) -> None:
-        self._store.put("plans", plans)
-
-    @property
-    def recovered(self) -> dict[str, RecoveredRecord]:
-        """The finetuned models, by name."""
-        return self._store.get("recovered") or {}
-
-    @recovered.setter
-    def recovered(self, recovered: Mapping[str, RecoveredRecord]) -> None:
-        self._store.put("recovered", recovered)
-
-    @property
-    def speed(self) -> list[TimingRecord]:
-        """The timed models, the unpruned one first."""
-        return self._store.get("speed") or []
-
-    @speed.setter
-    def speed(self, timings: list[TimingRecord]) -> None:
-        self._store.put("speed", timings)
-
-    @property
-    def stages(self) -> dict[str, float]:
-        """Seconds per stage, summed over all resumed parts of a study."""
-        return self._store.get("stages") or {}
-
-    @stages.setter
-    def stages(self, seconds: Mapping[str, float]) -> None:
-        self._store.put("stages", seconds)
-
-    @property
-    def study_notes(self) -> list[str]:
-        """Notes on decisions made at the start of a study."""
-        return self._store.get("study_notes") or []
-
-    @study_notes.setter
-    def study_notes(self, notes: list[str]) -> None:
-        self._store.put("study_notes", notes)
-
-    @property
-    def skipped(self) -> dict[str, str]:
-        """The skipped parts of a study, with the reasons."""
-        return self._store.get("skipped") or {}
-
-    @skipped.setter
-    def skipped(self, reasons: Mapping[str, str]) -> None:
-        self._store.put("skipped", dict(reasons))
-
-    @property
-    def left_out(self) -> list[str]:
-        """The parts of a study that its budget leaves out."""
-        return self._store.get("left_out") or []
-
-    @left_out.setter
-    def left_out(self, parts: Sequence[str]) -> None:
-        self._store.put("left_out", list(parts))
-
-    @property
-    def spent(self) -> float:
-        """Seconds that commands with a budget have used."""
-        return self._store.get("spent") or 0.0
-
-    @spent.setter
-    def spent(self, seconds: float) -> None:
-        self._store.put("spent", seconds)
 
     def cached(self, key: str, compute: Callable[[], Any]) -> Any:
         """A JSON value that is computed once per run folder. The key must contain everything it depends on."""

@@ -7,7 +7,7 @@ from itertools import chain
 from statistics import fmean
 
 from layerlimits.engines import Engine
-from layerlimits.evaluation.artifacts import TaskRecord
+from layerlimits.evaluation.artifacts import Artifacts, TaskRecord
 from layerlimits.evaluation.ledger import Ledger, engine_names
 from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.prompts import Prompt
@@ -16,6 +16,7 @@ from layerlimits.evaluation.store import Store
 from layerlimits.evaluation.variants import Asked, VariantBatcher
 from layerlimits.models.load import Loaded
 from layerlimits.plugins import find
+from layerlimits.resources import machine
 from layerlimits.types import Response, Sample, Task, Verdict
 
 _DEFAULT = AskOptions()
@@ -40,7 +41,8 @@ class Evaluator:
     ) -> None:
         self.loaded, self.store, self.options = loaded, store, options
         if engine is None:
-            bounds = {} if options.max_rows is None else {"max_rows": options.max_rows}
+            rows = _least(options.max_rows, Artifacts(store).row_limits.get(machine()))
+            bounds = {} if rows is None else {"max_rows": rows}
             named: Engine = find("engines", options.engine)(loaded.model, loaded.tokenizer, **bounds)
             engine = named
         self._engine = engine
@@ -89,7 +91,15 @@ class Evaluator:
         Raises:
             UserError: removing a variant's layers changes no logit, or a program cannot be run safely on this machine.
         """
-        self._batcher.ask(variants, asked, on_progress, draws)
+        before = getattr(self._engine, "row_limit", None)
+        try:
+            self._batcher.ask(variants, asked, on_progress, draws)
+        finally:
+            rows = getattr(self._engine, "row_limit", None)
+            if rows is not None and rows != before:
+                # Memory ran out: commands that resume start with what fits.
+                artifacts = Artifacts(self.store)
+                artifacts.row_limits = artifacts.row_limits | {machine(): rows}
 
     def verdicts(
         self,
@@ -174,3 +184,8 @@ class Evaluator:
             "ids": [sample.id for sample in samples],
             "prompts": {sample.id: self.prompt(task, sample).hash for sample in samples},
         }
+
+
+def _least(*limits: int | None) -> int | None:
+    """The smallest of the limits that are set."""
+    return min((limit for limit in limits if limit is not None), default=None)

@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from layerlimits.errors import UserError
 from layerlimits.evaluation.artifacts import CACHED, TYPES, Artifacts
-from layerlimits.evaluation.store import VERSION as TABLES
+from layerlimits.evaluation.schema import MIGRATED
+from layerlimits.evaluation.schema import VERSION as TABLES
 from layerlimits.evaluation.store import Key, Store
 from layerlimits.types import Response, Verdict
 from layerlimits.version import __version__
@@ -118,6 +119,9 @@ def rows(store: Store) -> Iterator[dict[str, Any]]:
     for fingerprint, content in sorted(store.models().items()):
         yield {"kind": "models", "fingerprint": fingerprint, **content}
     for name, content in Artifacts(store).contents():
+        if name == "row_limits":
+            # Of this machine, with its name.
+            continue
         if name == "rankings":
             rankings = {method: _without_text(ranking) for method, ranking in content.items()}
             yield {"kind": "artifacts", "name": name, "content": rankings}
@@ -180,7 +184,8 @@ def read_header(file: Path, stream: IO[bytes]) -> Header:
     """
     first = first_line(file, stream)
     theirs, ours = (first.get("version"), first.get("tables")), (VERSION, TABLES)
-    if theirs == ours:
+    # What the rows contain has not changed since version 3 of the tables.
+    if theirs[0] == VERSION and theirs[1] in (*MIGRATED, TABLES):
         try:
             return Header.model_validate_json(json.dumps(first), strict=True)
         except ValidationError as error:

@@ -10,6 +10,7 @@ from layerlimits.evaluation.ledger import Ledger
 from layerlimits.evaluation.lengths import AnswerLengths, part_done
 from layerlimits.evaluation.prompts import Prompt
 from layerlimits.evaluation.store import Key
+from layerlimits.stopping import stop_point
 from layerlimits.types import Response
 
 # Called with the number of responses just completed; parts of a response count as fractions.
@@ -109,6 +110,8 @@ class ResponseRecorder(Recorder):
             self._save()
         if self._on_progress and now - self._reported_at >= _REPORT_S:
             self._report(len(self._done) + self._parts())
+        # On leaving the block, what is finished is committed, and what is begun is saved.
+        stop_point()
 
     def _commit(self) -> None:
         """Commit the finished responses, one transaction per task."""

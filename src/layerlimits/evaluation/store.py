@@ -1,17 +1,17 @@
 """The database of a run folder: every response with its key, written once and never computed again.
 
-SQLite in WAL mode. A group of responses is one transaction, so that `kill -9` leaves it either complete or absent. The
+A group of responses is one transaction, so that `kill -9` leaves it either complete or absent. The
 tokens of responses that are still being generated are kept as well, until the response is stored.
 """
 
 import json
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from layerlimits.errors import UserError
+from layerlimits.evaluation.database import open_to_read, open_to_write
+from layerlimits.evaluation.schema import columns, primary_key, sealed
 from layerlimits.types import FinishReason, ModelRef, Outcome, Response, Sample, Task, Verdict
 
 
@@ -30,22 +30,6 @@ class Key(NamedTuple):
 
 
 _KEY = ", ".join(Key._fields)
-_KEY_COLUMNS = "model TEXT, task TEXT, version INTEGER, sample TEXT, prompt TEXT, decoding TEXT, engine TEXT"
-_SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS samples (task TEXT, version INTEGER, id TEXT, content TEXT,
-    PRIMARY KEY (task, version, id));
-CREATE TABLE IF NOT EXISTS responses ({_KEY_COLUMNS}, text TEXT, tokens TEXT, finish TEXT, logprobs TEXT,
-    PRIMARY KEY ({_KEY}));
-CREATE TABLE IF NOT EXISTS verdicts ({_KEY_COLUMNS}, outcome TEXT, value REAL, answer TEXT, why TEXT, strict REAL,
-    measures TEXT, scorer INTEGER, PRIMARY KEY ({_KEY}));
-CREATE TABLE IF NOT EXISTS begun ({_KEY_COLUMNS}, tokens TEXT, PRIMARY KEY ({_KEY}));
-CREATE TABLE IF NOT EXISTS prompts (hash TEXT PRIMARY KEY, content TEXT);
-CREATE TABLE IF NOT EXISTS models (fingerprint TEXT PRIMARY KEY, content TEXT);
-CREATE TABLE IF NOT EXISTS artifacts (name TEXT PRIMARY KEY, content TEXT);
-"""
-
-# Incremented when the tables change, so that older run folders and exports are rejected instead of misread.
-VERSION = 3
 
 # Decimal places of a log-probability in nats. Smaller differences are rounding, and would show in an export.
 LOGPROB_DIGITS = 5
@@ -62,32 +46,71 @@ _VERDICT = "v.outcome, v.value, v.answer, v.why, v.strict, v.measures"
 
 
 class Store:
-    """The database `run.sqlite` of a run folder."""
+    """The database `run.sqlite` of a run folder.
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    Args:
+        folder: The run folder, which is created if necessary.
+        read_only: Change nothing; the folder must contain a run, and need not be writable.
+    Raises:
+        UserError: The database is of another program or another version of layerlimits.
+        StorageError: The database is damaged, or cannot be written; so do all methods.
+    """
+
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         self.folder = folder
-        try:
-            self._db = sqlite3.connect(folder / "run.sqlite", timeout=30)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._check_version()
-            self._db.executescript(_SCHEMA)
-        except sqlite3.DatabaseError as error:
-            raise UserError(f"cannot open {folder}/run.sqlite: {error}", "choose another run folder") from None
-
-    def _check_version(self) -> None:
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if tables and version != VERSION:
-            raise UserError(
-                f"{self.folder} was written by another version of layerlimits (schema {version}, expected {VERSION})",
-                "choose another run folder, or use the version that wrote this one",
-            )
-        self._db.execute(f"PRAGMA user_version={VERSION}")
+        self._db = open_to_read(folder) if read_only else open_to_write(folder)
 
     def close(self) -> None:
         """Close the database, and merge its write-ahead log."""
         self._db.close()
+
+    def checkpoint(self) -> None:
+        """Merge the write-ahead log into the database, so that a lost log does not cost what was finished."""
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+    def _write(self, table: str, rows: Iterable[Sequence[object]], *, replace: bool = False) -> None:
+        """Write rows with their digests; rows that exist are kept unless they are to be replaced."""
+        verb = "REPLACE" if replace else "IGNORE"
+        marks = _marks(len(columns(table)) + 1)
+        self._db.executemany(f"INSERT OR {verb} INTO {table} VALUES ({marks})", sealed(table, rows))
+
+    def add_rows(self, table: str, rows: Iterable[Sequence[object]]) -> int:
+        """Add rows as they are stored in another run folder, in one transaction; rows that exist are kept.
+
+        Args:
+            table: The table.
+            rows: The values of `schema.columns(table)`.
+        Returns:
+            Number of rows that were added.
+        """
+        before = self._db.total_changes
+        with self._db:
+            self._write(table, rows)
+        return self._db.total_changes - before
+
+    def differing(self, rows: Sequence[Sequence[object]]) -> int:
+        """How many rows of `responses` are stored with another text or other tokens."""
+        stored = self.responses([Key(*row[:7]) for row in rows])  # type: ignore[arg-type]  # rows of another store
+        found = [(stored.get(Key(*row[:7])), row) for row in rows]  # type: ignore[arg-type]
+        return sum(
+            response is not None and (response.text, json.dumps(response.tokens)) != tuple(row[7:9])
+            for response, row in found
+        )
+
+    def rows(self, table: str) -> Iterator[tuple[Any, ...]]:
+        """All rows of a table with the values of `schema.columns(table)`, ordered by key."""
+        names = ", ".join(columns(table))
+        with closing(self._db.execute(f"SELECT {names} FROM {table} ORDER BY {', '.join(primary_key(table))}")) as rows:
+            yield from rows
+
+    def count(self, table: str) -> int:
+        """Number of rows of a table."""
+        return int(self._db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
+    def drop_begun(self) -> None:
+        """Remove what was begun of responses that are stored."""
+        with self._db:
+            self._db.execute(f"DELETE FROM begun WHERE ({_KEY}) IN (SELECT {_KEY} FROM responses)")
 
     def __enter__(self) -> "Store":
         return self
@@ -107,19 +130,19 @@ class Store:
         """Store descriptions of models by fingerprint, in the form of `models`."""
         rows = [(fingerprint, json.dumps(content)) for fingerprint, content in contents.items()]
         with self._db:
-            self._db.executemany("INSERT OR REPLACE INTO models VALUES (?, ?)", rows)
+            self._write("models", rows, replace=True)
 
     def add_samples(self, task: Task, samples: Iterable[Sample]) -> None:
         """Store the items, so that a report needs only the run folder."""
         rows = [(task.name, task.version, sample.id, _sample_json(sample)) for sample in samples]
         with self._db:
-            self._db.executemany("INSERT OR IGNORE INTO samples VALUES (?, ?, ?, ?)", rows)
+            self._write("samples", rows)
 
     def add_prompts(self, prompts: Mapping[str, dict[str, Any]]) -> None:
         """Store prompts by the hash in the keys of responses: text, hash of the template, protocol, shots."""
         rows = [(name, json.dumps(content, ensure_ascii=False)) for name, content in prompts.items()]
         with self._db:
-            self._db.executemany("INSERT OR IGNORE INTO prompts VALUES (?, ?)", rows)
+            self._write("prompts", rows)
 
     def prompt(self, name: str) -> dict[str, Any] | None:
         """The stored prompt with this hash."""
@@ -134,17 +157,17 @@ class Store:
             for key, response, verdict in answered:
                 logprobs = json.dumps([round(value, LOGPROB_DIGITS) for value in response.logprobs])
                 row = (*key, response.text, json.dumps(response.tokens), response.finish, logprobs)
-                self._db.execute(f"INSERT OR IGNORE INTO responses VALUES ({_marks(11)})", row)
+                self._write("responses", [row])
                 judgement = (verdict.outcome, verdict.value, verdict.answer, verdict.why, verdict.strict)
                 values = (*key, *judgement, json.dumps(dict(verdict.measures)), scorer)
-                self._db.execute(f"INSERT OR REPLACE INTO verdicts VALUES ({_marks(14)})", values)
+                self._write("verdicts", [values], replace=True)
                 self._db.execute(f"DELETE FROM begun WHERE ({_KEY}) = ({_marks(7)})", key)
 
     def add_begun(self, tokens: Mapping[Key, Sequence[int]]) -> None:
         """Keep the first tokens of unfinished responses; they replace what was begun of the same responses."""
         rows = [(*key, json.dumps(list(first))) for key, first in tokens.items()]
         with self._db:
-            self._db.executemany(f"INSERT OR REPLACE INTO begun VALUES ({_marks(8)})", rows)
+            self._write("begun", rows, replace=True)
 
     def begun(self, keys: Sequence[Key]) -> dict[Key, list[int]]:
         """The first tokens of unfinished responses; keys without any are omitted."""
@@ -191,7 +214,7 @@ class Store:
     def put(self, name: str, content: Any) -> None:
         """Store a JSON value under a name, such as rankings, timings or plans."""
         with self._db:
-            self._db.execute("INSERT OR REPLACE INTO artifacts VALUES (?, ?)", (name, json.dumps(content)))
+            self._write("artifacts", [(name, json.dumps(content))], replace=True)
 
     def get(self, name: str) -> Any | None:
         """The JSON value stored under a name, or None."""
@@ -221,7 +244,8 @@ class Store:
 
     def export(self) -> Iterator[dict[str, Any]]:
         """Every response with its verdict, ordered by key: two runs with the same results give equal exports."""
-        query = f"SELECT r.*, {_VERDICT} FROM responses r JOIN verdicts v USING ({_KEY}) ORDER BY {_KEY}"
+        joined = f"responses r JOIN verdicts v USING ({_KEY})"
+        query = f"SELECT {_KEY}, {_RESPONSE}, {_VERDICT} FROM {joined} ORDER BY {_KEY}"
         with closing(self._db.execute(query)) as rows:
             names = [column[0] for column in rows.description]
             for row in rows:
@@ -252,7 +276,8 @@ class Store:
 
     def models(self) -> dict[str, dict[str, Any]]:
         """The stored models, by fingerprint."""
-        return {name: json.loads(content) for name, content in self._db.execute("SELECT * FROM models")}
+        rows = self._db.execute("SELECT fingerprint, content FROM models")
+        return {name: json.loads(content) for name, content in rows}
 
 
 def _verdict(outcome: Outcome, value: float, answer: str, why: str, strict: float | None, measures: str) -> Verdict:

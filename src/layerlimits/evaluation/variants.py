@@ -9,6 +9,7 @@ from layerlimits.evaluation.ledger import Ledger
 from layerlimits.evaluation.lengths import AnswerLengths
 from layerlimits.evaluation.prompts import batches
 from layerlimits.evaluation.recording import ChoiceRecorder, Progress, ResponseRecorder
+from layerlimits.stopping import deferred
 from layerlimits.types import GREEDY, Drafts, Response, Sample, Task, Variant, content_hash
 
 Asked = Sequence[tuple[Task, Sequence[Sample]]]
@@ -52,7 +53,10 @@ class VariantBatcher:
         incomplete = [batch for task, samples in asked for batch in self._batches(distinct, task, samples, draws)]
         for group in self._groups(incomplete):
             whole = self._computed_whole(group[0].task)
-            with ResponseRecorder(self.ledger, group, self._lengths_of, on_progress, whole=whole) as recorder:
+            with (
+                deferred(),
+                ResponseRecorder(self.ledger, group, self._lengths_of, on_progress, whole=whole) as recorder,
+            ):
                 self._compute(group, recorder)
 
     def _computed_whole(self, task: Task) -> bool:

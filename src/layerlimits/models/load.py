@@ -15,6 +15,7 @@ from layerlimits.models.remove import assert_removal_changes_logits
 from layerlimits.models.safetensors_header import read_headers
 from layerlimits.models.stack import find_stack
 from layerlimits.models.weights_check import check_report
+from layerlimits.resources import check_memory
 from layerlimits.types import ModelRef
 
 
@@ -68,6 +69,7 @@ def load(model: str, *, revision: str | None = None, dtype: str = "auto", device
     config = check_complete(folder)
     where = pick_device(device)
     number_type = choose(dtype, config, read_headers(weight_files(folder)), where)
+    _check_memory(model, folder, number_type.dtype)
     network, tokenizer = _read(folder, model, number_type.dtype)
     network.to(torch.device(where)).eval()  # type: ignore[arg-type]  # transformers hides the types of `to`
     if tokenizer.pad_token_id is None:
@@ -75,6 +77,17 @@ def load(model: str, *, revision: str | None = None, dtype: str = "auto", device
     stack = find_stack(network)
     ref = ModelRef(model, fingerprint(folder), revision, (), number_type.dtype)
     return Loaded(ref, folder, network, tokenizer, len(stack), number_type)
+
+
+def _check_memory(model: str, folder: Path, dtype: str) -> None:
+    """Check that the weights fit into memory, before they are read.
+
+    Raises:
+        UserError: They do not.
+    """
+    weights = sum(tensor.elements for header in read_headers(weight_files(folder)) for tensor in header.tensors)
+    needed = weights * DTYPES[dtype].itemsize
+    check_memory(f"loading {model} in {dtype}", needed, "use a smaller dtype (--dtype) or a machine with more memory")
 
 
 def _read(folder: Path, model: str, dtype: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

@@ -91,14 +91,19 @@ def _appearing(origin: Path, out: Path, about: Callable[[], dict[str, Any]]) -> 
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    yield partial
-    for pattern in _COPIED:
-        for file in origin.glob(pattern):
-            shutil.copyfile(file, partial / file.name)
-    (partial / RECIPE).write_text(json.dumps(about(), indent=1) + "\n")
-    if out.exists():
-        out.rmdir()
-    partial.replace(out)
+    try:
+        yield partial
+        for pattern in _COPIED:
+            for file in origin.glob(pattern):
+                # Folders may match as well.
+                if file.is_file():
+                    shutil.copyfile(file, partial / file.name)
+        (partial / RECIPE).write_text(json.dumps(about(), indent=1) + "\n")
+        if out.exists():
+            out.rmdir()
+        partial.replace(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def read_recipe(folder: Path) -> dict[str, Any] | None:

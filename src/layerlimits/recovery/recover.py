@@ -10,6 +10,7 @@ from typing import Any
 from layerlimits.errors import UserError
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.leaks import check_leaks, items_to_compare
+from layerlimits.evaluation.lock import writing
 from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.prompts import check_chat
 from layerlimits.evaluation.store import Store
@@ -92,17 +93,18 @@ def recover(
         adapters_of(configuration(locate(pruned)))
     longest = answer_limit(tasks) if config.max_new_tokens is None else config.max_new_tokens
     folder = config.run or out.with_name(f".{out.name}.run")
-    examples, dropped = _answers(parent, prompts, longest, folder, config, on_progress)
-    finetune(
-        load(pruned, dtype=config.dtype, device=config.device),
-        (),
-        examples,
-        settings,
-        folder / "finetune",
-        out,
-        {**about, "answers_dropped": dropped, "max_new_tokens": longest, "command": config.command},
-        (lambda done, total: on_progress("finetuning", done, total)) if on_progress else None,
-    )
+    with writing(folder):
+        examples, dropped = _answers(parent, prompts, longest, folder, config, on_progress)
+        finetune(
+            load(pruned, dtype=config.dtype, device=config.device),
+            (),
+            examples,
+            settings,
+            folder / "finetune",
+            out,
+            {**about, "answers_dropped": dropped, "max_new_tokens": longest, "command": config.command},
+            (lambda done, total: on_progress("finetuning", done, total)) if on_progress else None,
+        )
     if config.run is None:
         rmtree(folder)
     trained = (read_recipe(out) or {})["finetune"]

@@ -23,6 +23,7 @@ from layerlimits.errors import UserError
 from layerlimits.models.locate import weight_files
 from layerlimits.recovery.adapters import TARGETS
 from layerlimits.recovery.rows import Row, StepProgress
+from layerlimits.stopping import deferred, stop_requested
 
 # Time between checkpoints. It is longer if saving is slow, so that saving takes at most a twentieth of the time.
 SAVE_EVERY_S = 20.0
@@ -52,7 +53,9 @@ class ProgressAndSaving(TrainerCallback):
         if self._on_progress:
             self._on_progress(state.global_step, state.max_steps)
         now = time.monotonic()
-        if now - self._last_save >= self._interval_s and state.global_step < state.max_steps:
+        if stop_requested():
+            control.should_save = control.should_training_stop = True
+        elif now - self._last_save >= self._interval_s and state.global_step < state.max_steps:
             self._last_save, control.should_save = now, True
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -137,7 +140,9 @@ def train(
         callbacks=[ProgressAndSaving(on_progress)],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    # A signal waits for the end of the step, and for a checkpoint.
+    with deferred():
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     trained: Any = trainer.model
     merged: PreTrainedModel = (trained.merge_and_unload() if lora else trained).eval()
     return merged

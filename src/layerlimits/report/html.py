@@ -1,4 +1,4 @@
-"""Render and write the HTML report."""
+"""Render and write the HTML report, and the same results as JSON."""
 
 import json
 import os
@@ -67,15 +67,26 @@ def write(results: StudyResults, out: Path) -> Path:
     Raises:
         UserError: See `check_report_file`; also if the file cannot be written, for instance on a full disk.
     """
-    page = check_report_file(out)
-    content = render(results)
-    partial = page.with_name(f".layerlimits-{os.getpid()}.partial")
+    return _write_atomically(check_report_file(out), render(results))
+
+
+def write_results(results: StudyResults, out: Path) -> Path:
+    """Write the results as JSON, atomically.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    return _write_atomically(out, json.dumps(results.to_json(), indent=1, ensure_ascii=False) + "\n")
+
+
+def _write_atomically(file: Path, content: str) -> Path:
+    partial = file.with_name(f".layerlimits-{os.getpid()}.partial")
     try:
-        page.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(content, encoding="utf-8", errors="backslashreplace")
-        return partial.replace(page)
+        return partial.replace(file)
     except OSError as error:
-        raise UserError(f"failed to write {out}: {error}", "choose another output file (--out)") from None
+        raise UserError(f"failed to write {file}: {error}", "choose another output file (--out)") from None
     finally:
         partial.unlink(missing_ok=True)
 

@@ -17,7 +17,8 @@ class CarryResults(Document):
         models: Number of models, pruned ones included.
         responses: Number of responses.
         artifacts: Number of other values: settings, rankings, plans, timings and caches.
-        sha256: Hash of the content.
+        sha256: Hash of the content; None for Parquet files, whose rows have one each.
+        whole: Whether texts of items are included, as in Parquet files.
         without_weights: Finetuned models, whose weights are not in the file.
     """
 
@@ -28,5 +29,6 @@ class CarryResults(Document):
     models: int
     responses: int
     artifacts: int
-    sha256: str
+    sha256: str | None
+    whole: bool
     without_weights: tuple[str, ...]

@@ -24,11 +24,11 @@ class Clock:
     Args:
         budget: Seconds for all commands on a run folder together.
         spent: Seconds that former commands on the run folder have used.
-        began: Time at which this command started, in seconds since the epoch.
-        now: The current time; replaced in tests.
+        began: Time at which this command started, by the same clock as `now`; see `steady`.
+        now: The current time, of a clock that is never set; replaced in tests.
     """
 
-    def __init__(self, budget: float, spent: float, began: float, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, budget: float, spent: float, began: float, now: Callable[[], float] = time.monotonic) -> None:
         self.budget, self._before, self._began, self._now = budget, spent, began, now
 
     @property
@@ -45,6 +45,11 @@ class Clock:
         """Seconds that a stage may use if the stages in `coming` follow it; 0 if nothing is left."""
         weights = sum(_SHARES[name] for name in (stage, *coming))
         return max(0.0, self.left) * _SHARES[stage] / weights
+
+
+def steady(began: float) -> float:
+    """A time in seconds since the epoch by the clock that is never set; the future counts as now."""
+    return time.monotonic() - max(0.0, time.time() - began)
 
 
 def check_budget(budget: float | None) -> None:

@@ -11,7 +11,7 @@ from layerlimits.evaluation.artifacts import Artifacts, Manifest
 from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded, load
 from layerlimits.models.number_type import NumberType, ProductRate
-from layerlimits.paths import OUT, check_writable, given_path, holds_run
+from layerlimits.paths import MANIFEST_FILE, OUT, check_writable, given_path, holds_run
 from layerlimits.version import __version__
 
 # Settings that all responses of a run must share to be comparable, with their keys in the manifest.
@@ -54,7 +54,7 @@ def _number_type(folder: Path) -> NumberType | None:
     """The number type of the run in a folder, with the recorded reason; None if there is no run."""
     if not holds_run(folder):
         return None
-    with Store(folder) as store:
+    with Store(folder, read_only=True) as store:
         manifest = Artifacts(store).manifest
     if manifest is None:
         return None
@@ -101,7 +101,7 @@ def claim(store: Store, loaded: Loaded, batch_size: int, **more: object) -> None
 
 def write_copy(manifest: Manifest, folder: Path) -> None:
     """Write the manifest as `manifest.json`, for people to read; the database has the manifest that is used."""
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1) + "\n")
 
 
 def refuse_other_run(folder: Path, before: Mapping[str, object], now: Mapping[str, object]) -> None:

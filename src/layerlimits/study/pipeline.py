@@ -5,19 +5,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from layerlimits.errors import UserError
+from layerlimits.errors import StorageError, UserError
+from layerlimits.evaluation.lock import writing
 from layerlimits.progress import Bar
-from layerlimits.report.html import check_report_file, write
+from layerlimits.report.html import check_report_file, write, write_results
 from layerlimits.results.document import StudyResults
 from layerlimits.results.study import study_results
 from layerlimits.study import stages
 from layerlimits.study.config import StudyConfig
 from layerlimits.study.estimate import stage_costs
+from layerlimits.study.manifest import check_run_folder
 from layerlimits.study.preflight import check_study
 from layerlimits.study.recovering import recover
+from layerlimits.study.resuming import settings
+from layerlimits.study.room import check_room
 from layerlimits.study.session import Run, open_run
 
-REPORT = "report.html"
+REPORT, RESULTS = "report.html", "results.json"
 
 
 def study(config: StudyConfig, out: Path, command: str, began: float | None = None) -> StudyResults:
@@ -33,9 +37,17 @@ def study(config: StudyConfig, out: Path, command: str, began: float | None = No
     Returns:
         The results shown in the report.
     Raises:
-        UserError: The settings are invalid, the folder belongs to another study, or the model can do none of the tasks.
+        UserError: The settings are invalid, the folder belongs to another study or is in use by another process, or the
+            model can do none of the tasks.
+        StorageError: The disk is full, or the database of the run folder is damaged.
     """
     began = time.time() if began is None else began
+    check_run_folder(out)
+    with writing(out):
+        return _study(config, out, command, began)
+
+
+def _study(config: StudyConfig, out: Path, command: str, began: float) -> StudyResults:
     resolved = check_study(config, out)
     # Check now what would otherwise fail in the last step, after hours of work.
     check_report_file(out / REPORT)
@@ -45,6 +57,8 @@ def study(config: StudyConfig, out: Path, command: str, began: float | None = No
         _stages(run)
         results = study_results(run.store)
         write(results, out / REPORT)
+        write_results(results, out / RESULTS)
+        run.artifacts.finished = settings(resolved)
     return results
 
 
@@ -70,6 +84,7 @@ def _stages(run: Run) -> None:
 @contextmanager
 def _stage(run: Run, name: str) -> Iterator[None]:
     """Time a stage, and plan the rest of the bar anew when it ends."""
+    check_room(run, name)
     with run.bar.stage(name):
         yield
     run.plan_bar(name)
@@ -81,5 +96,7 @@ def _skippable(run: Run, stage: str) -> Iterator[None]:
     with _stage(run, stage):
         try:
             yield
+        except StorageError:
+            raise
         except UserError as error:
             run.skip(f"stage {stage}", error.problem)

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Literal
 
-from layerlimits.errors import UserError
+from layerlimits.errors import StorageError, UserError
 from layerlimits.evaluation.artifacts import Plan, RecoveredRecord
 from layerlimits.models.load import load
 from layerlimits.models.save import read_recipe
 from layerlimits.recovery.data import Example, generate_answers
 from layerlimits.study import fitting
 from layerlimits.study.estimate import finetuning_cost, training_answer_cost
+from layerlimits.study.room import check_training_memory
 from layerlimits.study.session import Run
 
 
@@ -41,6 +42,8 @@ def recover(run: Run) -> None:
         for kind in recovery.kinds:
             try:
                 _recover_one(run, plan, kind, examples, dropped)
+            except StorageError:
+                raise
             except UserError as error:
                 run.skip(f"recovery ({kind}) of {plan['method']} without {plan['layers']} layers", error.problem)
 
@@ -60,6 +63,7 @@ def _recover_one(
         # Its weights are not needed, which an imported run does not have.
         run.artifacts.recovered = records | {name: {**records[name], **plan, "dropped": dropped}}
         return
+    check_training_memory(run, kind)
     assert run.study.recovery
     share = finetuning_cost(run.study, run.study.recovery, plan["layers"], run.cost)
     done = 0

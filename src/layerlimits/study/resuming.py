@@ -6,6 +6,8 @@ settings and reuses all stored responses that still apply.
 - May change: tasks, protocols and shots (before any model is recovered), limit, samples, methods, ratios, which models
   are recovered (recovery.kinds, recovery.method, recovery.ratios), difference, speed_repeats, preset, revision,
   device, data_dir, max_rows, unsafe_code, and the command.
+- May only grow once the study is finished, because its report would be replaced by one of less: tasks, limit, samples,
+  methods, ratios. `difference` is then fixed, and a budget cannot be added.
 - Fixed from the start, because all responses must be comparable: the model's files, dtype, batch_size, chat,
   temperature, top_p, top_k, max_new_tokens.
 - Fixed once a method has ranked, because rankings are compared: seed, protect, select_tasks, select_items and the
@@ -25,8 +27,9 @@ from layerlimits.paths import holds_run
 from layerlimits.study.manifest import refuse_other_run
 from layerlimits.study.resolved import ResolvedStudy
 
-_FIXED_BY_RANKINGS = ("seed", "protect", "select_tasks", "select_items", "calibration_items")
-_FIXED_BY_RECOVERY = ("items", "epochs")
+FIXED_BY_RANKINGS = ("seed", "protect", "select_tasks", "select_items", "calibration_items")
+FIXED_BY_RECOVERY = ("items", "epochs")
+_COUNTS = ("samples", "budget")
 
 
 def check_resumable(study: ResolvedStudy, out: Path) -> None:
@@ -37,7 +40,7 @@ def check_resumable(study: ResolvedStudy, out: Path) -> None:
     """
     if not holds_run(out):
         return
-    with Store(out) as store:
+    with Store(out, read_only=True) as store:
         artifacts = Artifacts(store)
         manifest = artifacts.manifest
         if manifest is None:
@@ -73,11 +76,11 @@ def _changes(study: ResolvedStudy, artifacts: Artifacts, manifest: Mapping[str, 
     if before is None:
         # The folder was only used by other commands, such as `evaluate`.
         return []
-    changes: list[str] = []
+    changes = _narrowed(study, artifacts, now)
     if artifacts.rankings:
         changes += [
             _change(name, before[name], now[name])
-            for name in _FIXED_BY_RANKINGS
+            for name in FIXED_BY_RANKINGS
             if name in before and before[name] != now[name]
         ]
         text = artifacts.calibration
@@ -87,10 +90,31 @@ def _changes(study: ResolvedStudy, artifacts: Artifacts, manifest: Mapping[str, 
             changes.append("different selection items")
     if artifacts.recovered and study.recovery:
         trained, wanted = before["recovery"], now["recovery"]
-        changed = [name for name in _FIXED_BY_RECOVERY if trained[name] != wanted[name]]
+        changed = [name for name in FIXED_BY_RECOVERY if trained[name] != wanted[name]]
         changes += [_change(f"recovery.{name}", trained[name], wanted[name]) for name in changed]
         if manifest.get("training", study.recovery.data_hash) != study.recovery.data_hash and not changed:
             changes.append("different training prompts, because of tasks, protocols, shots or data_dir")
+    return changes
+
+
+def _narrowed(study: ResolvedStudy, artifacts: Artifacts, now: Mapping[str, Any]) -> list[str]:
+    """What a finished study has and the new settings leave out: its report would be replaced by one of less."""
+    before = artifacts.finished
+    if not before:
+        return []
+    less = (now["samples"] < before["samples"], now["budget"] is not None and before["budget"] is None)
+    changes = [_change(name, before[name], now[name]) for name in ("difference",) if before[name] != now[name]]
+    changes += [_change(name, before[name], now[name]) for name, is_less in zip(_COUNTS, less, strict=True) if is_less]
+    names = {task.name for task in study.tasks}
+    for name in ("methods", "ratios"):
+        if set(before[name]) - set(now[name]):
+            changes.append(_change(name, before[name], now[name]))
+    records = artifacts.tasks or []
+    if lacking := [record["name"] for record in records if record["name"] not in names]:
+        changes.append(f"without the tasks {', '.join(lacking)}")
+    covered = {name: {sample.id for sample in samples} for name, samples in study.items.items()}
+    if any(set(record["ids"]) - covered[record["name"]] for record in records if record["name"] in names):
+        changes.append(_change("limit", before["limit"], now["limit"]))
     return changes
 
 

@@ -11,7 +11,7 @@ from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded, parameter_count, weight_bytes
 from layerlimits.progress import Bar
-from layerlimits.study.budget import Clock, probe_seconds
+from layerlimits.study.budget import Clock, probe_seconds, steady
 from layerlimits.study.config import StudyConfig
 from layerlimits.study.estimate import Cost, cost_of, stage_costs
 from layerlimits.study.fitting import FIRST_ITEMS
@@ -211,6 +211,7 @@ class Run:
         spent = self.artifacts.stages
         self.artifacts.stages = spent | {stage: spent.get(stage, 0.0) + seconds}
         self.record_time(now=True)
+        self.store.checkpoint()
 
     def record_time(self, *, now: bool = False) -> None:
         """Record the time that a budget has been charged, so that a resumed run spends what is left."""
@@ -252,7 +253,7 @@ def open_run(study: ResolvedStudy, out: Path, command: str, began: float) -> Run
     claim(store, loaded, config.batch_size, command=command, **recorded_settings(study))
     _describe(evaluator, study)
     cost = cost_of(study, rates_of(study, evaluator, probe_seconds(config.budget)))
-    clock = None if config.budget is None else Clock(config.budget, Artifacts(store).spent, began)
+    clock = None if config.budget is None else Clock(config.budget, Artifacts(store).spent, steady(began))
     return Run(study, out, store, evaluator, cost, Bar(0.0), config.methods, clock)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 
 from layerlimits import methods
-from layerlimits.errors import UserError
+from layerlimits.errors import StorageError, UserError
 from layerlimits.evaluation.artifacts import Plan
 from layerlimits.methods import Context, effort
 from layerlimits.models.remove import check_layers
@@ -160,6 +160,8 @@ def rank(run: Run) -> Rankings:
     for name in names:
         try:
             ranking = _rank_one(run, name)
+        except StorageError:
+            raise
         except UserError as error:
             run.skip(f"method {label(name)}", error.problem)
             continue
