@@ -6,7 +6,7 @@ import sys
 import typer
 
 from layerlimits.cli import carry, evaluate, methods, prune, rank, recover, reference, report, score, study, sweep
-from layerlimits.errors import UserError
+from layerlimits.cli.faults import reported
 
 app = typer.Typer(
     help="Measure how many layers a language model can lose before it stops reasoning, what is lost, and what "
@@ -34,12 +34,9 @@ app.add_typer(reference.app, name="reference")
 
 
 def main() -> None:
-    """Run the command line interface. A `UserError` is printed without a traceback; the exit status is then 2."""
+    """Run the command line interface; see `faults.reported` for errors and their exit status."""
     # Importing torch and transformers creates millions of objects, none of them garbage. At the default thresholds,
     # garbage collection takes a sixth of the import time (LOG.md, "prune").
     gc.set_threshold(100_000, 50, 50)
-    try:
-        app()
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    with reported():
+        sys.exit(app(standalone_mode=False) or 0)

@@ -1,6 +1,5 @@
 """Locate and check the files of a model before weights are loaded."""
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,10 @@ from typing import Any
 from xxhash import xxh3_128
 
 from layerlimits.errors import UserError
+from layerlimits.foreign import refusing
 from layerlimits.hub import hub_error, is_path, offline_if_unreachable
 from layerlimits.models.config_check import check_counts, check_depth, read_config
+from layerlimits.models.index import INDEX, read_index
 from layerlimits.models.safetensors_header import read_headers
 from layerlimits.models.weights_check import check_layer_numbers, check_types, check_weights
 from layerlimits.paths import given_path
@@ -115,13 +116,8 @@ def configuration(folder: Path) -> Any:
     """
     from transformers import AutoConfig
 
-    try:
+    with refusing(f"{folder}/config.json is invalid", "correct the field, or download the model again"):
         return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except Exception as error:  # Configurations reject values with errors of many kinds.
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise UserError(
-            f"{folder}/config.json is invalid: {reason}", "correct the field, or download the model again"
-        ) from None
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -130,15 +126,12 @@ def weight_files(folder: Path) -> list[Path]:
     Raises:
         UserError: there are none, or a file in the index is missing.
     """
-    index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
+    index, single = folder / INDEX, folder / "model.safetensors"
     if single.exists():
         # If a folder has both, transformers ignores the shards.
         return [single]
     if index.exists():
-        try:
-            names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError, TypeError):
-            raise UserError(f"{index} is not an index of weight files", "download the model again") from None
+        names = sorted(set(read_index(folder)["weight_map"].values()))
         missing = [name for name in names if not (folder / name).exists()]
         if missing:
             raise UserError(

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from layerlimits.errors import UserError
+from layerlimits.foreign import DOWNLOAD_AGAIN, check_file, unreadable
 
 # The library has the same limit.
 _MAX_HEADER_BYTES = 100_000_000
-_FIX = "download the model again"
 # Bits per element. For types that are not listed, the size is not checked against the shape.
 _BITS = {"BOOL": 8} | {
     f"{kind}{bits}": bits for kind, sizes in {"F": (16, 32, 64), "I": (8, 16, 32, 64)}.items() for bits in sizes
@@ -87,21 +87,23 @@ def read_headers(files: Iterable[Path]) -> list[Header]:
 
 def _header_text(file: Path) -> tuple[bytes, int]:
     """The bytes of the header, and the size of the whole file."""
+    size = check_file(file, None, DOWNLOAD_AGAIN)
     try:
-        size = file.stat().st_size
         with file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
             if size < 8 or length > _MAX_HEADER_BYTES:
                 raise _not_safetensors(file)
             if size < 8 + length:
-                raise UserError(f"{file} is truncated: {size:,} bytes, expected at least {8 + length:,}", _FIX)
+                raise UserError(
+                    f"{file} is truncated: {size:,} bytes, expected at least {8 + length:,}", DOWNLOAD_AGAIN
+                )
             return stream.read(length), size
     except OSError as error:
-        raise UserError(f"cannot read {file}: {error.strerror}", "check the file and its permissions") from None
+        raise unreadable(file, error) from None
 
 
 def _not_safetensors(file: Path) -> UserError:
-    return UserError(f"{file} is not a safetensors file", _FIX)
+    return UserError(f"{file} is not a safetensors file", DOWNLOAD_AGAIN)
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -138,16 +140,16 @@ def _check_bytes(file: Path, tensors: list[StoredTensor], size: int, begin: int)
             raise UserError(
                 f"{file} is damaged: {tensor.name} is at bytes {tensor.start:,} to {tensor.end:,}, "
                 f"but the tensor before it ends at {filled:,}",
-                _FIX,
+                DOWNLOAD_AGAIN,
             )
         needed = -(-tensor.elements * _BITS.get(tensor.dtype, 0) // 8)
         if needed and tensor.size != needed:
             raise UserError(
                 f"{file} is damaged: {tensor.name} has {tensor.size:,} bytes, but {tensor.dtype} of shape "
                 f"{tensor.shape} needs {needed:,}",
-                _FIX,
+                DOWNLOAD_AGAIN,
             )
         filled = tensor.end
     if begin + filled != size:
         what = "truncated" if size < begin + filled else "damaged"
-        raise UserError(f"{file} is {what}: {size:,} bytes, expected {begin + filled:,}", _FIX)
+        raise UserError(f"{file} is {what}: {size:,} bytes, expected {begin + filled:,}", DOWNLOAD_AGAIN)

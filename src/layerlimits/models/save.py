@@ -9,6 +9,8 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from layerlimits.errors import UserError
+from layerlimits.foreign import kind, read_object
 from layerlimits.models.locate import configuration
 from layerlimits.models.shards import prune_files
 from layerlimits.models.structure_check import check_structure
@@ -19,6 +21,9 @@ from layerlimits.version import __version__
 Progress = Callable[[int], None] | None
 
 RECIPE = "layerlimits.json"
+_NO_RECIPE = "remove the file if another program wrote it, or prune the model again"
+# Fields that are read again, and their types.
+_RECIPE_TYPES = {"base": str, "base_fingerprint": str, "removed": list, "calibration": list, "finetune": dict}
 _COPIED = (
     "tokenizer*",
     "special_tokens_map.json",
@@ -91,17 +96,34 @@ def _appearing(origin: Path, out: Path, about: Callable[[], dict[str, Any]]) -> 
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    yield partial
-    for pattern in _COPIED:
-        for file in origin.glob(pattern):
-            shutil.copyfile(file, partial / file.name)
-    (partial / RECIPE).write_text(json.dumps(about(), indent=1) + "\n")
-    if out.exists():
-        out.rmdir()
-    partial.replace(out)
+    try:
+        yield partial
+        for pattern in _COPIED:
+            for file in origin.glob(pattern):
+                if file.is_file():
+                    shutil.copyfile(file, partial / file.name)
+        (partial / RECIPE).write_text(json.dumps(about(), indent=1) + "\n")
+        if out.exists():
+            out.rmdir()
+        partial.replace(out)
+    finally:
+        # After an error or Ctrl-C; after a kill, the next call with the same `out` removes it.
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def read_recipe(folder: Path) -> dict[str, Any] | None:
-    """The recipe of a pruned folder, or None."""
+    """The recipe of a pruned folder, or None.
+
+    Raises:
+        UserError: The file is not a recipe; names the field.
+    """
     path = folder / RECIPE
-    return json.loads(path.read_text()) if path.exists() else None
+    if not path.exists():
+        return None
+    about = read_object(path, _NO_RECIPE)
+    for name, expected in _RECIPE_TYPES.items():
+        if name in about and not isinstance(about[name], expected):
+            raise UserError(f"{path} is not a recipe: {name} is {kind(about[name])}", _NO_RECIPE)
+    if not isinstance(about.get("finetune", {}).get("key", ""), str):
+        raise UserError(f"{path} is not a recipe: finetune.key is not a string", _NO_RECIPE)
+    return about
