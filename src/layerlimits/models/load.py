@@ -53,8 +53,10 @@ def pick_device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError):
+        # Tensors on the meta device have no values, so that copying one fails.
+        torch.zeros(1, device=device).cpu()
+    # torch raises several types of exceptions for devices that it was built without.
+    except Exception:
         raise UserError(
             f"device {device!r} is not available on this machine", "use device cpu or auto (--device)"
         ) from None

@@ -16,6 +16,8 @@ from layerlimits.foreign import DOWNLOAD_AGAIN, check_file, unreadable
 
 # The library has the same limit.
 _MAX_HEADER_BYTES = 100_000_000
+# torch has the same limit.
+_MAX_DIMENSIONS = 64
 # Bits per element. For types that are not listed, the size is not checked against the shape.
 _BITS = {"BOOL": 8} | {
     f"{kind}{bits}": bits for kind, sizes in {"F": (16, 32, 64), "I": (8, 16, 32, 64)}.items() for bits in sizes
@@ -68,10 +70,15 @@ def read_header(file: Path) -> Header:
         metadata = entries.pop("__metadata__", None)
         tensors = sorted(map(_stored, entries.items()), key=lambda tensor: (tensor.start, tensor.end))
     # A deeply nested header raises RecursionError.
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise _not_safetensors(file) from None
+    except UnicodeDecodeError:
+        raise _not_safetensors(file, "its header is not UTF-8") from None
+    except RecursionError:
+        raise _not_safetensors(file, "its header is nested too deeply") from None
+    except (ValueError, AttributeError) as error:
+        reason = "its header is not a JSON object" if isinstance(error, AttributeError) else str(error)
+        raise _not_safetensors(file, reason) from None
     if metadata is not None and not _is_metadata(metadata):
-        raise _not_safetensors(file)
+        raise _not_safetensors(file, "its metadata are not texts")
     _check_bytes(file, tensors, size, begin)
     return Header(file, tuple(tensors), metadata, begin)
 
@@ -91,8 +98,10 @@ def _header_text(file: Path) -> tuple[bytes, int]:
     try:
         with file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
-            if size < 8 or length > _MAX_HEADER_BYTES:
-                raise _not_safetensors(file)
+            if size < 8:
+                raise _not_safetensors(file, f"it has {size} bytes")
+            if length > _MAX_HEADER_BYTES:
+                raise _not_safetensors(file, f"its header would have {length:,} bytes")
             if size < 8 + length:
                 raise UserError(
                     f"{file} is truncated: {size:,} bytes, expected at least {8 + length:,}", DOWNLOAD_AGAIN
@@ -102,15 +111,15 @@ def _header_text(file: Path) -> tuple[bytes, int]:
         raise unreadable(file, error) from None
 
 
-def _not_safetensors(file: Path) -> UserError:
-    return UserError(f"{file} is not a safetensors file", DOWNLOAD_AGAIN)
+def _not_safetensors(file: Path, why: str) -> UserError:
+    return UserError(f"{file} is not a safetensors file: {why}", DOWNLOAD_AGAIN)
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object without repeated keys: two tensors with the same name would be ambiguous."""
     entries = dict(pairs)
     if len(entries) < len(pairs):
-        raise ValueError("repeated key")
+        raise ValueError("its header has a name twice")
     return entries
 
 
@@ -120,14 +129,18 @@ def _is_metadata(metadata: Any) -> bool:
 
 def _stored(entry: tuple[str, Any]) -> StoredTensor:
     name, about = entry
-    start, end = map(_count, about["data_offsets"])
-    if not isinstance(about["dtype"], str):
-        raise TypeError("dtype")
-    return StoredTensor(name, about["dtype"], tuple(map(_count, about["shape"])), start, end)
+    try:
+        start, end = map(_count, about["data_offsets"])
+        if not isinstance(about["dtype"], str) or len(about["shape"]) > _MAX_DIMENSIONS:
+            raise TypeError("dtype or shape")
+        return StoredTensor(name, about["dtype"], tuple(map(_count, about["shape"])), start, end)
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"the dtype, shape or offsets of {name!r:.100} are invalid") from None
 
 
 def _count(value: Any) -> int:
-    if type(value) is not int or value < 0:
+    # The format has 64 bits for each; larger numbers would take long to multiply.
+    if type(value) is not int or not 0 <= value < 1 << 64:
         raise ValueError("not a count")
     return value
 
