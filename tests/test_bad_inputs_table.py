@@ -12,8 +12,6 @@ from bad_flags import FLAGS
 from bad_models import MODELS, Content
 from small_models import saved, small_llama
 
-from layerlimits.cli import faults, main
-
 Refused = Callable[..., str]
 
 EVALUATE = ("--tasks", "facts_choice,arithmetic", "--limit", 2, "--max-new-tokens", 2)
