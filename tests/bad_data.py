@@ -78,7 +78,7 @@ DATA: list[tuple[str, str, str | bytes, str, str]] = [
         "piqa/validation.jsonl",
         '{"goal": "a", "sol1": "c", "sol2": "b", "label": 7}\n',
         PIQA,
-        "x",
+        "item 1: label 7 is not one of 0, 1",
     ),
     (
         "label is a text",
@@ -133,7 +133,7 @@ DATA: list[tuple[str, str, str | bytes, str, str]] = [
         "pruned/layerlimits.json",
         '{"base_fingerprint": "f", "base": "\\u001b[31m"}',
         RECIPE,
-        "x",
+        "was pruned from \\x1b[31m (f), not from",
     ),
     (
         "recipe with a text of layers",

@@ -35,8 +35,9 @@ def _filled(text: str, tiny: Path, folder: Path) -> list[str]:
 
 def test_there_are_enough() -> None:
     assert len(FLAGS) + len(MODELS) + len(DATA) >= 120
-    names = [row[0] for row in (*FLAGS, *MODELS, *DATA)]
-    assert len(set(names)) == len(names)
+    for table in (FLAGS, MODELS, DATA):
+        assert len({row[0] for row in table}) == len(table)
+        assert all(row[-1] for row in table)
 
 
 @pytest.mark.parametrize(("arguments", "words"), [row[1:] for row in FLAGS], ids=[row[0] for row in FLAGS])

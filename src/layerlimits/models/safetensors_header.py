@@ -67,6 +67,8 @@ def read_header(file: Path) -> Header:
     begin = 8 + len(text)
     try:
         entries = json.loads(text, object_pairs_hook=_distinct)
+        if not isinstance(entries, dict):
+            raise ValueError("its header is not a JSON object")
         metadata = entries.pop("__metadata__", None)
         tensors = sorted(map(_stored, entries.items()), key=lambda tensor: (tensor.start, tensor.end))
     # A deeply nested header raises RecursionError.
@@ -74,9 +76,8 @@ def read_header(file: Path) -> Header:
         raise _not_safetensors(file, "its header is not UTF-8") from None
     except RecursionError:
         raise _not_safetensors(file, "its header is nested too deeply") from None
-    except (ValueError, AttributeError) as error:
-        reason = "its header is not a JSON object" if isinstance(error, AttributeError) else str(error)
-        raise _not_safetensors(file, reason) from None
+    except ValueError as error:
+        raise _not_safetensors(file, str(error)) from None
     if metadata is not None and not _is_metadata(metadata):
         raise _not_safetensors(file, "its metadata are not texts")
     _check_bytes(file, tensors, size, begin)

@@ -100,6 +100,7 @@ def _appearing(origin: Path, out: Path, about: Callable[[], dict[str, Any]]) -> 
         yield partial
         for pattern in _COPIED:
             for file in origin.glob(pattern):
+                # Folders may match as well.
                 if file.is_file():
                     shutil.copyfile(file, partial / file.name)
         (partial / RECIPE).write_text(json.dumps(about(), indent=1) + "\n")
@@ -107,7 +108,6 @@ def _appearing(origin: Path, out: Path, about: Callable[[], dict[str, Any]]) -> 
             out.rmdir()
         partial.replace(out)
     finally:
-        # After an error or Ctrl-C; after a kill, the next call with the same `out` removes it.
         shutil.rmtree(partial, ignore_errors=True)
 
 
