@@ -16,7 +16,7 @@ from layerlimits.methods import finite
 from layerlimits.models.load import Loaded
 from layerlimits.models.locate import configuration, fingerprint, layer_count, weight_files
 from layerlimits.models.remove import check_layers, layers_for_ratio, remove
-from layerlimits.models.save import recipe, save_pruned, write_checkpoint
+from layerlimits.models.save import recipe, save_pruned, window_warnings, write_checkpoint
 from layerlimits.models.structure_check import check_structure
 from layerlimits.paths import check_new_folder
 from layerlimits.plugins import called, find, label
@@ -94,6 +94,7 @@ def prune(
         removed=plan.removed,
         kept=plan.kept_layers,
         layers=len(plan.kept_layers),
+        warnings=window_warnings(configuration(folder), target.out),
     )
 
 

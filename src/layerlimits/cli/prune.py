@@ -22,7 +22,7 @@ from layerlimits.cli.options import (
 )
 from layerlimits.cli.parse import layers as layer_numbers
 from layerlimits.cli.parse import words
-from layerlimits.cli.printing import say, show_json
+from layerlimits.cli.printing import say, show_json, show_warnings
 
 if TYPE_CHECKING:
     from layerlimits.results.document import PruneResults
@@ -89,3 +89,4 @@ def show_checkpoint(results: "PruneResults") -> None:
     chosen = "" if results.method == "listed" else f" by {results.method}"
     filled = "" if results.replacement == "none" else f"; replacement: {results.replacement}"
     say(f"{results.model}: {results.layers} layers; removed {noun} {removed} of {results.base}{chosen}{filled}")
+    show_warnings(results.warnings)

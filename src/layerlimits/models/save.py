@@ -86,7 +86,35 @@ def write_checkpoint(model: PreTrainedModel, origin: Path, out: Path, about: dic
     """Save a model in memory, with the tokenizer and licence files of `origin`."""
     with _appearing(origin, out, lambda: about) as partial:
         model.save_pretrained(partial)
+        _without_extra_layers(partial / "config.json")
     return out
+
+
+def _without_extra_layers(file: Path) -> None:
+    """Set the number of layers for multi-token prediction to 0: transformers neither loads nor saves these layers."""
+    config = read_object(file)
+    if config.get("num_nextn_predict_layers"):
+        file.write_text(json.dumps(config | {"num_nextn_predict_layers": 0}, indent=2, sort_keys=True) + "\n")
+
+
+def window_warnings(base: Any, out: Path) -> tuple[str, ...]:
+    """A warning if a pruned checkpoint declares a sliding window that none of its layers uses any more.
+
+    The field stays, because architectures such as Gemma 3 cannot be built without it.
+
+    Args:
+        base: The configuration of the base model.
+        out: The folder of the pruned checkpoint.
+    """
+    pruned = configuration(out)
+    window = getattr(pruned, "sliding_window", None)
+    before, after = (getattr(config, "layer_types", None) or () for config in (base, pruned))
+    if not window or "sliding_attention" not in before or "sliding_attention" in after:
+        return ()
+    return (
+        f"all kept layers have full attention, but config.json still declares sliding_window = {window}, as "
+        f"{pruned.model_type} requires; some servers apply it to all layers",
+    )
 
 
 @contextmanager
