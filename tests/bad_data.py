@@ -91,7 +91,7 @@ DATA: list[tuple[str, str, str | bytes, str, str]] = [
     ("text is null", "c.jsonl", '{"text": null}\n', TEXT + "c.jsonl", "c.jsonl, line 1: not a calibration item"),
     ("response is missing", "c.jsonl", '{"prompt": "a"}\n', TEXT + "c.jsonl", "c.jsonl, line 1: not a calibration"),
     ("text is not UTF-8", "c.txt", b"abc \xff", TEXT + "c.txt", "c.txt is not UTF-8: byte 5 is 0xff"),
-    ("text is blank", "c.txt", "\n \n", TEXT + "c.txt", "calibration text /c.txt is empty"),
+    ("text is blank", "c.txt", "\n \n", TEXT + "c.txt", "calibration text T/c.txt is empty"),
     ("settings are nested", "s.toml", f"a = {DEEP}", STUDY, "s.toml is nested too deeply"),
     ("settings have 5000 digits", "s.toml", "seed = " + "1" * 5000, STUDY, "s.toml is not valid TOML: Exceeds the"),
     ("settings are not UTF-8", "s.toml", b"\xff\xfe", STUDY, "s.toml is not UTF-8: byte 1 is 0xff"),

@@ -30,7 +30,7 @@ def _tokenizer(template: Any) -> Any:
         ("{{ raise_exception('a system turn is needed') }}", "failed: a system turn is needed"),
         ("{{ messages[7]['content'] + 'a' }}", "failed: "),
         ("{{ 1 // 0 }}", "failed: integer division or modulo by zero"),
-        ("{{ messages.__class__ }}", "unsafe"),
+        ("{{ messages.__class__.__mro__ }}", "unsafe"),
         ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "unsafe"),
         ("{{ range(10000000) | list }}", "Range too big"),
         ("{% include '/etc/passwd' %}", "failed: "),
