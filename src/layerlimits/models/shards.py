@@ -89,9 +89,10 @@ def prune_files(
 
 def _read_index(folder: Path) -> dict[str, Any] | None:
     """The index of the shards; None if there is none, or if it is not used."""
-    if not (folder / INDEX).exists() or (folder / _SINGLE).exists():
+    if not (folder / INDEX).exists():
         return None
-    return read_index(folder)
+    index = read_index(folder)
+    return None if (folder / _SINGLE).exists() else index
 
 
 def _names(folder: Path, headers: list[Header], index: Mapping[str, Any] | None) -> set[str]:
