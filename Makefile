@@ -6,7 +6,7 @@ ARGS ?=
 # Number of repeats of each benchmark of the sweep engine.
 REPEATS ?= 5
 
-.PHONY: setup study check test test-slow test-real bench bench-real
+.PHONY: setup study check test test-slow test-real audit bench bench-real
 
 setup: .venv/ready
 
@@ -36,6 +36,11 @@ test-slow: setup
 test-real: setup
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps gguf
 	TOKENIZERS_PARALLELISM=false $(BIN)/pytest -m real --durations=0 $(ARGS)
+
+# Known vulnerabilities of the pinned versions; needs the network.
+audit: setup
+	$(BIN)/pip install --quiet --disable-pip-version-check 'pip-audit>=2.7'
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 # mergekit, which the paper's procedure uses, is benchmarked in a separate environment.
 .mergekit/ready: bench/mergekit.txt

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -128,7 +129,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         assert said.out == ""
         assert "Traceback" not in said.err
         assert said.err.startswith("error: ")
-        assert said.err.count("error: ") == 1
+        assert len(re.findall("^error: ", said.err, re.MULTILINE)) == 1
         assert "\n  fix: " in said.err
         return said.err
 

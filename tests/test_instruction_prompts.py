@@ -64,7 +64,7 @@ def test_other_columns_are_refused_with_their_line(row: dict[str, Any], tmp_path
 def test_what_has_no_prompts_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot train on 0 prompts"):
         instruction_prompts(tmp_path / "gone.jsonl", 0)
-    with pytest.raises(UserError, match=r"failed to read .*gone\.jsonl"):
+    with pytest.raises(UserError, match=r"cannot read .*gone\.jsonl"):
         instruction_prompts(tmp_path / "gone.jsonl", 5)
     with pytest.raises(UserError, match="has no prompt that is not blank"):
         instruction_prompts(write_rows(tmp_path / "blank.jsonl", [ALPACA[2]]), 5)

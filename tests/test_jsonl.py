@@ -73,14 +73,18 @@ def test_what_is_unusual_and_right_is_read(tmp_path: Path) -> None:
 
 def test_a_file_that_is_too_large_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for path, words in [
-        (Path("/dev/zero"), "line 1 is longer than 64 MiB"),
-        (tmp_path, "failed to read .*: Is a directory"),
-        (tmp_path / "gone", "failed to read .*: No such file or directory"),
-        (tmp_path / ("a" * 300), "failed to read .*: File name too long"),
-        (Path("a\0b"), "failed to read .*: embedded null byte"),
+        (Path("/dev/zero"), "is not a regular file"),
+        (tmp_path, "cannot read .*: it is a folder"),
+        (tmp_path / "gone", "cannot read .*: No such file or directory"),
+        (tmp_path / ("a" * 300), "cannot read .*: File name too long"),
+        (Path("a\0b"), "cannot read .*: embedded null byte"),
     ]:
         with pytest.raises(UserError, match=words):
             list(jsonl.rows(path))
+    monkeypatch.setattr(jsonl, "LONGEST_LINE_BYTES", 1 << 20)
+    (tmp_path / "long.jsonl").write_bytes(GOOD + b"x" * (2 << 20))
+    with pytest.raises(UserError, match=r"line 2 is longer than 1 MiB"):
+        list(jsonl.rows(tmp_path / "long.jsonl"))
     monkeypatch.setattr(jsonl, "MOST_BYTES", 1 << 10)
     (tmp_path / "large.jsonl").write_bytes(GOOD * 200)
     with pytest.raises(UserError, match=r"large\.jsonl is larger than"):

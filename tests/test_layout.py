@@ -25,8 +25,8 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("evaluation", "replacements", "diagnostics"),
     ("engines", "tasks"),
     ("models", "scoring", "statistics", "reference", "lm_eval_bridge"),
-    ("types", "plugins", "paths", "progress", "jsonl", "hub", "resources"),
-    ("sampling", "stopping"),
+    ("types", "plugins", "paths", "progress", "jsonl", "hub", "chat", "resources"),
+    ("sampling", "foreign", "stopping"),
     ("errors", "version"),
 )
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
@@ -131,7 +131,7 @@ def test_only_the_command_line_knows_typer() -> None:
 
 
 def test_every_command_has_its_file() -> None:
-    helpers = {"__init__", "options", "parse", "printing"}
+    helpers = {"__init__", "options", "faults", "parse", "printing"}
     assert {file.stem for file in (SOURCE / "cli").glob("*.py")} == {*COMMANDS, *helpers}
 
 

@@ -118,14 +118,14 @@ def test_settings_that_are_no_toml_file(tmp_path: Path) -> None:
     words = {
         "deep.toml": "nested too deeply",
         "digits.toml": "is not valid TOML",
-        "large.toml": "at most 1,000,000",
-        "bytes.toml": "is not valid TOML",
+        "large.toml": "maximum 1,000,000",
+        "bytes.toml": "is not UTF-8: byte 1 is 0xff",
         "pipe": "is not a regular file",
         "gone.toml": "no such file",
         ".": "is a folder",
         LONG: "File name too long",
         "gone/x": "no such file",
-        "a\0b": "not valid TOML",
+        "a\0b": "embedded null byte",
     }
     for name, said in words.items():
         with pytest.raises(UserError, match=said):

@@ -1,5 +1,6 @@
 """Training rows contain the evaluator's prompts, for every task format."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,9 @@ def test_an_empty_prompt_is_refused_before_the_model_answers(loaded: Loaded, tmp
     evaluator, fed = recorder(loaded, tmp_path / "run", chat=None)
     loaded.tokenizer.chat_template = "{{ '' }}"
     samples = training_prompts(choose(["facts"]), 2, None)
-    with pytest.raises(UserError, match="a training prompt has 0 tokens"):
+    with pytest.raises(UserError, match="leaves out the text of the question"):
         generate_answers(evaluator, samples, 8)
+    blank = [replace(sample, prompt=" ") for sample in samples]
+    with pytest.raises(UserError, match="a training prompt has 0 tokens"):
+        generate_answers(evaluator, blank, 8)
     assert fed == []

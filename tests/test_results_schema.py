@@ -10,7 +10,7 @@ import pytest
 from stored_runs import finished_study
 
 from layerlimits.api import open_run, write_report
-from layerlimits.results.document import RecoverResults
+from layerlimits.results.document import PruneResults, RecoverResults
 
 DOC = Path(__file__).resolve().parents[1] / "docs" / "results.md"
 FIGURE = {"estimate", "low", "high", "n"}
@@ -156,7 +156,7 @@ def test_recover() -> None:
 
 
 def test_an_undocumented_key_and_a_missing_one_are_seen() -> None:
-    content = {"model": "m", "base": "b", "method": "x", "replacement": "none", "removed": [], "kept": [], "layers": 1}
+    content = PruneResults("m", "b", "x", "none", (), (), 1).to_json()
     check("prune", content)
     with pytest.raises(AssertionError, match="not documented"):
         check("prune", {**content, "new": 1})

@@ -47,7 +47,7 @@ def test_a_header_is_checked_before_use(content: bytes, words: str, tmp_path: Pa
 
 
 def test_a_weight_file_that_is_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"cannot read .*: Is a directory"):
+    with pytest.raises(UserError, match=r"cannot read .*: it is a folder"):
         read_header(tmp_path)
 
 

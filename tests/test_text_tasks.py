@@ -249,4 +249,4 @@ def test_a_task_without_a_test_file_or_without_responses_is_refused(refused: Ref
 
 
 def test_missing_responses_are_refused(small: Path, refused: Refused, tmp_path: Path) -> None:
-    assert "failed to read" in refused("score", "gsm8k", tmp_path / "gone.jsonl", "--data-dir", small)
+    assert "cannot read" in refused("score", "gsm8k", tmp_path / "gone.jsonl", "--data-dir", small)

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_LONGEST_SHOWN = 4000
+
 
 class UserError(Exception):
     """An error in the user's input. The command line prints the problem and the fix and exits with status 2.
@@ -18,7 +20,20 @@ class UserError(Exception):
         self.fix = fix
 
     def __str__(self) -> str:
-        return f"error: {self.problem}\n  fix: {self.fix}"
+        return f"error: {printable(self.problem)}\n  fix: {printable(self.fix)}"
+
+
+def printable(text: str) -> str:
+    r"""A text from outside as one line that is safe to print in a terminal.
+
+    Control characters, line ends, lone surrogates and characters that change the direction of writing are escaped, as
+    in "\x1b"; the middle of a text of more than 4,000 characters is left out.
+    """
+    if len(text) > _LONGEST_SHOWN:
+        text = f"{text[: _LONGEST_SHOWN // 2]} ... ({len(text):,} characters) ... {text[-_LONGEST_SHOWN // 4 :]}"
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 class StorageError(UserError):

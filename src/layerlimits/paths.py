@@ -2,7 +2,6 @@
 
 import errno
 import os
-import stat
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from shutil import rmtree
 from typing import Any
 
 from layerlimits.errors import UserError
+from layerlimits.foreign import read_text
 
 # Whether an existing file may be replaced.
 IsOwn = Callable[[Path], bool]
@@ -23,7 +23,8 @@ LOCK_FILE = "run.lock"
 # Names of settings in messages; commands and functions of the API raise the same errors.
 OUT = "the output folder (--out)"
 DATA_DIR = "the data folder (--data-dir)"
-# Far more than any settings file; also guards against devices, which never end.
+CONFIG = "the settings file (--config)"
+# Far more than any settings file.
 _MAX_TOML_BYTES = 1_000_000
 
 
@@ -204,26 +205,14 @@ def read_toml(file: Path) -> dict[str, Any]:
     Raises:
         UserError: The file does not exist, is not a regular file, is too large, or is not valid TOML.
     """
+    if not given_path(file, CONFIG).exists():
+        raise UserError(f"no such file: {file}", "give the path of a TOML file")
+    text = read_text(file, _MAX_TOML_BYTES, "give the path of a TOML file of settings")
     try:
-        # Check the kind first, because opening a pipe waits for its other end.
-        about = file.stat()
-        if stat.S_ISDIR(about.st_mode):
-            raise UserError(f"no such file: {file} is a folder", "give the path of a TOML file")
-        if not stat.S_ISREG(about.st_mode):
-            raise UserError(f"{file} is not a regular file", "give the path of a TOML file")
-        if about.st_size > _MAX_TOML_BYTES:
-            raise UserError(
-                f"{file} has {about.st_size:,} bytes; a settings file may have at most {_MAX_TOML_BYTES:,}",
-                "give the path of a TOML file of settings",
-            )
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"no such file: {file}", "give the path of a TOML file") from None
-    except OSError as error:
-        raise path_error(file, "the settings file (--config)", error) from None
+        return tomllib.loads(text)
     except RecursionError:
         raise UserError(f"{file} is nested too deeply", "correct the file") from None
-    # Errors of tomllib, invalid UTF-8, integers of thousands of digits, and a NUL byte in the path.
+    # Errors of tomllib, and integers of thousands of digits.
     except ValueError as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{file} is not valid TOML: {reason}", "correct the file") from None

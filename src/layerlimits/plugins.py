@@ -5,11 +5,13 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
 from layerlimits.errors import UserError, unknown
+from layerlimits.foreign import reason
 
 # What the plug-ins of each folder are called in messages.
 _WHAT = {
@@ -78,10 +80,50 @@ def _from_file(folder: str, path: Path) -> Any:
     if not path.exists() or spec is None or spec.loader is None:
         raise UserError(f"no such file: {path}", f"give a {_WHAT[folder]} by name or by the path of its file")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    # The file is the user's own program: it can raise anything, and end the process.
+    except (Exception, SystemExit) as error:
+        raise UserError(f"{path} cannot be imported: {_where(error, path)}", "correct the file") from None
     if not hasattr(module, path.stem):
         raise UserError(f"{path} does not define {path.stem}", f"define {path.stem} in this file")
     return getattr(module, path.stem)
+
+
+def _where(error: BaseException, path: Path) -> str:
+    """The last line of a file that is involved in an exception, and the exception."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
+    line = error.lineno if isinstance(error, SyntaxError) else (lines[-1] if lines else None)
+    place = f"line {line}: " if line else ""
+    return f"{place}{type(error).__name__}: {reason(error)}"
+
+
+def called(plugin: Callable[..., Any], kind: type, spec: str, *arguments: Any) -> Any:
+    """Call a plug-in and check the type of its result; failures of a plug-in from a file name the file.
+
+    Args:
+        plugin: The plug-in, as `find` returns it.
+        kind: The type of the result.
+        spec: The name or path of the plug-in, as for `find`.
+        arguments: The arguments.
+
+    Raises:
+        UserError: A plug-in from a file raised an exception, or returned something else; names the file and the line.
+    """
+    name = spec.split(":")[0]
+    if not name.endswith(".py"):
+        return plugin(*arguments)
+    try:
+        result = plugin(*arguments)
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise UserError(f"{name} failed: {_where(error, Path(name))}", "correct the file") from None
+    if not isinstance(result, kind):
+        raise UserError(
+            f"{name} returned a {type(result).__name__}, not a {kind.__name__}", f"return a {kind.__name__}"
+        )
+    return result
 
 
 def _with_options(plugin: Callable[..., Any], what: str, name: str, options: list[str]) -> Any:

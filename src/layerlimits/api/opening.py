@@ -72,8 +72,8 @@ def check_removal(options: RankOptions, depth: int) -> None:
     """
     protected = options.protect or ()
     check_protected(protected, depth)
-    if options.layers is not None:
-        check_count(options.layers, depth, protected)
+    # Without a number, all layers that are not protected are ranked: at least one.
+    check_count(1 if options.layers is None else options.layers, depth, protected)
 
 
 def check_swept(layers: Sequence[int], depth: int) -> tuple[int, ...]:

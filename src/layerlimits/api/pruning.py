@@ -16,10 +16,10 @@ from layerlimits.methods import finite
 from layerlimits.models.load import Loaded
 from layerlimits.models.locate import configuration, fingerprint, layer_count, weight_files
 from layerlimits.models.remove import check_layers, layers_for_ratio, remove
-from layerlimits.models.save import recipe, save_pruned, write_checkpoint
+from layerlimits.models.save import recipe, save_pruned, window_warnings, write_checkpoint
 from layerlimits.models.structure_check import check_structure
 from layerlimits.paths import check_new_folder
-from layerlimits.plugins import find, label
+from layerlimits.plugins import called, find, label
 from layerlimits.progress import Bar
 from layerlimits.replacements import ReplacementContext
 from layerlimits.results.document import PruneResults
@@ -94,6 +94,7 @@ def prune(
         removed=plan.removed,
         kept=plan.kept_layers,
         layers=len(plan.kept_layers),
+        warnings=window_warnings(configuration(folder), target.out),
     )
 
 
@@ -153,7 +154,7 @@ def _finish(loaded: Loaded, plan: PrunePlan, replacement: str, material: _Materi
     text = material.text
     with Bar(1.0) as bar, bar.stage(f"applying replacement {replacement}"):
         context = ReplacementContext(loaded.model, plan.removed, text.ids, plan.merges, material.seed, bar.advance)
-        detail = find("replacements", replacement)(context)
+        detail = called(find("replacements", replacement), dict, replacement, context)
     used = tuple(dict.fromkeys((*plan.calibration, *text.hashes)))
     done = replace(plan, replacement=label(replacement), filling=detail, calibration=used)
     remove(loaded.model, plan.removed)

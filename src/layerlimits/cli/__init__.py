@@ -2,7 +2,6 @@
 
 import gc
 import sys
-from pathlib import Path
 
 import typer
 
@@ -20,9 +19,8 @@ from layerlimits.cli import (
     study,
     sweep,
 )
-from layerlimits.errors import UserError
-from layerlimits.resources import full, is_full
-from layerlimits.stopping import Stopped, stoppable
+from layerlimits.cli.faults import reported
+from layerlimits.stopping import stoppable
 
 app = typer.Typer(
     help="Measure how many layers a language model can lose before it stops reasoning, what is lost, and what "
@@ -52,25 +50,9 @@ app.add_typer(reference.app, name="reference")
 
 
 def main() -> None:
-    """Run the command line interface. A `UserError` is printed without a traceback; the exit status is then 2.
-
-    The status is 130 after Ctrl-C, and after SIGTERM 75 if the same command resumes.
-    """
+    """Run the command line interface; see `faults.reported` for errors and their exit status."""
     # Importing torch and transformers creates millions of objects, none of them garbage. At the default thresholds,
     # garbage collection takes a sixth of the import time (LOG.md, "prune").
     gc.set_threshold(100_000, 50, 50)
-    try:
-        with stoppable():
-            app()
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
-    except Exception as error:
-        # Whatever library wrote the file.
-        if not is_full(error):
-            raise
-        print(full(Path(getattr(error, "filename", None) or ".")), file=sys.stderr)
-        sys.exit(2)
-    except Stopped as stopped:
-        print(stopped, file=sys.stderr)
-        sys.exit(stopped.status)
+    with reported(), stoppable():
+        sys.exit(app(standalone_mode=False) or 0)

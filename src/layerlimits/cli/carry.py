@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from layerlimits.cli.options import Json
-from layerlimits.cli.printing import show_json
+from layerlimits.cli.printing import say, show_json
 
 if TYPE_CHECKING:
     from layerlimits.results.carried import CarryResults
@@ -31,7 +31,7 @@ def export_run(
     if as_json:
         show_json(results)
         return
-    print(f"{results.run}: {_contents(results)} exported to {results.file}")
+    say(f"{results.run}: {_contents(results)} exported to {results.file}")
     _show_left_out(results)
 
 
@@ -47,9 +47,9 @@ def import_run(
     if as_json:
         show_json(results)
         return
-    print(f"{results.run}: {_contents(results)} imported from {results.file}")
+    say(f"{results.run}: {_contents(results)} imported from {results.file}")
     _show_left_out(results)
-    print(f"To resume, repeat the command that started the run, with --out {results.run}.")
+    say(f"To resume, repeat the command that started the run, with --out {results.run}.")
 
 
 def _contents(results: "CarryResults") -> str:
@@ -58,9 +58,9 @@ def _contents(results: "CarryResults") -> str:
 
 def _show_left_out(results: "CarryResults") -> None:
     if not results.whole:
-        print("Texts of benchmark items are not included; resuming adds them.")
+        say("Texts of benchmark items are not included; resuming adds them.")
     if results.without_weights:
-        print(
+        say(
             f"Weights of finetuned models are not included ({', '.join(results.without_weights)}); models whose "
             "evaluation is incomplete are finetuned again."
         )

@@ -29,7 +29,7 @@ from layerlimits.cli.options import (
     UnsafeCode,
 )
 from layerlimits.cli.parse import task_list
-from layerlimits.cli.printing import counted, interval, show, show_json, show_warnings, table
+from layerlimits.cli.printing import counted, interval, say, show, show_json, show_warnings, table
 
 if TYPE_CHECKING:
     from layerlimits.results.document import EvaluateResults
@@ -99,7 +99,7 @@ def show_scores(results: "EvaluateResults") -> None:
     show(scores)
     for comparison in results.protocols:
         if only := comparison.recognition_only:
-            print(
+            say(
                 f"{comparison.task}: {only.estimate:.1%} ({only.low:.1%} to {only.high:.1%}) of {only.n} items are "
                 "correct by likelihood and wrong in free generation"
             )

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console, RenderableType
 from rich.table import Table
 
+from layerlimits.errors import printable
+
 if TYPE_CHECKING:
     from layerlimits.results.frames import Document
     from layerlimits.types import Estimate
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
 
 def show(content: RenderableType) -> None:
     """Print a table or text; square brackets and colons in names are printed literally."""
-    Console(markup=False, emoji=False, highlight=False).print(content)
+    Console(markup=False, emoji=False, highlight=False).print(
+        printable(content) if isinstance(content, str) else content
+    )
 
 
 def show_json(results: "Document") -> None:
@@ -31,10 +35,23 @@ def table(title: str, columns: Sequence[str], left: Sequence[str] = (), whole: S
         left: Text columns, left-aligned; the others contain numbers.
         whole: Columns that are never wrapped.
     """
-    empty = Table(title=title)
+    empty = _Table(title=printable(title))
     for column in columns:
         empty.add_column(column, justify="left" if column in left else "right", no_wrap=column in whole)
     return empty
+
+
+class _Table(Table):
+    """A table whose cells may contain names of models, tasks and files."""
+
+    def add_row(self, *cells: RenderableType | None, **style: Any) -> None:
+        """Add a row; control characters of text cells are escaped."""
+        super().add_row(*(printable(cell) if isinstance(cell, str) else cell for cell in cells), **style)
+
+
+def say(text: str) -> None:
+    """Print one line on stdout; control characters of names in it are escaped."""
+    print(printable(text))
 
 
 def interval(estimate: "Estimate") -> str:
@@ -50,4 +67,4 @@ def counted(outcomes: Mapping[Any, int]) -> str:
 def show_warnings(warnings: Sequence[str]) -> None:
     """Print one warning per line."""
     for warning in warnings:
-        print(f"warning: {warning}")
+        say(f"warning: {warning}")

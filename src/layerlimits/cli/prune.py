@@ -22,7 +22,7 @@ from layerlimits.cli.options import (
 )
 from layerlimits.cli.parse import layers as layer_numbers
 from layerlimits.cli.parse import words
-from layerlimits.cli.printing import show_json
+from layerlimits.cli.printing import say, show_json, show_warnings
 
 if TYPE_CHECKING:
     from layerlimits.results.document import PruneResults
@@ -88,4 +88,5 @@ def show_checkpoint(results: "PruneResults") -> None:
     noun = "layer" if len(results.removed) == 1 else "layers"
     chosen = "" if results.method == "listed" else f" by {results.method}"
     filled = "" if results.replacement == "none" else f"; replacement: {results.replacement}"
-    print(f"{results.model}: {results.layers} layers; removed {noun} {removed} of {results.base}{chosen}{filled}")
+    say(f"{results.model}: {results.layers} layers; removed {noun} {removed} of {results.base}{chosen}{filled}")
+    show_warnings(results.warnings)

@@ -18,7 +18,7 @@ from layerlimits.cli.options import (
     command,
 )
 from layerlimits.cli.parse import task_list
-from layerlimits.cli.printing import show_json
+from layerlimits.cli.printing import say, show_json
 
 if TYPE_CHECKING:
     from layerlimits.results.document import RecoverResults
@@ -62,10 +62,10 @@ def recover(
 
 def show_recovered(results: "RecoverResults") -> None:
     """Print a summary of the finetuning."""
-    print(
+    say(
         f"{results.model}: {results.pruned} finetuned on {results.examples} responses of {results.parent} "
         f"({results.trained_tokens:,} response tokens; {results.dropped} unfinished responses dropped; "
         f"{results.seconds:.0f} s)"
     )
     if results.not_adapted:
-        print(f"LoRA adapters on {', '.join(results.adapted)}; none on {', '.join(results.not_adapted)}")
+        say(f"LoRA adapters on {', '.join(results.adapted)}; none on {', '.join(results.not_adapted)}")

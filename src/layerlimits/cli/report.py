@@ -10,6 +10,7 @@ from layerlimits.cli.options import (
     Json,
 )
 from layerlimits.cli.printing import show_json
+from layerlimits.errors import printable
 
 
 def report(
@@ -21,6 +22,6 @@ def report(
     from layerlimits import api
 
     results = api.write_report(run, out)
-    print(f"report: {out or api.report_file(run)}", file=sys.stderr if as_json else sys.stdout)
+    print(printable(f"report: {out or api.report_file(run)}"), file=sys.stderr if as_json else sys.stdout)
     if as_json:
         show_json(results)

@@ -22,7 +22,8 @@ from layerlimits.cli.options import (
     process_start,
 )
 from layerlimits.cli.parse import layers, shares, words
-from layerlimits.cli.printing import show, show_json, table
+from layerlimits.cli.printing import say, show, show_json, table
+from layerlimits.errors import printable
 
 if TYPE_CHECKING:
     from layerlimits.results.document import PlanResults, StudyResults
@@ -105,8 +106,8 @@ def study(
 
 def show_answer(results: "StudyResults", report: Path) -> None:
     """Print the headline and the path of the report."""
-    show(Panel(Text(results.answer), title="layerlimits"))
-    print(f"report: {report}")
+    show(Panel(Text(printable(results.answer)), title="layerlimits"))
+    say(f"report: {report}")
 
 
 def show_plan(results: "PlanResults", folder: Path) -> None:
@@ -116,5 +117,5 @@ def show_plan(results: "PlanResults", folder: Path) -> None:
     for row in results.stages:
         stages.add_row(row.stage, str(row.models), f"{row.responses:,}", f"{row.seconds / 60:.1f}")
     show(stages)
-    print(f"Number type: {results.dtype} ({results.dtype_reason})")
-    print(f"Estimated total: {results.seconds / 60:.0f} minutes. Nothing was run.")
+    say(f"Number type: {results.dtype} ({results.dtype_reason})")
+    say(f"Estimated total: {results.seconds / 60:.0f} minutes. Nothing was run.")

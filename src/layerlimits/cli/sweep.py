@@ -31,7 +31,7 @@ from layerlimits.cli.options import (
 )
 from layerlimits.cli.parse import layers as layer_numbers
 from layerlimits.cli.parse import task_list
-from layerlimits.cli.printing import show, show_json, show_warnings, table
+from layerlimits.cli.printing import say, show, show_json, show_warnings, table
 
 if TYPE_CHECKING:
     from layerlimits.results.document import SweepResults
@@ -92,7 +92,7 @@ def show_sweep(results: "SweepResults") -> None:
     for layer, rows in results.by_layer().items():
         retention.add_row(str(layer), *(_cell(row.comparison) for row in rows))
     show(retention)
-    print("* significantly different from the unpruned model (McNemar's exact test, 5% level, Holm-corrected)")
+    say("* significantly different from the unpruned model (McNemar's exact test, 5% level, Holm-corrected)")
     show_warnings(results.warnings)
 
 

@@ -9,8 +9,10 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from layerlimits import jsonl
+from layerlimits.chat import rendering
 from layerlimits.errors import UserError
 from layerlimits.evaluation.leaks import EvaluatedQuestions, items_to_compare
+from layerlimits.foreign import read_text
 from layerlimits.hub import first_rows
 from layerlimits.paths import given_path
 from layerlimits.tasks import choose
@@ -20,6 +22,7 @@ WORLD = "the bundled world"
 # Suffixes of files; any other name is a dataset.
 _FILES = (".jsonl", ".txt", ".md")
 WIKITEXT = "Salesforce/wikitext:wikitext-2-raw-v1:train"
+_MOST_TEXT_BYTES = 1 << 30
 # Shorter lines of WikiText are headings and blank lines.
 _MIN_CHARACTERS = 100
 _FIX_DATASET = "use id:split or id:configuration:split, a folder of data files, or a local .txt or .jsonl file"
@@ -149,10 +152,7 @@ def _from_file(file: Path) -> list[Pair]:
     if file.suffix == ".jsonl":
         pairs = [_line(file, number, row) for number, row in jsonl.rows(file)]
     else:
-        try:
-            text = file.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"cannot read calibration text {file}: {error}", "use a text or .jsonl file") from None
+        text = read_text(file, _MOST_TEXT_BYTES, "use a text or .jsonl file with fewer texts")
         pairs = [(part.strip(), "") for part in text.split("\n\n") if part.strip()]
     if not pairs:
         raise UserError(f"calibration text {file} is empty", "use a file with at least one item")
@@ -234,8 +234,9 @@ def _encode(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) -> Enc
     if tokenizer.chat_template:
         question = [{"role": "user", "content": prompt}]
         conversation = [*question, {"role": "assistant", "content": answer}]
-        whole: Any = tokenizer.apply_chat_template(conversation, return_dict=True)
-        given: Any = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_dict=True)
+        with rendering(tokenizer):
+            whole: Any = tokenizer.apply_chat_template(conversation, return_dict=True)
+            given: Any = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_dict=True)
     else:
         whole, given = tokenizer(f"{prompt}\n{answer}"), tokenizer(f"{prompt}\n")
     # The token at the border can depend on the answer: the common prefix is the question.

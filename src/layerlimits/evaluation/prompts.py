@@ -7,6 +7,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from layerlimits.chat import check_asks, rendering
 from layerlimits.errors import UserError
 from layerlimits.types import Continuation, Sample, content_hash
 
@@ -76,9 +77,11 @@ def template_hash(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def _templated(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> tuple[str, list[int]]:
-    encoded: Any = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
-    text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    return str(text), list(encoded["input_ids"])
+    with rendering(tokenizer):
+        encoded: Any = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
+        text = str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+    check_asks(tokenizer, messages, text)
+    return text, list(encoded["input_ids"])
 
 
 def _encode_pairs(tokenizer: PreTrainedTokenizerBase, sample: Sample) -> Prompt:
@@ -91,7 +94,8 @@ def _encode_pairs(tokenizer: PreTrainedTokenizerBase, sample: Sample) -> Prompt:
             texts.append(context)
         else:
             template = template_hash(tokenizer)
-            texts.append(chat_text(tokenizer, context))
+            with rendering(tokenizer):
+                texts.append(chat_text(tokenizer, context))
         rows.append(encode_pair(tokenizer, texts[-1], continuation))
     # Usually all choices continue the same context.
     return Prompt(sample, [], rows, "\n\n".join(dict.fromkeys(texts)), template)

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from layerlimits.errors import UserError
 from layerlimits.methods._context import Context
 from layerlimits.models.remove import check_count
-from layerlimits.plugins import find, label
+from layerlimits.plugins import called, find, label
 from layerlimits.types import Kind, Ranking
 
 __all__ = ["Context", "Method", "by_rounds", "by_score", "effort", "needed_kind", "rank", "smallest"]
@@ -34,7 +34,7 @@ def rank(spec: str, context: Context) -> Ranking:
     """
     # Progress that the method does not report itself is reported when it ends.
     with context.progress() as report:
-        ranking: Ranking = find("methods", spec)(replace(context, on_progress=report))
+        ranking: Ranking = called(find("methods", spec), Ranking, spec, replace(context, on_progress=report))
     count = len(ranking.plan(context.rounds))
     if context.layers is not None and count < context.layers:
         protected = ", ".join(map(str, ranking.protected)) or "none"

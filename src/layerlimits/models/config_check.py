@@ -1,18 +1,16 @@
 """Reading and checking the config.json of a model folder, before anything is built from it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from layerlimits.errors import UserError
+from layerlimits.foreign import DOWNLOAD_AGAIN, read_object
 
 _CONFIG_KEYS_OF_OTHER_MODALITIES = ("vision_config", "audio_config", "text_config")
 # Written beside config.json by ModelOpt, AutoGPTQ and AutoAWQ; transformers does not read them.
 _QUANTIZATION_FILES = ("hf_quant_config.json", "quantize_config.json", "quant_config.json")
 # Names of the field for the number of layers, by architecture.
 _DEPTHS = ("num_hidden_layers", "num_layers", "num_blocks", "n_layers", "n_layer")
-_MAX_BYTES = 16 << 20
-_FIX = "download the model again"
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -27,7 +25,7 @@ def read_config(folder: Path) -> dict[str, Any]:
             f"{folder} is not a model folder: it has no config.json",
             "use a folder written by save_pretrained, or a hub id",
         )
-    config = read_json_object(folder / "config.json")
+    config = read_object(folder / "config.json")
     if "model_type" not in config:
         raise UserError(
             f"{folder / 'config.json'} has no model_type", "use a folder written by save_pretrained of transformers"
@@ -36,29 +34,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     if "num_hidden_layers" in config:
         check_depth(folder, config["num_hidden_layers"])
     if (folder / "generation_config.json").exists():
-        read_json_object(folder / "generation_config.json")
+        read_object(folder / "generation_config.json")
     return config
-
-
-def read_json_object(path: Path) -> dict[str, Any]:
-    """Read a JSON file of a model folder that contains one object.
-
-    Raises:
-        UserError: the file cannot be read, or is not a JSON object; names the file.
-    """
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise UserError(f"{path} is too large: {path.stat().st_size:,} bytes, maximum {_MAX_BYTES:,}", _FIX)
-        content = json.loads(path.read_text())
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}", "check the file and its permissions") from None
-    except (ValueError, RecursionError) as error:
-        # Numbers with thousands of digits and deeply nested objects are not raised as JSONDecodeError.
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise UserError(f"{path} is not valid JSON: {reason}", _FIX) from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is not a JSON object but a {type(content).__name__}", _FIX)
-    return content
 
 
 def check_depth(folder: Path, depth: object) -> int:
@@ -98,7 +75,7 @@ def _check_kind(folder: Path, config: dict[str, Any]) -> None:
 
     kind = config["model_type"]
     if not isinstance(kind, str):
-        raise UserError(f"{folder}/config.json is invalid: model_type is {kind!r:.60}, not a string", _FIX)
+        raise UserError(f"{folder}/config.json is invalid: model_type is {kind!r:.60}, not a string", DOWNLOAD_AGAIN)
     if config.get("is_encoder_decoder"):
         raise UserError(
             f"{folder.name} ({kind}) is an encoder-decoder: its two stacks have no common layer numbering",

@@ -8,7 +8,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
+from layerlimits.chat import check_template
 from layerlimits.errors import UserError
+from layerlimits.foreign import DOWNLOAD_AGAIN, check_file, read_object, refusing
 from layerlimits.models.locate import check_complete, fingerprint, locate, weight_files
 from layerlimits.models.number_type import DTYPES, NumberType, choose
 from layerlimits.models.remove import assert_removal_changes_logits
@@ -17,6 +19,10 @@ from layerlimits.models.stack import find_stack
 from layerlimits.models.weights_check import check_report
 from layerlimits.resources import check_memory
 from layerlimits.types import ModelRef
+
+# The largest vocabularies take some 40 MB.
+_TOKENIZER_BYTES = {"tokenizer.json": 1 << 30, "tokenizer.model": 1 << 30, "chat_template.jinja": 1 << 20}
+_TOKENIZER_OBJECTS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,10 @@ def pick_device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError):
+        # Tensors on the meta device have no values, so that copying one fails.
+        torch.zeros(1, device=device).cpu()
+    # torch raises several types of exceptions for devices that it was built without.
+    except Exception:
         raise UserError(
             f"device {device!r} is not available on this machine", "use device cpu or auto (--device)"
         ) from None
@@ -94,7 +102,7 @@ def _read(folder: Path, model: str, dtype: str) -> tuple[PreTrainedModel, PreTra
     """The model with exactly the weights of the checkpoint, and the tokenizer."""
     # Its annotation does not cover `output_loading_info`.
     auto: Any = AutoModelForCausalLM
-    try:
+    with refusing(f"cannot load {model}", "check the folder, or download the model again"):
         network, report = auto.from_pretrained(
             folder,
             dtype=DTYPES[dtype],
@@ -103,9 +111,6 @@ def _read(folder: Path, model: str, dtype: str) -> tuple[PreTrainedModel, PreTra
             trust_remote_code=False,
             local_files_only=True,
         )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"cannot load {model}: {reason}", "check the folder, or download the model again") from None
     # The headers were checked before; this makes sure that every weight was actually read.
     check_report(folder, report, network.config, read_headers(weight_files(folder)))
     return network, read_tokenizer(folder)
@@ -117,15 +122,17 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     Raises:
         UserError: Its files are missing or damaged.
     """
-    try:
+    for name, most in _TOKENIZER_BYTES.items():
+        if (folder / name).exists():
+            check_file(folder / name, most, DOWNLOAD_AGAIN)
+    for name in _TOKENIZER_OBJECTS:
+        if (folder / name).exists():
+            read_object(folder / name)
+    with refusing(f"failed to load the tokenizer from {folder}", "check the folder, or download the model again"):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=False, local_files_only=True
         )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"failed to load the tokenizer from {folder}: {reason}", "check the folder, or download the model again"
-        ) from None
+    check_template(tokenizer.chat_template, folder)
     return tokenizer
 
 

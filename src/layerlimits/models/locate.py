@@ -1,6 +1,5 @@
 """Locate and check the files of a model before weights are loaded."""
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -8,15 +7,21 @@ from typing import Any
 from xxhash import xxh3_128
 
 from layerlimits.errors import UserError
+from layerlimits.foreign import refusing
 from layerlimits.hub import hub_error, is_path, offline_if_unreachable
 from layerlimits.models.config_check import check_counts, check_depth, read_config
+from layerlimits.models.index import INDEX, read_index
 from layerlimits.models.safetensors_header import read_headers
-from layerlimits.models.weights_check import check_layer_numbers, check_types, check_weights
+from layerlimits.models.weights_check import check_layer_numbers, check_types, check_weights, quiet
 from layerlimits.paths import given_path
 from layerlimits.types import content_hash
 
 REFERENCE = "reference"
 _HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "LICENSE*", "NOTICE*"]
+_PICKLE = "a pickle that could run code"
+_OTHER_WEIGHTS = dict.fromkeys((".bin", ".pt", ".pth", ".ckpt", ".pkl"), _PICKLE) | dict.fromkeys(
+    (".gguf", ".ggml", ".h5", ".msgpack", ".onnx"), "another format"
+)
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 
 
@@ -31,6 +36,8 @@ def locate(model: str, revision: str | None = None) -> Path:
         from layerlimits.reference import folder
 
         return folder()
+    if not model.strip():
+        raise UserError("the model is an empty text", "use a folder, or a hub id such as owner/name")
     path = given_path(model, "the model", home=True)
     if path.is_dir():
         return path.resolve()
@@ -115,13 +122,9 @@ def configuration(folder: Path) -> Any:
     """
     from transformers import AutoConfig
 
-    try:
+    fix = "correct the field, or download the model again"
+    with quiet(), refusing(f"{folder}/config.json is invalid", fix):
         return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except Exception as error:  # Configurations reject values with errors of many kinds.
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise UserError(
-            f"{folder}/config.json is invalid: {reason}", "correct the field, or download the model again"
-        ) from None
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -130,15 +133,12 @@ def weight_files(folder: Path) -> list[Path]:
     Raises:
         UserError: there are none, or a file in the index is missing.
     """
-    index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
+    index, single = folder / INDEX, folder / "model.safetensors"
     if single.exists():
         # If a folder has both, transformers ignores the shards.
         return [single]
     if index.exists():
-        try:
-            names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError, TypeError):
-            raise UserError(f"{index} is not an index of weight files", "download the model again") from None
+        names = sorted(set(read_index(folder)["weight_map"].values()))
         missing = [name for name in names if not (folder / name).exists()]
         if missing:
             raise UserError(
@@ -148,8 +148,8 @@ def weight_files(folder: Path) -> list[Path]:
         return [folder / name for name in names]
     files = sorted(folder.glob("*.safetensors"))
     if not files:
-        pickled = sorted(folder.glob("*.bin")) + sorted(folder.glob("*.pt"))
-        why = f" (only {pickled[0].name}, a pickle that could run code)" if pickled else ""
+        others = sorted(file for file in folder.iterdir() if file.suffix in _OTHER_WEIGHTS)
+        why = f" (only {others[0].name}, {_OTHER_WEIGHTS[others[0].suffix]})" if others else ""
         raise UserError(
             f"{folder} has no safetensors weights{why}", "convert it with save_pretrained in a safe environment"
         )

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from layerlimits.errors import UserError
+from layerlimits.foreign import DOWNLOAD_AGAIN, check_file, unreadable
 
 # The library has the same limit.
 _MAX_HEADER_BYTES = 100_000_000
-_FIX = "download the model again"
+# torch has the same limit.
+_MAX_DIMENSIONS = 64
 # Bits per element. For types that are not listed, the size is not checked against the shape.
 _BITS = {"BOOL": 8} | {
     f"{kind}{bits}": bits for kind, sizes in {"F": (16, 32, 64), "I": (8, 16, 32, 64)}.items() for bits in sizes
@@ -65,13 +67,19 @@ def read_header(file: Path) -> Header:
     begin = 8 + len(text)
     try:
         entries = json.loads(text, object_pairs_hook=_distinct)
+        if not isinstance(entries, dict):
+            raise ValueError("its header is not a JSON object")
         metadata = entries.pop("__metadata__", None)
         tensors = sorted(map(_stored, entries.items()), key=lambda tensor: (tensor.start, tensor.end))
     # A deeply nested header raises RecursionError.
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise _not_safetensors(file) from None
+    except UnicodeDecodeError:
+        raise _not_safetensors(file, "its header is not UTF-8") from None
+    except RecursionError:
+        raise _not_safetensors(file, "its header is nested too deeply") from None
+    except ValueError as error:
+        raise _not_safetensors(file, str(error)) from None
     if metadata is not None and not _is_metadata(metadata):
-        raise _not_safetensors(file)
+        raise _not_safetensors(file, "its metadata are not texts")
     _check_bytes(file, tensors, size, begin)
     return Header(file, tuple(tensors), metadata, begin)
 
@@ -87,28 +95,32 @@ def read_headers(files: Iterable[Path]) -> list[Header]:
 
 def _header_text(file: Path) -> tuple[bytes, int]:
     """The bytes of the header, and the size of the whole file."""
+    size = check_file(file, None, DOWNLOAD_AGAIN)
     try:
-        size = file.stat().st_size
         with file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
-            if size < 8 or length > _MAX_HEADER_BYTES:
-                raise _not_safetensors(file)
+            if size < 8:
+                raise _not_safetensors(file, f"it has {size} bytes")
+            if length > _MAX_HEADER_BYTES:
+                raise _not_safetensors(file, f"its header would have {length:,} bytes")
             if size < 8 + length:
-                raise UserError(f"{file} is truncated: {size:,} bytes, expected at least {8 + length:,}", _FIX)
+                raise UserError(
+                    f"{file} is truncated: {size:,} bytes, expected at least {8 + length:,}", DOWNLOAD_AGAIN
+                )
             return stream.read(length), size
     except OSError as error:
-        raise UserError(f"cannot read {file}: {error.strerror}", "check the file and its permissions") from None
+        raise unreadable(file, error) from None
 
 
-def _not_safetensors(file: Path) -> UserError:
-    return UserError(f"{file} is not a safetensors file", _FIX)
+def _not_safetensors(file: Path, why: str) -> UserError:
+    return UserError(f"{file} is not a safetensors file: {why}", DOWNLOAD_AGAIN)
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object without repeated keys: two tensors with the same name would be ambiguous."""
     entries = dict(pairs)
     if len(entries) < len(pairs):
-        raise ValueError("repeated key")
+        raise ValueError("its header has a name twice")
     return entries
 
 
@@ -118,14 +130,18 @@ def _is_metadata(metadata: Any) -> bool:
 
 def _stored(entry: tuple[str, Any]) -> StoredTensor:
     name, about = entry
-    start, end = map(_count, about["data_offsets"])
-    if not isinstance(about["dtype"], str):
-        raise TypeError("dtype")
-    return StoredTensor(name, about["dtype"], tuple(map(_count, about["shape"])), start, end)
+    try:
+        start, end = map(_count, about["data_offsets"])
+        if not isinstance(about["dtype"], str) or len(about["shape"]) > _MAX_DIMENSIONS:
+            raise TypeError("dtype or shape")
+        return StoredTensor(name, about["dtype"], tuple(map(_count, about["shape"])), start, end)
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"the dtype, shape or offsets of {name!r:.100} are invalid") from None
 
 
 def _count(value: Any) -> int:
-    if type(value) is not int or value < 0:
+    # The format has 64 bits for each; larger numbers would take long to multiply.
+    if type(value) is not int or not 0 <= value < 1 << 64:
         raise ValueError("not a count")
     return value
 
@@ -138,16 +154,16 @@ def _check_bytes(file: Path, tensors: list[StoredTensor], size: int, begin: int)
             raise UserError(
                 f"{file} is damaged: {tensor.name} is at bytes {tensor.start:,} to {tensor.end:,}, "
                 f"but the tensor before it ends at {filled:,}",
-                _FIX,
+                DOWNLOAD_AGAIN,
             )
         needed = -(-tensor.elements * _BITS.get(tensor.dtype, 0) // 8)
         if needed and tensor.size != needed:
             raise UserError(
                 f"{file} is damaged: {tensor.name} has {tensor.size:,} bytes, but {tensor.dtype} of shape "
                 f"{tensor.shape} needs {needed:,}",
-                _FIX,
+                DOWNLOAD_AGAIN,
             )
         filled = tensor.end
     if begin + filled != size:
         what = "truncated" if size < begin + filled else "damaged"
-        raise UserError(f"{file} is {what}: {size:,} bytes, expected {begin + filled:,}", _FIX)
+        raise UserError(f"{file} is {what}: {size:,} bytes, expected {begin + filled:,}", DOWNLOAD_AGAIN)

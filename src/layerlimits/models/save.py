@@ -9,6 +9,8 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from layerlimits.errors import UserError
+from layerlimits.foreign import kind, read_object
 from layerlimits.models.locate import configuration
 from layerlimits.models.shards import prune_files
 from layerlimits.models.structure_check import check_structure
@@ -19,6 +21,9 @@ from layerlimits.version import __version__
 Progress = Callable[[int], None] | None
 
 RECIPE = "layerlimits.json"
+_NO_RECIPE = "remove the file if another program wrote it, or prune the model again"
+# Fields that are read again, and their types.
+_RECIPE_TYPES = {"base": str, "base_fingerprint": str, "removed": list, "calibration": list, "finetune": dict}
 _COPIED = (
     "tokenizer*",
     "special_tokens_map.json",
@@ -81,7 +86,35 @@ def write_checkpoint(model: PreTrainedModel, origin: Path, out: Path, about: dic
     """Save a model in memory, with the tokenizer and licence files of `origin`."""
     with _appearing(origin, out, lambda: about) as partial:
         model.save_pretrained(partial)
+        _without_extra_layers(partial / "config.json")
     return out
+
+
+def _without_extra_layers(file: Path) -> None:
+    """Set the number of layers for multi-token prediction to 0: transformers neither loads nor saves these layers."""
+    config = read_object(file)
+    if config.get("num_nextn_predict_layers"):
+        file.write_text(json.dumps(config | {"num_nextn_predict_layers": 0}, indent=2, sort_keys=True) + "\n")
+
+
+def window_warnings(base: Any, out: Path) -> tuple[str, ...]:
+    """A warning if a pruned checkpoint declares a sliding window that none of its layers uses any more.
+
+    The field stays, because architectures such as Gemma 3 cannot be built without it.
+
+    Args:
+        base: The configuration of the base model.
+        out: The folder of the pruned checkpoint.
+    """
+    pruned = configuration(out)
+    window = getattr(pruned, "sliding_window", None)
+    before, after = (getattr(config, "layer_types", None) or () for config in (base, pruned))
+    if not window or "sliding_attention" not in before or "sliding_attention" in after:
+        return ()
+    return (
+        f"all kept layers have full attention, but config.json still declares sliding_window = {window}, as "
+        f"{pruned.model_type} requires; some servers apply it to all layers",
+    )
 
 
 @contextmanager
@@ -107,6 +140,18 @@ def _appearing(origin: Path, out: Path, about: Callable[[], dict[str, Any]]) -> 
 
 
 def read_recipe(folder: Path) -> dict[str, Any] | None:
-    """The recipe of a pruned folder, or None."""
+    """The recipe of a pruned folder, or None.
+
+    Raises:
+        UserError: The file is not a recipe; names the field.
+    """
     path = folder / RECIPE
-    return json.loads(path.read_text()) if path.exists() else None
+    if not path.exists():
+        return None
+    about = read_object(path, _NO_RECIPE)
+    for name, expected in _RECIPE_TYPES.items():
+        if name in about and not isinstance(about[name], expected):
+            raise UserError(f"{path} is not a recipe: {name} is {kind(about[name])}", _NO_RECIPE)
+    if not isinstance(about.get("finetune", {}).get("key", ""), str):
+        raise UserError(f"{path} is not a recipe: finetune.key is not a string", _NO_RECIPE)
+    return about

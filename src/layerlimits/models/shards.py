@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from layerlimits.errors import UserError
 from layerlimits.models.fields import pruned_fields
+from layerlimits.models.index import INDEX, read_index
 from layerlimits.models.locate import check, configuration, weight_files
 from layerlimits.models.remove import check_layers, remove
 from layerlimits.models.safetensors_copy import Progress, copy_tensors
@@ -23,7 +24,6 @@ from layerlimits.models.stack import find_stack
 # Files written in parallel: one processor cannot copy as fast as a fast disk writes.
 _WRITERS = 2
 _SINGLE = "model.safetensors"
-_INDEX = "model.safetensors.index.json"
 
 
 @dataclass(frozen=True)
@@ -89,15 +89,10 @@ def prune_files(
 
 def _read_index(folder: Path) -> dict[str, Any] | None:
     """The index of the shards; None if there is none, or if it is not used."""
-    path = folder / _INDEX
-    if not path.exists():
+    if not (folder / INDEX).exists():
         return None
-    try:
-        index: dict[str, Any] = json.loads(path.read_text())
-        files = set(index["weight_map"].values())
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{path} is not an index of weight files", "download the model again") from None
-    return index if files and not (folder / _SINGLE).exists() else None
+    index = read_index(folder)
+    return None if (folder / _SINGLE).exists() else index
 
 
 def _names(folder: Path, headers: list[Header], index: Mapping[str, Any] | None) -> set[str]:
@@ -187,4 +182,4 @@ def _write_index(index: Mapping[str, Any], shards: list[_Shard], parameters: int
         metadata["total_parameters"] = parameters
     weight_map = {name: shard.file for shard in shards for name in shard.names.values()}
     text = json.dumps({**index, "metadata": metadata, "weight_map": weight_map}, indent=2, sort_keys=True)
-    (out / _INDEX).write_text(text + "\n")
+    (out / INDEX).write_text(text + "\n")

@@ -5,6 +5,7 @@ transformers initializes missing weights randomly and ignores unexpected ones, w
 
 import logging
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,7 +75,7 @@ def check_weights(folder: Path, headers: Sequence[Header]) -> None:
         return
     # Its annotation does not cover `output_loading_info`.
     auto: Any = AutoModelForCausalLM
-    with _quiet():
+    with quiet():
         try:
             model, report = auto.from_pretrained(
                 folder,
@@ -153,15 +154,17 @@ def _listed(keys: Sequence[str]) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Inside the block, transformers prints no report; our error names the same keys."""
+def quiet() -> Iterator[None]:
+    """Inside the block, transformers and torch print no reports and warnings; our errors name the same problems."""
     from transformers.utils import logging as messages
 
     before, bars = messages.get_verbosity(), messages.is_progress_bar_enabled()
     messages.set_verbosity(logging.CRITICAL)
     messages.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         messages.set_verbosity(before)
         if bars:

@@ -6,6 +6,7 @@ from typing import Any, TypedDict
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from layerlimits.chat import rendering
 from layerlimits.errors import UserError
 from layerlimits.models.generation import end_tokens
 from layerlimits.recovery.data import Example
@@ -42,7 +43,8 @@ def end_of_turn(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> i
     if not tokenizer.chat_template:
         return tokenizer.eos_token_id if tokenizer.eos_token_id in stops else stops[0]
     turn = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-    written: Any = tokenizer.apply_chat_template(turn, return_dict=True)
+    with rendering(tokenizer):
+        written: Any = tokenizer.apply_chat_template(turn, return_dict=True)
     return next((token for token in reversed(written["input_ids"]) if token in stops), stops[0])
 
 

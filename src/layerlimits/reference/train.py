@@ -265,8 +265,9 @@ def train(work: Path, out: Path, recipe: Path | None = None) -> None:
     for folder in (work, out):
         check_outside_run(folder)
         check_writable(folder, empty=False)
+    settings = read_recipe(recipe)
     work.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(read_recipe(recipe), work)
+    trainer = Trainer(settings, work)
     total = sum(phase.steps for phase in trainer.phases)
     saved = time.monotonic()
     with Progress() as progress, (work / "log.jsonl").open("a") as log:

@@ -129,7 +129,7 @@ class SweepResults(Document):
 
 @dataclass(frozen=True)
 class PruneResults(Document):
-    """A pruned checkpoint: its folder, its base model, and its removed and kept layers."""
+    """A pruned checkpoint: its folder, its base model, its removed and kept layers, and warnings about its use."""
 
     model: str
     base: str
@@ -138,6 +138,7 @@ class PruneResults(Document):
     removed: tuple[int, ...]
     kept: tuple[int, ...]
     layers: int
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Tasks: samples and a function that scores responses. Each file exports one `Task` with the name of the file."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -141,6 +142,6 @@ def _shots(spec: str, option: str) -> int:
     if not option:
         return 0
     key, _, value = option.partition("=")
-    if key != "shots" or not value.isdigit():
+    if key != "shots" or not re.fullmatch("[0-9]{1,6}", value):
         raise UserError(f"invalid task {spec!r}", "use the form arc_easy, arc_easy@free or arc_easy:shots=5")
     return int(value)

@@ -1,11 +1,13 @@
 """Read a benchmark's items from a local folder with the hub's columns or from the hub, and assign them to splits."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from layerlimits import jsonl
 from layerlimits.errors import UserError
+from layerlimits.foreign import check_file, refusing
 from layerlimits.hub import hub_error, offline_if_unreachable
 from layerlimits.tasks._files import Part, find_files
 from layerlimits.types import Sample, Split, content_hash
@@ -67,13 +69,23 @@ def _rows(path: Path) -> list[Row]:
 def _from_parquet(path: Path) -> list[Row]:
     from datasets import Dataset
 
+    check_file(path, None, "give a parquet file")
+    # `datasets` raises many kinds of errors for unreadable files, and logs some of them.
+    with refusing(f"{path} cannot be read", "check the file"), _quiet(), TemporaryDirectory() as cache:
+        return [dict(row) for row in Dataset.from_parquet(str(path), cache_dir=cache, keep_in_memory=True)]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Inside the block, `datasets` logs nothing."""
+    from datasets.utils import logging as messages
+
+    before = messages.get_verbosity()
+    messages.set_verbosity(messages.CRITICAL)
     try:
-        with TemporaryDirectory() as cache:
-            return [dict(row) for row in Dataset.from_parquet(str(path), cache_dir=cache, keep_in_memory=True)]
-    # `datasets` raises many kinds of errors for unreadable files.
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path} cannot be read: {reason}", "check the file") from None
+        yield
+    finally:
+        messages.set_verbosity(before)
 
 
 def from_hub(hub: str, part: Part) -> tuple[str, list[Row]]:
