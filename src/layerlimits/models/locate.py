@@ -17,12 +17,25 @@ from layerlimits.paths import given_path
 from layerlimits.types import content_hash
 
 REFERENCE = "reference"
-_HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "LICENSE*", "NOTICE*"]
+_HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja", "LICENSE*", "NOTICE*"]
 _PICKLE = "a pickle that could run code"
-_OTHER_WEIGHTS = dict.fromkeys((".bin", ".pt", ".pth", ".ckpt", ".pkl"), _PICKLE) | dict.fromkeys(
+OTHER_WEIGHTS = dict.fromkeys((".bin", ".pt", ".pth", ".ckpt", ".pkl"), _PICKLE) | dict.fromkeys(
     (".gguf", ".ggml", ".h5", ".msgpack", ".onnx"), "another format"
 )
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+# Files that change answers, beside weights, *.model and *.tiktoken.
+_HASHED = {
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "merges.txt",
+    "vocab.bpe",
+    "vocab.json",
+    "vocab.txt",
+}
 
 
 def locate(model: str, revision: str | None = None) -> Path:
@@ -148,8 +161,8 @@ def weight_files(folder: Path) -> list[Path]:
         return [folder / name for name in names]
     files = sorted(folder.glob("*.safetensors"))
     if not files:
-        others = sorted(file for file in folder.iterdir() if file.suffix in _OTHER_WEIGHTS)
-        why = f" (only {others[0].name}, {_OTHER_WEIGHTS[others[0].suffix]})" if others else ""
+        others = sorted(file for file in folder.iterdir() if file.suffix in OTHER_WEIGHTS)
+        why = f" (only {others[0].name}, {OTHER_WEIGHTS[others[0].suffix]})" if others else ""
         raise UserError(
             f"{folder} has no safetensors weights{why}", "convert it with save_pretrained in a safe environment"
         )
@@ -158,8 +171,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 def fingerprint(folder: Path) -> str:
     """Hash of all files that change answers: weights, configuration, tokenizer and templates."""
-    names = {"config.json", "generation_config.json", "tokenizer_config.json", "chat_template.jinja", "merges.txt"}
-    files = {file for file in folder.iterdir() if file.name in names or file.name in _TOKENIZER_FILES}
+    files = {file for file in folder.iterdir() if file.name in _HASHED or file.suffix in (".model", ".tiktoken")}
     hashed = sorted(files | set(weight_files(folder)))
     # Hashing releases the GIL, so threads read files in parallel.
     with ThreadPoolExecutor() as threads:

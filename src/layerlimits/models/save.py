@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from layerlimits.errors import UserError
 from layerlimits.foreign import kind, read_object
-from layerlimits.models.locate import configuration
+from layerlimits.models.locate import OTHER_WEIGHTS, configuration
 from layerlimits.models.shards import prune_files
 from layerlimits.models.structure_check import check_structure
 from layerlimits.paths import check_writable
@@ -24,17 +24,10 @@ RECIPE = "layerlimits.json"
 _NO_RECIPE = "remove the file if another program wrote it, or prune the model again"
 # Fields that are read again, and their types.
 _RECIPE_TYPES = {"base": str, "base_fingerprint": str, "removed": list, "calibration": list, "finetune": dict}
-_COPIED = (
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.*",
-    "merges.txt",
-    "spiece.model",
-    "chat_template*",
-    "LICENSE*",
-    "NOTICE*",
-)
+# Everything else is copied. README.md describes the base model.
+_WRITTEN = {"config.json", "generation_config.json", RECIPE, "README.md"}
+_NOT_COPIED = (".safetensors", ".index.json", ".py", *OTHER_WEIGHTS)
+_TEMPLATES = "additional_chat_templates"
 
 
 def save_pruned(
@@ -83,7 +76,7 @@ def recipe(ref: ModelRef, plan: PrunePlan, command: str) -> dict[str, Any]:
 
 
 def write_checkpoint(model: PreTrainedModel, origin: Path, out: Path, about: dict[str, Any]) -> Path:
-    """Save a model in memory, with the tokenizer and licence files of `origin`."""
+    """Save a model in memory, with the tokenizer, templates and licences of `origin`."""
     with _appearing(origin, out, lambda: about) as partial:
         model.save_pretrained(partial)
         _without_extra_layers(partial / "config.json")
@@ -126,17 +119,32 @@ def _appearing(origin: Path, out: Path, about: Callable[[], dict[str, Any]]) -> 
     partial.mkdir()
     try:
         yield partial
-        for pattern in _COPIED:
-            for file in origin.glob(pattern):
-                # Folders may match as well.
-                if file.is_file():
-                    shutil.copyfile(file, partial / file.name)
+        _copy_companions(origin, partial)
+        _without_remote_code(partial)
         (partial / RECIPE).write_text(json.dumps(about(), indent=1) + "\n")
         if out.exists():
             out.rmdir()
         partial.replace(out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _copy_companions(origin: Path, out: Path) -> None:
+    """Copy the files beside weights and configuration: tokenizer, templates, licences, processors."""
+    for file in (*origin.iterdir(), *origin.glob(f"{_TEMPLATES}/*.jinja")):
+        name = file.name
+        if file.is_file() and not name.startswith(".") and name not in _WRITTEN and not name.endswith(_NOT_COPIED):
+            target = out / file.relative_to(origin)
+            target.parent.mkdir(exist_ok=True)
+            shutil.copyfile(file, target)
+
+
+def _without_remote_code(folder: Path) -> None:
+    """Remove references to Python files, which are not copied."""
+    for file in (folder / "config.json", *folder.glob("*_config.json")):
+        content = read_object(file)
+        if content.pop("auto_map", None) is not None:
+            file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
 def read_recipe(folder: Path) -> dict[str, Any] | None:
