@@ -12,7 +12,7 @@ from stored_runs import finished_study
 
 import layerlimits as ll
 from layerlimits.errors import UserError
-from layerlimits.evaluation.artifacts import TYPES, Artifacts
+from layerlimits.evaluation.artifacts import TYPES, Artifacts, _Value
 from layerlimits.evaluation.store import Key, Store
 from layerlimits.evaluation.variants import VariantBatcher
 from layerlimits.recovery import finetune as finetuning
@@ -291,4 +291,4 @@ def test_the_commands_say_what_is_left_out(
 
 
 def test_every_stored_value_has_its_type() -> None:
-    assert set(TYPES) == {name for name, value in vars(Artifacts).items() if isinstance(value, property)}
+    assert set(TYPES) == {name for name, value in vars(Artifacts).items() if isinstance(value, _Value)}

@@ -24,6 +24,14 @@ ENDS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def not_ignored() -> Iterator[None]:
+    """SIGINT as in a terminal, also where the tests run in the background, where shells let it be ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(("number", "status", "said"), ENDS, ids=["SIGTERM", "SIGINT"])
 def test_a_stopped_sweep_keeps_everything_that_was_finished(
     number: int, status: int, said: str, tiny: Path, tmp_path: Path

@@ -162,7 +162,7 @@ def test_report_reads_only_the_run_folder(run: Path, tmp_path: Path, says: Calla
     printed = says("report", alone, "--out", tmp_path / "new.html")
     assert printed["answer"]
     assert (tmp_path / "new.html").stat().st_size > 1e6
-    assert {path.name for path in alone.iterdir()} <= {"run.sqlite", "manifest.json"} | {
+    assert {path.name for path in alone.iterdir()} <= {"run.sqlite", "manifest.json", "results.json"} | {
         "run.sqlite-wal",
         "run.sqlite-shm",
     }

@@ -97,7 +97,9 @@ def test_a_tree_stays_small_unless_most_of_it_is_shared() -> None:
     little = [[*head[:20], *[50 + number] * 30] for number in range(10)]
     assert max(map(len, trees_of(little, 100))) <= 100
     much = [[*head, 50 + number] for number in range(60)]
-    assert [len(tree) for tree in trees_of(much, 10)] == [100]
+    assert [len(tree) for tree in trees_of(much, 13)] == [100]
+    # At most eight times as large.
+    assert [len(tree) for tree in trees_of(much, 10)] == [80, 60]
 
 
 def test_shared_stretches_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:

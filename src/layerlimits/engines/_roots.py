@@ -91,6 +91,6 @@ def families(
         divided += [together(rest, least)] if rest else []
         return min([one], divided, key=lambda pairs: sum(tokens for tokens, _ in pairs))
 
-    found = [family for _, family in best(0, len(texts), _MAX_DIVISIONS)]
+    found = [family for _, family in best(0, len(texts), _MAX_DIVISIONS)] if texts else []
     loose = [number for family in found if not family.shared for number in family.texts]
     return [family for family in found if family.shared] + ([Family(0, sorted(loose))] if loose else [])

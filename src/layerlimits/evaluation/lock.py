@@ -39,7 +39,7 @@ def writing(folder: Path) -> Iterator[None]:
     place = folder.resolve() / LOCK_FILE
     if place in _held:
         raise _taken(folder, _holder())
-    made = not folder.exists()
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     file = _locked(folder, place)
     try:
         _held.add(place)
@@ -51,10 +51,10 @@ def writing(folder: Path) -> Iterator[None]:
         finally:
             _held.discard(place)
             place.unlink(missing_ok=True)
-            if made:
-                # A command that was refused before it stored anything leaves nothing.
-                with suppress(OSError):
-                    folder.rmdir()
+            # A command that was refused before it stored anything leaves nothing.
+            with suppress(OSError):
+                for empty in made:
+                    empty.rmdir()
     finally:
         os.close(file)
 
