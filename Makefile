@@ -63,7 +63,7 @@ bench: setup .mergekit/ready
 	$(BIN)/python bench/techniques.py --models random-100M --prompts 100 --repeats 1 --whole
 	$(BIN)/python bench/growth.py
 
-# Trained models of other makers with real benchmark items, fetched as for test-real. Takes some five hours on two cores.
+# Trained models of other makers with real benchmark items, fetched as for test-real. Takes hours on two cores.
 MODELS := $(or $(LL_MODELS),$(HOME)/.cache/layerlimits/models)
 BENCHED := $(MODELS)/smollm2-135m-instruct/config.json $(MODELS)/qwen2.5-coder-0.5b-instruct/config.json
 

@@ -11,12 +11,13 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from real import FOLDERS, cpu
+from real import FOLDERS, cpu, model_folder
 from runs import paired, saved
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,7 +31,7 @@ WORKS = {
 
 
 @contextmanager
-def checkout(commit: str) -> Any:
+def checkout(commit: str) -> Iterator[Path]:
     """A folder with the files of a commit."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["git", "worktree", "add", "--quiet", "--detach", folder, commit], cwd=ROOT, check=True)
@@ -61,8 +62,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--data-dir", type=Path, default=Path("../shared/data"))
     args = parser.parse_args()
-    cache = Path(os.environ.get("LL_MODELS") or Path.home() / ".cache" / "layerlimits" / "models")
-    model = cache / FOLDERS[args.model]
+    model = model_folder(args.model)
     with checkout(args.commit) as earlier:
         for work in args.work.split(","):
             for repeat in range(args.repeats):

@@ -7,7 +7,6 @@ The sweep runs in a fresh process with freed memory kept and in another without,
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from real import FOLDERS, cpu
+from real import FOLDERS, cpu, model_folder
 
 from layerlimits.engines import _pool, _rows, sweep
 from layerlimits.evaluation.prompts import encode
@@ -51,7 +50,7 @@ class Stored:
             total = sum(stored.nbytes for pool in pools for stored in (*pool.keys, *pool.values) if stored is not None)
             self.largest = max(self.largest, total)
 
-        _pool.Pool.__init__, _rows.Rows.logits = counted, measured  # type: ignore[method-assign]
+        _pool.Pool.__init__, _rows.Rows.logits = counted, measured  # type: ignore[method-assign]  # measured
 
 
 def run_sweep(loaded: Loaded, work: str, args: argparse.Namespace) -> float:
@@ -73,8 +72,7 @@ def measure(args: argparse.Namespace) -> None:
     """One sweep in this process."""
     if not args.keep:
         sweep.keep_freed_memory = lambda: False
-    cache = Path(os.environ.get("LL_MODELS") or Path.home() / ".cache" / "layerlimits" / "models")
-    loaded = load(str(cache / FOLDERS[args.model]), dtype=args.dtype, device="cpu")
+    loaded = load(str(model_folder(args.model)), dtype=args.dtype, device="cpu")
     weights = sum(weight.numel() * weight.element_size() for weight in loaded.model.parameters())
     stored = Stored()
     # Resets VmHWM (proc(5)).

@@ -48,6 +48,11 @@ CHOICE = {
 }
 
 
+def model_folder(name: str) -> Path:
+    """Where a model is, if it has been fetched."""
+    return Path(os.environ.get("LL_MODELS") or Path.home() / ".cache" / "layerlimits" / "models") / FOLDERS[name]
+
+
 def cpu() -> str:
     """The processor's name and whether it multiplies bfloat16 itself."""
     text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
@@ -184,9 +189,8 @@ def main() -> None:
     parser.add_argument("--add", action="store_true", help="add to earlier runs of the same code on the same machine")
     parser.add_argument("--mergekit", default=".mergekit/bin/mergekit-yaml", help="in a separate environment")
     args = parser.parse_args()
-    cache = Path(os.environ.get("LL_MODELS") or Path.home() / ".cache" / "layerlimits" / "models")
     for name in args.models.split(","):
-        loaded = load(str(cache / FOLDERS[name]), dtype=args.dtype, device="cpu")
+        loaded = load(str(model_folder(name)), dtype=args.dtype, device="cpu")
         about = {"model": name, "dtype": loaded.ref.dtype, "cpu": cpu()}
         for work in args.work.split(","):
             begun: set[str] = set()

@@ -160,13 +160,13 @@ def test_the_rows_that_fit_into_memory_are_remembered(
     with Store(tmp_path) as store:
         Evaluator(loaded, store, AskOptions(), engine).ask([()], [(facts, facts.samples("evaluate", 2, None))])
         assert Artifacts(store).row_limits == {resources.machine(): 32}
-        resumed = Evaluator(loaded, store, AskOptions()).engine
-        assert resumed.row_limit == 32  # type: ignore[attr-defined]  # of the sweep engine
-        fewer = Evaluator(loaded, store, AskOptions(max_rows=8)).engine
-        assert fewer.row_limit == 8  # type: ignore[attr-defined]
+        resumed: Any = Evaluator(loaded, store, AskOptions()).engine
+        assert resumed.row_limit == 32
+        fewer: Any = Evaluator(loaded, store, AskOptions(max_rows=8)).engine
+        assert fewer.row_limit == 8
         monkeypatch.setattr("layerlimits.evaluation.evaluator.machine", lambda: "another machine")
-        elsewhere = Evaluator(loaded, store, AskOptions(max_rows=50)).engine
-        assert elsewhere.row_limit == 50  # type: ignore[attr-defined]
+        elsewhere: Any = Evaluator(loaded, store, AskOptions(max_rows=50)).engine
+        assert elsewhere.row_limit == 50
 
 
 @pytest.fixture

@@ -115,7 +115,7 @@ def test_other_studies_are_refused(
     other = Path(shutil.copytree(run, tmp_path / "other"))
     with Store(other) as store:
         artifacts = Artifacts(store)
-        artifacts.manifest = {**artifacts.manifest, **changes}  # type: ignore[typeddict-item]
+        artifacts.manifest = {**artifacts.manifest, **changes}  # type: ignore[typeddict-item]  # any setting
     message = refused("merge", run, other, "--out", tmp_path / "merged")
     assert f"{other} and {run} do not belong together" in message
     assert words in message

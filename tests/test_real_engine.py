@@ -37,7 +37,7 @@ SWEPT = "0,5,9,20,25"
 def test_answers_are_those_of_stock_generation_on_the_pruned_model(
     name: str,
     real_data: Path,
-    exactness: ModuleType,  # noqa: F811
+    exactness: ModuleType,  # noqa: F811  # the fixture
 ) -> None:
     work = exactness.Work(variants=5, prompts=20, new_tokens=32, data_dir=real_data)
     seen = exactness.compare(str(fetched(name)), "float32", work)["sweep"]

@@ -10,12 +10,11 @@ from architectures import tiny_model
 from small_models import small_llama
 from test_sweep_engine import TOGETHER, VARIANTS, Ids, prompts_of
 from test_sweep_engine import check as check_answers
-from test_trees import NO_TREES, check, shapes
+from test_trees import NO_TREES, check, shapes, swept
 
 from layerlimits.engines import _decoder, _likelihoods
 from layerlimits.engines._decoder import Bounds
 from layerlimits.engines._roots import Family, families
-from layerlimits.engines.sweep import SweepEngine
 from layerlimits.errors import UserError
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.store import Store
@@ -111,9 +110,9 @@ def test_roots_within_a_bound_of_rows_and_with_drafts(
 ) -> None:
     lengths = counted_roots(monkeypatch, _decoder)
     model = small_llama(6)
-    expected = SweepEngine(model, Ids()).generate(VARIANTS, chats(), 7)  # type: ignore[arg-type]
+    expected = swept(model).generate(VARIANTS, chats(), 7)
     drafts = [list(answer.tokens) for answer in expected[0]] if drafted else None
-    alone = SweepEngine(model, Ids(), max_rows=rows)  # type: ignore[arg-type]
+    alone = swept(model, max_rows=rows)
     monkeypatch.setattr("layerlimits.engines.sweep._FULL_ROWS", 1)
     monkeypatch.setattr("layerlimits.engines.sweep._STEP_WORK", 1)
     assert alone.generate(VARIANTS, chats(), 7, drafts=drafts) == expected
@@ -124,7 +123,7 @@ def test_a_start_is_read_once_for_all_prompts(monkeypatch: pytest.MonkeyPatch) -
     model = small_llama(6)
     read: list[int] = []
     model.get_input_embeddings().register_forward_hook(lambda _, args, __: read.append(args[0].shape[1]))
-    engine = SweepEngine(model, Ids())  # type: ignore[arg-type]
+    engine = swept(model)
     assert engine.refusal is None
     (head,) = prompts_of((90,))
     prompts = [[*head, token, token + 1] for token in (4, 5, 6, 7)]
@@ -137,8 +136,8 @@ def test_a_start_is_read_once_for_all_prompts(monkeypatch: pytest.MonkeyPatch) -
 
 def test_where_memory_is_short_trees_are_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     model, rows = small_llama(6), few_shots()
-    expected = SweepEngine(model, Ids()).loglikelihoods(VARIANTS, rows)  # type: ignore[arg-type]
-    engine, read_trees = SweepEngine(model, Ids()), _likelihoods.read_trees  # type: ignore[arg-type]
+    expected = swept(model).loglikelihoods(VARIANTS, rows)
+    engine, read_trees = swept(model), _likelihoods.read_trees
     assert engine.refusal is None
     sizes: list[int] = []
 
@@ -158,7 +157,7 @@ def test_where_memory_is_short_trees_are_smaller(monkeypatch: pytest.MonkeyPatch
 
 
 def test_no_memory_for_the_smallest_tree_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = SweepEngine(small_llama(6), Ids(), max_rows=8)  # type: ignore[arg-type]
+    engine = swept(small_llama(6), max_rows=8)
     assert engine.refusal is None
 
     def never(*_: Any) -> Any:

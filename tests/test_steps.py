@@ -1,6 +1,6 @@
 """A decoding step: what it launches, where rows move to, and how many guessed tokens it verifies."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,7 +92,7 @@ def test_guesses_change_the_steps_but_not_the_answers(costs: StepCosts) -> None:
         assert len(steps) >= 200
 
 
-def chosen(costs: StepCosts, rows: int, available: list[int], verified: list[tuple[int, int]] = []) -> int:  # noqa: B006
+def chosen(costs: StepCosts, rows: int, available: list[int], verified: Sequence[tuple[int, int]] = ()) -> int:
     length = GuessLength(lambda tokens, logits: costs.seconds(4, tokens, logits), 8192)
     for _ in range(20):
         length.record(verified)

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -37,10 +38,20 @@ def shapes() -> dict[str, list[Continuation]]:
     }
 
 
-def check(model: torch.nn.Module, rows: Sequence[Continuation]) -> None:
-    engine = SweepEngine(model, Ids())  # type: ignore[arg-type]
+def no_tokenizer() -> Any:
+    """Stands for a tokenizer; engines only decode with it."""
+    return Ids()
+
+
+def swept(model: Any, **options: Any) -> SweepEngine:
+    """The engine on a small model."""
+    return SweepEngine(model, no_tokenizer(), **options)
+
+
+def check(model: Any, rows: Sequence[Continuation]) -> None:
+    engine, tokenizer = swept(model), no_tokenizer()
     for variant, sums in zip(VARIANTS, engine.loglikelihoods(VARIANTS, rows), strict=True):
-        alone = TransformersEngine(pruned(model, variant), Ids())  # type: ignore[arg-type]
+        alone = TransformersEngine(pruned(model, variant), tokenizer)
         for row, (logprob, greedy) in zip(rows, sums, strict=True):
             ((expected, expected_greedy),) = alone.loglikelihood_batch([row])
             assert logprob == pytest.approx(expected, abs=1e-4, rel=0)
@@ -107,7 +118,7 @@ def test_shared_stretches_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> 
     read: list[int] = []
     embed = model.get_input_embeddings()
     embed.register_forward_hook(lambda _, args, __: read.append(args[0].shape[1]))
-    engine = SweepEngine(model, Ids())  # type: ignore[arg-type]
+    engine = swept(model)
     assert engine.refusal is None
     read.clear()
     engine.loglikelihoods([(1,)], [(prompts_of((50,))[0], [token, token]) for token in (4, 5, 6, 7)])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from layerlimits.cli.options import Json
-from layerlimits.cli.printing import show_json
+from layerlimits.cli.printing import say, show_json
 
 if TYPE_CHECKING:
     from layerlimits.results.record import VerifyResults
@@ -35,31 +35,29 @@ def merge(
         show_json(results)
         return
     for source, added in zip(results.sources, results.added, strict=True):
-        print(f"{source}: {added:,} responses added")
+        say(f"{source}: {added:,} responses added")
     if results.conflicts:
-        print(f"{results.conflicts:,} responses differ between the folders; those of the first folder were kept")
+        say(f"{results.conflicts:,} responses differ between the folders; those of the first folder were kept")
     if results.dropped:
-        print(f"{results.dropped:,} damaged rows were left out")
-    print(f"{results.run}: {results.responses:,} responses of {results.model}")
-    print(f"To continue, repeat the study's command with --out {results.run}; it computes what is missing.")
+        say(f"{results.dropped:,} damaged rows were left out")
+    say(f"{results.run}: {results.responses:,} responses of {results.model}")
+    say(f"To continue, repeat the study's command with --out {results.run}; it computes what is missing.")
 
 
 def _show(results: "VerifyResults") -> None:
     rows = ", ".join(f"{count:,} {table}" for table, count in results.rows.items() if count)
     for note in results.notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     if results.sound:
-        print(f"{results.run} is sound: {rows} (schema {results.schema})")
+        say(f"{results.run} is sound: {rows} (schema {results.schema})")
         return
-    print(f"{results.run} is damaged:")
+    say(f"{results.run} is damaged:")
     for damage in results.damages:
         example = f", such as {damage.example}" if damage.example else ""
-        print(f"  {damage.table}: {damage.count:,} {damage.problem}{example}")
-    print(f"Sound and readable: {rows or 'nothing'}.")
+        say(f"  {damage.table}: {damage.count:,} {damage.problem}{example}")
+    say(f"Sound and readable: {rows or 'nothing'}.")
     if results.rows.get("responses"):
-        print(
-            f"  fix: `layerlimits merge {results.run} --out NEW` keeps these rows in a new folder; the study's command"
-        )
-        print("  with --out NEW then computes what is missing")
+        say(f"  fix: `layerlimits merge {results.run} --out NEW` keeps these rows in a new folder; the study's command")
+        say("  with --out NEW then computes what is missing")
     else:
-        print("  fix: restore the folder from a copy, or start the study again in another one")
+        say("  fix: restore the folder from a copy, or start the study again in another one")

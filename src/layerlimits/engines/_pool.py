@@ -205,9 +205,11 @@ class Pool:
         """The stored keys and values of a layer's rows, followed by these, which are not stored."""
         if not self.filled:
             return keys, values
-        before = ((self.keys, keys), (self.values, values))
-        both = [torch.cat([storage[layer][: len(new)], new], dim=2) for storage, new in before]  # type: ignore[index]
-        return both[0], both[1]
+        stored_keys, stored_values = self.keys[layer], self.values[layer]
+        assert stored_keys is not None
+        assert stored_values is not None
+        count = len(keys)
+        return torch.cat([stored_keys[:count], keys], dim=2), torch.cat([stored_values[:count], values], dim=2)
 
     def keep(self, rows: Tensor) -> None:
         """Drop all rows but these, which take this order. The leader of a row must stay with it."""

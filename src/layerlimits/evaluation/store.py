@@ -90,11 +90,11 @@ class Store:
 
     def differing(self, rows: Sequence[Sequence[object]]) -> int:
         """How many rows of `responses` are stored with another text or other tokens."""
-        stored = self.responses([Key(*row[:7]) for row in rows])  # type: ignore[arg-type]  # rows of another store
-        found = [(stored.get(Key(*row[:7])), row) for row in rows]  # type: ignore[arg-type]
+        keys = [Key(*row[:7]) for row in rows]  # type: ignore[arg-type]  # rows of another store
+        stored = self.responses(keys)
         return sum(
-            response is not None and (response.text, json.dumps(response.tokens)) != tuple(row[7:9])
-            for response, row in found
+            key in stored and (stored[key].text, json.dumps(stored[key].tokens)) != tuple(row[7:9])
+            for key, row in zip(keys, rows, strict=True)
         )
 
     def rows(self, table: str) -> Iterator[tuple[Any, ...]]:
