@@ -77,4 +77,4 @@ bench-real: setup .mergekit/ready $(BENCHED)
 	$(BIN)/python bench/real.py --models qwen2.5-coder-0.5b --work "code sweep" --against simple,paper --repeats 1
 	$(BIN)/python bench/before.py --work "evaluate gsm8k,sweep of choices,type"
 	$(BIN)/python bench/memory.py
-	$(BIN)/python bench/exactness.py
+	$(BIN)/python bench/exactness.py $(MODELS)/qwen2.5-coder-0.5b-instruct --variants 5 --prompts 20 --data-dir ../shared/data

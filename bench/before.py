@@ -60,6 +60,7 @@ def main() -> None:
     parser.add_argument("--work", default="evaluate gsm8k,sweep of choices", help="also: type")
     parser.add_argument("--commit", default=COMMIT)
     parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--tokens", type=int, help="longest program in tokens; default: the task's")
     parser.add_argument("--data-dir", type=Path, default=Path("../shared/data"))
     args = parser.parse_args()
     model = model_folder(args.model)
@@ -68,8 +69,10 @@ def main() -> None:
             for repeat in range(args.repeats):
                 with tempfile.TemporaryDirectory() as folder:
                     out = Path(folder)
-                    now = partial(run, ROOT, model, work, args.data_dir, out / "now")
-                    before = partial(run, earlier, model, work, args.data_dir, out / "before", "--dtype", "float32")
+                    limit = ["--max-new-tokens", str(args.tokens)] if args.tokens and work == "type" else []
+                    now = partial(run, ROOT, model, work, args.data_dir, out / "now", *limit)
+                    old_type = ("--dtype", "float32", *limit)
+                    before = partial(run, earlier, model, work, args.data_dir, out / "before", *old_type)
                     seconds, ours, _ = paired(now, before)
                 row = {"model": args.model, "cpu": cpu(), "against": "before", "work": work, "limit": None}
                 row |= {"dtype": ours.get("dtype"), "commit": args.commit, "run": seconds}
