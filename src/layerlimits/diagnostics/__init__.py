@@ -64,8 +64,8 @@ class Answer:
 class RunView(Protocol):
     """The stored answers of a run, as diagnostics see them.
 
-    `models` has every model but the unpruned one (`base`); `tasks` has the tasks that are not set aside; `layers` is the
-    number of layers of the unpruned model; `timings` are those of the speed stage.
+    `models` has every model but the unpruned one (`base`); `tasks` has the tasks that are not set aside; `layers` is
+    the number of layers of the unpruned model; `timings` are those of the speed stage.
     """
 
     base: DiagnosedModel

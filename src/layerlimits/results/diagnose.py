@@ -1,15 +1,15 @@
 """Run the diagnostics on the stored answers of a run."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from layerlimits.diagnostics import Answer, DiagnosedModel, Diagnostic, Finding, Source
-from layerlimits.errors import unknown
 from layerlimits.evaluation.artifacts import Artifacts, TaskRecord, TimingRecord
 from layerlimits.evaluation.store import Store
 from layerlimits.plugins import find, names
 from layerlimits.results.frames import Document
+from layerlimits.results.rows import plain
 from layerlimits.results.stored_answers import StoredAnswers
 
 
@@ -19,6 +19,15 @@ class DiagnoseResults(Document):
 
     run: str
     findings: tuple[Finding, ...]
+
+    def to_json(self) -> Any:
+        """The findings as a list of plain JSON objects."""
+        return [plain(finding) for finding in self.findings]
+
+    @property
+    def title(self) -> str:
+        """The heading in a notebook."""
+        return f"{self.run}: what is lost"
 
     def records(self) -> list[dict[str, Any]]:
         """A row per finding."""
@@ -86,20 +95,13 @@ def _models(answers: StoredAnswers, artifacts: Artifacts, layers: int) -> Iterat
         yield DiagnosedModel(label, "recover", tuple(record["removed"]), record["fingerprint"], parent)
 
 
-def diagnose(view: StoredRun, only: Sequence[str] = ()) -> Iterator[Finding]:
-    """The findings of the diagnostics; at least one of each.
-
-    Args:
-        view: The run.
-        only: Names of the diagnostics, or paths of files; all if empty.
-    Raises:
-        UserError: A diagnostic is unknown.
-    """
-    for diagnostic in chosen(only):
-        findings = iter(diagnostic.findings(view))
-        first = next(findings, None)
+def findings(view: StoredRun, diagnostics: Iterable[Diagnostic]) -> Iterator[Finding]:
+    """The findings of diagnostics, at least one of each."""
+    for diagnostic in diagnostics:
+        rows = iter(diagnostic.findings(view))
+        first = next(rows, None)
         yield first or Source(diagnostic.name, "base", "", diagnostic.name).not_measurable("the run has no answers")
-        yield from findings
+        yield from rows
 
 
 def chosen(only: Sequence[str] = ()) -> list[Diagnostic]:
@@ -108,8 +110,4 @@ def chosen(only: Sequence[str] = ()) -> list[Diagnostic]:
     Raises:
         UserError: A diagnostic is unknown.
     """
-    known = names("diagnostics")
-    for name in only:
-        if name not in known and not name.endswith(".py"):
-            raise unknown("diagnostic", name, known)
-    return [find("diagnostics", name) for name in only or known]
+    return [find("diagnostics", name) for name in only or names("diagnostics")]

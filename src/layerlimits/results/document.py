@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from layerlimits.diagnostics import Finding
+from layerlimits.diagnostics import DiagnosedModel, Finding
 from layerlimits.models.number_type import ProductRate
 from layerlimits.results.charts import retention_chart
 from layerlimits.results.frames import Document, heading, paragraphs, rows_of, score_columns, value
@@ -265,6 +265,7 @@ class StudyResults(Document):
     classes: tuple[ClassRetention, ...]
     protocols: tuple[ProtocolScores, ...]
     recovery: tuple[Recovery, ...]
+    models: tuple[DiagnosedModel, ...]
     diagnostics: tuple[Finding, ...]
     speed: tuple[Speed, ...]
     samples: tuple[AnsweredItem, ...]
