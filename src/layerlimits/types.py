@@ -67,7 +67,6 @@ class Sample:
         shots: few-shot examples before it, as (prompt, answer).
         pairs: (context, continuation) of each choice, if the benchmark defines them; a context is a text, or chat
             messages for the model's template.
-        rows: (context, continuation) as token ids of each choice, for questions that are made of stored answers.
         origin: the item of which this one is another form.
     """
 
@@ -79,7 +78,6 @@ class Sample:
     shown: str = ""
     shots: tuple[tuple[str, str], ...] = ()
     pairs: tuple[tuple[str | list[dict[str, str]], str], ...] = ()
-    rows: tuple[Continuation, ...] = ()
     origin: "Sample | None" = None
 
     @property

@@ -1,19 +1,15 @@
 """Diagnostics measure what exactly pruned models lose. Each file exports one `Diagnostic` named like the file.
 
-A diagnostic reads the stored answers of a run through a `RunView` and yields findings; it never loads a model. What
-requires one is asked while the study runs: the `probes` of a diagnostic are tasks whose log-likelihoods are stored
-like other answers, for all models together.
+A diagnostic reads the stored answers of a run through a `RunView` and yields findings; it never loads a model.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from layerlimits.types import Estimate, Response, Sample, Task, Verdict
+from layerlimits.types import Estimate, Response, Verdict
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
     from layerlimits.evaluation.artifacts import TaskRecord, TimingRecord
 
 # The stage of a study that evaluates a model.
@@ -80,10 +76,6 @@ class RunView(Protocol):
 
     def pairs(self, model: DiagnosedModel, task: "TaskRecord") -> Sequence[tuple[Answer, Answer]]:
         """The answers of the unpruned and of another model to the items that both have answered."""
-        ...
-
-    def probe(self, name: str) -> "TaskRecord | None":
-        """The record of a probe, for `answers` and `pairs`; None if the run has not asked it."""
         ...
 
 
@@ -178,40 +170,6 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class Probe:
-    """A question that requires a model: a choice task whose samples have rows of token ids.
-
-    Args:
-        task: A task of kind "choice" named like the probe; it is listed nowhere and has no item files.
-        samples: The items.
-        models: Which models answer it.
-    """
-
-    task: Task
-    samples: Sequence[Sample]
-    models: frozenset[ModelStage] = frozenset({"base", "sweep", "prune", "recover"})
-
-
-@dataclass(frozen=True)
-class ProbeContext:
-    """What a probe is built from.
-
-    Args:
-        view: The stored answers; those of the unpruned model are complete.
-        tokenizer: The model's tokenizer.
-        prompt_ids: (task, item id) -> the token ids of the prompt, as the unpruned model was asked.
-        items: Maximum number of items of a probe.
-        seed: Seed of the study.
-    """
-
-    view: RunView
-    tokenizer: "PreTrainedTokenizerBase"
-    prompt_ids: "Callable[[TaskRecord, str], Sequence[int]]"
-    items: int
-    seed: int = 0
-
-
-@dataclass(frozen=True)
 class Diagnostic:
     """A diagnostic of a run.
 
@@ -220,7 +178,6 @@ class Diagnostic:
         title: Heading of its section in the report.
         findings: The findings; the first one is the main finding, whose sentence introduces the section.
         charts: The charts of its section.
-        probes: Questions that the study asks every model, if the diagnostic requires more than answers to tasks.
         source: Reference for the measures.
         caption: How to read the section, in one or two sentences.
     """
@@ -229,6 +186,26 @@ class Diagnostic:
     title: str
     findings: Callable[[RunView], Iterable[Finding]]
     charts: tuple[Chart, ...] = ()
-    probes: Callable[[ProbeContext], Iterable[Probe]] | None = None
     source: str = "ours"
     caption: str = ""
+
+
+def every_model(view: RunView) -> Sequence[DiagnosedModel]:
+    """The unpruned model, then the others."""
+    return (view.base, *view.models)
+
+
+def correct(answer: Answer) -> bool:
+    """Whether an answer has its full score."""
+    return answer.verdict.value >= 1
+
+
+def percent(share: float) -> str:
+    """A share in words: 12.5%, 3%."""
+    text = f"{100 * share:.1f}".removesuffix(".0")
+    return f"{text}%"
+
+
+def interval(value: Estimate) -> str:
+    """An estimate of a share with its interval, for sentences: 12% (5% to 20%, n = 48)."""
+    return f"{percent(value.estimate)} ({percent(value.low)} to {percent(value.high)}, n = {value.n})"
