@@ -33,7 +33,7 @@ from layerlimits.models.load import Loaded, load
 from layerlimits.models.remove import without_layers
 from layerlimits.models.stack import find_stack
 from layerlimits.tasks import choose
-from layerlimits.types import Continuation
+from layerlimits.types import Continuation, Response
 
 FOLDERS = {"smollm2-135m": "smollm2-135m-instruct", "qwen2.5-coder-0.5b": "qwen2.5-coder-0.5b-instruct"}
 ITEMS, PROGRAMS, PAPER_VARIANTS = 100, 32, 8
@@ -118,6 +118,23 @@ def limit_of(loaded: Loaded, rows: Sequence[Continuation], sweeps: bool) -> floa
     return layers * each / shared
 
 
+def decoding_limit(loaded: Loaded, prompts: Sequence[list[int]], answers: Sequence[Response], size: int) -> float:
+    """Ratio of multiplications of one model: those of stock generation over those of the tokens without padding.
+
+    In a batch of stock generation, every row is as long as the longest prompt and the longest answer.
+    """
+    layers = sum(weight.numel() for weight in find_stack(loaded.model).layers.parameters())
+    head = loaded.model.get_output_embeddings().weight.numel()
+    lengths = [len(answer.tokens) + (answer.finish == "stop") for answer in answers]
+    order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
+    theirs = 0
+    for rows in (order[start : start + size] for start in range(0, len(order), size)):
+        prompt, answer = max(len(prompts[row]) for row in rows), max(lengths[row] for row in rows)
+        theirs += len(rows) * ((prompt + answer - 1) * layers + answer * head)
+    read = sum(map(len, prompts)) + sum(lengths) - len(prompts)
+    return theirs / (read * layers + sum(lengths) * head)
+
+
 def choice(work: str, loaded: Loaded, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Yield a row after each run."""
     rows, sweeps = rows_of(work, loaded, args.data_dir, args.items), CHOICE[work][2]
@@ -170,7 +187,8 @@ def code(work: str, loaded: Loaded, args: argparse.Namespace) -> Iterator[dict[s
             seconds, first, second = paired(partial(ours.generate, variants, prompts, args.tokens), theirs)
             pairs = [pair for mine, other in zip(first, second, strict=True) for pair in zip(mine, other, strict=True)]
             differ = sum(mine.tokens != other.tokens for mine, other in pairs)
-            row = {"against": against, "work": work, "batch": size, "limit": None, "answers": len(pairs)}
+            limit = round(decoding_limit(loaded, prompts, second[0], size), 2) if work == "one model" else None
+            row = {"against": against, "work": work, "batch": size, "limit": limit, "answers": len(pairs)}
             yield row | {"differ": differ, "run": seconds}
 
 

@@ -36,6 +36,16 @@ from layerlimits.tasks import choose
 SELECTED, ITEMS = 4, 32
 
 
+def without_layer_types(config: Path) -> None:
+    """Remove the list of kinds of layers, which mergekit leaves as it was: transformers rejects one that is too long.
+
+    The models of the benchmarks have layers of one kind.
+    """
+    content = json.loads(config.read_text())
+    content.pop("layer_types", None)
+    config.write_text(json.dumps(content))
+
+
 def by_disk(
     mergekit: str,
     folder: Path,
@@ -58,6 +68,7 @@ def by_disk(
             recipe.write_text(f"slices:\n{slices}merge_method: passthrough\ndtype: {dtype}\n")
             command = [mergekit, str(recipe), f"{work}/merged", "--allow-crimes"]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            without_layer_types(Path(work) / "merged" / "config.json")
             model = AutoModelForCausalLM.from_pretrained(f"{work}/merged", dtype=getattr(torch, dtype)).eval()
             model.generation_config.eos_token_id = tokenizer.eos_token_id
             answers.append(batched(TransformersEngine(model, tokenizer), prompts, size, new_tokens))

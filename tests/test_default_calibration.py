@@ -1,5 +1,6 @@
 """Calibration text for models other than the bundled one: WikiText-2, or items that are not evaluated."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from recovery_models import listed
 
 from layerlimits import hub
 from layerlimits.errors import UserError
-from layerlimits.evaluation.calibration import WIKITEXT, default_calibration
+from layerlimits.evaluation.calibration import WIKITEXT, calibration, default_calibration
 from layerlimits.evaluation.leaks import check_leaks, items_to_compare
 from layerlimits.reference.tokenizer import build
 from layerlimits.tasks import choose
@@ -79,3 +80,16 @@ def test_items_that_are_evaluated_repeated_or_too_long_are_left_out(offline: Non
         default_calibration(TOKENIZER, 9, [task])
     assert "--calibration" in said.value.fix
     assert "all items of the tasks (mine) are evaluated or too long" in said.value.problem
+
+
+@pytest.mark.parametrize(("texts", "said"), [(1, "1 calibration text"), (3, "3 calibration texts"), (8, "")])
+def test_fewer_texts_than_asked_for_are_reported(
+    texts: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file, content in (("texts.txt", "\n\n"), ("texts.jsonl", "\n")):
+        parts = [f"text {number}" for number in range(texts)]
+        rows = [json.dumps({"text": part}) for part in parts] if file.endswith("jsonl") else parts
+        (tmp_path / file).write_text(content.join(rows))
+        assert len(calibration(TOKENIZER, 8, tmp_path / file).ids) == texts
+        expected = f"note: {said} instead of 8: {tmp_path / file} has no more\n" if said else ""
+        assert capsys.readouterr().err == expected

@@ -12,7 +12,7 @@ from torch import nn
 from layerlimits.errors import UserError
 from layerlimits.evaluation.calibration import calibration
 from layerlimits.methods import Context, rank
-from layerlimits.methods.laco import laco
+from layerlimits.methods.laco import _Search, laco
 
 
 @pytest.fixture
@@ -31,7 +31,21 @@ def _states(network: Any, texts: Any) -> list[torch.Tensor]:
         return [network.model(torch.tensor([ids]), use_cache=False).last_hidden_state[0] for ids in texts]
 
 
-def _slow(context: Context, size: int, interval: int, threshold: float, count: int) -> list[list[Any]]:
+def _merge(layers: Any, into: int, absorbed: list[int], form: str) -> None:
+    """The paper's formula, or its authors' loop, which adds to the matrix that it has just changed."""
+    theta = {name: weight.clone() for name, weight in layers[into].named_parameters()}
+    for name, weight in layers[into].named_parameters():
+        for k in absorbed:
+            other = layers[k].get_parameter(name)
+            if form == "paper":
+                weight.add_(other - theta[name])
+            elif name.endswith("proj.weight"):
+                weight.add_(other - weight)
+
+
+def _slow(
+    context: Context, size: int, interval: int, threshold: float, count: int, form: str = "paper"
+) -> list[list[Any]]:
     """The merges of the algorithm, on a copy whose layers are deleted and renumbered after each merge."""
     network = copy.deepcopy(context.model).double()
     base = _states(network, context.calibration.ids)
@@ -42,9 +56,7 @@ def _slow(context: Context, size: int, interval: int, threshold: float, count: i
         layers = trial.model.layers
         absorbed = list(range(place + 1, min(place + size, len(layers))))[: count - gone]
         with torch.no_grad():
-            for name, weight in layers[place].named_parameters():
-                theta = weight.clone()
-                weight.copy_(theta + sum(layers[k].get_parameter(name) - theta for k in absorbed))
+            _merge(layers, place, absorbed, form)
         trial.model.layers = nn.ModuleList(layer for k, layer in enumerate(layers) if k not in absorbed)
         texts = []
         for now, before in zip(_states(trial, context.calibration.ids), base, strict=True):
@@ -61,16 +73,17 @@ def _slow(context: Context, size: int, interval: int, threshold: float, count: i
     return merges
 
 
+@pytest.mark.parametrize("form", ["paper", "code"])
 @pytest.mark.parametrize(
     ("size", "interval", "threshold", "count"), [(2, 1, 0.9, 3), (3, 2, 0.6, 4), (2, 2, 0.95, 2), (4, 1, -1.0, 5)]
 )
 def test_merges_are_those_of_the_algorithm(
-    size: int, interval: int, threshold: float, count: int, calm: Context
+    size: int, interval: int, threshold: float, count: int, form: str, calm: Context
 ) -> None:
-    slow = _slow(calm, size, interval, threshold, count)
+    slow = _slow(calm, size, interval, threshold, count, form)
     assert slow
     before = {name: weight.clone() for name, weight in calm.model.named_parameters()}
-    ranking = laco(replace(calm, layers=count), size=size, interval=interval, threshold=threshold)
+    ranking = laco(replace(calm, layers=count), size=size, interval=interval, threshold=threshold, form=form)
     assert ranking.detail["merges"] == slow
     assert list(ranking.order) == [layer for _, absorbed in slow for layer in absorbed]
     after = dict(calm.model.named_parameters())
@@ -89,6 +102,22 @@ def test_without_a_threshold_the_highest_that_is_enough_is_taken(calm: Context) 
     assert laco(calm, threshold=limit).order == free.order
     assert limit > 0
     assert len(laco(calm, threshold=limit + 0.1).order) < 3
+
+
+def test_a_negative_cosine_is_never_taken_unless_asked_for(calm: Context) -> None:
+    search = replace(calm, layers=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Search, "_cosine", lambda self, merges: -0.1)
+        assert laco(search).order == ()
+        with pytest.raises(UserError, match="laco selects 0 of 2 layers to remove"):
+            rank("laco", search)
+        assert len(laco(search, threshold=-1.0).order) == 2
+
+
+def test_an_unknown_form_is_refused(calm: Context) -> None:
+    with pytest.raises(UserError, match="unknown form 'both'") as refused:
+        rank("laco:form=both", calm)
+    assert "form=paper or form=code" in refused.value.fix
 
 
 def test_each_number_of_layers_has_a_plan_of_its_own(calm: Context) -> None:

@@ -92,6 +92,13 @@ def test_interaction_equals_the_slow_surrogate(short: Context) -> None:
         assert cost == pytest.approx(together[i, j], abs=1e-5 * whole)
 
 
+def test_sleb_keeps_the_first_and_the_last_layer_if_asked(short: Context) -> None:
+    kept = rank("sleb:ends=false", replace(short, layers=4, protected=()))
+    assert set(kept.order) == {1, 2, 3, 4}
+    assert kept.protected == (0, 5)
+    assert {0, 5} & set(rank("sleb", replace(short, layers=5, protected=())).order)
+
+
 @pytest.mark.parametrize("method", ["perplexity", "sleb", "interaction", "taylor"])
 def test_scores_do_not_depend_on_batches_padding_side_or_order(
     method: str, short: Context, monkeypatch: pytest.MonkeyPatch

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from recovery_models import EXAMPLES, QUESTIONS, QUICK, QUICK_LORA, answer_loss, example, weights
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 import layerlimits.recovery.trainer as trainer_module
@@ -218,4 +219,47 @@ def test_nothing_to_train_on_and_divergence(base: Loaded, tmp_path: Path) -> Non
     wild = replace(QUICK, lr=1e38, warmup_steps=0)
     with pytest.raises(UserError, match=r"finetuning with lr 1e\+38 diverged"):
         finetune(base, (1,), EXAMPLES, wild, tmp_path / "work", tmp_path / "out", {})
+    assert not (tmp_path / "out").exists()
+
+
+def _scarce(monkeypatch: pytest.MonkeyPatch, rows: int, after: int = 0) -> list[int]:
+    """Memory runs out in batches of more than `rows` examples, after some of them; returns the sizes of all batches."""
+    sizes: list[int] = []
+    original = trainer_module.SFTTrainer.compute_loss
+
+    def spy(self: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        sizes.append(len(inputs["input_ids"]))
+        if sizes[-1] > rows and len(sizes) > after:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory")
+        return original(self, model, inputs, *args, **kwargs)
+
+    monkeypatch.setattr(trainer_module.SFTTrainer, "compute_loss", spy)
+    return sizes
+
+
+@pytest.mark.parametrize(("rows", "after"), [(2, 0), (1, 0), (3, 2)])
+def test_short_memory_computes_the_same_batches_in_parts(
+    rows: int,
+    after: int,
+    base: Loaded,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = replace(QUICK, batch_size=4, epochs=2)
+    whole = finetune(base, (1,), EXAMPLES, settings, tmp_path / "work", tmp_path / "whole", {})
+    with monkeypatch.context() as patch:
+        sizes = _scarce(patch, rows, after)
+        parts = finetune(base, (1,), EXAMPLES, settings, tmp_path / "work", tmp_path / "parts", {})
+    fits = {2: 2, 1: 1, 3: 2}[rows]
+    assert max(sizes[-2:]) <= fits
+    assert f"note: out of memory; finetuning on {fits} of 4 examples at a time" in capsys.readouterr().err
+    before, after_parts = (load_file(folder / "model.safetensors") for folder in (whole, parts))
+    assert all(torch.allclose(before[name], after_parts[name], atol=2e-4) for name in before)
+
+
+def test_memory_for_no_example_is_one_error(base: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _scarce(monkeypatch, 0)
+    with pytest.raises(UserError, match="not enough memory to finetune on one example"):
+        finetune(base, (1,), EXAMPLES, replace(QUICK, batch_size=4), tmp_path / "work", tmp_path / "out", {})
     assert not (tmp_path / "out").exists()

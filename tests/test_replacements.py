@@ -32,15 +32,25 @@ ALL = {"none": none, "laco": laco, "linear": linear, "streamline": streamline, "
 def test_laco_is_the_published_equation_on_every_parameter(name: str) -> None:
     model = busy(name)
     before = copy.deepcopy(model)
-    assert laco(ReplacementContext(model, (1, 3, 4), ())) == {"merges": [[0, [1]], [2, [3, 4]]]}
+    assert laco(ReplacementContext(model, (1, 3, 4), ())) == {"form": "paper", "merges": [[0, [1]], [2, [3, 4]]]}
     theta = [weights(layer) for layer in layers(before)]
     for into, absorbed in ((0, (1,)), (2, (3, 4))):
         for key, merged in layers(model)[into].named_parameters():
             by_hand = theta[into][key] + sum(theta[other][key] - theta[into][key] for other in absorbed)
             assert torch.allclose(merged.double(), by_hand, atol=1e-6)
-            # Plain dropping, which the published code comes down to, would have left it.
+            # Plain dropping would have left it.
             assert not torch.allclose(merged.double(), theta[into][key], atol=1e-2)
     assert changed_layers(before, model) == {0, 2}
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "mixtral"])
+def test_laco_as_the_authors_code_takes_the_matrices_of_the_last_merged_layer(name: str) -> None:
+    model = busy(name)
+    theta = [weights(layer) for layer in layers(copy.deepcopy(model))]
+    assert laco(ReplacementContext(model, (1, 3, 4), ()), form="code")["form"] == "code"
+    for into, last in ((0, 1), (2, 4)):
+        for key, merged in layers(model)[into].named_parameters():
+            assert torch.equal(merged.double(), theta[last if merged.dim() > 1 else into][key])
 
 
 def test_laco_follows_the_merges_that_the_method_chose_each_on_the_weights_the_last_one_left() -> None:

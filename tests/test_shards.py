@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from architectures import tiny_model
 from safetensors import deserialize, safe_open
 from safetensors.torch import load_file, save_file
 from shard_files import INDEX, cut_off, read_json, split
@@ -25,7 +26,7 @@ from transformers import (
 
 from layerlimits.errors import UserError
 from layerlimits.models.remove import without_layers
-from layerlimits.models.shards import prune_files
+from layerlimits.models.shards import _numbered, prune_files
 
 PROMPT = torch.arange(3, 40)[None]
 
@@ -255,3 +256,39 @@ def test_the_data_begins_aligned_and_the_ticks_add_up_to_it(llama: Path, tmp_pat
     header = int.from_bytes(file[:8], "little")
     assert header % 8 == 0
     assert sum(ticks) == len(file) - 8 - header
+
+
+_MAMBA = {
+    "layers_block_type": ["linear_attention", "full_attention", "mlp", "linear_attention", "mlp", "full_attention"],
+    "head_dim": 8,
+    "mamba_num_heads": 4,
+    "mamba_head_dim": 16,
+    "ssm_state_size": 8,
+    "n_groups": 2,
+    "chunk_size": 8,
+    "mlp_hidden_act": "relu2",
+}
+
+
+def test_layers_under_another_name_than_that_of_the_module_are_found(tmp_path: Path) -> None:
+    """The files of nemotron_h have backbone.layers, and its module is model.layers."""
+    model = tiny_model("nemotron_h", **_MAMBA)
+    model.save_pretrained(tmp_path / "base")
+    names = {name for file in (tmp_path / "base").glob("*.safetensors") for name in _names_in(file)}
+    assert any(name.startswith("backbone.layers.0.") for name in names)
+    out = _pruned(tmp_path / "base", (1, 2), tmp_path / "out")
+    after = {name for file in out.glob("*.safetensors") for name in _names_in(file)}
+    assert {name.split(".")[2] for name in after if name.startswith("backbone.layers.")} == {"0", "1", "2", "3"}
+    _check_logits(tmp_path / "base", (1, 2), out)
+
+
+def test_of_two_lists_of_layers_with_other_names_none_is_guessed() -> None:
+    names = {f"{part}.{layer}.weight" for part in ("tower.blocks", "text.blocks") for layer in range(4)}
+    assert _numbered(names, 4) == ["text.blocks", "tower.blocks"]
+    assert _numbered({*names, "text.blocks.4.weight"}, 5) == ["text.blocks"]
+    assert _numbered({f"text.blocks.0.experts.{expert}.w" for expert in range(8)}, 4) == []
+
+
+def _names_in(file: Path) -> list[str]:
+    with safe_open(file, "pt") as stream:
+        return list(stream.keys())

@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from architectures import tiny_model
+from small_models import small_llama
 
-from layerlimits.models.save import window_warnings, write_checkpoint
+from layerlimits.models.load import load
+from layerlimits.models.safetensors_header import read_header
+from layerlimits.models.save import window_warnings, write_as_stored, write_checkpoint
 from layerlimits.reference.tokenizer import build
 
 
@@ -36,3 +40,52 @@ def test_a_window_that_no_layer_uses_is_warned_about(says: Callable[..., Any], t
     assert json.loads((tmp_path / "all" / "config.json").read_text())["sliding_window"] == window
     assert says("prune", folder, "--remove", sliding[-1], "--out", tmp_path / "some")["warnings"] == []
     assert window_warnings(model.config, folder) == ()
+
+
+@pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
+@pytest.mark.parametrize("shard", ["1GB", "60KB"])
+@pytest.mark.parametrize("replacement", ["laco", "linear"])
+def test_a_replacement_keeps_the_type_and_the_files_of_the_checkpoint(
+    replacement: str, shard: str, tied: bool, says: Callable[..., Any], tmp_path: Path
+) -> None:
+    """It computes in float32 on a CPU without fast bfloat16."""
+    base, out = tmp_path / "base", tmp_path / "out"
+    small_llama(6, tie_word_embeddings=tied).to(torch.bfloat16).save_pretrained(base, max_shard_size=shard)
+    build().save_pretrained(base)
+    asked = ("--remove", "3,4", "--replacement", replacement, "--dtype", "float32", "--out", out)
+    says("prune", base, *asked)
+    before, after = _headers(base), _headers(out)
+    assert {dtype for file in after.values() for dtype, _ in file.values()} == {"BF16"}
+    assert json.loads((out / "config.json").read_text())["dtype"] == "bfloat16"
+    assert (len(before) > 1) == (len(after) > 1) == (shard == "60KB")
+    largest = max(sum(size for _, size in file.values()) for file in before.values())
+    assert all(sum(size for _, size in file.values()) <= largest + 1000 for file in after.values())
+    names = {name for file in after.values() for name in file}
+    assert ("lm_head.weight" in names) == (not tied)
+    reloaded = load(str(out), dtype="auto", device="cpu")
+    assert reloaded.depth == 4
+    assert len(names) == len({name for file in before.values() for name in file}) - 18
+
+
+def test_single_parameters_keep_their_own_type(tmp_path: Path) -> None:
+    """Some checkpoints store norms or gates in float32 beside matrices in bfloat16."""
+    model = small_llama(4)
+    types = {"norm": torch.float32}
+    state = {
+        name: tensor.to(next((kind for part, kind in types.items() if part in name), torch.bfloat16)).contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    base = tmp_path / "base"
+    model.save_pretrained(base, state_dict=state)
+    written = _headers(write_as_stored(model, base, tmp_path / "out", {}))
+    kinds = {name: dtype for file in written.values() for name, (dtype, _) in file.items()}
+    assert {dtype for name, dtype in kinds.items() if "norm" in name} == {"F32"}
+    assert {dtype for name, dtype in kinds.items() if "norm" not in name} == {"BF16"}
+
+
+def _headers(folder: Path) -> dict[str, dict[str, tuple[str, int]]]:
+    """By file and tensor, the stored type and size in bytes."""
+    return {
+        file.name: {tensor.name: (tensor.dtype, tensor.size) for tensor in read_header(file).tensors}
+        for file in sorted(folder.glob("*.safetensors"))
+    }

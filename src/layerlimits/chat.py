@@ -8,11 +8,13 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date, datetime, tzinfo
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 from jinja2 import Environment, TemplateError
 from transformers import PreTrainedTokenizerBase
+from transformers.utils import chat_template_utils
 
 from layerlimits.errors import UserError
 from layerlimits.foreign import reason
@@ -23,6 +25,44 @@ _FIX = "use plain text (--no-chat), or correct the chat template of the model"
 
 class _TooSlow(BaseException):
     """The time is over. Not an Exception, which the code that renders might catch."""
+
+
+def today() -> date:
+    """The date on which a run folder is begun."""
+    return date.today()
+
+
+def fix_clock(tokenizer: PreTrainedTokenizerBase, day: date) -> None:
+    """Give the chat template a fixed date. Otherwise prompts that contain the date would differ on the next day, and
+    a resumed run would compute every response again.
+    """
+    plain = type(tokenizer).apply_chat_template
+
+    def apply_chat_template(*args: Any, **kwargs: Any) -> Any:
+        with _clock_at(day):
+            return plain(tokenizer, *args, **kwargs)
+
+    tokenizer.apply_chat_template = apply_chat_template  # type: ignore[method-assign]
+
+
+@contextmanager
+def _clock_at(day: date) -> Iterator[None]:
+    """Inside the block, the function `strftime_now` of templates is on a fixed date, at midnight.
+
+    transformers passes no functions to templates, so that its own clock has to be replaced.
+    """
+
+    class Fixed(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return cls(day.year, day.month, day.day, tzinfo=tz)
+
+    module: Any = chat_template_utils
+    before, module.datetime = module.datetime, Fixed
+    try:
+        yield
+    finally:
+        module.datetime = before
 
 
 def check_template(template: Any, folder: object) -> None:

@@ -45,6 +45,13 @@ def machine() -> str:
     return f"{about}, {device.name}, {size(device.total_memory)}"
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation of torch failed, on a GPU, or on a CPU, where the error has no class of its own."""
+    torch = sys.modules.get("torch")
+    of_gpu = torch is not None and isinstance(error, torch.OutOfMemoryError)
+    return of_gpu or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+
+
 def full(folder: Path) -> StorageError:
     """The error for a full disk."""
     return StorageError(

@@ -15,6 +15,8 @@ Kind = Literal["generation", "choice"]
 Outcome = Literal["correct", "wrong", "no_answer", "truncated", "error"]
 FinishReason = Literal["stop", "length", "likelihood", "context"]
 AskFormat = Literal["likelihood", "one_token", "free"]
+# How LaCo merges layers: as its paper writes it, or as its authors' code computes it.
+MergeForm = Literal["paper", "code"]
 Continuation = tuple[list[int], list[int]]
 Drafts = Sequence[Sequence[int]] | None
 # The removed layers of a variant, in the base model's numbering.

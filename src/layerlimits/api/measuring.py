@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from layerlimits.api.models import ModelSource, depth
+from layerlimits.api.models import ModelSource, check_removable, depth
 from layerlimits.api.opening import check_swept, open_evaluator
 from layerlimits.api.options import EvalOptions, Tasks
 from layerlimits.api.tasks import Items, evaluation_items
@@ -89,6 +89,7 @@ def sweep(
     items, notes = evaluation_items(tasks, model, options)
     # Before weights load.
     chosen = None if layers is None else check_swept(layers, depth(model))
+    check_removable(model)
     with open_evaluator(model, _ask_options(options, items), seed=options.decoding.seed, out=out) as evaluator:
         total = evaluator.loaded.depth
         skipped = tuple(range(total)) if chosen is None else chosen

@@ -11,7 +11,8 @@ from layerlimits.api.options import ModelOptions
 from layerlimits.models import load as loading
 from layerlimits.models import remove
 from layerlimits.models.load import Loaded
-from layerlimits.models.locate import check_complete, layer_count, locate
+from layerlimits.models.locate import check_complete, configuration, layer_count, locate
+from layerlimits.models.structure_check import check_structure
 
 
 @dataclass(frozen=True, repr=False)
@@ -160,3 +161,12 @@ def depth(model: ModelSource) -> int:
         UserError: See `checked_folder`.
     """
     return model.layers if isinstance(model, Model) else layer_count(checked_folder(model))
+
+
+def check_removable(model: ModelSource) -> None:
+    """Check that a layer of a model can be removed, without loading weights: what holds for `prune` holds for figures.
+
+    Raises:
+        UserError: See `checked_folder` and `models.structure_check.check_structure`.
+    """
+    check_structure(configuration(checked_folder(model)), (depth(model) // 2,))

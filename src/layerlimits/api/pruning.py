@@ -16,7 +16,7 @@ from layerlimits.methods import finite
 from layerlimits.models.load import Loaded
 from layerlimits.models.locate import configuration, fingerprint, layer_count, weight_files
 from layerlimits.models.remove import check_layers, layers_for_ratio, remove
-from layerlimits.models.save import recipe, save_pruned, window_warnings, write_checkpoint
+from layerlimits.models.save import recipe, save_pruned, window_warnings, write_as_stored
 from layerlimits.models.structure_check import check_structure
 from layerlimits.paths import check_new_folder
 from layerlimits.plugins import called, find, label
@@ -110,7 +110,9 @@ def _replacement(options: PruneOptions) -> str:
     """The replacement; the default for the method laco, which merges layers, is the replacement of the same name."""
     if options.replacement is not None:
         return options.replacement
-    return "laco" if options.method is not None and label(options.method).split(":")[0] == "laco" else NONE
+    name, *given = label(options.method or "").split(":")
+    # It merges in the form in which the method compared.
+    return ":".join(["laco", *(option for option in given if option.startswith("form="))]) if name == "laco" else NONE
 
 
 def _count(options: PruneOptions, depth: int) -> int:
@@ -158,7 +160,7 @@ def _finish(loaded: Loaded, plan: PrunePlan, replacement: str, material: _Materi
     used = tuple(dict.fromkeys((*plan.calibration, *text.hashes)))
     done = replace(plan, replacement=label(replacement), filling=detail, calibration=used)
     remove(loaded.model, plan.removed)
-    write_checkpoint(loaded.model, loaded.folder, target.out, recipe(loaded.ref, done, target.command))
+    write_as_stored(loaded.model, loaded.folder, target.out, recipe(loaded.ref, done, target.command))
 
 
 def _write(folder: Path, ref: ModelRef | Callable[[], ModelRef], plan: PrunePlan, target: _Target) -> None:

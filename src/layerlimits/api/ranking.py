@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from layerlimits import methods as ranking_methods
 from layerlimits.api.choosing import SelectionData, selection_data
-from layerlimits.api.models import ModelSource, depth, settings
+from layerlimits.api.models import ModelSource, check_removable, depth, settings
 from layerlimits.api.opening import ask_options, check_removal, open_evaluator
 from layerlimits.api.options import RankOptions
 from layerlimits.errors import UserError
@@ -103,6 +103,7 @@ def _checked(model: ModelSource, methods: Sequence[str], options: RankOptions) -
         find("methods", method)
     layers = depth(model)
     check_removal(options, layers)
+    check_removable(model)
     return layers, selection_data(model, options, methods)
 
 

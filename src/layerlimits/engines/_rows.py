@@ -22,6 +22,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicLayer
 
+from layerlimits.engines._attention import grouped_attention
 from layerlimits.engines._pool import Pool
 from layerlimits.models.stack import find_stack
 
@@ -118,7 +119,8 @@ class Rows:
             self._owner.forward = self._in_slices(self._owner.forward)
             for number, layer in enumerate(self.layers):
                 layer.forward = self._replaced(number, layer.forward)
-            yield self
+            with grouped_attention():
+                yield self
         finally:
             for module in (self._owner, *self.layers):
                 vars(module).pop("forward", None)

@@ -27,6 +27,7 @@ from layerlimits.errors import UserError
 from layerlimits.models.finite import refusal
 from layerlimits.models.remove import without_layers
 from layerlimits.models.stack import find_stack
+from layerlimits.resources import is_out_of_memory
 from layerlimits.types import GREEDY, Continuation, Decoding, Drafts, Limits, Response, Variant
 
 Answers = TypeVar("Answers")
@@ -42,11 +43,6 @@ _STEP_WORK, _FULL_ROWS = 4e11, 64
 # weights than `_SMALL`, the base answers before its variants, and more tokens are verified per pass.
 _CHUNK = 8
 _SMALL = 1_000_000
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether an allocation failed; torch has no error class for that on a CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _bounds(model: PreTrainedModel, max_rows: int) -> Bounds:
@@ -179,7 +175,7 @@ class SweepEngine(TransformersEngine):
             try:
                 return compute()
             except RuntimeError as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
             if self._bounds.rows == 1:
                 raise UserError(

@@ -153,6 +153,7 @@ TYPES: Mapping[str, Any] = {
     "spent": float,
     "finished": dict[str, Any],
     "row_limits": dict[str, int],
+    "clock": str,
 }
 CACHED = "once "
 
@@ -212,6 +213,8 @@ class Artifacts:
     finished: _Value[dict[str, Any]] = _Value(dict)
     # How many rows at a time fit into the memory of each machine on which memory ran out.
     row_limits: _Value[dict[str, int]] = _Value(dict)
+    # The date that chat templates are given, as YYYY-MM-DD; empty until a model is evaluated.
+    clock: _Value[str] = _Value(str)
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -1,5 +1,6 @@
 """Calibration text, which methods run through the model to observe activations. Its items are never evaluated."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile, zip_longest
@@ -10,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from layerlimits import jsonl
 from layerlimits.chat import rendering
-from layerlimits.errors import UserError
+from layerlimits.errors import UserError, printable
 from layerlimits.evaluation.leaks import EvaluatedQuestions, items_to_compare
 from layerlimits.foreign import read_text
 from layerlimits.hub import first_rows
@@ -69,10 +70,16 @@ def calibration(
     """
     pairs = _pairs(items, source)
     encoded = [_encode(tokenizer, prompt, answer) for prompt, answer in pairs]
-    return _calibration(pairs, encoded, str(source) if source else WORLD, max_tokens)
+    return _calibration(pairs, encoded, str(source) if source else WORLD, max_tokens, items)
 
 
-def _calibration(pairs: Sequence[Pair], encoded: Sequence[Encoded], source: str, max_tokens: int) -> Calibration:
+def _calibration(
+    pairs: Sequence[Pair], encoded: Sequence[Encoded], source: str, max_tokens: int, items: int
+) -> Calibration:
+    """The calibration of these texts; says so if there are fewer than `items`."""
+    if len(pairs) < items:
+        count = "1 calibration text" if len(pairs) == 1 else f"{len(pairs)} calibration texts"
+        print(printable(f"note: {count} instead of {items}: {source} has no more"), file=sys.stderr)
     return Calibration(
         tuple(ids[:max_tokens] for ids, _ in encoded),
         tuple(content_hash(prompt) for prompt, _ in pairs),
@@ -109,7 +116,7 @@ def default_calibration(
     if data_dir is None:
         try:
             texts = first_rows(WIKITEXT, items, _paragraph, _FIX_DATASET)
-            return _calibration(texts, [_encode(tokenizer, *text) for text in texts], WIKITEXT, max_tokens)
+            return _calibration(texts, [_encode(tokenizer, *text) for text in texts], WIKITEXT, max_tokens, items)
         except UserError as error:
             why = error.problem
     encoded = ((pair, _encode(tokenizer, *pair)) for pair in _from_tasks(tasks, items, data_dir))
@@ -123,7 +130,7 @@ def default_calibration(
             "set --calibration to a .txt or .jsonl file",
         )
     pairs, encodings = zip(*first, strict=True)
-    return _calibration(pairs, encodings, f"items that are not evaluated, of {names}", max_tokens)
+    return _calibration(pairs, encodings, f"items that are not evaluated, of {names}", max_tokens, items)
 
 
 def _written(pair: Pair) -> str:

@@ -3,9 +3,11 @@ again.
 """
 
 from collections.abc import Sequence
+from datetime import date
 from itertools import chain
 from statistics import fmean
 
+from layerlimits.chat import fix_clock, today
 from layerlimits.engines import Engine
 from layerlimits.evaluation.artifacts import Artifacts, TaskRecord
 from layerlimits.evaluation.ledger import Ledger, engine_names
@@ -40,8 +42,12 @@ class Evaluator:
         self, loaded: Loaded, store: Store, options: AskOptions = _DEFAULT, engine: Engine | None = None
     ) -> None:
         self.loaded, self.store, self.options = loaded, store, options
+        artifacts = Artifacts(store)
+        if not artifacts.clock:
+            artifacts.clock = today().isoformat()
+        fix_clock(loaded.tokenizer, date.fromisoformat(artifacts.clock))
         if engine is None:
-            rows = _least(options.max_rows, Artifacts(store).row_limits.get(machine()))
+            rows = _least(options.max_rows, artifacts.row_limits.get(machine()))
             bounds = {} if rows is None else {"max_rows": rows}
             named: Engine = find("engines", options.engine)(loaded.model, loaded.tokenizer, **bounds)
             engine = named

@@ -9,16 +9,17 @@ from torch import Tensor
 
 from layerlimits.errors import UserError
 from layerlimits.methods import Context
-from layerlimits.models.merge import merge
+from layerlimits.models.merge import checked_form, merge
 from layerlimits.models.remove import without_layers
 from layerlimits.models.stack import find_stack
 from layerlimits.models.stream import Batch, batches
-from layerlimits.types import Ranking
+from layerlimits.types import MergeForm, Ranking
 
 Merges = list[tuple[int, tuple[int, ...]]]
 
 # Tried in order if no threshold is given, until enough layers merge; the authors tune it by hand for each model.
-_THRESHOLDS = (0.95, 0.85, 0.75, 0.65, 0.55, 0.45, 0.35, 0.25, 0.15, -1.0)
+# With a negative cosine, the merged model would point away from the unpruned one.
+_THRESHOLDS = (0.95, 0.85, 0.75, 0.65, 0.55, 0.45, 0.35, 0.25, 0.15, 0.0)
 
 
 def laco(
@@ -30,10 +31,12 @@ def laco(
     high: int | None = None,
     threshold: float | None = None,
     texts: int = 16,
+    form: str = "paper",
 ) -> Ranking:
     """Layer collapse: from the top down, merge the `size` - 1 layers after layer l into it if outputs change little.
 
-    theta_l <- theta_l + sum over k = 1..size-1 of (theta_{l+k} - theta_l)
+    theta_l <- theta_l + sum over k = 1..size-1 of (theta_{l+k} - theta_l)      (form=paper)
+    W_l <- W_{l+size-1} for the weight matrices                                 (form=code, see `models.merge.merge`)
 
     A merge is accepted if the mean over texts of the mean over real tokens of cos(state, state of the unpruned model)
     is above the threshold. States are taken after the final norm; cosines are computed in float64. l runs from
@@ -49,9 +52,10 @@ def laco(
         size: Number of layers merged into one.
         interval: Step of l after an accepted merge.
         low, high: Range of layers to merge, low <= layer < high; all layers by default.
-        threshold: Minimum cosine; by default, the highest of .95, .85, ... .15 (then any) that merges the requested
-            number of layers.
+        threshold: Minimum cosine; by default, the highest of .95, .85, ... .15, 0 that merges the requested number of
+            layers.
         texts: Number of calibration texts to compare.
+        form: "paper" for the formula of the paper, "code" for what the authors' code computes.
     Raises:
         UserError: An option is out of range, layers differ in shape, or the calibration text contains no token.
     Source: LaCo, arXiv 2402.11187, algorithm 1
@@ -59,7 +63,7 @@ def laco(
     """
     high = context.depth if high is None else high
     _check(context.depth, size, interval, low, high)
-    search = _Search(context, size, interval, low, high, texts)
+    search = _Search(context, size, interval, low, high, texts, checked_form(form))
     limits = _THRESHOLDS if threshold is None else (threshold,)
     if context.layers is None:
         result = search.first(context.depth - 1, limits, enough=context.rounds)
@@ -125,6 +129,7 @@ class _Search:
     low: int
     high: int
     texts: int
+    form: MergeForm
 
     def __post_init__(self) -> None:
         self._model = self.context.model
@@ -192,7 +197,7 @@ class _Search:
         before = {into: [weight.detach().clone() for weight in layers[into].parameters()] for into, _ in merges}
         try:
             for into, absorbed in merges:
-                merge(layers, into, absorbed)
+                merge(layers, into, absorbed, self.form)
             with without_layers(self._model, _absorbed(merges)):
                 yield
         finally:

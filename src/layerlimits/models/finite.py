@@ -48,9 +48,10 @@ def likeliest_or_marked(logits: Tensor) -> Tensor:
 
 
 def _largest(logits: Tensor) -> tuple[Tensor, Tensor]:
-    # argmax treats NaN as the largest entry, so checking the W selected entries is enough.
-    tokens = logits.argmax(-1)
-    return tokens, logits.gather(-1, tokens[:, None])[:, 0]
+    # NaN counts as the largest entry, so checking the W selected entries is enough. Of equal entries, max selects the
+    # same one as argmax, and is five times as fast in bfloat16 on a CPU.
+    largest, tokens = logits.max(-1)
+    return tokens, largest
 
 
 def check_rows(largest: Tensor) -> None:
@@ -84,7 +85,7 @@ def gathered(logits: Tensor, rows: Tensor, targets: Tensor) -> tuple[Tensor, Ten
             check_rows(logits[doubtful].amax(-1))
         except NonFiniteLogits as error:
             raise NonFiniteLogits(int(doubtful[error.row])) from None
-    return logprobs, logits.argmax(-1)[rows] == targets
+    return logprobs, logits.max(-1).indices[rows] == targets
 
 
 @contextmanager

@@ -17,7 +17,12 @@ from layerlimits.paths import given_path
 from layerlimits.types import content_hash
 
 REFERENCE = "reference"
-_HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja", "LICENSE*", "NOTICE*"]
+# What a model repository has at its top beside weights: configuration, tokenizer, templates, licences and policies.
+_SMALL_FILES = ["*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja", "*.md", "*[Ll][Ii][Cc][Ee][Nn][Ss]*", "COPYING*"]
+_SMALL_FILES += ["[Nn][Oo][Tt][Ii][Cc][Ee]*"]
+# Adapters, which transformers would apply to the weights, and folders: other formats, checkpoints of the training.
+_NOT_THE_MODEL = ["*/*", "adapter_*", "README.md"]
+_TEMPLATES = "additional_chat_templates/*.jinja"
 _PICKLE = "a pickle that could run code"
 OTHER_WEIGHTS = dict.fromkeys((".bin", ".pt", ".pth", ".ckpt", ".pkl"), _PICKLE) | dict.fromkeys(
     (".gguf", ".ggml", ".h5", ".msgpack", ".onnx"), "another format"
@@ -40,6 +45,8 @@ _HASHED = {
 
 def locate(model: str, revision: str | None = None) -> Path:
     """The folder of a local model, of the bundled model ("reference"), or of the downloaded files of a hub id.
+
+    Of a hub id, the configuration is downloaded and checked before the weights, and only files that are loaded.
 
     Raises:
         UserError: the folder does not exist, or the hub does not have the model, requires a login or cannot be
@@ -67,7 +74,15 @@ def _download(model: str, revision: str | None) -> Path:
 
     with offline_if_unreachable() as unreachable:
         try:
-            return Path(snapshot_download(model, revision=revision, allow_patterns=_HUB_FILES))
+            folder = Path(
+                snapshot_download(model, revision=revision, allow_patterns=_SMALL_FILES, ignore_patterns=_NOT_THE_MODEL)
+            )
+            # What cannot be used is refused before gigabytes are downloaded.
+            read_config(folder)
+            wanted = [*_weight_names(folder), _TEMPLATES]
+            return Path(snapshot_download(model, revision=revision, allow_patterns=wanted))
+        except UserError:
+            raise
         except HFValidationError:
             raise UserError(
                 f"there is no folder {model}, and it is not a hub id", "use a folder, or a hub id such as owner/name"
@@ -76,6 +91,13 @@ def _download(model: str, revision: str | None) -> Path:
         except Exception as error:
             refusal = hub_error("model", model, error, unreachable, "use a local folder")
             raise UserError(f"there is no folder {model}, and {refusal.problem}", refusal.fix) from None
+
+
+def _weight_names(folder: Path) -> list[str]:
+    """The weight files that transformers would load, in a folder that does not contain them yet."""
+    if not (folder / INDEX).exists():
+        return ["model.safetensors"]
+    return sorted(set(read_index(folder)["weight_map"].values()))
 
 
 def check(folder: Path) -> dict[str, Any]:

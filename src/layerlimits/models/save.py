@@ -1,17 +1,22 @@
 """Writing a pruned checkpoint that stock transformers loads, with a recipe of how it was made."""
 
 import json
+import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from layerlimits.errors import UserError
 from layerlimits.foreign import kind, read_object
-from layerlimits.models.locate import OTHER_WEIGHTS, configuration
+from layerlimits.models.locate import OTHER_WEIGHTS, configuration, weight_files
+from layerlimits.models.safetensors_header import read_headers
 from layerlimits.models.shards import prune_files
 from layerlimits.models.structure_check import check_structure
 from layerlimits.paths import check_writable
@@ -28,6 +33,9 @@ _RECIPE_TYPES = {"base": str, "base_fingerprint": str, "removed": list, "calibra
 _WRITTEN = {"config.json", "generation_config.json", RECIPE, "README.md"}
 _NOT_COPIED = (".safetensors", ".index.json", ".py", *OTHER_WEIGHTS)
 _TEMPLATES = "additional_chat_templates"
+# Number types in files that can be written again.
+_TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+_ONE_FILE = "100TB"
 
 
 def save_pruned(
@@ -81,6 +89,45 @@ def write_checkpoint(model: PreTrainedModel, origin: Path, out: Path, about: dic
         model.save_pretrained(partial)
         _without_extra_layers(partial / "config.json")
     return out
+
+
+def write_as_stored(model: PreTrainedModel, origin: Path, out: Path, about: dict[str, Any]) -> Path:
+    """As `write_checkpoint`, in the number types of `origin` and with files of at most the size of its largest one,
+    whatever type the model computes in.
+    """
+    headers = read_headers(weight_files(origin))
+    tensors = [tensor for header in headers for tensor in header.tensors if tensor.dtype in _TYPES]
+    elements = Counter[str]()
+    for tensor in tensors:
+        elements[tensor.dtype] += tensor.elements
+    usual = elements.most_common(1)[0][0] if elements else "F32"
+    # The same parameter of every layer has the same type.
+    types = {_without_numbers(tensor.name): tensor.dtype for tensor in tensors}
+    sizes = [header.file.stat().st_size for header in headers]
+    with _appearing(origin, out, lambda: about) as partial:
+        state = _converted(model, lambda name: _TYPES[types.get(_without_numbers(name), usual)])
+        model.save_pretrained(partial, state_dict=state, max_shard_size=max(sizes) if len(sizes) > 1 else _ONE_FILE)
+        _without_extra_layers(partial / "config.json")
+        config = read_object(partial / "config.json")
+        written = config | {"dtype": str(_TYPES[usual]).removeprefix("torch.")}
+        (partial / "config.json").write_text(json.dumps(written, indent=2, sort_keys=True) + "\n")
+    return out
+
+
+def _without_numbers(name: str) -> str:
+    return re.sub(r"\d+", "", name)
+
+
+def _converted(model: PreTrainedModel, type_of: Callable[[str], torch.dtype]) -> dict[str, Tensor]:
+    """The weights of a model in other number types. Weights that are tied stay tied."""
+    converted: dict[tuple[int, torch.Size], Tensor] = {}
+    state = {}
+    for name, tensor in model.state_dict().items():
+        key = (tensor.data_ptr(), tensor.shape)
+        if key not in converted:
+            converted[key] = tensor.to(type_of(name)) if tensor.is_floating_point() else tensor
+        state[name] = converted[key]
+    return state
 
 
 def _without_extra_layers(file: Path) -> None:

@@ -128,6 +128,9 @@ def _prefix(folder: Path, model: PreTrainedModel, names: set[str]) -> str:
     stored = {prefix: {layer for name in names if (layer := _layer(prefix, name)) is not None} for prefix in prefixes}
     absent = {prefix: set(range(len(stack))) - layers for prefix, layers in stored.items() if layers}
     complete = [prefix for prefix, layers in absent.items() if not layers]
+    if not absent:
+        # Some architectures, such as nemotron_h, have another name for the list of layers in their files.
+        complete = _numbered(names, len(stack))
     if len(complete) == 1:
         return complete[0]
     expected = " or ".join(f"{prefix}.0 to {prefix}.{len(stack) - 1}" for prefix in complete or prefixes)
@@ -137,6 +140,15 @@ def _prefix(folder: Path, model: PreTrainedModel, names: set[str]) -> str:
         f"expected {expected}, found {seen or min(complete or names)}",
         "check that the files belong to config.json, or report this architecture",
     )
+
+
+def _numbered(names: set[str], depth: int) -> list[str]:
+    """The parts of names before their first number, if the tensors with that part have every number below `depth`."""
+    numbers: dict[str, set[int]] = {}
+    for name in names:
+        if match := re.match(r"(.+?)\.(0|[1-9]\d*)\.", name):
+            numbers.setdefault(match[1], set()).add(int(match[2]))
+    return sorted(prefix for prefix, layers in numbers.items() if layers >= set(range(depth)))
 
 
 def _layer(prefix: str, name: str) -> int | None:

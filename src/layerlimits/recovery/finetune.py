@@ -1,6 +1,7 @@
 """Finetuning of a pruned model with TRL, full or with LoRA; an interrupted run resumes to the same bytes."""
 
 import json
+import sys
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +20,7 @@ from layerlimits.paths import check_writable
 from layerlimits.recovery.adapters import adapters_of
 from layerlimits.recovery.data import Example
 from layerlimits.recovery.rows import Row, StepProgress, end_of_turn, to_rows, trained_tokens, training_order
+from layerlimits.resources import is_out_of_memory
 from layerlimits.sampling import MAX_EPOCHS, check_seed
 from layerlimits.types import content_hash
 
@@ -145,7 +147,7 @@ def finetune(
     from layerlimits.recovery.trainer import quiet
 
     with quiet():
-        model = _train(_copy(loaded, plan_removed, settings), loaded, rows, settings, work, on_progress)
+        model = _within_memory(loaded, plan_removed, rows, settings, work, on_progress)
         write_checkpoint(_cast(model, loaded.model.dtype), loaded.folder, out, {**about, "finetune": trained})
     _clean(work)
     return out
@@ -217,6 +219,42 @@ def _cast(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
     return cast
 
 
+def _within_memory(
+    loaded: Loaded,
+    removed: tuple[int, ...],
+    rows: list[Row],
+    settings: FinetuneConfig,
+    work: Path,
+    on_progress: StepProgress | None,
+) -> PreTrainedModel:
+    """The trained model. Each time memory runs out, the same batches are computed in more parts, from the last
+    checkpoint on.
+
+    Raises:
+        UserError: Memory is too small for one example, or weights are no longer finite.
+    """
+    at_once = settings.batch_size
+    while True:
+        model = None
+        try:
+            model = _copy(loaded, removed, settings)
+            return _train(model, loaded, rows, settings, work, on_progress, at_once)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        # Not in the handler, whose traceback would keep the model and its gradients alive.
+        model = None
+        if at_once == 1:
+            raise UserError(
+                "not enough memory to finetune on one example",
+                f"set max_length below {settings.max_length}, or use LoRA, a smaller dtype or another device",
+            )
+        at_once = next(size for size in range(at_once // 2, 0, -1) if settings.batch_size % size == 0)
+        print(
+            f"note: out of memory; finetuning on {at_once} of {settings.batch_size} examples at a time", file=sys.stderr
+        )
+
+
 def _train(
     model: PreTrainedModel,
     loaded: Loaded,
@@ -224,8 +262,9 @@ def _train(
     settings: FinetuneConfig,
     work: Path,
     on_progress: StepProgress | None,
+    at_once: int,
 ) -> PreTrainedModel:
-    """The model after training.
+    """The model after training on batches in parts of `at_once` examples.
 
     Raises:
         UserError: Weights are no longer finite.
@@ -234,11 +273,12 @@ def _train(
 
     order = training_order([len(row["input_ids"]) for row in rows], settings.batch_size, settings.epochs, settings.seed)
     arguments = _arguments(settings, loaded.ref.dtype, -(-len(order) // settings.batch_size))
+    parts = {"per_device_train_batch_size": at_once, "gradient_accumulation_steps": settings.batch_size // at_once}
     lora = {"r": settings.lora_rank, "lora_alpha": settings.lora_alpha, "lora_dropout": settings.lora_dropout}
     # Training changes the model's configuration (use_cache, stop tokens); restore it before saving.
     originals = [(about, dict(vars(about))) for about in (model.config, model.generation_config)]
     adapters = lora if settings.kind == "lora" else None
-    trained = train(model, loaded.tokenizer, rows, order, work, arguments, adapters, on_progress)
+    trained = train(model, loaded.tokenizer, rows, order, work, arguments | parts, adapters, on_progress)
     for about, before in originals:
         vars(about).clear()
         vars(about).update(before)
@@ -257,7 +297,6 @@ def _arguments(settings: FinetuneConfig, dtype: str, steps: int) -> dict[str, An
         "adam_beta2": 0.99,
         "weight_decay": settings.weight_decay,
         "max_grad_norm": 1.0,
-        "per_device_train_batch_size": settings.batch_size,
         "seed": settings.seed,
         "bf16": settings.kind == "full" and dtype == "bfloat16",
     }
