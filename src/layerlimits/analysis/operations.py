@@ -164,9 +164,11 @@ def depth(tree: Node) -> int:
 
 def carries(tree: Node) -> int | None:
     """How many carries or borrows an addition or subtraction of two whole numbers needs; None for other expressions."""
-    if isinstance(tree, Fraction) or not isinstance(tree[0], Fraction) or not isinstance(tree[2], Fraction):
+    if isinstance(tree, Fraction):
         return None
     left, sign, right = tree
+    if not isinstance(left, Fraction) or not isinstance(right, Fraction):
+        return None
     if sign not in "+-" or left.denominator != 1 or right.denominator != 1 or left < 0 or right < 0:
         return None
     first, second = (int(left), int(right)) if sign == "+" else (int(max(left, right)), int(min(left, right)))

@@ -55,7 +55,7 @@ def _of_task(view: RunView, model: DiagnosedModel, task: TaskRecord) -> Iterator
 def _balance(source: Source, judged: Sequence[tuple[Answer, BracketError | None]]) -> Iterator[Finding]:
     value = intervals.mean([float(error is None) for _, error in judged])
     broken = [answer.item for answer, error in judged if error]
-    kinds = [error.kind for _, error in judged if error]
+    kinds: list[str] = [error.kind for _, error in judged if error]
     most = max(kinds, key=kinds.count) if kinds else ""
     tail = f"; the first error is most often a bracket {most}" if most else ""
     sentence = (

@@ -72,14 +72,14 @@ def _findings(view: RunView) -> Iterator[Finding]:
         return
     sound = {(model.label, task["name"]): _sound_losses(view, model, task) for model in view.models for task in tasks}
     yield _main(view, sound)
-    for (model, task), (answers, items) in sound.items():
-        source = Source(_NAME, model, task, "sound share of lost items")
+    for (label, name), (answers, items) in sound.items():
+        source = Source(_NAME, label, name, "sound share of lost items")
         if not answers:
-            yield source.not_measurable(f"{model} loses no item of {task} with a text")
+            yield source.not_measurable(f"{label} loses no item of {name} with a text")
             continue
         value = intervals.mean(answers)
         sentence = (
-            f"Of the items of {task} that {model} loses, the text is sound in {interval(value)}: not only degeneration."
+            f"Of the items of {name} that {label} loses, the text is sound in {interval(value)}: not only degeneration."
         )
         yield source.measured(value, sentence, items)
     for model in every_model(view):
