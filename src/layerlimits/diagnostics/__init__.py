@@ -200,6 +200,18 @@ def correct(answer: Answer) -> bool:
     return answer.verdict.value >= 1
 
 
+def is_graded(answers: Iterable[Answer]) -> bool:
+    """Whether some answer has a score between 0 and 1, so that items are not simply right or wrong."""
+    return any(0 < answer.verdict.value < 1 for answer in answers)
+
+
+def common_items(view: RunView, model: DiagnosedModel, task: "TaskRecord") -> str:
+    """How many items a comparison with the unpruned model rests on, for sentences; empty if it rests on all."""
+    base, other = view.answers(view.base, task), view.answers(model, task)
+    every, common = len(base.keys() | other.keys()), len(base.keys() & other.keys())
+    return f", on the {common} of {every} items that both have answered" if common < every else ""
+
+
 def percent(share: float) -> str:
     """A share in words: 12.5%, 3%."""
     text = f"{100 * share:.1f}".removesuffix(".0")
