@@ -203,53 +203,6 @@ def test_a_study_with_5000_answers_takes_less_than_20_seconds() -> None:
     assert time.process_time() - began < 20
 
 
-# sensitivity
-
-
-def test_sensitivity_finds_the_layer_that_generation_alone_needs() -> None:
-    run = FakeRun(
-        {
-            ("base", "gsm8k"): right_and_wrong(60, 0),
-            ("base", "arc_easy"): right_and_wrong(60, 0),
-            ("without layer 0", "gsm8k"): right_and_wrong(6, 54),
-            ("without layer 0", "arc_easy"): right_and_wrong(60, 0),
-            ("without layer 1", "gsm8k"): right_and_wrong(60, 0),
-            ("without layer 1", "arc_easy"): right_and_wrong(60, 0),
-        },
-        [GSM8K, ARC],
-        [skipped(0), skipped(1)],
-    )
-    rows = found("sensitivity", run)
-    assert (rows[0].model, rows[0].task) == ("without layer 0", "gsm8k")
-    assert rows[0].estimate == pytest.approx(0.1, abs=0.02)
-    assert pick(rows, "generation only").model == "without layer 0"
-    assert pick(rows, "retention", "without layer 1", "gsm8k").estimate == pytest.approx(1, abs=0.02)
-    assert pick(rows, "mean retention", "without layer 0").estimate == pytest.approx(0.55, abs=0.03)
-
-
-@pytest.mark.parametrize(("won", "helps"), [(30, True), (3, False)])
-def test_a_removal_helps_only_if_it_survives_the_correction(won: int, helps: bool) -> None:
-    base, better = right_and_wrong(10, 40), right_and_wrong(10 + won, 40 - won)
-    run = FakeRun(
-        {("base", "gsm8k"): base, ("without layer 1", "gsm8k"): better, ("without layer 0", "gsm8k"): base},
-        [GSM8K],
-        [skipped(0), skipped(1)],
-    )
-    helping = [row.model for row in found("sensitivity", run) if row.measure == "removal helps"]
-    assert helping == (["without layer 1"] if helps else [])
-
-
-@pytest.mark.parametrize(("order", "tau"), [((1, 2, 3, 4), 1.0), ((4, 3, 2, 1), -1.0), ((1, 3, 2, 4), 2 / 3)])
-def test_agreement_of_two_tasks(order: tuple[int, ...], tau: float) -> None:
-    other = task("xsum")
-    stored = {("base", name): right_and_wrong(20, 0) for name in ("gsm8k", "xsum")}
-    for layer, right in enumerate(order):
-        stored[f"without layer {layer}", "gsm8k"] = right_and_wrong(4 * layer + 2, 18 - 4 * layer)
-        stored[f"without layer {layer}", "xsum"] = right_and_wrong(4 * right, 20 - 4 * right)
-    rows = found("sensitivity", FakeRun(stored, [GSM8K, other], list(map(skipped, range(4)))))
-    assert pick(rows, "Kendall's tau").estimate == pytest.approx(tau)
-
-
 # degeneration
 
 

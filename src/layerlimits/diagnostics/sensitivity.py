@@ -1,165 +1,222 @@
 """Which layers each task depends on: retention without a layer, and how the tasks differ."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
-from layerlimits.diagnostics import Chart, DiagnosedModel, Diagnostic, Finding, RunView, Source, interval
+from layerlimits.diagnostics import (
+    Chart,
+    DiagnosedModel,
+    Diagnostic,
+    Finding,
+    RunView,
+    Source,
+    common_items,
+    interval,
+)
 from layerlimits.evaluation.artifacts import TaskRecord
 from layerlimits.statistics import intervals
-from layerlimits.statistics.significance import holm, mcnemar
+from layerlimits.statistics.significance import McNemar, holm, mcnemar
 from layerlimits.types import Estimate
 
 _NAME = "sensitivity"
 _LEVEL = 0.05
-Values = tuple[list[float], list[float]]
+_CLASSES: Mapping[str, tuple[str, ...]] = {
+    "mean retention": ("generation", "choice"),
+    "mean retention, generation": ("generation",),
+    "mean retention, choice": ("choice",),
+}
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """The scores of the unpruned model and of another one on the items of a task that both have answered, in order."""
+
+    model: DiagnosedModel
+    task: TaskRecord
+    base: list[float]
+    other: list[float]
+    note: str
+
+    @property
+    def retention(self) -> Estimate | None:
+        """The share of the score above chance that is left; None if the unpruned model is at chance."""
+        return intervals.retention(self.base, self.other, self.task["chance"])
 
 
 def _findings(view: RunView) -> Iterator[Finding]:
-    swept = [model for model in view.models if model.stage == "sweep"]
-    values = {
-        (model.label, task["name"]): pair
-        for model in swept
-        for task in view.tasks
-        if (pair := _values(view, model, task))
-    }
-    retained = {
-        key: kept
-        for key, pair in values.items()
-        if (kept := intervals.retention(*pair, _task(view, key[1])["chance"])) is not None
-    }
+    table = [scores for model in view.models for task in view.tasks if (scores := _scores(view, model, task))]
+    retained = [(scores, kept) for scores in table if (kept := scores.retention) is not None]
     if not retained:
-        why = "no layer was skipped alone, or the unpruned model is at chance on every task"
-        yield Source(_NAME, "base", "", "retention").not_measurable(why)
+        yield Source(_NAME, "base", "", "retention").not_measurable(_why_nothing(view, table))
         return
     yield _main(retained)
-    for (model, task), kept in retained.items():
-        sentence = f"{model.capitalize()}, {task} keeps {interval(kept)} of the unpruned model's score above chance."
-        yield Source(_NAME, model, task, "retention").measured(kept, sentence)
-    yield from _classes(view, swept, values)
-    yield from _generation_only(view, swept, values)
-    yield from _helpful(values)
-    yield from _agreement(view, swept, retained)
+    for scores, kept in retained:
+        label, task = scores.model.label, scores.task["name"]
+        sentence = f"{task} keeps {interval(kept)} of its score above chance {_with(scores.model)}{scores.note}."
+        yield Source(_NAME, label, task, "retention").measured(kept, sentence)
+    yield from _at_chance(table, retained)
+    means: dict[tuple[str, str], Estimate] = {}
+    for model in view.models:
+        for measure, kinds in _CLASSES.items():
+            if kept := _mean_retention(table, model, kinds):
+                means[model.label, measure] = kept
+                sentence = f"The {measure} over tasks {_with(model)} is {interval(kept)}."
+                yield Source(_NAME, model.label, "", measure).measured(kept, sentence)
+    swept = [scores for scores in table if scores.model.stage == "sweep"]
+    yield from _generation_only(swept, means)
+    yield from _helpful(swept)
+    yield from _agreement(view, [row for row in retained if row[0].model.stage == "sweep"])
 
 
-def _task(view: RunView, name: str) -> TaskRecord:
-    return next(task for task in view.tasks if task["name"] == name)
+def _with(model: DiagnosedModel) -> str:
+    return model.label if model.stage == "sweep" else f"with {model.label}"
 
 
-def _values(view: RunView, model: DiagnosedModel, task: TaskRecord) -> Values | None:
-    """The scores of the unpruned model and of a model on their common items."""
-    pairs = view.pairs(model, task)
-    if not pairs:
+def _scores(view: RunView, model: DiagnosedModel, task: TaskRecord) -> _Scores | None:
+    """The scores on common items, each the mean over the draws that both models have; None if no item is common."""
+    columns: dict[str, list[tuple[float, float]]] = {}
+    for draw in range(len(task["decodings"])):
+        base, other = view.answers(view.base, task, draw), view.answers(model, task, draw)
+        for item, answer in base.items():
+            if item in other:
+                columns.setdefault(item, []).append((answer.verdict.value, other[item].verdict.value))
+    if not columns:
         return None
-    return [base.verdict.value for base, _ in pairs], [other.verdict.value for _, other in pairs]
+    before, after = ([sum(draw[side] for draw in draws) / len(draws) for draws in columns.values()] for side in (0, 1))
+    return _Scores(model, task, before, after, common_items(view, model, task))
 
 
-def _main(retained: Mapping[tuple[str, str], Estimate]) -> Finding:
-    (model, task), kept = min(retained.items(), key=lambda item: item[1].estimate)
+def _why_nothing(view: RunView, table: Sequence[_Scores]) -> str:
+    if not view.models:
+        return "the run has answers of one model only"
+    return "the unpruned model is at chance on every task" if table else "no two models have answered the same items"
+
+
+def _main(retained: Sequence[tuple[_Scores, Estimate]]) -> Finding:
+    """The lowest retention without a single layer; of any model if no layer was skipped alone."""
+    rows = [row for row in retained if row[0].model.stage == "sweep"] or retained
+    scores, kept = min(rows, key=lambda row: row[1].estimate)
+    what = "a skipped layer" if scores.model.stage == "sweep" else "a pruned model"
+    label, task = scores.model.label, scores.task["name"]
     sentence = (
-        f"Of {len(retained)} combinations of a skipped layer and a task, {task} {model} loses most: it keeps "
-        f"{interval(kept)} of the unpruned model's score above chance."
+        f"Of {len(rows)} combinations of {what} and a task, {task} keeps the smallest share of its score above chance "
+        f"{_with(scores.model)}: {interval(kept)}{scores.note}."
     )
-    return Source(_NAME, model, task, "lowest retention").measured(kept, sentence)
+    return Source(_NAME, label, task, "lowest retention").measured(kept, sentence)
 
 
-def _classes(
-    view: RunView, swept: Sequence[DiagnosedModel], values: Mapping[tuple[str, str], Values]
-) -> Iterator[Finding]:
-    """Mean retention over all tasks and over those of a class."""
-    for name, kinds in (("mean", ("generation", "choice")), ("generation", ("generation",)), ("choice", ("choice",))):
-        tasks = [task for task in view.tasks if task["kind"] in kinds]
-        for model in swept:
-            pairs = [
-                (values[model.label, task["name"]], task["chance"])
-                for task in tasks
-                if (model.label, task["name"]) in values
-            ]
-            kept = intervals.shared([pair for pair, _ in pairs], [chance for _, chance in pairs]) if pairs else None
-            source = Source(_NAME, model.label, "", f"mean retention, {name}" if name != "mean" else "mean retention")
-            if kept is not None:
-                sentence = (
-                    f"{model.label.capitalize()}, the mean retention of {len(pairs)} tasks ({name}) is "
-                    f"{interval(kept)}."
-                )
-                yield source.measured(kept, sentence)
+def _at_chance(table: Sequence[_Scores], retained: Sequence[tuple[_Scores, Estimate]]) -> Iterator[Finding]:
+    """The tasks whose unpruned score is at chance, which have no retention."""
+    measured = {scores.task["name"] for scores, _ in retained}
+    for task in dict.fromkeys(scores.task["name"] for scores in table):
+        if task not in measured:
+            yield Source(_NAME, "base", task, "retention").not_measurable(
+                f"the unpruned model is at chance on {task}", max(len(s.base) for s in table if s.task["name"] == task)
+            )
 
 
-def _generation_only(
-    view: RunView, swept: Sequence[DiagnosedModel], values: Mapping[tuple[str, str], Values]
-) -> Iterator[Finding]:
-    """Layers whose removal costs generation tasks more than choice tasks, by intervals that do not overlap."""
-    kinds = {kind: [task for task in view.tasks if task["kind"] == kind] for kind in ("generation", "choice")}
-    if not all(kinds.values()):
-        yield Source(_NAME, "base", "", "generation only").not_measurable("the run has tasks of one class only")
+def _mean_retention(table: Sequence[_Scores], model: DiagnosedModel, kinds: tuple[str, ...]) -> Estimate | None:
+    rows = [scores for scores in table if scores.model == model and scores.task["kind"] in kinds]
+    return intervals.shared([(row.base, row.other) for row in rows], [row.task["chance"] for row in rows])
+
+
+def _generation_only(swept: Sequence[_Scores], means: Mapping[tuple[str, str], Estimate]) -> Iterator[Finding]:
+    """Layers whose removal costs generation tasks more than choice tasks, by paired intervals that do not overlap."""
+    _, generation_class, choice_class = _CLASSES
+    compared = [
+        (label, means[label, generation_class], means[label, choice_class])
+        for label in dict.fromkeys(scores.model.label for scores in swept)
+        if (label, generation_class) in means and (label, choice_class) in means
+    ]
+    source = Source(_NAME, "base", "", "layers that matter more to generation")
+    if not compared:
+        yield source.not_measurable("no skipped layer has retentions of both generation and choice tasks")
         return
-    for model in swept:
-        kept = {}
-        for kind, tasks in kinds.items():
-            pairs = [
-                (values[model.label, task["name"]], task["chance"])
-                for task in tasks
-                if (model.label, task["name"]) in values
-            ]
-            kept[kind] = (
-                intervals.shared([pair for pair, _ in pairs], [chance for _, chance in pairs]) if pairs else None
-            )
-        generation, choice = kept["generation"], kept["choice"]
-        if generation and choice and generation.high < choice.low:
-            sentence = (
-                f"{model.label.capitalize()}, generation keeps {interval(generation)} and choice "
-                f"{interval(choice)}: this "
-                "layer matters to generation and not as much to choice."
-            )
-            yield Source(_NAME, model.label, "", "generation only").measured(generation, sentence)
+    apart = [row for row in compared if row[1].high < row[2].low]
+    share = intervals.mean([float(row in apart) for row in compared])
+    names = f": {', '.join(label for label, _, _ in apart)}" if apart else ""
+    yield source.measured(
+        share,
+        f"{len(apart)} of {len(compared)} layers, {interval(share)}, matter more to generation than to choice, by "
+        f"intervals that do not overlap{names}.",
+    )
+    for label, generation, choice in apart:
+        sentence = (
+            f"Generation keeps {interval(generation)} {label} and choice {interval(choice)}: the layer matters more to "
+            "generation."
+        )
+        yield Source(_NAME, label, "", "generation only").measured(generation, sentence)
 
 
-def _helpful(values: Mapping[tuple[str, str], Values]) -> Iterator[Finding]:
+def _helpful(swept: Sequence[_Scores]) -> Iterator[Finding]:
     """Layers without which a task's score is higher, corrected for all combinations that were looked at."""
-    binary = {key: pair for key, pair in values.items() if all(number in (0, 1) for side in pair for number in side)}
-    tests = {key: mcnemar(*pair) for key, pair in binary.items()}
-    adjusted = holm([test.p for test in tests.values()])
-    for (key, test), p in zip(tests.items(), adjusted, strict=True):
-        if test.c > test.b and p <= _LEVEL:
-            model, task = key
-            value = intervals.mean(binary[key][1])
-            sentence = (
-                f"{model.capitalize()}, {task} improves to {interval(value)}: {test.c} items won and {test.b} lost "
-                f"(McNemar's exact test, p = {p:.2g} after Holm's correction for {len(tests)} looks)."
-            )
-            yield Source(_NAME, model, task, "removal helps").measured(value, sentence)
+    source = Source(_NAME, "base", "", "removals that help")
+    tested = [scores for scores in swept if set(scores.base) | set(scores.other) <= {0.0, 1.0}]
+    if not tested:
+        yield source.not_measurable("no layer was skipped on a task whose answers are right or wrong")
+        return
+    tests = [mcnemar(scores.base, scores.other) for scores in tested]
+    adjusted = holm([test.p for test in tests])
+    helping = [
+        (scores, test, p)
+        for scores, test, p in zip(tested, tests, adjusted, strict=True)
+        if test.c > test.b and p <= _LEVEL
+    ]
+    share = intervals.mean([1.0] * len(helping) + [0.0] * (len(tests) - len(helping)))
+    omitted = len(swept) - len(tested)
+    note = f"; {omitted} with graded or sampled answers are not tested" if omitted else ""
+    yield source.measured(
+        share,
+        f"In {len(helping)} of {len(tests)} combinations of a skipped layer and a task, {interval(share)}, the removal "
+        f"helps (McNemar's exact test, Holm's correction over all of them{note}).",
+    )
+    yield from (_help(scores, test, p, len(tests)) for scores, test, p in helping)
 
 
-def _agreement(
-    view: RunView, swept: Sequence[DiagnosedModel], retained: Mapping[tuple[str, str], Estimate]
-) -> Iterator[Finding]:
+def _help(scores: _Scores, test: McNemar, p: float, looks: int) -> Finding:
+    value = intervals.mean(scores.other)
+    label, task = scores.model.label, scores.task["name"]
+    sentence = (
+        f"The score of {task} improves to {interval(value)} {label}: {test.c} items won and {test.b} lost (McNemar's "
+        f"exact test, p = {p:.2g} after Holm's correction for {looks} looks){scores.note}."
+    )
+    return Source(_NAME, label, task, "removal helps").measured(value, sentence)
+
+
+def _agreement(view: RunView, retained: Sequence[tuple[_Scores, Estimate]]) -> Iterator[Finding]:
     """Kendall's tau between the orders in which two tasks depend on the layers."""
+    by_task: dict[str, dict[str, float]] = {}
+    for scores, kept in retained:
+        by_task.setdefault(scores.task["name"], {})[scores.model.label] = kept.estimate
     for first, second in combinations([task["name"] for task in view.tasks], 2):
-        both = [
-            model.label for model in swept if (model.label, first) in retained and (model.label, second) in retained
-        ]
+        one, other = by_task.get(first, {}), by_task.get(second, {})
+        both = [label for label in one if label in other]
+        columns = [[values[label] for label in both] for values in (one, other)]
         source = Source(_NAME, "base", f"{first}, {second}", "Kendall's tau")
-        columns = [[retained[label, task].estimate for label in both] for task in (first, second)]
         tau = intervals.kendall_tau(*columns)
         if tau is None:
-            yield source.not_measurable(f"{first} and {second} have {len(both)} common layers with different retention")
+            yield source.not_measurable(
+                f"{first} and {second} have no two common layers with different retention", len(both)
+            )
             continue
-        low, high = _tau_interval(columns)
+        low, high = _tau_interval(columns, tau)
         sentence = (
-            f"The orders of layers of {first} and {second} agree with Kendall's tau {tau:.2f} over {len(both)} layers."
+            f"Over {len(both)} layers, the orders of {first} and {second} agree with Kendall's tau {tau:.2f} "
+            f"({low:.2f} to {high:.2f})."
         )
-        yield source.measured(Estimate(tau, min(low, tau), max(high, tau), len(both)), sentence)
+        yield source.measured(Estimate(tau, low, high, len(both)), sentence)
 
 
-def _tau_interval(columns: Sequence[Sequence[float]]) -> tuple[float, float]:
-    """The 95% interval of Kendall's tau by leaving out one layer at a time (jackknife)."""
+def _tau_interval(columns: Sequence[Sequence[float]], tau: float) -> tuple[float, float]:
+    """The 95% interval of Kendall's tau, whose error is that of leaving out one layer at a time (jackknife)."""
     size = len(columns[0])
-    tau = intervals.kendall_tau(*columns) or 0.0
     left_out = [
         intervals.kendall_tau(*([value for place, value in enumerate(column) if place != out] for column in columns))
         for out in range(size)
     ]
     known = [value for value in left_out if value is not None]
-    if len(known) < 2:
+    if len(known) < 3:
         return -1.0, 1.0
     mean = sum(known) / len(known)
     error = ((len(known) - 1) / len(known) * sum((value - mean) ** 2 for value in known)) ** 0.5
@@ -172,12 +229,7 @@ sensitivity = Diagnostic(
     _findings,
     (
         Chart("Retention without one layer", "layers", ("retention",), "retention"),
-        Chart(
-            "Mean retention by class",
-            "layers",
-            ("mean retention", "mean retention, generation", "mean retention, choice"),
-            "retention",
-        ),
+        Chart("Mean retention by class", "layers", tuple(_CLASSES), "retention"),
     ),
     source="arXiv 2602.01997, sweep of single layers",
     caption="Retention is the share of the unpruned model's score above chance that is left without one layer.",
