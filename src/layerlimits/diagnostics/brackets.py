@@ -1,8 +1,10 @@
 """Whether brackets are closed: in completed sequences by depth and length, in programs, and in free text."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from layerlimits.analysis.python_errors import BracketError, bracket_error, code_brackets, text_brackets
+from layerlimits.analysis.brackets import Brackets, code_brackets, text_brackets
 from layerlimits.diagnostics import (
     Answer,
     Chart,
@@ -11,120 +13,206 @@ from layerlimits.diagnostics import (
     Finding,
     RunView,
     Source,
+    common_items,
     correct,
     every_model,
     interval,
-    percent,
 )
 from layerlimits.evaluation.artifacts import TaskRecord
 from layerlimits.statistics import intervals
 
 _NAME = "brackets"
+_TASK = "brackets"
 _ASK = "Close the brackets: "
-_BALANCED = "balanced"
+_BALANCED, _CLOSED = "balanced", "closed"
+_KINDS = ("closed without opening", "closed by another bracket", "never closed")
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """The brackets of answers by item, and how many answers are not measurable, by reason."""
+
+    brackets: Mapping[str, Brackets]
+    omitted: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def reasons(self) -> str:
+        """What is not measured, for sentences: "3 empty, 1 cut off"."""
+        return ", ".join(f"{count} {why}" for why, count in self.omitted.items())
+
+
+Table = Mapping[tuple[str, str], _Judged]
 
 
 def _findings(view: RunView) -> Iterator[Finding]:
     tasks = [task for task in view.tasks if task["kind"] == "generation"]
-    rows = [finding for task in tasks for model in every_model(view) for finding in _of_task(view, model, task)]
-    yield _main(view, rows)
-    yield from rows
-
-
-def _of_task(view: RunView, model: DiagnosedModel, task: TaskRecord) -> Iterator[Finding]:
-    answers = list(view.answers(model, task).values())
-    sequences = [answer for answer in answers if answer.prompt.startswith(_ASK)]
-    if sequences:
-        yield from _sequences(model.label, task["name"], sequences)
+    if not tasks:
+        yield Source(_NAME, "base", "", _BALANCED).not_measurable("the run has no generation task")
         return
+    closing = {task["name"] for task in tasks if _closing(task, view.answers(view.base, task))}
+    judged = {
+        (model.label, task["name"]): _judged(task, view.answers(model, task))
+        for task in tasks
+        for model in every_model(view)
+        if task["name"] not in closing
+    }
+    yield _main(view, tasks, judged)
+    for task in tasks:
+        for model in every_model(view):
+            if task["name"] in closing:
+                yield from _sequences(model.label, task["name"], list(view.answers(model, task).values()))
+            else:
+                yield from _balance(model.label, task["name"], judged[model.label, task["name"]])
+
+
+def _closing(task: TaskRecord, answers: Mapping[str, Answer]) -> bool:
+    """Whether a task asks for the closing brackets of a sequence; an imported run has no prompts."""
+    return task["name"].split("@")[0] == _TASK or any(answer.prompt.startswith(_ASK) for answer in answers.values())
+
+
+def _judged(task: TaskRecord, answers: Mapping[str, Answer]) -> _Judged:
+    """The brackets of the answers that have any; the others, empty and cut off ones included, are counted."""
+    judged: dict[str, Brackets] = {}
+    omitted: Counter[str] = Counter()
     is_code = task["metric"] == "pass rate"
-    judged: list[tuple[Answer, BracketError | None]] = []
-    for answer in answers:
-        # An answer that was cut off has open brackets for that reason.
+    for item, answer in answers.items():
         text = answer.verdict.answer if is_code else answer.response.text
-        marks = code_brackets(text) if is_code else text_brackets(text)
-        if marks and answer.response.finish != "length":
-            judged.append((answer, bracket_error(marks)))
-    source = Source(_NAME, model.label, task["name"], _BALANCED)
-    if not judged:
-        yield source.not_measurable("no finished answer has a bracket")
+        if answer.response.finish == "length":
+            omitted["cut off"] += 1
+        elif not text.strip():
+            omitted["without code" if is_code and answer.response.text.strip() else "empty"] += 1
+        elif (brackets := (code_brackets if is_code else text_brackets)(text)) is None:
+            omitted["broken"] += 1
+        elif not brackets.marks:
+            omitted["without brackets"] += 1
+        else:
+            judged[item] = brackets
+    return _Judged(judged, omitted)
+
+
+def _balance(model: str, task: str, judged: _Judged) -> Iterator[Finding]:
+    source = Source(_NAME, model, task, _BALANCED)
+    note = f" (not measurable: {judged.reasons})" if judged.omitted else ""
+    if not judged.brackets:
+        yield source.not_measurable(f"no answer has brackets that can be judged{note}")
         return
-    yield from _balance(source, judged)
-
-
-def _balance(source: Source, judged: Sequence[tuple[Answer, BracketError | None]]) -> Iterator[Finding]:
-    value = intervals.mean([float(error is None) for _, error in judged])
-    broken = [answer.item for answer, error in judged if error]
-    kinds: list[str] = [error.kind for _, error in judged if error]
-    most = max(kinds, key=kinds.count) if kinds else ""
-    tail = f"; the first error is most often a bracket {most}" if most else ""
-    sentence = (
-        f"Brackets of {source.model} on {source.task} are balanced in {interval(value)} of answers with brackets{tail}."
+    errors = {item: error for item, brackets in judged.brackets.items() if (error := brackets.error)}
+    total = len(judged.brackets)
+    value = intervals.mean([float(item not in errors) for item in judged.brackets])
+    yield source.measured(
+        value, f"The brackets of {model} on {task} are balanced in {interval(value)} of answers{note}.", errors
     )
-    yield source.measured(value, sentence, broken)
-    for kind in sorted(set(kinds)):
-        share = intervals.mean([float(error is not None and error.kind == kind) for _, error in judged])
-        words = f"The first bracket error of {source.model} on {source.task} is one {kind} in {interval(share)}."
-        yield Source(_NAME, source.model, source.task, kind).measured(share, words)
+    for kind in _KINDS:
+        items = [item for item, error in errors.items() if error.kind == kind]
+        share = intervals.mean([1.0] * len(items) + [0.0] * (total - len(items)))
+        words = f"In {interval(share)} of answers of {model} to {task}, the first bracket error is one {kind}."
+        yield Source(_NAME, model, task, kind).measured(share, words, items)
+    source = Source(_NAME, model, task, "position of the first error")
+    if not errors:
+        yield source.not_measurable(f"no answer of {model} to {task} has a bracket error")
+        return
+    place = intervals.mean([judged.brackets[item].position(error) for item, error in errors.items()])
+    words = f"Where brackets of {model} on {task} break, the first error stands at {interval(place)} of the text."
+    yield source.measured(place, words, errors)
 
 
 def _sequences(model: str, task: str, answers: Sequence[Answer]) -> Iterator[Finding]:
     """The closing task: right by depth and length, and how much is closed before the first error."""
-    right = [float(correct(answer)) for answer in answers]
-    value = intervals.mean(right)
-    lost = [answer.item for answer, good in zip(answers, right, strict=True) if not good]
-    sentence = f"{model.capitalize()} closes {interval(value)} of bracket sequences correctly."
-    yield Source(_NAME, model, task, "closed").measured(value, sentence, lost)
-    agreed = [_agreed(answer) for answer in answers if answer.target]
+    source = Source(_NAME, model, task, _CLOSED)
+    if not answers:
+        yield source.not_measurable("no answer is stored")
+        return
+    value = intervals.mean([float(correct(answer)) for answer in answers])
+    lost = [answer.item for answer in answers if not correct(answer)]
+    yield source.measured(
+        value, f"In {interval(value)} of the sequences of {task}, {model} closes all brackets correctly.", lost
+    )
+    source = Source(_NAME, model, task, "closed before the first error")
+    agreed = [_agreed(answer) for answer in answers if answer.target and answer.response.text.strip()]
     if agreed:
         share = intervals.mean(agreed)
-        words = f"{model.capitalize()} closes {interval(share)} of the brackets of a sequence before its first error."
-        yield Source(_NAME, model, task, "closed before the first error").measured(share, words)
-    for axis, sizes in (
-        ("depth", [len(answer.target) for answer in answers]),
-        ("length", [len(answer.prompt.removeprefix(_ASK)) for answer in answers]),
-    ):
-        for size in sorted(set(sizes)):
-            part = intervals.mean([good for good, other in zip(right, sizes, strict=True) if other == size])
-            words = f"{model.capitalize()} closes {interval(part)} of the sequences of {axis} {size}."
-            yield Source(_NAME, model, task, f"closed by {axis}", axis, size).measured(part, words)
+        words = f"Before its first error, {model} closes {interval(share)} of the brackets of a sequence of {task}."
+        yield source.measured(share, words)
+    else:
+        yield source.not_measurable("every answer is empty, or the sequences are not stored")
+    for axis in ("depth", "length"):
+        yield from _by_axis(model, task, axis, [answer for answer in answers if answer.prompt.startswith(_ASK)])
+
+
+def _by_axis(model: str, task: str, axis: str, answers: Sequence[Answer]) -> Iterator[Finding]:
+    """Right sequences by depth, the number of brackets to close, or by length, the number of given brackets."""
+    sizes: dict[int, list[Answer]] = {}
+    for answer in answers:
+        size = len(answer.target) if axis == "depth" else len(answer.prompt.removeprefix(_ASK).strip())
+        sizes.setdefault(size, []).append(answer)
+    for size, members in sorted(sizes.items()):
+        value = intervals.mean([float(correct(answer)) for answer in members])
+        words = f"Of the sequences of {axis} {size} of {task}, {model} closes {interval(value)} correctly."
+        lost = [answer.item for answer in members if not correct(answer)]
+        yield Source(_NAME, model, task, f"closed by {axis}", axis, size).measured(value, words, lost)
+    if not sizes:
+        yield Source(_NAME, model, task, f"closed by {axis}").not_measurable("the sequences are not stored")
 
 
 def _agreed(answer: Answer) -> float:
-    text, target = answer.response.text.strip(), answer.target
+    text, target = (answer.verdict.answer or answer.response.text).strip(), answer.target
     same = next((place for place, mark in enumerate(target) if text[place : place + 1] != mark), len(target))
     return same / len(target)
 
 
-def _main(view: RunView, rows: Sequence[Finding]) -> Finding:
-    """The largest fall of balance or of closed sequences against the unpruned model, over pruned "
-    "models if there are.
-    """
-    base = {(row.task, row.measure): row for row in rows if row.model == "base"}
-    pruned = {model.label for model in view.models if model.stage == "prune"}
-    others = [
-        row
-        for row in rows
-        if row.measure in (_BALANCED, "closed") and row.model != "base" and (row.model in pruned or not pruned)
-    ]
-    falls = [
-        (before.estimate - row.estimate, row, before)
-        for row in others
-        if row.estimate is not None
-        and (before := base.get((row.task, row.measure))) is not None
-        and before.estimate is not None
-    ]
-    if not falls:
-        return Source(_NAME, "base", "", _BALANCED).not_measurable("no task has answers with brackets of two models")
-    _, row, before = max(falls, key=lambda fall: fall[0])
-    assert row.value
-    assert before.estimate is not None
-    what = "closes bracket sequences correctly" if row.measure == "closed" else "balances brackets"
+@dataclass(frozen=True)
+class _Compared:
+    """Whether brackets are right before and after, on the items for which both can be said."""
+
+    model: DiagnosedModel
+    task: TaskRecord
+    before: Mapping[str, bool]
+    after: Mapping[str, bool]
+    is_closing: bool
+    note: str
+
+    @property
+    def fall(self) -> float:
+        """By how much the share of right ones falls."""
+        return (sum(self.before.values()) - sum(self.after.values())) / len(self.before)
+
+
+def _compared(view: RunView, model: DiagnosedModel, task: TaskRecord, judged: Table) -> _Compared | None:
+    is_closing = (model.label, task["name"]) not in judged
+    labels = (view.base.label, model.label)
+    if is_closing:
+        columns = [view.answers(view.base, task), view.answers(model, task)]
+        right = [{item: correct(answer) for item, answer in column.items()} for column in columns]
+    else:
+        measured = [judged[label, task["name"]].brackets for label in labels]
+        right = [{item: brackets.error is None for item, brackets in column.items()} for column in measured]
+    common = [item for item in right[0] if item in right[1]]
+    if not common:
+        return None
+    before, after = ({item: column[item] for item in common} for column in right)
+    return _Compared(model, task, before, after, is_closing, common_items(view, model, task))
+
+
+def _main(view: RunView, tasks: Sequence[TaskRecord], judged: Table) -> Finding:
+    """The largest fall of balance or of closed sequences, over pruned models if there are any."""
+    models = [model for model in view.models if model.stage == "prune"] or list(view.models)
+    compared = [row for model in models for task in tasks if (row := _compared(view, model, task, judged))]
+    if not compared:
+        why = "no two models have answers with brackets to the same items"
+        return Source(_NAME, "base", "", _BALANCED).not_measurable(why)
+    row = max(compared, key=lambda row: row.fall)
+    after = intervals.mean([float(right) for right in row.after.values()])
+    before = intervals.mean([float(right) for right in row.before.values()])
+    what = "closes sequences of brackets correctly" if row.is_closing else "balances brackets"
+    looks = f"{len(compared)} comparison{'s' * (len(compared) > 1)}"
+    verdict = f"the largest fall of {looks}" if row.fall > 0 else f"nothing falls in {looks}"
     sentence = (
-        f"On {row.task}, {row.model} {what} in {interval(row.value)} of answers, the unpruned model in "
-        f"{percent(before.estimate)}: the largest fall of all models."
+        f"On {row.task['name']}, {row.model.label} {what} in {interval(after)} of answers and the unpruned model in "
+        f"{interval(before)}: {verdict}{row.note}."
     )
-    return Source(_NAME, row.model, row.task, row.measure).measured(row.value, sentence, row.items)
+    items = [item for item, right in row.after.items() if row.before[item] and not right]
+    measure = _CLOSED if row.is_closing else _BALANCED
+    return Source(_NAME, row.model.label, row.task["name"], measure).measured(after, sentence, items)
 
 
 brackets = Diagnostic(
@@ -132,9 +220,13 @@ brackets = Diagnostic(
     "Brackets and syntax",
     _findings,
     (
-        Chart("Brackets without one layer", "layers", (_BALANCED, "closed"), "fraction of answers"),
+        Chart("Brackets without one layer", "layers", (_BALANCED, _CLOSED), "fraction of answers"),
         Chart("Closed sequences by depth", "axis", ("closed by depth",), "fraction closed correctly"),
+        Chart("First bracket error", "stacked", _KINDS, "fraction of answers"),
     ),
     source="arXiv 2602.01997, bracket errors; balance by the tokenizer of Python",
-    caption="In programs, brackets in strings and comments do not count; answers without brackets are not measured.",
+    caption=(
+        "In programs, brackets in strings and comments do not count. Answers that are empty, cut off, broken or "
+        "without brackets are not measured."
+    ),
 )
