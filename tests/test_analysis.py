@@ -22,7 +22,7 @@ from layerlimits.analysis.operations import (
     value,
 )
 from layerlimits.analysis.passes import pass_at_k
-from layerlimits.analysis.python_errors import balanced, bracket_error, code_brackets, syntax_problem, text_brackets
+from layerlimits.analysis.python_errors import syntax_problem
 from layerlimits.analysis.repetition import loop_onset, repetition, self_bleu, sentences, units
 from layerlimits.types import Outcome, Verdict
 
@@ -106,16 +106,32 @@ def test_a_long_response_is_read_in_linear_time() -> None:
     assert loop_onset(list(range(100_000))) is None
 
 
+def _real_texts() -> list[str]:
+    """50 questions with their solutions."""
+    path = DATA / "gsm8k" / "test.jsonl"
+    if not path.exists():
+        pytest.skip(f"no benchmark items in {path}")
+    rows = [json.loads(line) for line in path.read_text().splitlines()[:50]]
+    return [row["question"] + " " + row["answer"] for row in rows]
+
+
+def test_repetition_is_that_of_nltk() -> None:
+    from nltk.tokenize import RegexpTokenizer
+    from nltk.util import ngrams
+
+    for text in _real_texts():
+        words = RegexpTokenizer(r"\w+|[^\w\s]").tokenize(text)
+        for n in (2, 3, 4):
+            grams = list(ngrams(words, n))
+            assert repetition(units(text), n) == pytest.approx(1 - len(set(grams)) / len(grams))
+
+
 def test_self_bleu_is_that_of_sacrebleu_and_of_nltk() -> None:
     from nltk.translate.bleu_score import sentence_bleu
     from sacrebleu.metrics.bleu import BLEU
 
-    if not DATA.exists():
-        pytest.skip(f"no benchmark items in {DATA}")
-    rows = [json.loads(line) for line in (DATA / "gsm8k" / "test.jsonl").read_text().splitlines()[:50]]
     compared = 0
-    for row in rows:
-        text = row["question"] + " " + row["answer"]
+    for text in _real_texts():
         parts = [" ".join(units(part)) for part in sentences(text)]
         if len(parts) < 2:
             assert self_bleu(text) is None
@@ -145,52 +161,7 @@ def test_equal_sentences_have_the_largest_self_bleu() -> None:
     assert unlike < 0.2
 
 
-# Brackets and syntax
-
-
-@pytest.mark.parametrize(
-    ("marks", "kind", "index"),
-    [
-        ("()[]{}", None, 0),
-        ("([{}])", None, 0),
-        ("", None, 0),
-        (")", "closed without opening", 0),
-        ("())", "closed without opening", 2),
-        ("(]", "closed by another bracket", 1),
-        ("([)]", "closed by another bracket", 2),
-        ("((", "never closed", 1),
-        ("(()", "never closed", 0),
-        ("{[()]", "never closed", 0),
-    ],
-)
-def test_first_bracket_error(marks: str, kind: str | None, index: int) -> None:
-    error = bracket_error(marks)
-    assert balanced(marks) == (kind is None)
-    assert (error.kind, error.index) == (kind, index) if error else kind is None
-
-
-@pytest.mark.parametrize(
-    ("code", "expected"),
-    [
-        ("def f(x):\n    return [x]\n", "()[]"),
-        ("s = ')]}'\n", ""),
-        ("# ((( \nx = (1)\n", "()"),
-        ('"""(((\n"""\nf()\n', "()"),
-        ("f'{x}(' + g()", "{}()"),
-        ("x = (1\n", "("),
-        ("", None),
-        ("\n\n", None),
-    ],
-)
-def test_brackets_of_code(code: str, expected: str | None) -> None:
-    found = code_brackets(code)
-    # Before Python 3.12, an f-string is one token.
-    assert found == expected or (code.startswith("f'") and found == "()")
-
-
-@pytest.mark.parametrize(("text", "expected"), [("a (b) [c", "()["), ("none", ""), ("  ", None), ("", None)])
-def test_brackets_of_text(text: str, expected: str | None) -> None:
-    assert text_brackets(text) == expected
+# Syntax
 
 
 @pytest.mark.parametrize(

@@ -203,39 +203,6 @@ def test_a_study_with_5000_answers_takes_less_than_20_seconds() -> None:
     assert time.process_time() - began < 20
 
 
-# degeneration
-
-
-LOOP = "and so on " * 20
-
-
-@pytest.mark.parametrize(
-    ("texts", "share"),
-    [
-        ([LOOP, LOOP, "a sound but wrong answer"], 1 / 3),
-        (["sound one", "sound two, wrong"], 1.0),
-        ([LOOP, "1" + "0" * 300], 0.0),
-        (["\u5929" * 60, "\u6211\u4eca\u5929\u53bb\u5b66\u6821\u8bfb\u4e66"], 0.5),
-    ],
-)
-def test_sound_share_of_lost_items(texts: list[str], share: float) -> None:
-    base = [answer(f"i{n}", "right", 1.0) for n in range(len(texts))]
-    run = _two_models(base, [answer(f"i{n}", text) for n, text in enumerate(texts)])
-    rows = found("degeneration", run)
-    assert rows[0].estimate == pytest.approx(share)
-    assert pick(rows, "sound share of lost items").estimate == pytest.approx(share)
-
-
-def test_degeneration_measures_length_loops_and_truncation() -> None:
-    cut = [answer("a", LOOP, finish="length"), answer("b", "fine")]
-    rows = found("degeneration", _two_models([answer("a", "x", 1.0), answer("b", "fine", 1.0)], cut))
-    assert pick(rows, "truncated", CUT.label).estimate == pytest.approx(0.5)
-    assert pick(rows, "loops", CUT.label).estimate == pytest.approx(0.5)
-    assert pick(rows, "loop onset", CUT.label).estimate == pytest.approx(0)
-    assert pick(rows, "tokens", CUT.label).estimate == pytest.approx((len(LOOP) + 4) / 2)
-    assert pick(rows, "loop onset", "base").estimate is None
-
-
 # code_outcomes
 
 
@@ -265,49 +232,6 @@ def test_shares_of_outcomes_add_up_to_one() -> None:
         assert row.items == (() if name == "passed" else (f"i{n}",))
     # One of the six lost programs is not valid Python.
     assert shares[0].estimate == pytest.approx(1 / 6)
-
-
-# brackets
-
-
-def test_sequences_by_depth_and_the_first_error() -> None:
-    def closed(n: int, text: str) -> object:
-        depth = 1 + n % 2
-        target = ")" * depth
-        return answer(f"i{n}", text, float(text == target), prompt="Close the brackets: " + "(" * depth, target=target)
-
-    base = [closed(0, ")"), closed(1, "))"), closed(2, ")"), closed(3, "))")]
-    other = [closed(0, ")"), closed(1, ")]"), closed(2, ")"), closed(3, "]")]
-    rows = found("brackets", _two_models(base, other, task("brackets")))
-    assert rows[0].estimate == pytest.approx(0.5)
-    assert rows[0].items == ("i1", "i3")
-    assert pick(rows, "closed by depth", CUT.label, x=1).estimate == pytest.approx(1)
-    assert pick(rows, "closed by depth", CUT.label, x=2).estimate == pytest.approx(0)
-    assert pick(rows, "closed before the first error", CUT.label).estimate == pytest.approx((1 + 0.5 + 1 + 0) / 4)
-
-
-@pytest.mark.parametrize(
-    ("texts", "share"),
-    [
-        (["f(x)", "f(x"], 0.5),
-        (["s = '(('\nf(1)", "# (((\nf(1)"], 1.0),
-        (["x = 1", "y = 2"], None),
-        (["", ""], None),
-    ],
-)
-def test_balance_of_programs(texts: list[str], share: float | None) -> None:
-    base = [answer(f"i{n}", "f(1)", 1.0, found="f(1)") for n in range(2)]
-    rows = found(
-        "brackets", _two_models(base, [answer(f"i{n}", text, found=text) for n, text in enumerate(texts)], CODE)
-    )
-    row = pick(rows, "balanced", CUT.label)
-    assert row.estimate == (None if share is None else pytest.approx(share))
-
-
-def test_an_answer_that_was_cut_off_is_not_unbalanced() -> None:
-    base = [answer("a", "(fine)", 1.0)]
-    rows = found("brackets", _two_models(base, [answer("a", "(cut", finish="length")]))
-    assert pick(rows, "balanced", CUT.label).estimate is None
 
 
 # flips

@@ -11,6 +11,8 @@ _LONGEST_WORD = 30
 _SENTENCE = re.compile(r"[^.!?\n\u3002\uff01\uff1f]+")
 # Shorter sentences have no 4-grams to compare; more sentences than this are not compared, which takes n^2 time.
 _MIN_UNITS, MAX_SENTENCES = 4, 12
+# Of a longer sentence, such as a text without any full stop, only the start is compared.
+_MOST_UNITS = 200
 # A loop is a period that is repeated at least this often, over at least this many tokens.
 MIN_PERIODS, MIN_LOOP_TOKENS = 3, 12
 
@@ -39,9 +41,11 @@ def sentences(text: str) -> list[str]:
 def self_bleu(text: str) -> float | None:
     """Mean BLEU-4 of each sentence with the others as references, 0 to 1; None for fewer than two sentences.
 
+    At most `MAX_SENTENCES` sentences are compared, by at most their first 200 words and marks.
+
     Source: Texygen, arXiv 1802.01886; BLEU by sacrebleu, with effective order.
     """
-    parts = [" ".join(units(part)) for part in sentences(text)]
+    parts = [" ".join(units(part)[:_MOST_UNITS]) for part in sentences(text)]
     if len(parts) < 2:
         return None
     # Imported lazily: few commands need it.
