@@ -1,4 +1,4 @@
-"""Analysis of texts on hand-made cases: repetition, loops, brackets, syntax, arithmetic, differences, pass@k."""
+"""Analysis of texts on hand-made cases: repetition, loops, arithmetic, differences, pass@k."""
 
 import json
 from fractions import Fraction
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from layerlimits.analysis.code_outcome import code_outcome
 from layerlimits.analysis.differences import first_difference, kind_at
 from layerlimits.analysis.operations import (
     carries,
@@ -22,9 +21,7 @@ from layerlimits.analysis.operations import (
     value,
 )
 from layerlimits.analysis.passes import pass_at_k
-from layerlimits.analysis.python_errors import syntax_problem
 from layerlimits.analysis.repetition import loop_onset, repetition, self_bleu, sentences, units
-from layerlimits.types import Outcome, Verdict
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
@@ -159,68 +156,6 @@ def test_equal_sentences_have_the_largest_self_bleu() -> None:
     unlike = self_bleu("The cat sat on the mat. Nobody ever expected rain today.")
     assert unlike is not None
     assert unlike < 0.2
-
-
-# Syntax
-
-
-@pytest.mark.parametrize(
-    ("code", "kind"),
-    [
-        ("def f(x):\n    return x\n", None),
-        ("def f(x:\n    return x\n", "bracket syntax"),
-        ("x = [1, 2\n", "bracket syntax"),
-        ("x = 1)\n", "bracket syntax"),
-        ("x = (1]\n", "bracket syntax"),
-        ("def f(x):\nreturn x\n", "indentation"),
-        ("def f(x):\n    a = 1\n  return a\n", "indentation"),
-        ("  x = 1\n", "indentation"),
-        ("x = 'abc\n", "unterminated string"),
-        ('x = """abc\n', "unterminated string"),
-        ("def f(x)\n    return x\n", "missing colon"),
-        ("if x\n    y = 1\n", "missing colon"),
-        ("for a in b\n    pass\n", "missing colon"),
-        ("x = = 1\n", "other syntax"),
-        ("return return\n", "other syntax"),
-        ("x = \0\n", "other syntax"),
-        ("The answer is 5.", "other syntax"),
-        ("(" * 500 + ")" * 500, "other syntax"),
-    ],
-)
-def test_syntax_problem(code: str, kind: str | None) -> None:
-    assert syntax_problem(code) == kind
-
-
-@pytest.mark.parametrize(
-    ("outcome", "why", "code", "expected"),
-    [
-        ("correct", "", "", "passed"),
-        ("wrong", "assertion failed: assert f(1) == 2", "", "wrong result"),
-        ("wrong", "raised NameError: name 'y' is not defined", "", "name not defined"),
-        ("wrong", "raised UnboundLocalError: y", "", "name not defined"),
-        ("wrong", "raised TypeError: f() takes 1", "", "type error"),
-        ("wrong", "the test raised TypeError: unsupported at assert", "", "type error"),
-        ("wrong", "raised IndexError: list index", "", "other runtime error"),
-        ("wrong", "raised RecursionError: maximum", "", "other runtime error"),
-        ("wrong", "raised SyntaxError: bad", "", "other syntax"),
-        ("wrong", "raised IndentationError: bad", "", "indentation"),
-        ("wrong", "timed out after 10 s", "", "timeout"),
-        ("wrong", "memory: MemoryError: ", "", "memory"),
-        ("wrong", "no result: the program was killed (out of time or memory)", "", "memory"),
-        ("wrong", "no result: the program ended", "", "other runtime error"),
-        ("wrong", "not a plain value: function", "", "wrong result"),
-        ("no_answer", "contains no code", "", "no code"),
-        ("truncated", "truncated after 512 tokens", "", "truncated"),
-        ("error", "context too long: 9 tokens", "", "not judged"),
-        ("error", "not valid Python", "def f(:\n", "other syntax"),
-        ("error", "not valid Python", "x = (1\n", "bracket syntax"),
-        ("error", "not valid Python", "x = 'a\n", "unterminated string"),
-        ("error", "not valid Python", "def f()\n  pass", "missing colon"),
-        ("error", "not valid Python", "def f():\npass", "indentation"),
-    ],
-)
-def test_code_outcome(outcome: Outcome, why: str, code: str, expected: str) -> None:
-    assert code_outcome(Verdict(outcome, float(outcome == "correct"), code, why)) == expected
 
 
 # Arithmetic

@@ -169,6 +169,14 @@ def test_an_answer_that_was_cut_off_is_not_unbalanced(about: object) -> None:
     assert "1 cut off" in row.sentence
 
 
+@pytest.mark.parametrize(
+    ("text", "right"), [("def f(x): return ((x + 3)", 0.0), ("def f(x: return x", 0.0), ("x", None)]
+)
+def test_a_function_that_its_scorer_did_not_extract_is_read_from_the_answer(text: str, right: float | None) -> None:
+    rows = found("brackets", two_models(_programs(["f(1)"]), [answer("i0", text, outcome="error")], CODE))
+    assert pick(rows, "balanced", CUT.label).estimate == right
+
+
 def test_balance_is_compared_where_both_models_have_brackets() -> None:
     base, other = _programs(["f(1)", "f(1", "x = 1"]), _programs(["f(1", "x = 2", "f("])
     main = found("brackets", two_models(base, other, CODE))[0]

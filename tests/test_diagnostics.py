@@ -9,7 +9,6 @@ from fake_run import BASE, FakeRun, answer, pruned, right_and_wrong, skipped, ta
 
 from layerlimits.diagnostics import Diagnostic, Finding
 from layerlimits.plugins import find, names
-from layerlimits.types import Outcome
 
 NAMES = names("diagnostics")
 CUT = pruned("reverse", 2, 3)
@@ -201,37 +200,6 @@ def test_a_study_with_5000_answers_takes_less_than_20_seconds() -> None:
     for name in NAMES:
         found(name, run)
     assert time.process_time() - began < 20
-
-
-# code_outcomes
-
-
-OUTCOMES: list[tuple[Outcome, str, str, str]] = [
-    ("correct", "", "", "passed"),
-    ("wrong", "assertion failed: x", "", "wrong result"),
-    ("wrong", "raised NameError: y", "", "name not defined"),
-    ("wrong", "timed out after 10 s", "", "timeout"),
-    ("error", "not valid Python", "x = (", "bracket syntax"),
-    ("truncated", "truncated after 9 tokens", "", "truncated"),
-    ("no_answer", "contains no code", "", "no code"),
-]
-
-
-def test_shares_of_outcomes_add_up_to_one() -> None:
-    rows = [
-        answer(f"i{n}", "x", float(outcome == "correct"), outcome=outcome, why=why, found=code)
-        for n, (outcome, why, code, _) in enumerate(OUTCOMES)
-    ]
-    base = [answer(f"i{n}", "x", 1.0) for n in range(len(OUTCOMES))]
-    shares = found("code_outcomes", _two_models(base, rows, CODE))
-    own = [row for row in shares[1:] if row.model == CUT.label]
-    assert sum(row.estimate or 0 for row in own) == pytest.approx(1)
-    for n, (_, _, _, name) in enumerate(OUTCOMES):
-        row = pick(shares, name, CUT.label)
-        assert row.estimate == pytest.approx(1 / 7)
-        assert row.items == (() if name == "passed" else (f"i{n}",))
-    # One of the six lost programs is not valid Python.
-    assert shares[0].estimate == pytest.approx(1 / 6)
 
 
 # flips

@@ -3,7 +3,7 @@
 import re
 from typing import Literal, get_args
 
-from layerlimits.analysis.python_errors import SyntaxProblem, syntax_problem
+from layerlimits.analysis.python_errors import SyntaxProblem, problem_in, syntax_problem
 from layerlimits.types import Verdict
 
 CodeOutcome = Literal[
@@ -29,24 +29,48 @@ SYNTAX: tuple[SyntaxProblem, ...] = get_args(SyntaxProblem)
 # The reasons that scoring/sandbox gives, and the exception that a program raised.
 _RAISED = re.compile(r"(?:raised|the test raised) (\w+)")
 _UNDEFINED = ("NameError", "UnboundLocalError")
+# The reasons that scoring/expressions gives for functions of one line, which are evaluated without being executed.
+_NOT_PARSED = "not valid Python: "
+_DEFINITION = re.compile(r"\bdef f\b[^\n]*")
+_ARGUMENTS = re.compile(r"\w+ called with \d+ arguments")
+_NOT_JUDGED = ("context too long", "more than")
+_WRONG = ("assertion failed", "not a plain value", "wrong for", "the function returns nothing")
 
 
-def code_outcome(verdict: Verdict) -> CodeOutcome:
+def code_outcome(verdict: Verdict, text: str = "") -> CodeOutcome:
     """The outcome of a program.
 
     A program whose result has a type that the test cannot use, such as None where a list is expected, is a type error
     if Python raised one, and a wrong result otherwise.
+
+    Args:
+        verdict: The verdict on the response.
+        text: The response, in which a function of one line is looked for that is too broken to be found by its scorer.
     """
     why = verdict.why
     if verdict.outcome == "correct":
         return "passed"
     if verdict.outcome == "truncated":
         return "truncated"
-    if verdict.outcome == "no_answer":
-        return "no code"
     if why == "not valid Python":
         return syntax_problem(verdict.answer) or "other syntax"
-    if why.startswith("context too long"):
+    if why == "no function f(x)":
+        return _of_definition(text) or "no code"
+    if verdict.outcome == "no_answer":
+        return "no code"
+    if why.startswith(_NOT_PARSED):
+        return _of_definition(text) or problem_in(why.removeprefix(_NOT_PARSED))
+    return _run(why)
+
+
+def _of_definition(text: str) -> SyntaxProblem | None:
+    definition = _DEFINITION.search(text)
+    return syntax_problem(definition[0]) if definition else None
+
+
+def _run(why: str) -> CodeOutcome:
+    """The outcome of a program that is valid Python."""
+    if why.startswith(_NOT_JUDGED):
         return "not judged"
     if why.startswith("timed out"):
         return "timeout"
@@ -54,7 +78,11 @@ def code_outcome(verdict: Verdict) -> CodeOutcome:
         return "memory"
     if raised := _RAISED.match(why):
         return _exception(raised[1])
-    return "wrong result" if why.startswith(("assertion failed", "not a plain value")) else "other runtime error"
+    if why.startswith(_WRONG):
+        return "wrong result"
+    if why == "Name is not allowed":
+        return "name not defined"
+    return "type error" if _ARGUMENTS.match(why) else "other runtime error"
 
 
 def _exception(name: str) -> CodeOutcome:

@@ -76,7 +76,7 @@ def _judged(task: TaskRecord, answers: Mapping[str, Answer]) -> _Judged:
     omitted: Counter[str] = Counter()
     is_code = task["metric"] == "pass rate"
     for item, answer in answers.items():
-        text = answer.verdict.answer if is_code else answer.response.text
+        text = _program(answer) if is_code else answer.response.text
         if answer.response.finish == "length":
             omitted["cut off"] += 1
         elif not text.strip():
@@ -88,6 +88,12 @@ def _judged(task: TaskRecord, answers: Mapping[str, Answer]) -> _Judged:
         else:
             judged[item] = brackets
     return _Judged(judged, omitted)
+
+
+def _program(answer: Answer) -> str:
+    """The program of an answer; the text itself if it defines a function that its scorer could not extract."""
+    text = answer.response.text
+    return answer.verdict.answer or (text if "def " in text else "")
 
 
 def _balance(model: str, task: str, judged: _Judged) -> Iterator[Finding]:

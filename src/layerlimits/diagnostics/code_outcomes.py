@@ -3,7 +3,18 @@
 from collections.abc import Iterator, Sequence
 
 from layerlimits.analysis.code_outcome import OUTCOMES, SYNTAX, CodeOutcome, code_outcome
-from layerlimits.diagnostics import Answer, Chart, Diagnostic, Finding, RunView, Source, every_model, interval, percent
+from layerlimits.diagnostics import (
+    Answer,
+    Chart,
+    Diagnostic,
+    Finding,
+    RunView,
+    Source,
+    correct,
+    every_model,
+    interval,
+    percent,
+)
 from layerlimits.evaluation.artifacts import TaskRecord
 from layerlimits.statistics import intervals
 
@@ -34,36 +45,42 @@ def _findings(view: RunView) -> Iterator[Finding]:
 
 def _shares(model: str, task: str, answers: Sequence[Answer]) -> Iterator[Finding]:
     """The share of every outcome of a model; the shares of a model add up to 1."""
-    outcomes = [code_outcome(answer.verdict) for answer in answers]
+    outcomes = [code_outcome(answer.verdict, answer.response.text) for answer in answers]
     for outcome in OUTCOMES:
         items = [answer.item for answer, found in zip(answers, outcomes, strict=True) if found == outcome]
         value = intervals.mean([float(found == outcome) for found in outcomes])
-        sentence = f"{len(items)} of {len(outcomes)} programs of {model} for {task}: {outcome}, {interval(value)}."
+        sentence = (
+            f"Of the programs of {model} for {task}, the outcome of {len(items)} is {outcome}: {interval(value)}."
+        )
         yield Source(_NAME, model, task, outcome).measured(value, sentence, items if outcome != "passed" else ())
 
 
 def _main(view: RunView, tasks: Sequence[TaskRecord]) -> Finding:
-    """How the programs fail that the unpruned model wrote correctly, over all pruned models."""
-    pruned = [model for model in view.models if model.stage == "prune"] or list(view.models)
-    what = "pruned models" if any(model.stage == "prune" for model in pruned) else "models without one layer"
-    lost: list[tuple[str, CodeOutcome]] = []
+    """How the programs fail that the unpruned model wrote correctly, over pruned models if there are any.
+
+    An item counts once, by the share of the models that lose it so, since models lose the same items.
+    """
+    models = [model for model in view.models if model.stage == "prune"] or list(view.models)
+    what = "pruned models" if any(model.stage == "prune" for model in models) else "models without one layer"
+    lost: dict[tuple[str, str], list[CodeOutcome]] = {}
     for task in tasks:
-        for model in pruned:
+        for model in models:
             for base, other in view.pairs(model, task):
-                if base.verdict.value >= 1 and other.verdict.value < 1:
-                    lost.append((other.item, code_outcome(other.verdict)))
+                if correct(base) and not correct(other):
+                    lost.setdefault((task["name"], other.item), []).append(
+                        code_outcome(other.verdict, other.response.text)
+                    )
     source = Source(_NAME, what, ", ".join(task["name"] for task in tasks), "syntax errors among lost programs")
     if not lost:
         return source.not_measurable(f"{what} lose no program that the unpruned model writes correctly")
-    kinds = [kind for _, kind in lost]
-    value = intervals.mean([float(kind in SYNTAX) for kind in kinds])
-    most = max(_FAILED, key=kinds.count)
+    value = intervals.mean([sum(kind in SYNTAX for kind in kinds) / len(kinds) for kinds in lost.values()])
+    shares = {kind: sum(kinds.count(kind) / len(kinds) for kinds in lost.values()) / len(lost) for kind in _FAILED}
+    most = max(_FAILED, key=lambda kind: shares[kind])
     sentence = (
-        f"Of the programs that {what} get wrong and the unpruned model right, {interval(value)} are not "
-        f"valid Python; the "
-        f"most frequent outcome is {most} ({percent(kinds.count(most) / len(kinds))})."
+        f"Of the programs that {what} get wrong and the unpruned model right, {interval(value)} are not valid Python; "
+        f"the most frequent outcome is {most} ({percent(shares[most])})."
     )
-    return source.measured(value, sentence, dict.fromkeys(item for item, _ in lost))
+    return source.measured(value, sentence, dict.fromkeys(item for _, item in lost))
 
 
 code_outcomes = Diagnostic(
