@@ -202,47 +202,6 @@ def test_a_study_with_5000_answers_takes_less_than_20_seconds() -> None:
     assert time.process_time() - began < 20
 
 
-# flips
-
-
-@pytest.mark.parametrize(
-    ("base", "other", "lost", "won"),
-    [
-        ("1100", "1010", ["i1"], ["i2"]),
-        ("1111", "0000", ["i0", "i1", "i2", "i3"], []),
-        ("0000", "0110", [], ["i1", "i2"]),
-    ],
-)
-def test_lost_and_won_items(base: str, other: str, lost: list[str], won: list[str]) -> None:
-    columns = [[answer(f"i{n}", "t", float(mark)) for n, mark in enumerate(marks)] for marks in (base, other)]
-    rows = found("flips", _two_models(*columns))
-    assert list(pick(rows, "lost").items) == lost
-    assert list(pick(rows, "won").items) == won
-    assert pick(rows, "lost").estimate == pytest.approx(len(lost) / 4)
-
-
-def test_items_that_only_one_model_has_answered_are_said() -> None:
-    rows = found("flips", _two_models(right_and_wrong(4, 0), right_and_wrong(1, 2)))
-    assert "on 3 of 4 items, which both have answered" in pick(rows, "lost").sentence
-    assert pick(rows, "lost").n == 3
-
-
-def test_the_same_items_lost_by_two_methods() -> None:
-    other = pruned("random", 0, 1)
-    stored = {("base", "gsm8k"): right_and_wrong(6, 0), (CUT.label, "gsm8k"): right_and_wrong(3, 3)}
-    stored[other.label, "gsm8k"] = [answer(f"i{n}", "t", float(n not in (4, 5, 0))) for n in range(6)]
-    rows = found("flips", FakeRun(stored, [GSM8K], [CUT, other]))
-    row = pick(rows, "same items lost")
-    # Of items 0, 3, 4 and 5, both lose 4 and 5.
-    assert row.estimate == pytest.approx(0.5)
-    assert row.items == ("i4", "i5")
-
-
-def test_how_far_a_lost_answer_follows() -> None:
-    run = _two_models([answer("a", "0123456789", 1.0)], [answer("a", "01234X")])
-    assert pick(found("flips", run), "common start of lost items").estimate == pytest.approx(0.5)
-
-
 # cost
 
 
