@@ -202,26 +202,6 @@ def test_a_study_with_5000_answers_takes_less_than_20_seconds() -> None:
     assert time.process_time() - began < 20
 
 
-# cost
-
-
-@pytest.mark.parametrize(
-    ("speedup", "length", "right", "ratio"),
-    [(1.25, 10, 4, 0.8), (1.25, 14, 4, 1.12), (2.0, 10, 2, 1.0), (1.0, 10, 4, 1.0)],
-)
-def test_time_per_correct_answer(speedup: float, length: int, right: int, ratio: float) -> None:
-    base = [answer(f"i{n}", "x" * 10, 1.0) for n in range(4)]
-    run = _two_models(base, [answer(f"i{n}", "x" * length, float(n < right)) for n in range(4)])
-    run.timings = [
-        {"removed": removed, "parameters": 9, "weight_bytes": 9, "memory_bytes": 9, "tokens_per_s": [rate] * 3}
-        for removed, rate in (([], 100.0), ([2, 3], 100 * speedup))
-    ]
-    rows = found("cost", run)
-    assert rows[0].estimate == pytest.approx(ratio)
-    assert pick(rows, "tokens per correct answer", "base").estimate == pytest.approx(10)
-    assert pick(rows, "ms per output token", CUT.label).estimate == pytest.approx(10 / speedup)
-
-
 # arithmetic
 
 

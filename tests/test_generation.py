@@ -61,6 +61,8 @@ def test_speed_is_measured_without_them_too(loaded: Loaded) -> None:
     loaded.model.generation_config = GenerationConfig(num_beams=2, max_time=1e-9, stop_strings=["a"])
     (timing,) = timings(loaded.model, [()], 1)
     assert timing.tokens_per_s[0] > 0
+    total = timing.prompts * timing.new_tokens / timing.tokens_per_s[0]
+    assert 0 < timing.first_token_s[0] < total
 
 
 def test_end_tokens_are_the_checkpoints_or_else_the_tokenizers(loaded: Loaded) -> None:

@@ -127,13 +127,20 @@ class RecoveredRecord(Plan):
 
 
 class TimingRecord(TypedDict):
-    """Decoding speed of a pruned model, one rate per repetition; see `study.speed`."""
+    """Decoding speed of a pruned model, one rate per repetition; see `study.speed`.
+
+    Former versions measured no time to the first token, and did not store the number and the lengths of prompts.
+    """
 
     removed: list[int]
     parameters: int
     weight_bytes: int
     memory_bytes: int
     tokens_per_s: list[float]
+    first_token_s: NotRequired[list[float]]
+    prompts: NotRequired[int]
+    prompt_tokens: NotRequired[int]
+    new_tokens: NotRequired[int]
 
 
 # The type of each stored value, by name. Values that are computed once have names with a prefix instead.

@@ -3,10 +3,10 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
-from transformers import GenerationConfig, PreTrainedModel
+from transformers import GenerationConfig, PreTrainedModel, StoppingCriteria, StoppingCriteriaList
 
 from layerlimits.errors import UserError
 from layerlimits.models.generation import own_settings_only
@@ -29,7 +29,10 @@ class Timing:
         parameters: Number of parameters.
         weight_bytes: Size of the weights, in bytes.
         memory_bytes: Peak memory on a GPU; weights plus key-value cache on a CPU.
-        tokens_per_s: Decoding speed, one value per repeat.
+        tokens_per_s: Decoding speed of all prompts together, one value per repeat.
+        first_token_s: Time until the first token of all prompts, one value per repeat.
+        prompts, prompt_tokens, new_tokens: Number and length of the prompts, which are read at once, and the number of
+            tokens generated for each.
     """
 
     removed: tuple[int, ...]
@@ -37,6 +40,24 @@ class Timing:
     weight_bytes: int
     memory_bytes: int
     tokens_per_s: tuple[float, ...]
+    first_token_s: tuple[float, ...]
+    prompts: int
+    prompt_tokens: int
+    new_tokens: int
+
+
+class _FirstToken(StoppingCriteria):
+    """The moment at which the first token of all prompts is known; never stops."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model
+        self.moment: float | None = None
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **kwargs: Any) -> torch.BoolTensor:
+        if self.moment is None:
+            _wait(self._model)
+            self.moment = time.perf_counter()
+        return cast(torch.BoolTensor, torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device))
 
 
 def timings(model: PreTrainedModel, variants: Sequence[tuple[int, ...]], repeats: int) -> list[Timing]:
@@ -56,11 +77,13 @@ def timings(model: PreTrainedModel, variants: Sequence[tuple[int, ...]], repeats
     probe = torch.arange(_PROMPTS * width, device=model.device) % (model.config.vocab_size - 5) + 5
     prompts = probe.view(_PROMPTS, width)
     facts = [_facts(model, removed, prompts) for removed in variants]
-    rates = [[_rate(model, removed, prompts) for removed in variants] for _ in range(repeats)]
-    return [
-        Timing(removed, *facts[number], tuple(repeat[number] for repeat in rates))
-        for number, removed in enumerate(variants)
-    ]
+    rounds = [[_timed(model, removed, prompts) for removed in variants] for _ in range(repeats)]
+    shape = (_PROMPTS, width, _NEW_TOKENS)
+    measured = []
+    for number, removed in enumerate(variants):
+        rates, firsts = zip(*(timed[number] for timed in rounds), strict=True)
+        measured.append(Timing(removed, *facts[number], rates, firsts, *shape))
+    return measured
 
 
 def _prompt_tokens(model: PreTrainedModel) -> int:
@@ -74,7 +97,7 @@ def _prompt_tokens(model: PreTrainedModel) -> int:
     return width
 
 
-def _generate(model: Any, prompts: torch.Tensor) -> Any:
+def _generate(model: Any, prompts: torch.Tensor, criteria: Sequence[StoppingCriteria] = ()) -> Any:
     settings = GenerationConfig(
         do_sample=False,
         max_new_tokens=_NEW_TOKENS,
@@ -83,16 +106,24 @@ def _generate(model: Any, prompts: torch.Tensor) -> Any:
         return_dict_in_generate=True,
     )
     with own_settings_only(model):
-        return model.generate(prompts, attention_mask=torch.ones_like(prompts), generation_config=settings)
+        return model.generate(
+            prompts,
+            attention_mask=torch.ones_like(prompts),
+            generation_config=settings,
+            stopping_criteria=StoppingCriteriaList(criteria),
+        )
 
 
-def _rate(model: PreTrainedModel, removed: tuple[int, ...], prompts: torch.Tensor) -> float:
+def _timed(model: PreTrainedModel, removed: tuple[int, ...], prompts: torch.Tensor) -> tuple[float, float]:
+    """Tokens per second, and seconds until the first token."""
     with without_layers(model, removed):
+        first = _FirstToken(model)
         _wait(model)
         began = time.perf_counter()
-        _generate(model, prompts)
+        _generate(model, prompts, [first])
         _wait(model)
-        return _PROMPTS * _NEW_TOKENS / (time.perf_counter() - began)
+        ended = time.perf_counter()
+        return _PROMPTS * _NEW_TOKENS / (ended - began), (first.moment or ended) - began
 
 
 def _wait(model: PreTrainedModel) -> None:

@@ -277,6 +277,10 @@ def speed(run: Run, rankings: Rankings) -> None:
             "weight_bytes": timing.weight_bytes,
             "memory_bytes": timing.memory_bytes,
             "tokens_per_s": list(timing.tokens_per_s),
+            "first_token_s": list(timing.first_token_s),
+            "prompts": timing.prompts,
+            "prompt_tokens": timing.prompt_tokens,
+            "new_tokens": timing.new_tokens,
         }
         for timing in measured
     ]
