@@ -1,6 +1,7 @@
 """Analysis of texts on hand-made cases: repetition, loops, arithmetic, differences, pass@k."""
 
 import json
+import time
 from fractions import Fraction
 from itertools import combinations
 from pathlib import Path
@@ -206,6 +207,15 @@ def test_question_tree(question: str, expected: int | None) -> None:
 )
 def test_operations_hold(text: str, expected: list[bool | None]) -> None:
     assert [holds(operation) for operation in operations(text)] == expected
+
+
+@pytest.mark.parametrize("part", ["(", " ", "1", "1+", "1 ", "- ", "=$ ", "1,", "1) ", "0.1", "ab (1 + 2 = 3) "])
+def test_long_texts_are_searched_in_seconds(part: str) -> None:
+    text = part * (100_000 // len(part))
+    began = time.process_time()
+    assert len(list(operations(text))) == (text.count("=") if "ab" in part else 0)
+    question_tree(text)
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize("wrong", range(5))
