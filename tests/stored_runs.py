@@ -11,6 +11,7 @@ from layerlimits.types import ModelRef, Response, Sample, Task, Verdict
 
 BASE = ModelRef("model", "fingerprint")
 FINETUNED = ModelRef("finetuned", "other")
+TEXT = "It is 3 + 4 = 7."
 
 
 def record(name: str, n: int, **changes: Any) -> TaskRecord:
@@ -35,18 +36,20 @@ def record(name: str, n: int, **changes: Any) -> TaskRecord:
     return {**plain, **changes}  # type: ignore[typeddict-item]  # its keys are those of the record
 
 
-def put(store: Store, model: ModelRef, task: TaskRecord, values: Sequence[float], **changes: str) -> None:
+def put(
+    store: Store, model: ModelRef, task: TaskRecord, values: Sequence[float], text: str = TEXT, **changes: str
+) -> None:
     """Store a model's answers of these values, under the record's keys but for what changes."""
     rows = []
     for item, value in zip(task["ids"], values, strict=True):
         key = Key(model.fingerprint, task["name"], 1, item, task["prompts"][item], "greedy", task["engine"])
         strict = value if task["kind"] == "generation" else None
         verdict = Verdict("correct" if value == 1 else "wrong", value, strict=strict, measures={"other": value})
-        rows.append((key._replace(**changes), Response("It is 3 + 4 = 7.", (1, 2), "stop"), verdict))
+        rows.append((key._replace(**changes), Response(text, (1, 2), "stop"), verdict))
     store.add(rows)
 
 
-def finished_study(folder: Path) -> None:
+def finished_study(folder: Path, finetuned_text: str = TEXT) -> None:
     """A study of a model of three layers in which every part of the results is there.
 
     The same questions are asked as choices and written answers of 20 items; word_problems is written, too. The base
@@ -63,7 +66,8 @@ def finished_study(folder: Path) -> None:
     with Store(folder) as store:
         for model, right in ((BASE, 19), *((BASE.without((layer,)), 4 + layer) for layer in range(3)), (FINETUNED, 12)):
             for task in tasks:
-                put(store, model, task, [1.0] * right + [0.0] * (20 - right))
+                text = finetuned_text if model == FINETUNED else TEXT
+                put(store, model, task, [1.0] * right + [0.0] * (20 - right), text)
         for task in tasks:
             add_items(store, task)
         models = (BASE, FINETUNED, *(BASE.without((layer,)) for layer in range(3)))

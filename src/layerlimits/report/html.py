@@ -16,7 +16,7 @@ from layerlimits.paths import check_output_file
 from layerlimits.report import figures
 from layerlimits.report.diagnostics import sections
 from layerlimits.results.document import StudyResults
-from layerlimits.results.rows import PairedTest, TaskScore
+from layerlimits.results.rows import ModelAnswer, PairedTest, TaskScore
 from layerlimits.types import Estimate
 
 # Marks a file as a report; must occur within the first bytes.
@@ -124,7 +124,8 @@ def _read(name: str) -> str:
 def _template() -> Any:
     # Autoescape, because prompts and answers are untrusted text.
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"fig": _fig, "percent": _percent, "bytes": _bytes, "asked": _asked, "star": _star}
+    filters = {"fig": _fig, "percent": _percent, "bytes": _bytes, "asked": _asked, "star": _star, "marked": _marked}
+    environment.filters |= filters
     return environment.from_string(_read("report.html.j2"))
 
 
@@ -134,6 +135,16 @@ def _fig(figure: Estimate | None) -> Markup:
         return Markup('<span class="none">&ndash;</span>')
     shown = Markup('{:.3f} <span class="interval">{:.2f}&ndash;{:.2f}</span>')
     return shown.format(figure.estimate, figure.low, figure.high)
+
+
+def _marked(answer: ModelAnswer) -> Markup:
+    """A text with its first difference marked: a character, a line break, or the end of the text."""
+    place = answer.differs_at
+    if place is None:
+        return Markup("{}").format(answer.text)
+    mark = answer.text[place : place + 1]
+    shown = {"": "\u25a1", "\n": "\u21b5\n", " ": "\u2423"}.get(mark, mark)
+    return Markup("{}<mark>{}</mark>{}").format(answer.text[:place], shown, answer.text[place + 1 :])
 
 
 def _asked(task: TaskScore) -> str:

@@ -242,12 +242,21 @@ class Speed:
 
 @dataclass(frozen=True)
 class ModelAnswer:
-    """A model's answer and its verdict."""
+    """A model's answer and its verdict.
+
+    Args:
+        model: Name of the model.
+        text: The response.
+        outcome: Outcome of the verdict.
+        value: Score, 0..1.
+        differs_at: The first character that differs from the unpruned model's text; None for an equal text.
+    """
 
     model: str
     text: str
     outcome: Outcome
     value: float
+    differs_at: int | None = None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from layerlimits.analysis.differences import first_difference
 from layerlimits.errors import UserError
 from layerlimits.evaluation.artifacts import Artifacts, Plan, RecoveredRecord, TaskRecord, TimingRecord
 from layerlimits.evaluation.store import Store
@@ -30,10 +31,11 @@ from layerlimits.results.rows import (
 from layerlimits.results.stored_answers import StoredAnswers
 from layerlimits.results.warnings import at_chance, left_out, set_aside, skipped, warnings
 from layerlimits.statistics import intervals
-from layerlimits.types import Estimate, Kind
+from layerlimits.types import Estimate, Kind, Response, Verdict
 
 _KINDS: tuple[Kind, ...] = ("choice", "generation")
 _SHOWN_ITEMS = 3
+Answered = tuple[Response, Verdict]
 
 
 def study_results(store: Store) -> StudyResults:
@@ -236,13 +238,20 @@ def _task_samples(answers: StoredAnswers, task: TaskRecord, models: dict[str, st
     if len(complete) < len(models) or not answers.has_contents(task):
         return
     base, pruned = list(complete.values())[:2]
-    right = [position for position, (_, verdict) in enumerate(base) if verdict.outcome == "correct"]
-    lost_first = sorted(right, key=lambda position: pruned[position][1].outcome == "correct")
     contents = answers.contents(task["name"])
-    for position in lost_first[:_SHOWN_ITEMS]:
+    for position in _largest_losses(base, pruned)[:_SHOWN_ITEMS]:
         content = contents[task["ids"][position]]
         shown = []
         for label, column in complete.items():
             response, verdict = column[position]
-            shown.append(ModelAnswer(label, response.text, verdict.outcome, verdict.value))
+            place = first_difference(base[position][0].text, response.text)
+            shown.append(ModelAnswer(label, response.text, verdict.outcome, verdict.value, place))
         yield AnsweredItem(task["name"], content["prompt"], content["target"], tuple(shown))
+
+
+def _largest_losses(base: Sequence[Answered], pruned: Sequence[Answered]) -> list[int]:
+    """Positions of the items that the unpruned model answers correctly, those whose score falls most first."""
+    graded = any(0 < verdict.value < 1 for _, verdict in base)
+    # A graded answer is good or bad, not correct: all are candidates.
+    candidates = [position for position, (_, verdict) in enumerate(base) if graded or verdict.outcome == "correct"]
+    return sorted(candidates, key=lambda position: pruned[position][1].value - base[position][1].value)
