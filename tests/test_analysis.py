@@ -209,7 +209,25 @@ def test_operations_hold(text: str, expected: list[bool | None]) -> None:
     assert [holds(operation) for operation in operations(text)] == expected
 
 
-@pytest.mark.parametrize("part", ["(", " ", "1", "1+", "1 ", "- ", "=$ ", "1,", "1) ", "0.1", "ab (1 + 2 = 3) "])
+LONG_PARTS = [
+    "(",
+    " ",
+    "1",
+    "1+",
+    "1 ",
+    "- ",
+    "=$ ",
+    "1,",
+    "1) ",
+    "0.1",
+    "1 + ",
+    "$1 - ",
+    "(-1) - (",
+    "ab (1 + 2 = 3) ",
+]
+
+
+@pytest.mark.parametrize("part", LONG_PARTS)
 def test_long_texts_are_searched_in_seconds(part: str) -> None:
     text = part * (100_000 // len(part))
     began = time.process_time()
