@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from layerlimits.api import open_run
+from layerlimits.evaluation.artifacts import Artifacts
+from layerlimits.evaluation.store import Store
 from layerlimits.report import figures as charts
 from layerlimits.report.html import render
 from layerlimits.results.document import StudyResults
@@ -70,8 +72,11 @@ def test_every_figure_has_an_interval_and_n(printed: dict[str, Any]) -> None:
                 yield from figures(inner)
 
     estimates = list(figures(printed))
-    assert len(estimates) > 100
-    assert all(row["low"] <= row["estimate"] <= row["high"] and row["n"] >= 1 for row in estimates)
+    measured = [row for row in estimates if row["estimate"] is not None]
+    assert len(measured) > 100
+    assert all(row["low"] <= row["estimate"] <= row["high"] and row["n"] >= 1 for row in measured)
+    missing = [row for row in estimates if row["estimate"] is None]
+    assert all(row["low"] is row["high"] is None and row["sentence"].startswith("not measurable") for row in missing)
 
 
 def test_the_speed_chart_has_a_point_for_every_timed_removal(results: StudyResults) -> None:
@@ -81,6 +86,17 @@ def test_the_speed_chart_has_a_point_for_every_timed_removal(results: StudyResul
     assert timed
     assert all(list(removed) == sorted(removed) for removed in timed)
     assert {len(line.x) for line in chart.data} == {len(timed)}
+
+
+def test_the_time_to_the_first_token_is_stored_with_the_prompts(run: Path, results: StudyResults) -> None:
+    with Store(run) as store:
+        for record in Artifacts(store).speed:
+            assert len(record["first_token_s"]) == len(record["tokens_per_s"])
+            total_s = record["prompts"] * record["new_tokens"] / max(record["tokens_per_s"])
+            assert 0 < min(record["first_token_s"]) < total_s
+    rows = [row for row in results.diagnostics if row.measure == "ms to first token"]
+    assert len(rows) == len(results.speed)
+    assert all("with 16 prompts of 64 tokens at once, 48 new tokens each" in row.sentence for row in rows)
 
 
 def test_choice_retention_is_corrected_for_chance_and_generation_is_not(printed: dict[str, Any]) -> None:

@@ -106,12 +106,16 @@ def _balance(model: str, task: str, judged: _Judged) -> Iterator[Finding]:
     total = len(judged.brackets)
     value = intervals.mean([float(item not in errors) for item in judged.brackets])
     yield source.measured(
-        value, f"The brackets of {model} on {task} are balanced in {interval(value)} of answers{note}.", errors
+        value,
+        f"The brackets of {model} on {task} are balanced in {interval(value)} of answers with brackets{note}.",
+        errors,
     )
     for kind in _KINDS:
         items = [item for item, error in errors.items() if error.kind == kind]
         share = intervals.mean([1.0] * len(items) + [0.0] * (total - len(items)))
-        words = f"In {interval(share)} of answers of {model} to {task}, the first bracket error is one {kind}."
+        words = (
+            f"In {interval(share)} of answers with brackets of {model} to {task}, the first error is a bracket {kind}."
+        )
         yield Source(_NAME, model, task, kind).measured(share, words, items)
     source = Source(_NAME, model, task, "position of the first error")
     if not errors:

@@ -60,7 +60,8 @@ def _tokens(source: Source, answers: Sequence[Answer]) -> Finding:
     value = None if why else cost_per_success(*_columns(answers))
     if value is None:
         return source.not_measurable(why or "no answer has a cost", len(answers))
-    sentence = f"On {source.task}, {source.model} writes {_range(value, 0)} tokens per correct answer."
+    shown = _range(value, 0 if value.estimate >= 100 else 1)
+    sentence = f"On {source.task}, {source.model} writes {shown} tokens per correct answer."
     return source.measured(value, sentence)
 
 

@@ -61,7 +61,8 @@ def _findings(view: RunView) -> Iterator[Finding]:
         for measure, kinds in _CLASSES.items():
             if kept := _mean_retention(table, model, kinds):
                 means[model.label, measure] = kept
-                sentence = f"The {measure} over tasks {_with(model)} is {interval(kept)}."
+                which = f"{kinds[0]} tasks" if len(kinds) == 1 else "all tasks"
+                sentence = f"The mean retention over {which} {_with(model)} is {interval(kept)}."
                 yield Source(_NAME, model.label, "", measure).measured(kept, sentence)
     swept = [scores for scores in table if scores.model.stage == "sweep"]
     yield from _generation_only(swept, means)
