@@ -114,11 +114,11 @@ def _study() -> FakeRun:
         stored[model.label, "sums"] = [
             answer(
                 f"i{n}",
-                str(n + 12 + (not good)),
+                str(12 * n + 12 + (not good)),
                 float(good),
-                found=str(n + 12 + (not good)),
-                prompt=f"What is {n} + 12?",
-                target=str(n + 12),
+                found=str(12 * n + 12 + (not good)),
+                prompt=f"What is {12 * n} + 12?",
+                target=str(12 * n + 12),
             )
             for n, good in enumerate(keep)
         ]
