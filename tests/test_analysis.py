@@ -1,6 +1,7 @@
 """Analysis of texts on hand-made cases: repetition, loops, brackets, syntax, arithmetic, differences, pass@k."""
 
 import json
+import time
 from fractions import Fraction
 from itertools import combinations
 from pathlib import Path
@@ -398,3 +399,16 @@ def test_pass_at_k_by_enumeration(samples: int) -> None:
 def test_pass_at_k_refuses_impossible_counts(samples: int, right: int, k: int) -> None:
     with pytest.raises(ValueError, match="pass@"):
         pass_at_k(samples, right, k)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["(" * 100_000, "1" * 100_000, "1 + " * 25_000, "1 - -$" * 20_000, " " * 100_000, "1," * 50_000, "= 1 " * 25_000],
+)
+def test_any_text_is_read_in_proportion_to_its_length(text: str) -> None:
+    began = time.process_time()
+    list(operations(text))
+    question_tree(text)
+    loop_onset(list(map(ord, text)))
+    repetition(units(text), 3)
+    assert time.process_time() - began < 5
