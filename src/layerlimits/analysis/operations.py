@@ -22,8 +22,8 @@ ERROR_KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)
 
 _WORDS = {"plus": "+", "minus": "-", "times": "*", "multiplied by": "*", "divided by": "/"}
 _SIGNS = str.maketrans({"\u00d7": "*", "\u00b7": "*", "\u22c5": "*", "\u00f7": "/", "\u2212": "-", "\u2013": "-"})
-# Every repeat has a bound, and a character can be read by one part only, so that reading takes time in proportion to the
-# length of a text, whatever it contains.
+# Every repeat has a bound, and a character can be read by one part only: reading takes time in proportion to the length
+# of a text, whatever it contains.
 _NUMBER = r"(?:(?<![\d,.])\d[\d,]{0,40}(?:\.\d{1,40})?|(?<![\d.])\.\d{1,40})"
 _TERM = rf"[(\s$]{{0,8}}(?:-\s{{0,4}}\$?)?{_NUMBER}%?[)\s]{{0,8}}"
 _EXPRESSION = re.compile(rf"{_TERM}(?:[-+*/]{_TERM}){{1,16}}")
