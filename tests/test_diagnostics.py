@@ -79,11 +79,11 @@ def _study() -> FakeRun:
         stored[model.label, "sums"] = [
             answer(
                 f"i{n}",
-                str(20 * n + 12 + (not good)),
+                str(12 * n + 12 + (not good)),
                 float(good),
-                found=str(20 * n + 12 + (not good)),
-                prompt=f"What is {20 * n} + 12?",
-                target=str(20 * n + 12),
+                found=str(12 * n + 12 + (not good)),
+                prompt=f"What is {12 * n} + 12?",
+                target=str(12 * n + 12),
             )
             for n, good in enumerate(keep)
         ]

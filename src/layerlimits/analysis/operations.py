@@ -22,14 +22,12 @@ ERROR_KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)
 
 _WORDS = {"plus": "+", "minus": "-", "times": "*", "multiplied by": "*", "divided by": "/"}
 _SIGNS = str.maketrans({"\u00d7": "*", "\u00b7": "*", "\u22c5": "*", "\u00f7": "/", "\u2212": "-", "\u2013": "-"})
-# All repetitions are bounded, since the search starts again at every character: without bounds, a text of 100,000 open
-# brackets, spaces or digits takes minutes. A term can be matched in one way only: with two, "1 + 1 + 1 + ..." without a
-# result takes 2^n steps.
-_NUMBER = r"(?<!\d)(?:\d[\d,]{0,60}(?:\.\d{1,60})?|\.\d{1,60})"
-_SIGNED = rf"(?:-\s{{0,2}}\$?)?{_NUMBER}"
-_TERM = rf"[(\s$]{{0,8}}{_SIGNED}%?[)\s]{{0,8}}"
-_EXPRESSION = re.compile(rf"{_TERM}(?:[-+*/]{_TERM}){{1,30}}")
-_EQUATION = re.compile(rf"((?:{_TERM})(?:[-+*/]{_TERM}){{1,30}})=[\s$]{{0,8}}({_SIGNED})")
+# Every repeat has a bound, and a character can be read by one part only: reading takes time in proportion to the length
+# of a text, whatever it contains.
+_NUMBER = r"(?:(?<![\d,.])\d[\d,]{0,40}(?:\.\d{1,40})?|(?<![\d.])\.\d{1,40})"
+_TERM = rf"[(\s$]{{0,8}}(?:-\s{{0,4}}\$?)?{_NUMBER}%?[)\s]{{0,8}}"
+_EXPRESSION = re.compile(rf"{_TERM}(?:[-+*/]{_TERM}){{1,16}}")
+_EQUATION = re.compile(rf"({_TERM}(?:[-+*/]{_TERM}){{1,16}})=[\s$]{{0,8}}((?:-\s{{0,4}}\$?)?{_NUMBER})")
 # Longer expressions are not evaluated, nor is more of a text read.
 _LONGEST, _MOST_CHARACTERS = 120, 100_000
 _MOST_POWER = 9

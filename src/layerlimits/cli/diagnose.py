@@ -10,6 +10,7 @@ from layerlimits.cli.parse import words
 from layerlimits.cli.printing import say, show_json
 
 if TYPE_CHECKING:
+    from layerlimits.diagnostics import Finding
     from layerlimits.results.diagnose import DiagnoseResults
 
 # Sentences printed per diagnostic; --json prints all.
@@ -34,8 +35,13 @@ def _show(results: "DiagnoseResults") -> None:
         rows = [row for row in results.findings if row.diagnostic == name]
         first, *others = rows
         say(f"{name}: {first.sentence}")
-        measured = [row for row in others if row.estimate is not None and row.sentence]
+        # Pruned and finetuned models first.
+        measured = sorted((row for row in others if row.estimate is not None), key=_is_about_one_layer_or_none)
         for row in measured[:_SHOWN]:
             say(f"  {row.sentence}")
-        if len(rows) - 1 > _SHOWN:
-            say(f"  {len(rows) - 1:,} further findings in all: --only {name} --json")
+        if len(others) > _SHOWN:
+            say(f"  The first of {len(others):,} findings; --only {name} --json prints all.")
+
+
+def _is_about_one_layer_or_none(row: "Finding") -> bool:
+    return row.model == "base" or row.model.startswith("without layer ")

@@ -165,5 +165,6 @@ accumulation = Diagnostic(
         Chart("Right by the length of the unpruned model's answer", "axis", (_BY_LENGTH,), "fraction right"),
         Chart("First wrong step of written solutions", "axis", ("first wrong step",), "fraction of wrong solutions"),
     ),
-    caption="On items that the unpruned model has right. If damage acts at each step, it falls with their number.",
+    caption="On items that the unpruned model has right. Damage that acts at each step makes accuracy fall with the "
+    "number of steps.",
 )

@@ -227,12 +227,7 @@ def _within_memory(
     work: Path,
     on_progress: StepProgress | None,
 ) -> PreTrainedModel:
-    """The trained model. Each time memory runs out, the same batches are computed in more parts, from the last
-    checkpoint on.
-
-    Raises:
-        UserError: Memory is too small for one example, or weights are no longer finite.
-    """
+    """The trained model. Each time memory runs out, batches are computed in more parts from the last checkpoint on."""
     at_once = settings.batch_size
     while True:
         model = None

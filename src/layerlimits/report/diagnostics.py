@@ -16,6 +16,9 @@ _HOVER = (
 # Rows of a table; the JSON form has all findings.
 _ROWS = 200
 _HEIGHT = 400
+# Names of models stand upright below their bars.
+_BAR_HEIGHT = 640
+_PATTERNS = ("", "/", "x")
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,11 @@ def draw(chart: Chart, rows: Sequence[Finding], models: Sequence[DiagnosedModel]
     else:
         _bars(figure, [row for row in measured if row.x is None and _stage(by_label, row) not in ("sweep", None)])
         figure.update_layout(barmode="stack" if chart.kind == "stacked" else "group")
-    return style(figure, _HEIGHT, chart.y) if figure.data else None
+        if chart.kind == "stacked":
+            # They would overlap.
+            figure.update_traces(error_y=None)
+    height = _HEIGHT if chart.kind in ("layers", "axis") else _BAR_HEIGHT
+    return style(figure, height, chart.y) if figure.data else None
 
 
 def _stage(by_label: Mapping[str, DiagnosedModel], row: Finding) -> str | None:
@@ -131,5 +138,9 @@ def _bars(figure: go.Figure, rows: Sequence[Finding]) -> None:
             customdata=hover(values),
             hovertemplate=_HOVER,
             name=name,
-            marker={"color": COLORS[number % len(COLORS)]},
+            # With more than eight series, colors repeat with a pattern.
+            marker={
+                "color": COLORS[number % len(COLORS)],
+                "pattern": {"shape": _PATTERNS[number // len(COLORS) % len(_PATTERNS)]},
+            },
         )
