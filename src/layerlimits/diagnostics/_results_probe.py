@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import isfinite
+from typing import Any
 
 from layerlimits.analysis.digits import grouping
 from layerlimits.analysis.number_rows import (
@@ -19,7 +20,7 @@ from layerlimits.diagnostics import Answer, DiagnosedModel, Finding, Probe, Prob
 from layerlimits.diagnostics._amounts import amount, not_asked
 from layerlimits.evaluation.artifacts import TaskRecord
 from layerlimits.statistics import intervals
-from layerlimits.types import Sample, content_hash
+from layerlimits.types import Estimate, Sample, content_hash
 
 CHANGE, FIRST_DIGIT, RANK = "change in log-probability", "likeliest first digit", "rank of the right result"
 PREFERRED = tuple(f"prefers: {kind}" for kind in ERROR_KINDS if kind != "not a number")
@@ -37,8 +38,10 @@ def asked_expression(answer: Answer) -> Node | None:
 
 
 def _items(context: ProbeContext) -> Iterator[Sample]:
-    """An item per whole result that the unpruned model has written; those of a response follow each other."""
-    written = _Writing(context)
+    """An item per response of the unpruned model that states whole results; its rows are those of all of them, so that
+    the response is read once.
+    """
+    writing = _Writing(context)
     view = context.view
     responses = [
         (task, answer)
@@ -47,7 +50,9 @@ def _items(context: ProbeContext) -> Iterator[Sample]:
         for answer in view.answers(view.base, task).values()
     ]
     for task, answer in sorted(responses, key=lambda pair: content_hash([pair[0]["name"], pair[1].item])):
-        yield from written.items(task, answer)
+        item = writing.item(task["name"], answer, context.prompt_ids(task, answer.item))
+        if item is not None:
+            yield item
 
 
 def _stated(answer: Answer) -> list[StatedResult]:
@@ -64,43 +69,45 @@ class _Writing:
     """Makes the items of the probe with a model's tokenizer."""
 
     def __init__(self, context: ProbeContext) -> None:
-        self._context, tokenizer = context, context.tokenizer
-        self._end: int | None = tokenizer.eos_token_id
+        self._tokenizer = context.tokenizer
+        self._end: int | None = context.tokenizer.eos_token_id
         self._grouping = grouping(self._encode, self._decode)
 
     def _encode(self, text: str) -> list[int]:
-        return list(self._context.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _decode(self, tokens: Sequence[int]) -> str:
-        return str(self._context.tokenizer.decode(list(tokens), skip_special_tokens=True))
+        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
 
-    def items(self, task: TaskRecord, answer: Answer) -> Iterator[Sample]:
-        """The items of a response."""
+    def item(self, task: str, answer: Answer, prompt: Sequence[int] | None) -> Sample | None:
+        """The item of a response; None if it states no result whose tokens are known."""
         stated = _stated(answer)
-        prompt = self._context.prompt_ids(task, answer.item) if stated else None
-        if prompt is None:
-            return
+        if prompt is None or not stated:
+            return None
         response = answer.response
-        end = self._end if response.finish == "stop" else None
-        written = Written(prompt, response.text, response.tokens, end)
-        for place, result in enumerate(stated):
-            rows = number_rows(written, result, self._encode, self._decode)
-            if rows is not None:
-                yield self._item(task["name"], answer.item, place, result.tree, rows)
+        written = Written(prompt, response.text, response.tokens, self._end if response.finish == "stop" else None)
+        made = [(result.tree, number_rows(written, result, self._encode, self._decode)) for result in stated]
+        results = [(tree, rows) for tree, rows in made if rows is not None]
+        if not results:
+            return None
+        texts = tuple(text for _, rows in results for text in rows.texts)
+        about = {"task": task, "item": answer.item, "grouping": self._grouping}
+        every = {"probe": about | {"results": [_described(tree, rows) for tree, rows in results]}}
+        continuations = tuple(row for _, rows in results for row in rows.rows)
+        return Sample(f"results of {answer.item} in {task}", texts[0], "evaluate", texts, every, rows=continuations)
 
-    def _item(self, task: str, item: str, place: int, tree: Node, rows: NumberRows) -> Sample:
-        about = {
-            "task": task,
-            "item": item,
-            "kinds": rows.kinds,
-            "has_digits": rows.has_digits,
-            "signs": signs(tree),
-            "digits": digits(tree),
-            "carries": carries(tree),
-            "grouping": self._grouping,
-        }
-        name = f"result {place + 1} of {item} in {task}"
-        return Sample(name, rows.texts[0], "evaluate", rows.texts, {"probe": about}, rows=rows.rows)
+
+def _described(tree: Node, rows: NumberRows) -> dict[str, object]:
+    """The meaning of the rows of a result, and the features of its expression."""
+    return {
+        "right": rows.texts[0],
+        "rows": len(rows.rows),
+        "kinds": list(rows.kinds),
+        "has_digits": rows.has_digits,
+        "signs": signs(tree),
+        "digits": digits(tree),
+        "carries": carries(tree),
+    }
 
 
 probe = Probe("results_probe", 1, _items)
@@ -108,19 +115,14 @@ probe = Probe("results_probe", 1, _items)
 
 @dataclass(frozen=True)
 class _Asked:
-    """What two models give the rows of an item: the unpruned one and another one."""
+    """What two models give the rows of a result: the unpruned one and another one."""
 
-    about: Mapping[str, object]
-    right: str
+    task: str
+    item: str
+    grouping: str
+    about: Mapping[str, Any]
     base: Sequence[float]
     other: Sequence[float]
-
-    @property
-    def kinds(self) -> Sequence[str]:
-        """The kinds of the near misses."""
-        kinds = self.about["kinds"]
-        assert isinstance(kinds, list | tuple)
-        return kinds
 
     @property
     def change(self) -> float:
@@ -132,14 +134,15 @@ class _Asked:
         """Whether the first digit is the likeliest of ten; None if the tokens of the result do not begin with one."""
         if not self.about["has_digits"]:
             return None
-        first, values = int(self.right.lstrip("-")[0]), self.other[-10:]
+        first, values = int(self.about["right"].lstrip("-")[0]), self.other[-10:]
         return values[first] == max(values)
 
     @property
     def outranking(self) -> list[tuple[float, str]]:
         """The near misses that are likelier than the right result, the likeliest first."""
-        ended = self.other[1 : 2 + len(self.kinds)]
-        misses = zip(ended[1:], self.kinds, strict=True) if self.kinds else ()
+        kinds = self.about["kinds"]
+        ended = self.other[1 : 2 + len(kinds)]
+        misses = zip(ended[1:], kinds, strict=True) if kinds else ()
         return sorted(((logprob, kind) for logprob, kind in misses if logprob > ended[0]), reverse=True)
 
 
@@ -150,28 +153,32 @@ def findings(view: RunView, models: Sequence[DiagnosedModel]) -> Iterator[Findin
     if record is None:
         yield source.not_measurable(not_asked(probe.name))
         return
-    asked = {model.label: _asked(view, model, record) for model in models}
+    asked = {model.label: list(_asked(view, model, record)) for model in models}
     if not any(asked.values()):
         why = "no answer of the unpruned model states a whole result of an operation"
         stored = any(view.answers(model, record) for model in models)
         yield source.not_measurable("the items of the probe are not stored" if stored else why)
         return
-    yield _tokenizer([each for members in asked.values() for each in members])
+    yield _tokenizer(max(asked.values(), key=len))
     for model in models:
-        for task in dict.fromkeys(str(each.about["task"]) for each in asked[model.label]):
-            members = [each for each in asked[model.label] if each.about["task"] == task]
+        for task in dict.fromkeys(each.task for each in asked[model.label]):
+            members = [each for each in asked[model.label] if each.task == task]
             yield from _of_task(model, task, members)
 
 
-def _asked(view: RunView, model: DiagnosedModel, record: TaskRecord) -> list[_Asked]:
-    """The items that both models have answered, with finite values."""
-    return [
-        _Asked(base.content["probe"], base.target, base.response.logprobs, other.response.logprobs)
-        for base, other in view.pairs(model, record)
-        if base.content and "probe" in base.content
-        if base.response.logprobs and len(base.response.logprobs) == len(other.response.logprobs)
-        if all(map(isfinite, (*base.response.logprobs, *other.response.logprobs)))
-    ]
+def _asked(view: RunView, model: DiagnosedModel, record: TaskRecord) -> Iterator[_Asked]:
+    """The results that both models were asked for, if all values are finite."""
+    for base, other in view.pairs(model, record):
+        about = (base.content or {}).get("probe")
+        before, after = base.response.logprobs, other.response.logprobs
+        if about is None or not before or len(before) != len(after) or not all(map(isfinite, (*before, *after))):
+            continue
+        start = 0
+        for result in about["results"]:
+            stop = start + result["rows"]
+            rows = (before[start:stop], after[start:stop])
+            yield _Asked(about["task"], about["item"], about["grouping"], result, *rows)
+            start = stop
 
 
 def _tokenizer(asked: Sequence[_Asked]) -> Finding:
@@ -182,7 +189,7 @@ def _tokenizer(asked: Sequence[_Asked]) -> Finding:
         "up to three digits": "up to three digits per token",
         "learned pieces": "pieces of several digits that it has learned",
     }
-    way = ways.get(str(asked[0].about["grouping"]), "an unknown way")
+    way = ways.get(asked[0].grouping, "an unknown way")
     words = f"The tokenizer writes numbers as {way}; {interval(shares)} of the results begin with the token of a digit."
     return Source(_NAME, "base", "", "results that begin with a digit's token").measured(shares, words)
 
@@ -196,12 +203,13 @@ def _of_task(model: DiagnosedModel, task: str, asked: Sequence[_Asked]) -> Itera
         share = intervals.mean([float(good) for good in found])
         words = f"{name}: the first digit of right results of {task} is the likeliest of ten in {interval(share)}."
         yield Source(_NAME, model.label, task, FIRST_DIGIT).measured(share, words)
-    ranked = [each for each in asked if each.kinds]
+    ranked = [each for each in asked if each.about["kinds"]]
     if not ranked:
         return
-    rank = intervals.mean([1.0 + len(each.outranking) for each in ranked])
-    lost = {str(each.about["item"]): None for each in ranked if each.outranking}
-    words = f"{name}: right results of {task} have rank {amount(rank)} among their near misses."
+    above = intervals.mean([float(len(each.outranking)) for each in ranked])
+    rank = Estimate(1 + above.estimate, 1 + above.low, 1 + above.high, above.n)
+    lost = dict.fromkeys(each.item for each in ranked if each.outranking)
+    words = f"{name}: right results of {task} have rank {amount(rank)} among their near misses, on average."
     yield Source(_NAME, model.label, task, RANK).measured(rank, words, lost)
     likeliest = [each.outranking[0][1] for each in ranked if each.outranking]
     for kind in dict.fromkeys(likeliest):
@@ -213,7 +221,7 @@ def _of_task(model: DiagnosedModel, task: str, asked: Sequence[_Asked]) -> Itera
 def _changes(model: str, task: str, asked: Sequence[_Asked]) -> Iterator[Finding]:
     """The change in log-probability of all results, by digits and carries, and by operator."""
     change = intervals.mean([each.change for each in asked])
-    items = dict.fromkeys(str(each.about["item"]) for each in asked if each.change < 0)
+    items = dict.fromkeys(each.item for each in asked if each.change < 0)
     begin = f"{model.capitalize()}: the log-probability of right results of {task}"
     words = f"{begin} changes by {amount(change, 'nats')}."
     yield Source(_NAME, model, task, CHANGE).measured(change, words, items)
@@ -223,12 +231,8 @@ def _changes(model: str, task: str, asked: Sequence[_Asked]) -> Iterator[Finding
         yield from _of_part(
             Source(_NAME, model, task, f"{CHANGE}, operator {sign}"),
             f"{begin} with {sign}",
-            [each for each in asked if sign in list(_list(each.about["signs"]))],
+            [each for each in asked if sign in each.about["signs"]],
         )
-
-
-def _list(values: object) -> Sequence[object]:
-    return values if isinstance(values, list | tuple) else ()
 
 
 def _by_axis(source: Source, begin: str, asked: Sequence[_Asked]) -> Iterator[Finding]:

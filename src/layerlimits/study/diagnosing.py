@@ -7,7 +7,7 @@ from layerlimits.analysis.segments import shared_tokens
 from layerlimits.diagnostics import Probe, ProbeContext
 from layerlimits.evaluation.artifacts import TaskRecord
 from layerlimits.results.diagnose import StoredRun, chosen
-from layerlimits.study.estimate import PROBE_FRAC, probe_costs
+from layerlimits.study.estimate import PROBE_FRAC, READ_PER_WRITTEN, probe_costs
 from layerlimits.study.session import Run
 from layerlimits.types import Sample, Variant
 
@@ -21,7 +21,7 @@ def diagnose(run: Run) -> None:
     """Ask the probes of all diagnostics, and record them; finetuned models answer them when they are evaluated.
 
     The items do not depend on the time that anything takes, so that two runs of a study ask the same ones: as many are
-    asked as a model reads with `PROBE_FRAC` of the tokens of its answers and their prompts. Within a budget, fewer.
+    asked as a model can read for `PROBE_FRAC` of the tokens of its answers and their prompts. Within a budget, fewer.
     """
     view = StoredRun.of(run.store)
     probes = [diagnostic.probe for diagnostic in chosen() if diagnostic.probe]
@@ -79,7 +79,9 @@ class _Prompts:
 
 
 def _answer_tokens(run: Run, view: StoredRun) -> float:
-    """Tokens that a pruned model reads and writes for all tasks, if its answers are as long as the unpruned model's."""
+    """Tokens that a pruned model reads for all tasks, if its answers are as long as the unpruned model's; those that it
+    writes count as `READ_PER_WRITTEN`.
+    """
     records = {record["name"]: record for record in view.tasks}
     total = 0
     for task in run.study.measured:
@@ -87,7 +89,7 @@ def _answer_tokens(run: Run, view: StoredRun) -> float:
         for sample in run.pruned_items(task):
             prompt = run.evaluator.prompt(task, sample)
             written = len(answers[sample.id].response.tokens) if sample.id in answers else 0
-            total += shared_tokens(prompt.rows) if prompt.rows else len(prompt.ids) + written
+            total += shared_tokens(prompt.rows) if prompt.rows else len(prompt.ids) + READ_PER_WRITTEN * written
     return total
 
 

@@ -15,8 +15,9 @@ from layerlimits.types import Kind, Task
 _MEASURED_PROMPTS = 20
 # Time of a token of a timed run, in a full batch, divided by the probe's (LOG.md, "real models within a budget").
 _TIMED = 0.5
-# Tokens that a model reads for probes, divided by those of its answers and their prompts, at most.
-PROBE_FRAC = 0.2
+# Tokens that a model reads for probes, divided by those that it reads for its answers, at most; a token that it writes
+# counts as several.
+PROBE_FRAC, READ_PER_WRITTEN = 0.2, 4
 # Part of the answers that the paper's iterative method saves by dropping candidates early.
 _RACE = 0.7
 
@@ -72,8 +73,9 @@ class Cost:
         return seconds * kept_layers / self.depth * self.shared(task.kind, stage)
 
     def tokens(self, task: Task) -> float:
-        """Expected tokens of a prompt and its answer."""
-        return self.prompt_tokens[task.name] + (self.new_tokens(task) if task.kind == "generation" else 0.0)
+        """Expected tokens of a prompt and its answer, those of the answer counted as `READ_PER_WRITTEN`."""
+        written = self.new_tokens(task) if task.kind == "generation" else 0.0
+        return self.prompt_tokens[task.name] + READ_PER_WRITTEN * written
 
     def shared(self, kind: Kind, stage: str) -> float:
         """Time of a model in a stage that evaluates models together, divided by that of the unpruned model alone."""
