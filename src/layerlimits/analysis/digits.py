@@ -37,6 +37,8 @@ def _digits(text: str) -> int:
 
 def _in_threes(sizes: Sequence[int]) -> bool:
     """Whether all groups have three digits but the first or the last one, which may have fewer."""
+    if max(sizes, default=0) > 3:
+        return False
     return all(size == 3 for size in sizes[1:]) or all(size == 3 for size in sizes[:-1])
 
 

@@ -7,7 +7,6 @@ stored like other answers, for all models together.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import exp
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from layerlimits.types import Estimate, Response, Sample, Task, Verdict
@@ -213,15 +212,14 @@ class Probe:
 
     @property
     def task(self) -> Task:
-        """The choice task that asks it. Its score is the mean probability per token of an item's first row."""
+        """The choice task that asks it. All its verdicts are the same: only the log-likelihoods count."""
         summary = f"rows of the probe {self.name}"
-        return Task(self.name, self.version, "choice", lambda *_: [], _probability, summary=summary)
+        return Task(self.name, self.version, "choice", lambda *_: [], _answered, summary=summary)
 
 
-def _probability(sample: Sample, response: Response) -> Verdict:
-    """The geometric mean of the probabilities of the tokens of the first row."""
-    value = exp(response.logprobs[0] / len(sample.rows[0][1]))
-    return Verdict("correct" if value > 0.5 else "wrong", min(1.0, value))
+def _answered(sample: Sample, response: Response) -> Verdict:
+    """The log-likelihoods of a probe are not right or wrong."""
+    return Verdict("correct", 1.0)
 
 
 @dataclass(frozen=True)

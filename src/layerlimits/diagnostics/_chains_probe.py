@@ -24,6 +24,8 @@ EXCESS, BY_POSITION, GROWTH = "excess loss", "excess loss by position", "growth 
 _NAME = "accumulation"
 # A chain is cut into this many parts; shorter answers are not asked.
 SEGMENTS = 8
+# Fewer answers show no change along an answer, whatever their interval is.
+_FEWEST = 8
 _AXIS = "eighth of the answer"
 
 
@@ -116,9 +118,9 @@ def _of_task(model: str, task: str, chains: Sequence[_Chain], running: Sequence[
     growth = intervals.mean([chain.growth for chain in chains])
     verdict = (
         "damage grows along the answer"
-        if growth.low > 0
+        if growth.low > 0 and growth.n >= _FEWEST
         else "damage is smaller once the answer has begun"
-        if growth.high < 0
+        if growth.high < 0 and growth.n >= _FEWEST
         else "damage acts at each token, without a change along the answer that n shows"
     )
     free = f"; on its own, the model has {interval(intervals.mean(running))} right" if running else ""
