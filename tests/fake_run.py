@@ -72,6 +72,7 @@ class FakeRun:
     base: DiagnosedModel = BASE
     layers: int = 4
     timings: Sequence[TimingRecord] = field(default_factory=list)
+    probes: Sequence[TaskRecord] = ()
 
     def answers(self, model: DiagnosedModel, task: TaskRecord, draw: int = 0) -> Mapping[str, Answer]:
         """See `RunView`."""
@@ -83,6 +84,10 @@ class FakeRun:
         """See `RunView`."""
         base, other = self.answers(self.base, task), self.answers(model, task)
         return [(base[item], other[item]) for item in base if item in other]
+
+    def probe(self, name: str) -> TaskRecord | None:
+        """See `RunView`."""
+        return next((record for record in self.probes if record["name"] == name), None)
 
 
 def right_and_wrong(right: int, wrong: int, start: int = 0, **fields: Any) -> list[Answer]:

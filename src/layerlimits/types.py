@@ -69,6 +69,7 @@ class Sample:
         shots: few-shot examples before it, as (prompt, answer).
         pairs: (context, continuation) of each choice, if the benchmark defines them; a context is a text, or chat
             messages for the model's template.
+        rows: (context, continuation) as token ids of each choice, for probes, which are made of stored answers.
         origin: the item of which this one is another form.
     """
 
@@ -80,6 +81,7 @@ class Sample:
     shown: str = ""
     shots: tuple[tuple[str, str], ...] = ()
     pairs: tuple[tuple[str | list[dict[str, str]], str], ...] = ()
+    rows: tuple[Continuation, ...] = ()
     origin: "Sample | None" = None
 
     @property

@@ -202,7 +202,7 @@ def error_kind(tree: Node, given: Fraction | None) -> ErrorKind | None:
         ("digits swapped", _has_same_digits(given, right)),
         ("wrong sign", given == -right),
         ("copied operand", given in operands(tree)),
-        ("wrong operator", given in set(_with_another_sign(tree))),
+        ("wrong operator", given in set(with_another_sign(tree))),
         ("precedence ignored", given in _other_orders(tree)),
         ("off by one", abs(given - right) == 1),
     )
@@ -222,7 +222,7 @@ def _has_same_digits(given: Fraction, right: Fraction) -> bool:
     return len(first) > 1 and sorted(first) == sorted(second)
 
 
-def _with_another_sign(tree: Node) -> Iterator[Fraction]:
+def with_another_sign(tree: Node) -> Iterator[Fraction]:
     """The values of an expression with one operator replaced."""
     if isinstance(tree, Fraction):
         return

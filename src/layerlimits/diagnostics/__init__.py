@@ -1,15 +1,19 @@
 """Diagnostics measure what exactly pruned models lose. Each file exports one `Diagnostic` named like the file.
 
-A diagnostic reads the stored answers of a run through a `RunView` and yields findings; it never loads a model.
+A diagnostic reads the stored answers of a run through a `RunView` and yields findings; it never loads a model. What
+requires one is asked while the study runs: the `probe` of a diagnostic is a choice task whose log-likelihoods are
+stored like other answers, for all models together.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from layerlimits.types import Estimate, Response, Verdict
+from layerlimits.types import Estimate, Response, Sample, Task, Verdict
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from layerlimits.evaluation.artifacts import TaskRecord, TimingRecord
 
 # The stage of a study that evaluates a model.
@@ -76,6 +80,10 @@ class RunView(Protocol):
 
     def pairs(self, model: DiagnosedModel, task: "TaskRecord") -> Sequence[tuple[Answer, Answer]]:
         """The answers of the unpruned and of another model to the items that both have answered."""
+        ...
+
+    def probe(self, name: str) -> "TaskRecord | None":
+        """The record of a probe, for `answers` and `pairs`; None if the run has not asked it."""
         ...
 
 
@@ -170,6 +178,51 @@ class Chart:
 
 
 @dataclass(frozen=True)
+class ProbeContext:
+    """What a probe is made of.
+
+    Args:
+        view: The stored answers; those of the unpruned model are complete.
+        tokenizer: The model's tokenizer.
+        prompt_ids: (task, item id) -> token ids of the prompt that the unpruned model was given; None if the item is
+            no longer part of the study.
+    """
+
+    view: RunView
+    tokenizer: "PreTrainedTokenizerBase"
+    prompt_ids: "Callable[[TaskRecord, str], Sequence[int] | None]"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Questions about stored answers that require a model.
+
+    A study asks the first items that fit into its limit, and every model answers the same ones.
+
+    Args:
+        name: Its name, for `RunView.probe`.
+        version: Incremented when the rows of an item change.
+        items: The items in the order in which they are asked, each with `Sample.rows`. `Sample.meta["probe"]`, of JSON
+            values, is stored and describes the rows.
+    """
+
+    name: str
+    version: int
+    items: Callable[[ProbeContext], Iterable[Sample]]
+
+    @property
+    def task(self) -> Task:
+        """The choice task that asks it. All its verdicts are the same: only the log-likelihoods count."""
+        summary = f"rows of the probe {self.name}"
+        return Task(self.name, self.version, "choice", lambda *_: [], _answered, summary=summary)
+
+
+def _answered(sample: Sample, response: Response) -> Verdict:
+    """The log-likelihoods of a probe are not right or wrong."""
+    return Verdict("correct", 1.0)
+
+
+@dataclass(frozen=True)
 class Diagnostic:
     """A diagnostic of a run.
 
@@ -178,6 +231,7 @@ class Diagnostic:
         title: Heading of its section in the report.
         findings: The findings; the first one is the main finding, whose sentence introduces the section.
         charts: The charts of its section.
+        probe: What the study asks every model, if the diagnostic requires more than answers to tasks.
         source: Reference for the measures.
         caption: How to read the section, in one or two sentences.
     """
@@ -186,6 +240,7 @@ class Diagnostic:
     title: str
     findings: Callable[[RunView], Iterable[Finding]]
     charts: tuple[Chart, ...] = ()
+    probe: Probe | None = None
     source: str = "ours"
     caption: str = ""
 

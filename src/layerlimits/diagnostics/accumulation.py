@@ -12,6 +12,7 @@ from layerlimits.diagnostics import (
     Finding,
     RunView,
     Source,
+    _chains_probe,
     correct,
     every_model,
     interval,
@@ -32,6 +33,7 @@ def _findings(view: RunView) -> Iterator[Finding]:
     rows = [finding for task in tasks for model in every_model(view) for finding in _of_task(view, model, task)]
     yield _main(view, tasks)
     yield from rows
+    yield from _chains_probe.findings(view, every_model(view))
 
 
 def _of_task(view: RunView, model: DiagnosedModel, task: TaskRecord) -> Iterator[Finding]:
@@ -164,7 +166,10 @@ accumulation = Diagnostic(
         Chart("Right by the number of steps", "axis", (_BY_STEPS,), "fraction right"),
         Chart("Right by the length of the unpruned model's answer", "axis", (_BY_LENGTH,), "fraction right"),
         Chart("First wrong step of written solutions", "axis", ("first wrong step",), "fraction of wrong solutions"),
+        Chart("Loss along the unpruned model's right answers", "axis", (_chains_probe.BY_POSITION,), "nats per token"),
+        Chart("The same without one layer", "layers", (_chains_probe.EXCESS, _chains_probe.GROWTH), "nats per token"),
     ),
+    probe=_chains_probe.probe,
     caption="On items that the unpruned model has right. Damage that acts at each step makes accuracy fall with the "
     "number of steps.",
 )

@@ -1,6 +1,4 @@
-"""Which arithmetic is lost: exact match by operator, digits, carries, sign and nesting, kinds "
-"of errors, wrong steps.
-"""
+"""Which arithmetic is lost: exact match by operator, digits, carries, sign and nesting, error kinds, wrong steps."""
 
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
@@ -16,7 +14,6 @@ from layerlimits.analysis.operations import (
     holds,
     operations,
     parsed,
-    question_tree,
     signs,
     value,
 )
@@ -28,10 +25,12 @@ from layerlimits.diagnostics import (
     Finding,
     RunView,
     Source,
+    _results_probe,
     correct,
     every_model,
     interval,
 )
+from layerlimits.diagnostics._results_probe import asked_expression
 from layerlimits.evaluation.artifacts import TaskRecord
 from layerlimits.scoring.numerals import number
 from layerlimits.statistics import intervals
@@ -45,11 +44,12 @@ def _findings(view: RunView) -> Iterator[Finding]:
     rows = [finding for task in tasks for model in every_model(view) for finding in _of_task(view, model, task)]
     yield _main(view, rows)
     yield from rows
+    yield from _results_probe.findings(view, every_model(view))
 
 
 def _of_task(view: RunView, model: DiagnosedModel, task: TaskRecord) -> Iterator[Finding]:
     answers = list(view.answers(model, task).values())
-    asked = [(answer, tree) for answer in answers if (tree := _asked(answer)) is not None]
+    asked = [(answer, tree) for answer in answers if (tree := asked_expression(answer)) is not None]
     if asked and len(asked) == len(answers):
         yield from _expressions(model.label, task["name"], asked)
         return
@@ -72,15 +72,6 @@ def _of_task(view: RunView, model: DiagnosedModel, task: TaskRecord) -> Iterator
         if holds(operation) is False and (kind := error_kind(operation.tree, operation.stated)) is not None
     ]
     yield from _kinds(model.label, task["name"], kinds, "wrong operations")
-
-
-def _asked(answer: Answer) -> Node | None:
-    """The expression that an item asks for, if its value is the item's target."""
-    if len(answer.prompt) > 200 or not answer.target:
-        return None
-    tree = question_tree(answer.prompt)
-    gold = parsed(answer.target)
-    return tree if tree is not None and isinstance(gold, Fraction) and value(tree) == gold else None
 
 
 def _expressions(model: str, task: str, asked: Sequence[tuple[Answer, Node]]) -> Iterator[Finding]:
@@ -189,7 +180,10 @@ arithmetic = Diagnostic(
         Chart("Arithmetic without one layer", "layers", (_EXACT, _FIRST, _STEPS), "fraction right"),
         Chart("Kinds of errors", "stacked", ERROR_KINDS, "fraction of errors"),
         Chart("Exact results by digits", "axis", (f"{_EXACT} by digits",), "fraction right"),
+        Chart("Log-probability of right results without one layer", "layers", (_results_probe.CHANGE,), "nats"),
+        Chart("Near misses that outrank the right result", "stacked", _results_probe.PREFERRED, "fraction of those"),
     ),
+    probe=_results_probe.probe,
     source="arXiv 2602.01997, with exact match beside the first digit",
     caption="Exact match counts whole results. Operations that hold are of the form a op b = c in written solutions.",
 )

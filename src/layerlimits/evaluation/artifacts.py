@@ -153,6 +153,7 @@ TYPES: Mapping[str, Any] = {
     "plans": list[Plan],
     "recovered": dict[str, RecoveredRecord],
     "speed": list[TimingRecord],
+    "probes": list[TaskRecord],
     "stages": dict[str, float],
     "study_notes": list[str],
     "skipped": dict[str, str],
@@ -208,6 +209,8 @@ class Artifacts:
     # The finetuned models, by name, and the timed models, the unpruned one first.
     recovered: _Value[dict[str, RecoveredRecord]] = _Value(dict)
     speed: _Value[list[TimingRecord]] = _Value(list)
+    # The probes of diagnostics, recorded like tasks.
+    probes: _Value[list[TaskRecord]] = _Value(list)
     # Seconds per stage, summed over all resumed parts of a study.
     stages: _Value[dict[str, float]] = _Value(dict)
     # Notes on decisions made at the start, the skipped parts with the reasons, and what a budget leaves out.

@@ -56,8 +56,10 @@ def check_chat(tokenizer: PreTrainedTokenizerBase, chat: bool | None, name: str)
 def encode(tokenizer: PreTrainedTokenizerBase, sample: Sample, chat: bool | None = None) -> Prompt:
     """Encode a sample with the model's chat template, or as plain text if it has none or `chat` is False.
 
-    A sample with (context, continuation) pairs is encoded as these say, whatever `chat` is.
+    A sample with (context, continuation) pairs or rows of token ids is encoded as these say, whatever `chat` is.
     """
+    if sample.rows:
+        return Prompt(sample, [], list(sample.rows), sample.prompt)
     if sample.pairs:
         return _encode_pairs(tokenizer, sample)
     if tokenizer.chat_template and chat is not False:

@@ -36,6 +36,8 @@ LOGPROB_DIGITS = 5
 
 # Keys per query. They are bound as one JSON value, because SQLite limits the number of variables.
 _CHUNK = 5000
+# What is stored of `Sample.meta`: the part of the benchmark, and the meaning of a probe's rows.
+_STORED_META = ("set", "probe")
 _WANTED = (
     "(SELECT key AS place, "
     + ", ".join(f"json_extract(value, '$[{place}]') AS {name}" for place, name in enumerate(Key._fields))
@@ -290,7 +292,7 @@ def _response(text: str, tokens: str, finish: FinishReason, logprobs: str) -> Re
 
 def _sample_json(sample: Sample) -> str:
     content = {"prompt": sample.prompt, "target": sample.target, "choices": sample.choices, "split": sample.split}
-    return json.dumps(content | ({"set": sample.meta["set"]} if "set" in sample.meta else {}))
+    return json.dumps(content | {name: sample.meta[name] for name in _STORED_META if name in sample.meta})
 
 
 def _marks(count: int) -> str:

@@ -40,6 +40,7 @@ class StoredRun:
     def __init__(self, answers: StoredAnswers, artifacts: Artifacts) -> None:
         self._stored = answers
         self.tasks: Sequence[TaskRecord] = [task for task in answers.tasks if not task.get("set_aside")]
+        self._probes = {record["name"]: record for record in artifacts.probes}
         base = artifacts.base
         self.layers = base["layers"] if base else 0
         self.timings: Sequence[TimingRecord] = artifacts.speed
@@ -71,6 +72,10 @@ class StoredRun:
         """See `RunView`."""
         base, other = self.answers(self.base, task), self.answers(model, task)
         return [(base[item], other[item]) for item in base if item in other]
+
+    def probe(self, name: str) -> TaskRecord | None:
+        """See `RunView`."""
+        return self._probes.get(name)
 
 
 def _models(answers: StoredAnswers, artifacts: Artifacts, layers: int) -> Iterator[DiagnosedModel]:

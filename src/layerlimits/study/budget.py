@@ -7,7 +7,7 @@ from layerlimits.errors import UserError
 from layerlimits.progress import duration
 
 # Shares of the stages; a stage gets its part of the time that is left when it starts.
-_SHARES = {"base": 0.32, "sweep": 0.30, "rank": 0.15, "prune": 0.25, "recover": 0.20, "speed": 0.05}
+_SHARES = {"base": 0.32, "sweep": 0.30, "rank": 0.15, "prune": 0.25, "diagnose": 0.08, "recover": 0.20, "speed": 0.05}
 # Time kept for the results and the report.
 _RESERVE_S = 8.0
 _RESERVE_SHARE = 0.04

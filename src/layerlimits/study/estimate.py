@@ -9,12 +9,15 @@ from layerlimits.methods import effort
 from layerlimits.study.rates import Rates
 from layerlimits.study.resolved import PlannedRecovery, ResolvedStudy
 from layerlimits.study.speed import RESPONSE_TOKENS
-from layerlimits.types import Task
+from layerlimits.types import Kind, Task
 
 # Number of prompts per task used to estimate the prompt length.
 _MEASURED_PROMPTS = 20
 # Time of a token of a timed run, in a full batch, divided by the probe's (LOG.md, "real models within a budget").
 _TIMED = 0.5
+# Tokens that a model reads for probes, divided by those that it reads for its answers, at most; a token that it writes
+# counts as several.
+PROBE_FRAC, READ_PER_WRITTEN = 0.2, 4
 # Part of the answers that the paper's iterative method saves by dropping candidates early.
 _RACE = 0.7
 
@@ -64,13 +67,19 @@ class Cost:
         return self._estimated(task, kept_layers, stage) * correction
 
     def _estimated(self, task: Task, kept_layers: int, stage: str) -> float:
-        tokens = self.prompt_tokens[task.name] * self.rates.prompt_token
+        seconds = self.prompt_tokens[task.name] * self.rates.prompt_token
         if task.kind == "generation":
-            tokens += self.new_tokens(task) * self.rates.new_token
-        return tokens * kept_layers / self.depth * self._shared(task, stage)
+            seconds += self.new_tokens(task) * self.rates.new_token
+        return seconds * kept_layers / self.depth * self.shared(task.kind, stage)
 
-    def _shared(self, task: Task, stage: str) -> float:
-        shared = self.rates.shared_choice if task.kind == "choice" else self.rates.shared_generation
+    def tokens(self, task: Task) -> float:
+        """Expected tokens of a prompt and its answer, those of the answer counted as `READ_PER_WRITTEN`."""
+        written = self.new_tokens(task) if task.kind == "generation" else 0.0
+        return self.prompt_tokens[task.name] + READ_PER_WRITTEN * written
+
+    def shared(self, kind: Kind, stage: str) -> float:
+        """Time of a model in a stage that evaluates models together, divided by that of the unpruned model alone."""
+        shared = self.rates.shared_choice if kind == "choice" else self.rates.shared_generation
         # Models pruned by several layers have fewer layers in common.
         return {"sweep": shared, "rank": shared, "prune": (1 + shared) / 2}.get(stage, 1.0)
 
@@ -172,6 +181,20 @@ def finetuning_cost(study: ResolvedStudy, recovery: PlannedRecovery, count: int,
     return cost.training(tokens, study.depth - count)
 
 
+def probe_costs(study: ResolvedStudy, cost: Cost) -> tuple[float, float]:
+    """Estimated seconds in which the unpruned and pruned models read the probes, and the finetuned ones; 0 without a
+    generation task, whose answers probes are made of.
+    """
+    if all(task.kind == "choice" for task in study.measured):
+        return 0.0, 0.0
+    answers = sum(len(study.items[task.name]) * cost.tokens(task) for task in study.measured)
+    each = cost.forward(PROBE_FRAC * answers)
+    shares = {stage: cost.shared("choice", stage) for stage in ("base", "sweep", "prune", "recover")}
+    models = 1 + study.depth * shares["sweep"] + len(study.config.methods) * len(study.ratios) * shares["prune"]
+    finetuned = len(study.recovery.kinds) * len(study.recovery.counts) if study.recovery else 0
+    return models * each, finetuned * each
+
+
 def speed_cost(study: ResolvedStudy, repeats: int, counts: int, cost: Cost) -> float:
     """Estimated seconds of timing the unpruned model and `counts` pruned ones, with one run more to warm up."""
     each = RESPONSE_TOKENS * cost.rates.new_token * _TIMED
@@ -180,11 +203,13 @@ def speed_cost(study: ResolvedStudy, repeats: int, counts: int, cost: Cost) -> f
 
 def stage_costs(study: ResolvedStudy, cost: Cost) -> dict[str, float]:
     """Estimated seconds by stage."""
-    seconds = dict.fromkeys(("base", "sweep", "rank", "prune", "recover", "speed"), 0.0)
+    seconds = dict.fromkeys(("base", "sweep", "rank", "prune", "diagnose", "recover", "speed"), 0.0)
     for work in works(study):
         # `method_cost` covers the rank stage: evaluations and forward passes.
         seconds[work.stage] += 0.0 if work.stage == "rank" else cost.work(work)
     seconds["rank"] = sum(method_cost(study, method, cost) for method in study.config.methods)
     seconds["recover"] += training_cost(study, cost)
+    seconds["diagnose"], recovered = probe_costs(study, cost)
+    seconds["recover"] += recovered
     seconds["speed"] = speed_cost(study, study.config.speed_repeats, len(study.ratios), cost)
     return seconds

@@ -1,4 +1,7 @@
-"""The full experiment: base, sweep, rank, prune, recover, speed. Each stage skips what is already in the run folder."""
+"""The full experiment: base, sweep, rank, prune, diagnose, recover, speed.
+
+Each stage skips what is already in the run folder.
+"""
 
 import time
 from collections.abc import Iterator
@@ -13,6 +16,7 @@ from layerlimits.results.document import StudyResults
 from layerlimits.results.study import study_results
 from layerlimits.study import stages
 from layerlimits.study.config import StudyConfig
+from layerlimits.study.diagnosing import diagnose
 from layerlimits.study.estimate import stage_costs
 from layerlimits.study.manifest import check_run_folder
 from layerlimits.study.preflight import check_study
@@ -72,6 +76,8 @@ def _stages(run: Run) -> None:
         rankings = stages.rank(run)
     with _skippable(run, "prune"):
         stages.prune(run, rankings)
+    with _skippable(run, "diagnose"):
+        diagnose(run)
     with _skippable(run, "recover"):
         recover(run)
     with _skippable(run, "speed"):

@@ -83,6 +83,7 @@ def estimate(study: ResolvedStudy, out: Path) -> tuple[list[dict[str, Any]], flo
         first = study.select_tasks[0] if work.stage == "rank" else study.measured[0]
         row["models"] += work.models if work.task.name == first.name else 0
         row["responses"] += work.responses
+    rows["diagnose"]["models"] = sum(rows[stage]["models"] for stage in ("base", "sweep", "prune"))
     rows["speed"]["models"] = 1 + len(study.ratios)
     planned = [row for row in rows.values() if row["stage"] != "recover" or study.recovery]
     return planned, sum(costs.values()) + loading + _START_S, loaded.number_type

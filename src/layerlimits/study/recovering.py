@@ -83,6 +83,7 @@ def _recover_one(
     evaluator = run.like(recovered)
     for task in run.study.measured:
         run.ask("recover", [()], task, run.pruned_items(task), evaluator)
+    evaluator.ask([()], run.probes)
     trained = (read_recipe(out) or {})["finetune"]
     record: RecoveredRecord = {
         **plan,
@@ -103,4 +104,5 @@ def _is_evaluated(run: Run, record: RecoveredRecord, key: str) -> bool:
     if record.get("key") != key:
         return False
     model = record["fingerprint"]
-    return not any(run.evaluator.missing_of(model, task, run.pruned_items(task)) for task in run.study.measured)
+    asked = [*((task, run.pruned_items(task)) for task in run.study.measured), *run.probes]
+    return not any(run.evaluator.missing_of(model, task, items) for task, items in asked)

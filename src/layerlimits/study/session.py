@@ -43,6 +43,8 @@ class Run:
     # The methods that rank; fewer than in the settings if some cannot decide.
     methods: tuple[str, ...]
     clock: Clock | None = None
+    # What the diagnostics ask every model, from the stage `diagnose` on.
+    probes: tuple[tuple[Task, Sequence[Sample]], ...] = ()
     _recorded: float = field(default=0.0)
 
     @property
@@ -184,7 +186,7 @@ class Run:
 
     def coming(self, stage: str) -> tuple[str, ...]:
         """The stages after a stage that this study has."""
-        stages = ("base", "sweep", "rank", "prune", "recover", "speed")
+        stages = ("base", "sweep", "rank", "prune", "diagnose", "recover", "speed")
         after = stages[stages.index(stage) + 1 :]
         return tuple(name for name in after if name != "recover" or self.study.recovery)
 
