@@ -107,7 +107,7 @@ def test_broken_files_are_refused(name: str, tmp_path: Path) -> None:
     assert f"datasets--{items.hub.replace('/', '--')}" in refused.value.problem
     assert f"hf download --repo-type dataset {items.hub}" in refused.value.fix
     (tmp_path / items.folder).mkdir()
-    with pytest.raises(UserError, match=rf"{items.folder} has no \w+\.jsonl \(nor \.json, nor \.parquet\)") as refused:
+    with pytest.raises(UserError, match=rf"{items.folder} has no \w+\.jsonl \(nor \.json, \.parquet, ") as refused:
         items("evaluate", 5, tmp_path)
     assert "--data-dir" in refused.value.fix
     with pytest.raises(UserError, match=r"\.jsonl is empty"):

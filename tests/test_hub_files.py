@@ -1,5 +1,7 @@
 """Benchmark files as a download of the hub's dataset leaves them: every form has the same items. About 20 s."""
 
+import csv
+import gzip
 import json
 import os
 import shutil
@@ -79,6 +81,16 @@ def rewritten(source: Path, target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.suffix == ".jsonl":
         shutil.copy(source, target)
+    elif target.suffix == ".gz":
+        target.write_bytes(gzip.compress(source.read_bytes()))
+    elif target.suffix == ".csv":
+        # An Excel file: a byte order mark, and lines that end in "\r\n".
+        with target.open("w", encoding="utf-8-sig", newline="") as stream:
+            writer = csv.DictWriter(stream, list(rows[0]))
+            writer.writeheader()
+            for row in rows:
+                cells = {name: cell if isinstance(cell, str) else json.dumps(cell) for name, cell in row.items()}
+                writer.writerow(cells)
     elif target.suffix == ".json":
         target.write_text(json.dumps(rows))
     else:
@@ -123,7 +135,12 @@ def test_a_copy_of_the_hub_has_the_same_items_wherever_it_is(name: str, tmp_path
     [
         "{}.json",
         "{}.parquet",
+        "{}.jsonl.gz",
+        "{}.csv",
         "main/{}.jsonl",
+        "main/{}.jsonl.gz",
+        "main/{}.csv",
+        "data/{}.csv",
         "main/{}.json",
         "main/{}.parquet",
         "main/{}-*.parquet",
@@ -139,6 +156,14 @@ def test_every_form_of_a_file_has_the_same_items(layout: str, tmp_path: Path) ->
     source = flat(tmp_path / "flat", "gsm8k")
     copied(source, tmp_path / "data" / "openai" / "gsm8k", layout)
     assert samples("gsm8k", tmp_path / "data") == samples("gsm8k", tmp_path / "flat")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl.gz"])
+@pytest.mark.parametrize("name", [name for name in LAYOUTS if name != "mmlu"])
+def test_every_benchmark_is_read_from_csv_and_gzip(name: str, suffix: str, tmp_path: Path) -> None:
+    source = flat(tmp_path / "flat", name)
+    copied(source, tmp_path / "data" / source.name, f"{{}}{suffix}")
+    assert samples(name, tmp_path / "data") == samples(name, tmp_path / "flat")
 
 
 def touched(folder: Path, *names: str) -> Path:

@@ -1,5 +1,6 @@
 """JSON lines that others wrote: every fault is one error with the file, the line and what is wrong. About 10 s."""
 
+import gzip
 import json
 import re
 from collections.abc import Callable
@@ -58,6 +59,63 @@ def test_every_end_of_a_line_counts_the_same(end: bytes, tmp_path: Path) -> None
     path.write_bytes(end.join([b'{"a": 1}', b"", b"{"]))
     with pytest.raises(UserError, match="line 3 is not valid JSON"):
         list(jsonl.rows(path))
+
+
+def test_compressed_lines_are_read_and_broken_files_are_one_error(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl.gz"
+    packed = gzip.compress(b'{"a": 1}\n\n{"a": 2}\n' + b" " * 100)
+    path.write_bytes(packed)
+    assert list(jsonl.rows(path)) == [(1, {"a": 1}), (3, {"a": 2})]
+    torn = {
+        "half": packed[: len(packed) // 2],
+        "no end": packed[:-8],
+        "flipped": packed[:-8] + bytes([packed[-8] ^ 255]) + packed[-7:],
+        "plain": b'{"a": 1}\n',
+        "another format": b"PK\x03\x04" + b"0" * 50,
+    }
+    for name, content in torn.items():
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"cannot read .*rows.jsonl.gz") as refused:
+            list(jsonl.rows(path))
+        assert "decompress it" in refused.value.fix, name
+    path.write_bytes(gzip.compress(b'{"a": 1}\n{'))
+    with pytest.raises(UserError, match="line 2 is not valid JSON"):
+        list(jsonl.rows(path))
+
+
+def test_what_expands_beyond_the_limits_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jsonl, "LONGEST_LINE_BYTES", 1000)
+    monkeypatch.setattr(jsonl, "MOST_BYTES", 10_000)
+    path = tmp_path / "rows.jsonl.gz"
+    for content, words in ((b"a" * 100_000, "line 1 is longer than"), (b'{"a": 1}\n' * 5000, "is larger than")):
+        path.write_bytes(gzip.compress(content))
+        with pytest.raises(UserError, match=words):
+            list(jsonl.rows(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a,b\n1,2\n3\n", "line 3 has 1 cells, expected 2"),
+        ("a,b\n1,2,3\n", "line 2 has 3 cells, expected 2"),
+        ("a,a\n1,2\n", "line 1 names a column twice"),
+        ('a,b\n"1"x,2\n', "line 2 is not valid CSV"),
+        ('a,b\n1,"2\n', "line 2 is not valid CSV"),
+    ],
+)
+def test_a_broken_row_of_csv_is_named_with_its_line(text: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(text)
+    with pytest.raises(UserError, match=words):
+        jsonl.csv_rows(path)
+
+
+def test_cells_of_csv_may_have_line_ends_quotes_and_any_length(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b'\xef\xbb\xbfa,b\r\n"x\ny","say ""so"", \xe2\x80\xa8"\r\n\r\n' + b"z" * 200_000 + b",\r\n")
+    assert jsonl.csv_rows(path) == [{"a": "x\ny", "b": 'say "so", \u2028'}, {"a": "z" * 200_000, "b": ""}]
+    path.write_text("")
+    assert jsonl.csv_rows(path) == []
 
 
 def test_what_is_unusual_and_right_is_read(tmp_path: Path) -> None:

@@ -183,7 +183,9 @@ def test_a_missing_file_and_an_unreachable_hub(
     answers = lines(tmp_path / "answers.jsonl", [{"index": 0, "response": "2"}])
     assert f"no such folder: {tmp_path / 'gsm8k'}" in refused("score", "gsm8k", answers, "--data-dir", tmp_path)
     (tmp_path / "gsm8k").mkdir()
-    assert "has no test.jsonl (nor .json, nor .parquet)" in refused("score", "gsm8k", answers, "--data-dir", tmp_path)
+    assert "has no test.jsonl (nor .json, .parquet, .jsonl.gz, .csv)" in refused(
+        "score", "gsm8k", answers, "--data-dir", tmp_path
+    )
 
     def unreachable(*_: object, **__: object) -> None:
         raise ConnectionError("Couldn't reach the Hub\nand more")

@@ -1,6 +1,10 @@
-"""Read rows from JSON and JSON Lines files; errors name the file and the line."""
+"""Read rows from JSON, JSON Lines and CSV files; errors name the file and the line."""
 
 import codecs
+import csv
+import gzip
+import io
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +24,8 @@ def rows(path: Path, *, fix: str = _FIX_ROW) -> Iterator[tuple[int, Row]]:
     r"""Iterate over the rows of a JSON Lines file with their one-based line numbers; blank lines are skipped.
 
     Lines end in "\n", "\r\n" or "\r"; other line separators, such as U+2028, may occur inside JSON strings. A byte
-    order mark at the start is ignored. Rows are read lazily, so an invalid row raises when it is reached.
+    order mark at the start is ignored. Rows are read lazily, so an invalid row raises when it is reached. A file named
+    ".gz" is decompressed.
 
     Args:
         path: The file, in UTF-8.
@@ -32,15 +37,44 @@ def rows(path: Path, *, fix: str = _FIX_ROW) -> Iterator[tuple[int, Row]]:
     """
     check_file(path, None, "give a JSON Lines file")
     try:
-        with path.open("rb") as stream:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             for number, line in _lines(stream, path):
                 where = f"{path}, line {number}"
                 value = json_value(decoded(line, where), where, fix)
                 if not isinstance(value, dict):
                     raise UserError(f"{where} is not a JSON object but {kind(value)}", fix)
                 yield number, value
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"cannot read {path}: {error}", "download the file again, or decompress it") from None
     except OSError as error:
         raise unreadable(path, error) from None
+
+
+def csv_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file (commas, double quotes), whose first line names the columns; blank lines are skipped.
+
+    Raises:
+        UserError: The file cannot be read, is larger than 1 GiB, or has no valid header; or a row has another number of
+            cells.
+    """
+    text = read_text(path, LONGEST_LIST_BYTES, "write it as .jsonl, one item per line")
+    csv.field_size_limit(LONGEST_LINE_BYTES)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    found = []
+    try:
+        names = next(reader, [])
+        if len(set(names)) < len(names):
+            raise UserError(f"{path}, line 1 names a column twice", "correct the names of the columns")
+        for cells in reader:
+            if cells and len(cells) != len(names):
+                raise UserError(
+                    f"{path}, line {reader.line_num} has {len(cells)} cells, expected {len(names)}", _FIX_ROW
+                )
+            if cells:
+                found.append(dict(zip(names, cells, strict=True)))
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num} is not valid CSV: {error}", _FIX_ROW) from None
+    return found
 
 
 def list_of_rows(path: Path) -> list[Row]:

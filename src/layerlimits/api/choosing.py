@@ -8,7 +8,7 @@ from pathlib import Path
 from layerlimits.api.models import ModelSource, checked_folder, tokenizer_of
 from layerlimits.api.options import RankOptions
 from layerlimits.errors import UserError, printable
-from layerlimits.evaluation.calibration import Calibration, calibration, default_calibration
+from layerlimits.evaluation.calibration import Calibration, calibration, default_calibration, text_tokens
 from layerlimits.evaluation.leaks import check_leaks, is_bundled, items_to_compare
 from layerlimits.methods import effort, needed_kind
 from layerlimits.models.locate import layer_count
@@ -105,10 +105,10 @@ def _text(
     bundled = knows_bundled_world(folder)
     if options.calibration is None and not bundled and not uses.text:
         return _NO_TEXT
-    tokenizer = tokenizer_of(model)
+    tokenizer, longest = tokenizer_of(model), text_tokens(folder)
     if options.calibration is not None or bundled:
-        return calibration(tokenizer, options.items, options.calibration)
-    return default_calibration(tokenizer, options.items, evaluated, options.data_dir)
+        return calibration(tokenizer, options.items, options.calibration, longest)
+    return default_calibration(tokenizer, options.items, evaluated, options.data_dir, longest)
 
 
 def _check_leaks(options: RankOptions, evaluated: Sequence[Task], tasks: Sequence[Task], text: Calibration) -> None:

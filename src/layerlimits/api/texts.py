@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from layerlimits.api.models import ModelSource, tokenizer_of
+from layerlimits.api.models import ModelSource, checked_folder, tokenizer_of
 from layerlimits.evaluation import calibration as texts
 from layerlimits.evaluation.calibration import Calibration
+from layerlimits.models.locate import positions
 from layerlimits.sampling import check_items
 
 
@@ -19,7 +20,7 @@ def calibration(
         source: A `.jsonl` file with "text" (or "prompt" and "response") in each line; a plain text file with blank
             lines between items; or a dataset as "id", "id:split" or "id:configuration:split". Text of the bundled tasks
             if None.
-        max_tokens: Maximum length of a text; longer texts are truncated.
+        max_tokens: Maximum length of a text; longer texts are truncated. At most the positions of the model.
 
     Returns:
         The token ids and a content hash of each text, and the source.
@@ -33,4 +34,5 @@ def calibration(
         (8, 'the bundled world')
     """
     check_items(items)
-    return texts.calibration(tokenizer_of(model), items, source, max_tokens)
+    longest = min(max_tokens, positions(checked_folder(model)) or max_tokens)
+    return texts.calibration(tokenizer_of(model), items, source, longest)

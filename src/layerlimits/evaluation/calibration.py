@@ -14,6 +14,7 @@ from layerlimits.errors import UserError
 from layerlimits.evaluation.leaks import EvaluatedQuestions, items_to_compare
 from layerlimits.foreign import read_text
 from layerlimits.hub import first_rows
+from layerlimits.models.locate import positions
 from layerlimits.paths import given_path
 from layerlimits.tasks import choose
 from layerlimits.types import Split, Task, Text, content_hash
@@ -25,6 +26,8 @@ WIKITEXT = "Salesforce/wikitext:wikitext-2-raw-v1:train"
 _MOST_TEXT_BYTES = 1 << 30
 # Shorter lines of WikiText are headings and blank lines.
 _MIN_CHARACTERS = 100
+# Maximum length of a text in tokens.
+_MAX_TOKENS = 512
 _FIX_DATASET = "use id:split or id:configuration:split, a folder of data files, or a local .txt or .jsonl file"
 
 # A question or text, and its answer, empty for a text.
@@ -63,8 +66,13 @@ class Calibration:
         return tuple(map(Text, self.ids, self.starts or [1] * len(self.ids)))
 
 
+def text_tokens(folder: Path) -> int:
+    """The maximum length of a calibration text for the model in a folder: 512 tokens, or its positions if fewer."""
+    return min(_MAX_TOKENS, positions(folder) or _MAX_TOKENS)
+
+
 def calibration(
-    tokenizer: PreTrainedTokenizerBase, items: int, source: str | Path | None = None, max_tokens: int = 512
+    tokenizer: PreTrainedTokenizerBase, items: int, source: str | Path | None = None, max_tokens: int = _MAX_TOKENS
 ) -> Calibration:
     """Read `items` texts from a file, from a dataset, or from the calibrate split of the bundled tasks.
 
@@ -100,7 +108,7 @@ def default_calibration(
     items: int,
     tasks: Sequence[Task],
     data_dir: Path | None = None,
-    max_tokens: int = 512,
+    max_tokens: int = _MAX_TOKENS,
 ) -> Calibration:
     """The default texts for a model other than the bundled one; `source` says which they are.
 

@@ -7,6 +7,7 @@ from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.prompts import Prompt, check_chat, encode, room
 from layerlimits.evaluation.store import Key, Store
 from layerlimits.models.load import Loaded
+from layerlimits.models.vocabulary import check_tokens
 from layerlimits.tasks import judged
 from layerlimits.types import GREEDY, Decoding, Kind, Response, Sample, Task, Variant, Verdict
 
@@ -45,11 +46,17 @@ class Ledger:
         self._recorded: set[tuple[str, str]] = set()
 
     def prompt(self, task: Task, sample: Sample) -> Prompt:
-        """The prompt of a sample for this model."""
+        """The prompt of a sample for this model.
+
+        Raises:
+            UserError: the model has no embedding for a token.
+        """
         key = (task.name, sample.id)
         if key not in self._prompts:
             chat = self.options.chat if task.chat is None else task.chat
-            self._prompts[key] = encode(self.loaded.tokenizer, sample, chat)
+            prompt = encode(self.loaded.tokenizer, sample, chat)
+            check_tokens(self.loaded.model, [prompt.ids, *(ids for row in prompt.rows for ids in row)])
+            self._prompts[key] = prompt
         return self._prompts[key]
 
     def decoding(self, task: Task) -> Decoding:

@@ -33,6 +33,20 @@ def read_index(folder: Path) -> dict[str, Any]:
     return {**index, "metadata": metadata}
 
 
+def check_metadata(folder: Path) -> None:
+    """Check that an index has an object "metadata", which transformers needs to load the weights.
+
+    Raises:
+        UserError: It has none, or null.
+    """
+    path = folder / INDEX
+    if path.exists() and read_object(path).get("metadata") is None:
+        raise UserError(
+            f"{path} has no metadata, without which transformers does not load the weights",
+            'add "metadata": {} to the file, or download the model again',
+        )
+
+
 def _check_entry(path: Path, tensor: str, file: Any) -> None:
     """Check that an entry is a plain file name, so that it cannot name a file outside the folder."""
     if not isinstance(file, str):

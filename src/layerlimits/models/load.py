@@ -16,6 +16,7 @@ from layerlimits.models.number_type import DTYPES, NumberType, choose
 from layerlimits.models.remove import assert_removal_changes_logits
 from layerlimits.models.safetensors_header import read_headers
 from layerlimits.models.stack import find_stack
+from layerlimits.models.vocabulary import embedded_tokens
 from layerlimits.models.weights_check import check_report
 from layerlimits.resources import check_memory
 from layerlimits.types import ModelRef
@@ -80,7 +81,8 @@ def load(model: str, *, revision: str | None = None, dtype: str = "auto", device
     _check_memory(model, folder, number_type.dtype)
     network, tokenizer = _read(folder, model, number_type.dtype)
     network.to(torch.device(where)).eval()  # type: ignore[arg-type]  # transformers hides the types of `to`
-    if tokenizer.pad_token_id is None:
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= embedded_tokens(network):
+        # Padding is masked, so that any token with an embedding will do.
         tokenizer.pad_token = tokenizer.eos_token
     stack = find_stack(network)
     ref = ModelRef(model, fingerprint(folder), revision, (), number_type.dtype)

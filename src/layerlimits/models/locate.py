@@ -10,13 +10,14 @@ from layerlimits.errors import UserError
 from layerlimits.foreign import refusing
 from layerlimits.hub import hub_error, is_path, offline_if_unreachable
 from layerlimits.models.config_check import check_counts, check_depth, read_config
-from layerlimits.models.index import INDEX, read_index
+from layerlimits.models.index import INDEX, check_metadata, read_index
 from layerlimits.models.safetensors_header import read_headers
 from layerlimits.models.weights_check import check_layer_numbers, check_types, check_weights, quiet
 from layerlimits.paths import given_path
 from layerlimits.types import content_hash
 
 REFERENCE = "reference"
+_SINGLE = "model.safetensors"
 # What a model repository has at its top beside weights: configuration, tokenizer, templates, licences and policies.
 _SMALL_FILES = ["*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja", "*.md", "*[Ll][Ii][Cc][Ee][Nn][Ss]*", "COPYING*"]
 _SMALL_FILES += ["[Nn][Oo][Tt][Ii][Cc][Ee]*"]
@@ -96,7 +97,7 @@ def _download(model: str, revision: str | None) -> Path:
 def _weight_names(folder: Path) -> list[str]:
     """The weight files that transformers would load, in a folder that does not contain them yet."""
     if not (folder / INDEX).exists():
-        return ["model.safetensors"]
+        return [_SINGLE]
     return sorted(set(read_index(folder)["weight_map"].values()))
 
 
@@ -125,9 +126,11 @@ def check_complete(folder: Path) -> dict[str, Any]:
     building the model without its weights.
 
     Raises:
-        UserError: see `check` and `models.weights_check.check_weights`.
+        UserError: see `check`, `models.index.check_metadata` and `models.weights_check.check_weights`.
     """
     config = check(folder)
+    if not (folder / _SINGLE).exists():
+        check_metadata(folder)
     check_weights(folder, read_headers(weight_files(folder)))
     return config
 
@@ -149,6 +152,16 @@ def layer_count(folder: Path) -> int:
     return count
 
 
+def positions(folder: Path) -> int | None:
+    """The number of positions of a model, which no text may exceed; None if its configuration sets no limit.
+
+    Raises:
+        UserError: see `configuration`.
+    """
+    count = getattr(configuration(folder).get_text_config(), "max_position_embeddings", None)
+    return count if isinstance(count, int) and count > 0 else None
+
+
 def configuration(folder: Path) -> Any:
     """The configuration of a checked folder, as transformers reads it.
 
@@ -168,7 +181,7 @@ def weight_files(folder: Path) -> list[Path]:
     Raises:
         UserError: there are none, or a file in the index is missing.
     """
-    index, single = folder / INDEX, folder / "model.safetensors"
+    index, single = folder / INDEX, folder / _SINGLE
     if single.exists():
         # If a folder has both, transformers ignores the shards.
         return [single]

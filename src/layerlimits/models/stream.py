@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from layerlimits.models.stack import find_stack
+from layerlimits.models.vocabulary import check_tokens
 
 # Positions per batch: on a CPU few enough to stay in its caches, on a GPU enough to fill it (LOG.md, "ranking").
 _BATCH_TOKENS = {"cpu": 1024}
@@ -41,7 +42,12 @@ class Batch:
 
 
 def batches(model: PreTrainedModel, texts: Sequence[Sequence[int]], tokens: int | None = None) -> Iterator[Batch]:
-    """Texts in batches of similar length and about `tokens` positions, longest first; empty texts are omitted."""
+    """Texts in batches of similar length and about `tokens` positions, longest first; empty texts are omitted.
+
+    Raises:
+        UserError: the model has no embedding for a token.
+    """
+    check_tokens(model, texts)
     usual = _BATCH_TOKENS.get(model.device.type, _BATCH_TOKENS_ELSEWHERE)
     max_tokens = max(1, min(tokens or usual, _BATCH_LOGITS // model.config.vocab_size))
     waiting = sorted((row for row in range(len(texts)) if texts[row]), key=lambda row: (-len(texts[row]), row))

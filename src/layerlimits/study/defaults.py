@@ -10,7 +10,7 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from layerlimits.errors import UserError
-from layerlimits.evaluation.calibration import Calibration, calibration, default_calibration
+from layerlimits.evaluation.calibration import Calibration, calibration, default_calibration, text_tokens
 from layerlimits.recovery.data import instruction_prompts, training_prompts
 from layerlimits.reference import folder as bundled_folder
 from layerlimits.study.config import StudyConfig
@@ -109,9 +109,10 @@ def calibration_of(
     Raises:
         UserError: See `calibration` and `default_calibration`.
     """
+    longest = text_tokens(folder)
     if config.calibration or knows_bundled_world(folder):
-        return calibration(tokenizer, config.calibration_items, config.calibration)
-    return default_calibration(tokenizer, config.calibration_items, tasks, config.data_dir)
+        return calibration(tokenizer, config.calibration_items, config.calibration, longest)
+    return default_calibration(tokenizer, config.calibration_items, tasks, config.data_dir, longest)
 
 
 def prompts_of(config: StudyConfig, tasks: Sequence[Task]) -> list[Sample]:

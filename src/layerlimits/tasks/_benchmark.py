@@ -119,7 +119,7 @@ class Benchmark:
 @lru_cache(maxsize=64)
 def _made(benchmark: Benchmark, part: Part, files: tuple[Path, ...], changed: Stamp) -> Sequence[tuple[str, Sample]]:
     """The items of files, or of the hub if there are none; cached per process until a file changes."""
-    where, rows = read_files(files) if files else from_hub(benchmark.hub, part)
+    where, rows = read_files(files, benchmark.texts) if files else from_hub(benchmark.hub, part)
     check_columns(where, rows, benchmark.columns, texts=benchmark.texts)
     items = []
     for number, row in enumerate(rows, 1):

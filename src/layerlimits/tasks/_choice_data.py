@@ -104,7 +104,8 @@ def _made(benchmark: ChoiceBenchmark, split: str, data_dir: Path | None, stamp: 
     if data_dir is None:
         where, rows = from_hub(benchmark.hub, part)
     else:
-        where, rows = read_files(files_of(data_dir, benchmark.name, benchmark.hub, part))
+        texts = {name for name, kind in benchmark.columns.items() if kind is str}
+        where, rows = read_files(files_of(data_dir, benchmark.name, benchmark.hub, part), texts)
     golds = _golds(benchmark, where, rows)
     parts: dict[str, list[int]] = {}
     for index, row in enumerate(rows):

@@ -1,13 +1,14 @@
 """Read a benchmark's items from a local folder with the hub's columns or from the hub, and assign them to splits."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from layerlimits import jsonl
 from layerlimits.errors import UserError
-from layerlimits.foreign import check_file, refusing
+from layerlimits.foreign import check_file, json_value, refusing
 from layerlimits.hub import hub_error, offline_if_unreachable
 from layerlimits.tasks._files import Part, find_files
 from layerlimits.types import Sample, Split, content_hash
@@ -48,22 +49,39 @@ def in_turn(files: Sequence[Sequence[Sample]]) -> list[Sample]:
     return [file[turn] for turn in range(turns) for file in files if turn < len(file)]
 
 
-def read_files(files: Sequence[Path]) -> tuple[str, list[Row]]:
+def read_files(files: Sequence[Path], texts: Collection[str] | None = None) -> tuple[str, list[Row]]:
     """Read the files of a split; returns their name for messages, and their rows in order.
+
+    Args:
+        files: The files.
+        texts: Columns that are texts; all if None. In a CSV file, the others are JSON.
 
     Raises:
         UserError: A file is invalid; the message has the number of an invalid line.
     """
-    rows = [row for file in files for row in _rows(file)]
+    rows = [row for file in files for row in _rows(file, texts)]
     return str(files[0]) if len(files) == 1 else f"{files[0]} and {len(files) - 1} more", rows
 
 
-def _rows(path: Path) -> list[Row]:
+def _rows(path: Path, texts: Collection[str] | None) -> list[Row]:
     if path.suffix == ".parquet":
         return _from_parquet(path)
+    if path.suffix == ".csv":
+        rows = jsonl.csv_rows(path)
+        if texts is None:
+            return list(rows)
+        return [{name: cell if name in texts else _value(cell) for name, cell in row.items()} for row in rows]
     if path.suffix == ".json":
         return jsonl.list_of_rows(path)
     return [row for _, row in jsonl.rows(path)]
+
+
+def _value(text: str) -> Any:
+    """The JSON value of a cell; the text itself if it is none, which the check of its type refuses."""
+    try:
+        return json_value(text, "", "")
+    except UserError:
+        return text
 
 
 def _from_parquet(path: Path) -> list[Row]:

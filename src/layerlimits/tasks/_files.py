@@ -7,7 +7,7 @@ from pathlib import Path
 
 from layerlimits.errors import UserError
 
-SUFFIXES = (".jsonl", ".json", ".parquet")
+SUFFIXES = (".jsonl", ".json", ".parquet", ".jsonl.gz", ".csv")
 # Names, modification times and sizes of files, to detect changes.
 Stamp = tuple[tuple[str, int, int], ...]
 
@@ -52,10 +52,8 @@ def files_of(data_dir: Path, folder: str, hub: str, part: Part) -> tuple[Path, .
     if place is None:
         others = ", ".join(str(other.relative_to(data_dir)) for other in places[1:])
         raise UserError(f"no such folder: {places[0]} (nor {others} in {data_dir})", fix)
-    where = part.config or "data"
-    raise UserError(
-        f"{place} has no {part.file}.jsonl (nor .json, nor .parquet), and no {where}/{_hub_name(part)}-*.parquet", fix
-    )
+    where, others = f"{part.config or 'data'}/{_hub_name(part)}", ", ".join(SUFFIXES[1:])
+    raise UserError(f"{place} has no {part.file}.jsonl (nor {others}), and no {where}-*.parquet", fix)
 
 
 def find_files(data_dir: Path, folder: str, hub: str, part: Part) -> tuple[Path, ...]:
@@ -183,5 +181,9 @@ def _ambiguous(place: Path, part: Part, matches: Sequence[tuple[Path, ...]]) -> 
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return UserError(
         f"{place} has {len(matches)} files that could be {part.file}: {shown}",
-        f"remove the others, or name the right one {part.file}{matches[0][0].suffix} and put it into {place}",
+        f"remove the others, or name the right one {part.file}{_suffix(matches[0][0])} and put it into {place}",
     )
+
+
+def _suffix(file: Path) -> str:
+    return next(suffix for suffix in SUFFIXES if file.name.endswith(suffix))
