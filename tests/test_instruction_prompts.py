@@ -9,7 +9,7 @@ from harness_tasks import write_rows
 
 from layerlimits import hub
 from layerlimits.errors import UserError
-from layerlimits.recovery.data import instruction_prompts
+from layerlimits.recovery.instructions import instruction_prompts
 
 ALPACA = [
     {"instruction": "Name a colour.", "input": "", "output": "Red."},

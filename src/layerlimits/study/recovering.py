@@ -9,7 +9,8 @@ from layerlimits.errors import StorageError, UserError
 from layerlimits.evaluation.artifacts import Plan, RecoveredRecord
 from layerlimits.models.load import load
 from layerlimits.models.save import read_recipe
-from layerlimits.recovery.data import Example, generate_answers
+from layerlimits.recovery.answers import generate_answers
+from layerlimits.recovery.data import Example
 from layerlimits.study import fitting
 from layerlimits.study.estimate import finetuning_cost, training_answer_cost
 from layerlimits.study.room import check_training_memory
@@ -35,13 +36,13 @@ def recover(run: Run) -> None:
         # What a former command chose to finetune within its budget stays.
         return
     each = training_answer_cost(run.study, run.cost)
-    examples, dropped = generate_answers(
+    answers = generate_answers(
         run.evaluator, recovery.prompts, recovery.max_new_tokens, lambda done: run.bar.advance(done * each)
     )
     for plan in wanted:
         for kind in recovery.kinds:
             try:
-                _recover_one(run, plan, kind, examples, dropped)
+                _recover_one(run, plan, kind, answers.examples, answers.dropped)
             except StorageError:
                 raise
             except UserError as error:
@@ -52,7 +53,9 @@ def _recover_one(
     run: Run, plan: Plan, kind: Literal["full", "lora"], examples: Sequence[Example], dropped: int
 ) -> None:
     # Imported here because it takes seconds and only this stage needs it.
-    from layerlimits.recovery.finetune import FinetuneConfig, finetune, training_key
+    from layerlimits.recovery.context import TrainingContext
+    from layerlimits.recovery.finetune import finetune, training_key
+    from layerlimits.recovery.settings import FinetuneConfig
 
     name = f"{plan['method']}-{plan['layers']}-{kind}"
     out, work = run.folder / "models" / name, run.folder / "work" / name
@@ -75,7 +78,7 @@ def _recover_one(
 
     about = {"base": run.loaded.ref.path, "base_fingerprint": run.loaded.ref.base_fingerprint, **plan}
     began = time.perf_counter()
-    finetune(run.loaded, tuple(plan["removed"]), examples, settings, work, out, about, on_step)
+    finetune(run.loaded, tuple(plan["removed"]), examples, settings, work, out, about, TrainingContext(on_step))
     # After a resume, the measured time covers the last part only.
     before = records[name]["seconds"] if name in records else 0.0
     spent = max(time.perf_counter() - began, before)
