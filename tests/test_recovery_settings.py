@@ -158,6 +158,12 @@ def test_a_tracker_that_is_not_installed_is_refused_with_those_that_are() -> Non
     assert "set report_to (--report-to) to one of: none" in caught.value.fix
 
 
+def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="finetuning was started in 2 processes, but runs in one"):
+        check_settings(FinetuneConfig(), "cpu")
+
+
 def test_prompts_that_leave_no_room_are_refused() -> None:
     check_lengths([30, 10], 12)
     with pytest.raises(UserError, match="none of the 2 training prompts leaves room for an answer within 11 tokens"):

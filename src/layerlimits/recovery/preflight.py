@@ -1,5 +1,6 @@
 """Checks of finetuning settings against the machine, before any weights are loaded."""
 
+import os
 from collections.abc import Sequence
 
 from layerlimits.errors import UserError
@@ -13,8 +14,15 @@ def check_settings(settings: FinetuneConfig, device: str) -> None:
         settings: Finetuning settings.
         device: The device of the training, such as "cpu".
     Raises:
-        UserError: bitsandbytes is missing or does not run on the device, or the tracker is not installed.
+        UserError: bitsandbytes is missing or does not run on the device, the tracker is not installed, or there are
+            several processes.
     """
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes > 1:
+        raise UserError(
+            f"finetuning was started in {processes} processes, but runs in one",
+            "start it without accelerate launch or torchrun (unset WORLD_SIZE)",
+        )
     if settings.kind == "qlora" or settings.optimizer == "adamw_8bit":
         # Imported late: it takes seconds, and few settings need it.
         from layerlimits.recovery.quantized import check_optimizer, check_quantization
