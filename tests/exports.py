@@ -46,6 +46,8 @@ def figures(run: Path) -> dict[str, Any]:
     results = open_run(run).to_json()
     for entry in results["methods"] + results["recovery"]:
         entry.pop("seconds")
+    # Its figures are times.
+    results["diagnostics"] = [row for row in results["diagnostics"] if row["diagnostic"] != "cost"]
     return {name: results[name] for name in results if name not in ("created", "command", "stages", "speed")}
 
 

@@ -128,5 +128,5 @@ def test_a_data_set_that_cannot_be_read(refused: Refused, tiny: Path, tmp_path: 
 
 def test_a_text_of_one_token_predicts_nothing(refused: Refused, tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "one.jsonl").write_text('{"text": ""}\n')
-    said = refused("rank", tiny, "--method", "perplexity", "--calibration", tmp_path / "one.jsonl")
+    said = refused("rank", tiny, "--method", "perplexity", "--items", 1, "--calibration", tmp_path / "one.jsonl")
     assert "contains no token to predict" in said

@@ -10,6 +10,7 @@ from harness_tasks import write_rows
 from recovery_models import listed
 
 from layerlimits import hub
+from layerlimits.api import RankOptions, rank
 from layerlimits.errors import UserError
 from layerlimits.evaluation.calibration import WIKITEXT, calibration, default_calibration
 from layerlimits.evaluation.leaks import check_leaks, items_to_compare
@@ -83,13 +84,19 @@ def test_items_that_are_evaluated_repeated_or_too_long_are_left_out(offline: Non
 
 
 @pytest.mark.parametrize(("texts", "said"), [(1, "1 calibration text"), (3, "3 calibration texts"), (8, "")])
-def test_fewer_texts_than_asked_for_are_reported(
-    texts: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_fewer_texts_than_asked_for_are_reported(texts: int, said: str, tmp_path: Path) -> None:
     for file, content in (("texts.txt", "\n\n"), ("texts.jsonl", "\n")):
         parts = [f"text {number}" for number in range(texts)]
         rows = [json.dumps({"text": part}) for part in parts] if file.endswith("jsonl") else parts
         (tmp_path / file).write_text(content.join(rows))
-        assert len(calibration(TOKENIZER, 8, tmp_path / file).ids) == texts
-        expected = f"note: {said} instead of 8: {tmp_path / file} has no more\n" if said else ""
-        assert capsys.readouterr().err == expected
+        text = calibration(TOKENIZER, 8, tmp_path / file)
+        assert len(text.ids) == texts
+        assert text.shortage == (f"{said} instead of 8: {tmp_path / file} has no more" if said else "")
+
+
+def test_rank_says_that_there_are_fewer_texts(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "one.txt").write_text("A single text about nothing in particular.")
+    rank(str(tiny), "block_influence", RankOptions(items=32, calibration=tmp_path / "one.txt"))
+    assert f"note: 1 calibration text instead of 32: {tmp_path / 'one.txt'} has no more\n" in capsys.readouterr().err

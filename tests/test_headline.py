@@ -32,6 +32,7 @@ NOTHING = StudyResults(
     classes=(),
     protocols=(),
     recovery=(),
+    models=(),
     diagnostics=(),
     speed=(),
     samples=(),

@@ -122,6 +122,8 @@ def _results(folder: Path) -> dict[str, object]:
         results = study_results(store).to_json()
     for entry in results["methods"] + results["recovery"]:
         entry.pop("seconds")
+    # Its figures are times.
+    results["diagnostics"] = [row for row in results["diagnostics"] if row["diagnostic"] != "cost"]
     return {key: results[key] for key in results if key not in ("created", "command", "stages", "speed")}
 
 

@@ -24,7 +24,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("recovery", "methods", "results", "report"),
     ("evaluation", "replacements", "diagnostics"),
     ("engines", "tasks"),
-    ("models", "scoring", "statistics", "reference", "lm_eval_bridge"),
+    ("models", "scoring", "statistics", "reference", "lm_eval_bridge", "analysis"),
     ("types", "plugins", "paths", "progress", "jsonl", "hub", "chat", "resources"),
     ("sampling", "foreign", "stopping"),
     ("errors", "version"),
@@ -111,6 +111,7 @@ def test_a_circle_is_seen() -> None:
 
 COMMANDS = (
     "carry",
+    "diagnose",
     "evaluate",
     "methods",
     "prune",

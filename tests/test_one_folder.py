@@ -76,6 +76,8 @@ def figures(results: dict[str, Any]) -> dict[str, Any]:
     """All that a report shows but times, and the command."""
     for entry in results["methods"]:
         entry.pop("seconds")
+    # Its figures are times.
+    results["diagnostics"] = [row for row in results["diagnostics"] if row["diagnostic"] != "cost"]
     return {name: value for name, value in results.items() if name not in ("created", "command", "stages")}
 
 

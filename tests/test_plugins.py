@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from fake_run import FakeRun, right_and_wrong, task
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from layerlimits.diagnostics import Answered, Diagnostic
+from layerlimits.diagnostics import Diagnostic
 from layerlimits.engines import Engine, Recorder
 from layerlimits.engines.scripted import ScriptedEngine
 from layerlimits.errors import UserError
@@ -123,17 +124,10 @@ def test_diagnostics_keep_their_contract(name: str) -> None:
     diagnostic = find("diagnostics", name)
     assert isinstance(diagnostic, Diagnostic)
     assert diagnostic.name == name
-    measured = set()
-    for task in choose(diagnostic.tasks or ["word_problems"]):
-        for sample in task.samples("evaluate", 5, None):
-            for text in (sample.target, "", "([{", "go go go go"):
-                response = Response(text, tuple(range(len(text))), "stop")
-                measures = diagnostic.measure(
-                    Answered(sample.prompt, sample.target, response, task.score(sample, response))
-                )
-                assert all(isinstance(value, float) for value in measures.values())
-                measured |= set(measures)
-    assert measured
+    run = FakeRun({("base", "gsm8k"): right_and_wrong(3, 2)}, [task("gsm8k")])
+    findings = list(diagnostic.findings(run))
+    assert findings
+    assert all(finding.diagnostic == name and finding.sentence for finding in findings)
 
 
 class _Answers(Recorder):

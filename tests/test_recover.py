@@ -138,7 +138,7 @@ def test_a_parent_of_the_hub_is_taken_at_its_revision(
     monkeypatch.setattr("huggingface_hub.snapshot_download", downloaded)
     with pytest.raises(UserError, match="not from owner/parent"):
         check_pair(str(pruned), "owner/parent", "v2")
-    # The configuration first, then the weights.
+    # The configuration, then the weights.
     assert asked == [("owner/parent", "v2")] * 2
 
 

@@ -2,12 +2,8 @@
 
 import pytest
 
-from layerlimits.diagnostics import Answered
-from layerlimits.diagnostics.arithmetic import arithmetic, true_steps
-from layerlimits.diagnostics.brackets import balanced, brackets
-from layerlimits.diagnostics.degeneration import degeneration, repetition
 from layerlimits.scoring import choices, expressions, numbers, summaries, words
-from layerlimits.types import FinishReason, Response, Sample, Verdict
+from layerlimits.types import FinishReason, Response, Sample
 
 
 def said(text: str, finish: FinishReason = "stop") -> Response:
@@ -130,38 +126,3 @@ def test_summaries_by_rouge_l() -> None:
     assert half.value == pytest.approx(2 * 0.4 / 1.4)
     assert summaries.judge(said("unrelated words"), "a storm hit the town").outcome == "wrong"
     assert summaries.judge(said(" "), "a storm hit the town").outcome == "no_answer"
-
-
-def test_repetition_is_one_minus_the_share_of_distinct_ngrams() -> None:
-    assert repetition("a b c d".split(), 2) == 0.0
-    assert repetition("a b a b a".split(), 2) == pytest.approx(0.5)
-    assert repetition(["a"], 2) is None
-
-
-def _answered(prompt: str, target: str, text: str, value: float = 0.0) -> Answered:
-    return Answered(prompt, target, said(text), Verdict("correct" if value else "wrong", value))
-
-
-def test_degeneration_measures_what_is_defined() -> None:
-    measures = degeneration.measure(_answered("?", "", "go go go go"))
-    assert measures["rep-2"] == pytest.approx(2 / 3)
-    assert measures["tokens"] == 11
-    assert "rep-4" in measures
-    assert "rep-2" not in degeneration.measure(_answered("?", "", "go"))
-
-
-def test_bracket_diagnostics() -> None:
-    assert balanced("([{}])()")
-    assert not balanced("([)]")
-    assert not balanced("(")
-    measures = brackets.measure(_answered("Close the brackets: ([", "])", "]]"))
-    assert measures == {"balanced": 0.0, "closed before the first error": 0.5, "right length": 1.0}
-    assert brackets.measure(_answered("Write f(x)", "", "def f(x): return (x"))["balanced"] == 0.0
-
-
-def test_arithmetic_diagnostics() -> None:
-    assert true_steps("3 + 4 = 7\n7 * 2 = 15") == 0.5
-    assert true_steps("3 / 0 = 0") == 0.0
-    assert true_steps("none") is None
-    measures = arithmetic.measure(_answered("What is 3 + 9?", "12", "14"))
-    assert measures == {"exact match": 0.0, "first character": 1.0, "is a number": 1.0}

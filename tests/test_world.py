@@ -108,7 +108,7 @@ def test_the_steps_of_a_story_hold_and_end_in_its_answer() -> None:
 
 
 def test_closed_brackets_balance() -> None:
-    from layerlimits.diagnostics.brackets import balanced
+    from layerlimits.analysis.python_errors import balanced
 
     for problem in islice(draw(brackets.bracket_prefix, "train", 5), 300):
         prefix = problem.prompt.removeprefix("Close the brackets: ")

@@ -44,6 +44,7 @@ def scores() -> None:
     assert_type(swept, ll.SweepResults)
     assert_type(ll.evaluate("reference", ll.DefaultTasks(protocols=("free",), shots=2, chat=False)), ll.EvaluateResults)
     assert_type(swept.sweep[0].comparison.retention, ll.Estimate | None)
+    assert_type(ll.diagnose("run", ["arithmetic"]), ll.DiagnoseResults)
     assert_type(ll.score("gsm8k", "answers.jsonl", "data", unsafe=False), ll.ScoreResults)
 
 

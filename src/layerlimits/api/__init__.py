@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from layerlimits.api.carrying import export_run, import_run
+    from layerlimits.api.diagnosing import diagnose
     from layerlimits.api.listing import catalogue
     from layerlimits.api.measuring import evaluate, sweep
     from layerlimits.api.models import Model, load, without_layers
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from layerlimits.evaluation.calibration import Calibration
     from layerlimits.recovery.settings import FinetuneConfig, finetune_config
     from layerlimits.results.carried import CarryResults
+    from layerlimits.results.diagnose import DiagnoseResults
     from layerlimits.results.document import (
         Catalogue,
         EvaluateResults,
@@ -46,6 +48,7 @@ _MODULES = {
         "export_run",
         "import_run",
     ),
+    "api.diagnosing": ("diagnose",),
     "api.listing": ("catalogue",),
     "api.measuring": (
         "evaluate",
@@ -95,6 +98,7 @@ _MODULES = {
         "finetune_config",
     ),
     "results.carried": ("CarryResults",),
+    "results.diagnose": ("DiagnoseResults",),
     "results.document": (
         "Catalogue",
         "EvaluateResults",
@@ -129,6 +133,7 @@ __all__ = [
     "Catalogue",
     "Decoding",
     "DefaultTasks",
+    "DiagnoseResults",
     "Estimate",
     "EvalOptions",
     "EvaluateResults",
@@ -156,6 +161,7 @@ __all__ = [
     "catalogue",
     "compare_methods",
     "default_folder",
+    "diagnose",
     "evaluate",
     "export_run",
     "finetune_config",

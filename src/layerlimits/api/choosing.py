@@ -1,12 +1,13 @@
 """What methods and replacements use besides the model: selection tasks and calibration text, checked for leaks."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from layerlimits.api.models import ModelSource, checked_folder, tokenizer_of
 from layerlimits.api.options import RankOptions
-from layerlimits.errors import UserError
+from layerlimits.errors import UserError, printable
 from layerlimits.evaluation.calibration import Calibration, calibration, default_calibration
 from layerlimits.evaluation.leaks import check_leaks, is_bundled, items_to_compare
 from layerlimits.methods import effort, needed_kind
@@ -62,6 +63,8 @@ def selection_data(
     evaluated, tasks = _tasks(folder, options, uses)
     text = _text(model, folder, options, evaluated, uses)
     _check_leaks(options, evaluated, tasks, text)
+    if text.shortage:
+        print(printable(f"note: {text.shortage}"), file=sys.stderr)
     return SelectionData(tasks, text)
 
 

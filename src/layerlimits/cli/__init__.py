@@ -7,6 +7,7 @@ import typer
 
 from layerlimits.cli import (
     carry,
+    diagnose,
     evaluate,
     methods,
     prune,
@@ -39,6 +40,7 @@ for command in (
     methods.methods,
     recover.recover,
     report.report,
+    diagnose.diagnose,
     record.verify,
     record.merge,
 ):

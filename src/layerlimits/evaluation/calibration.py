@@ -1,6 +1,5 @@
 """Calibration text, which methods run through the model to observe activations. Its items are never evaluated."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile, zip_longest
@@ -11,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from layerlimits import jsonl
 from layerlimits.chat import rendering
-from layerlimits.errors import UserError, printable
+from layerlimits.errors import UserError
 from layerlimits.evaluation.leaks import EvaluatedQuestions, items_to_compare
 from layerlimits.foreign import read_text
 from layerlimits.hub import first_rows
@@ -39,7 +38,8 @@ class Calibration:
     """Texts as token ids, the content hash of each, their source, and the original texts.
 
     `starts` is the index of the first token of each text whose prediction counts. In a conversation that is the first
-    token of the answer: a model that was not trained to generate questions can give them any likelihood.
+    token of the answer: a model that was not trained to generate questions can give them any likelihood. `wanted` is
+    the number of texts that were asked for.
     """
 
     ids: tuple[tuple[int, ...], ...]
@@ -47,6 +47,15 @@ class Calibration:
     source: str
     starts: tuple[int, ...] = ()
     written: tuple[str, ...] = ()
+    wanted: int = 0
+
+    @property
+    def shortage(self) -> str:
+        """A sentence if there are fewer texts than were asked for; empty otherwise."""
+        if len(self.ids) >= self.wanted:
+            return ""
+        count = "1 calibration text" if len(self.ids) == 1 else f"{len(self.ids)} calibration texts"
+        return f"{count} instead of {self.wanted}: {self.source} has no more"
 
     @property
     def texts(self) -> tuple[Text, ...]:
@@ -76,16 +85,13 @@ def calibration(
 def _calibration(
     pairs: Sequence[Pair], encoded: Sequence[Encoded], source: str, max_tokens: int, items: int
 ) -> Calibration:
-    """The calibration of these texts; says so if there are fewer than `items`."""
-    if len(pairs) < items:
-        count = "1 calibration text" if len(pairs) == 1 else f"{len(pairs)} calibration texts"
-        print(printable(f"note: {count} instead of {items}: {source} has no more"), file=sys.stderr)
     return Calibration(
         tuple(ids[:max_tokens] for ids, _ in encoded),
         tuple(content_hash(prompt) for prompt, _ in pairs),
         source,
         tuple(start for _, start in encoded),
         tuple(map(_written, pairs)),
+        items,
     )
 
 

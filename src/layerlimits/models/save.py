@@ -103,7 +103,7 @@ def write_as_stored(model: PreTrainedModel, origin: Path, out: Path, about: dict
     usual = elements.most_common(1)[0][0] if elements else "F32"
     # The same parameter of every layer has the same type.
     types = {_without_numbers(tensor.name): tensor.dtype for tensor in tensors}
-    sizes = [header.file.stat().st_size for header in headers]
+    sizes = [sum(tensor.size for tensor in header.tensors) for header in headers]
     with _appearing(origin, out, lambda: about) as partial:
         state = _converted(model, lambda name: _TYPES[types.get(_without_numbers(name), usual)])
         model.save_pretrained(partial, state_dict=state, max_shard_size=max(sizes) if len(sizes) > 1 else _ONE_FILE)

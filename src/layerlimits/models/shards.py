@@ -20,6 +20,7 @@ from layerlimits.models.safetensors_copy import Progress, copy_tensors
 from layerlimits.models.safetensors_header import Header, read_headers
 from layerlimits.models.skeleton import skeleton
 from layerlimits.models.stack import find_stack
+from layerlimits.models.weights_check import check_weights
 
 # Files written in parallel: one processor cannot copy as fast as a fast disk writes.
 _WRITERS = 2
@@ -128,7 +129,7 @@ def _prefix(folder: Path, model: PreTrainedModel, names: set[str]) -> str:
     stored = {prefix: {layer for name in names if (layer := _layer(prefix, name)) is not None} for prefix in prefixes}
     absent = {prefix: set(range(len(stack))) - layers for prefix, layers in stored.items() if layers}
     complete = [prefix for prefix, layers in absent.items() if not layers]
-    if not absent:
+    if not absent and _is_whole(folder):
         # Some architectures, such as nemotron_h, have another name for the list of layers in their files.
         complete = _numbered(names, len(stack))
     if len(complete) == 1:
@@ -140,6 +141,15 @@ def _prefix(folder: Path, model: PreTrainedModel, names: set[str]) -> str:
         f"expected {expected}, found {seen or min(complete or names)}",
         "check that the files belong to config.json, or report this architecture",
     )
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether transformers finds exactly the weights of the model in the files, whatever their names."""
+    try:
+        check_weights(folder, read_headers(weight_files(folder)))
+    except UserError:
+        return False
+    return True
 
 
 def _numbered(names: set[str], depth: int) -> list[str]:

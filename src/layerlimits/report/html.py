@@ -14,6 +14,7 @@ from plotly.offline import get_plotlyjs
 from layerlimits.errors import UserError
 from layerlimits.paths import check_output_file
 from layerlimits.report import figures
+from layerlimits.report.diagnostics import sections
 from layerlimits.results.document import StudyResults
 from layerlimits.results.rows import PairedTest, TaskScore
 from layerlimits.types import Estimate
@@ -27,7 +28,6 @@ _FIGURES = {
     "sweep": figures.sweep,
     "methods": figures.methods,
     "by_task": figures.by_task,
-    "diagnostics": figures.diagnostics,
     "speed": figures.speed,
 }
 
@@ -96,10 +96,13 @@ def render(results: StudyResults) -> str:
     drawn = {name: figure for name, draw in _FIGURES.items() if (figure := draw(results)) is not None}
     removals = list(dict.fromkeys(tuple(entry.removed) for entry in results.recovery if entry.tasks))
     recovered = {f"recovery_{number}": figures.recovery(results, removed) for number, removed in enumerate(removals)}
-    charts = {name: _json(json.loads(figure.to_json())) for name, figure in (drawn | recovered).items()}
+    lost = sections(results)
+    diagnosed = {name: figure for section in lost for name, (_, figure) in section.charts.items()}
+    charts = {name: _json(json.loads(figure.to_json())) for name, figure in (drawn | recovered | diagnosed).items()}
     page: str = _template().render(
         r=results,
         charts=charts,
+        sections=lost,
         strict=any(task.strict for task in results.tasks),
         recovered=list(zip(recovered, removals, strict=True)),
         css=Markup(_read("report.css")),

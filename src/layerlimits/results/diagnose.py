@@ -1,54 +1,108 @@
 """Run the diagnostics on the stored answers of a run."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
-from layerlimits.diagnostics import Answered, Diagnostic
-from layerlimits.evaluation.artifacts import TaskRecord
+from layerlimits.diagnostics import Answer, DiagnosedModel, Diagnostic, Finding, Source
+from layerlimits.evaluation.artifacts import Artifacts, TaskRecord, TimingRecord
+from layerlimits.evaluation.store import Store
 from layerlimits.plugins import find, names
-from layerlimits.results.rows import DiagnosticMean
+from layerlimits.results.frames import Document
+from layerlimits.results.rows import plain
 from layerlimits.results.stored_answers import StoredAnswers
-from layerlimits.statistics import intervals
 
 
-def diagnose(answers: StoredAnswers, models: Mapping[str, str]) -> Iterator[DiagnosticMean]:
-    """The mean of every measure of every diagnostic, for each model and each task it applies to.
+@dataclass(frozen=True)
+class DiagnoseResults(Document):
+    """The findings of the diagnostics of a run, the main finding of each diagnostic first."""
 
-    Args:
-        answers: The stored answers.
-        models: Model fingerprints by label.
+    run: str
+    findings: tuple[Finding, ...]
+
+    def to_json(self) -> Any:
+        """The findings as a list of plain JSON objects."""
+        return [plain(finding) for finding in self.findings]
+
+    @property
+    def title(self) -> str:
+        """The heading in a notebook."""
+        return f"{self.run}: what is lost"
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row per finding."""
+        return [{field.name: getattr(row, field.name) for field in fields(row)} for row in self.findings]
+
+
+class StoredRun:
+    """The answers in a run folder as a `RunView`; each is read from the database once."""
+
+    def __init__(self, answers: StoredAnswers, artifacts: Artifacts) -> None:
+        self._stored = answers
+        self.tasks: Sequence[TaskRecord] = [task for task in answers.tasks if not task.get("set_aside")]
+        base = artifacts.base
+        self.layers = base["layers"] if base else 0
+        self.timings: Sequence[TimingRecord] = artifacts.speed
+        self.base = DiagnosedModel("base", "base", (), answers.fingerprint(()))
+        self.models: Sequence[DiagnosedModel] = list(_models(answers, artifacts, self.layers))
+        self._read: dict[tuple[str, str, int], Mapping[str, Answer]] = {}
+
+    @classmethod
+    def of(cls, store: Store) -> "StoredRun":
+        """The run in a run folder.
+
+        Raises:
+            UserError: The folder does not contain a study.
+        """
+        return cls(StoredAnswers.of_study(store), Artifacts(store))
+
+    def answers(self, model: DiagnosedModel, task: TaskRecord, draw: int = 0) -> Mapping[str, Answer]:
+        """See `RunView`."""
+        key = (model.fingerprint, task["name"], draw)
+        if key not in self._read:
+            contents = self._stored.contents(task["name"])
+            read = self._stored.read(model.fingerprint, task, draw)
+            self._read[key] = {
+                item: Answer(item, *read[item], contents.get(item)) for item in task["ids"] if item in read
+            }
+        return self._read[key]
+
+    def pairs(self, model: DiagnosedModel, task: TaskRecord) -> Sequence[tuple[Answer, Answer]]:
+        """See `RunView`."""
+        base, other = self.answers(self.base, task), self.answers(model, task)
+        return [(base[item], other[item]) for item in base if item in other]
+
+
+def _models(answers: StoredAnswers, artifacts: Artifacts, layers: int) -> Iterator[DiagnosedModel]:
+    """The models that have answered anything, by label; methods with the same plan share a model."""
+    known = answers.store.models().keys()
+    for layer in range(layers):
+        fingerprint = answers.fingerprint((layer,))
+        if fingerprint in known:
+            yield DiagnosedModel(f"without layer {layer}", "sweep", (layer,), fingerprint)
+    for plan in artifacts.plans:
+        removed = tuple(plan["removed"])
+        label = f"{plan['method']}, {plan['layers']} removed"
+        yield DiagnosedModel(label, "prune", removed, answers.fingerprint(removed))
+    for record in artifacts.recovered.values():
+        parent = f"{record['method']}, {record['layers']} removed"
+        label = f"{parent}, finetuned ({record['name']})"
+        yield DiagnosedModel(label, "recover", tuple(record["removed"]), record["fingerprint"], parent)
+
+
+def findings(view: StoredRun, diagnostics: Iterable[Diagnostic]) -> Iterator[Finding]:
+    """The findings of diagnostics, at least one of each."""
+    for diagnostic in diagnostics:
+        rows = iter(diagnostic.findings(view))
+        first = next(rows, None)
+        yield first or Source(diagnostic.name, "base", "", diagnostic.name).not_measurable("the run has no answers")
+        yield from rows
+
+
+def chosen(only: Sequence[str] = ()) -> list[Diagnostic]:
+    """The diagnostics by name or path of a file, all if no name is given.
+
+    Raises:
+        UserError: A diagnostic is unknown.
     """
-    diagnostics: list[Diagnostic] = [find("diagnostics", name) for name in names("diagnostics")]
-    for label, model in models.items():
-        for task in answers.tasks:
-            chosen = [diagnostic for diagnostic in diagnostics if applies(diagnostic, task)]
-            if not answers.has_contents(task):
-                chosen = [diagnostic for diagnostic in chosen if not diagnostic.reads_item]
-            answered = _answered(answers, model, task) if chosen else None
-            for diagnostic in chosen if answered else ():
-                yield from _measured(diagnostic, label, task["name"], answered or [])
-
-
-def applies(diagnostic: Diagnostic, task: TaskRecord) -> bool:
-    """Whether a diagnostic applies to a task: a generation task, and one of the diagnostic's tasks if it lists any."""
-    return task["kind"] == "generation" and (diagnostic.tasks is None or task["name"] in diagnostic.tasks)
-
-
-def _answered(answers: StoredAnswers, model: str, task: TaskRecord) -> list[Answered] | None:
-    responses = answers.answers(model, task)
-    if responses is None:
-        return None
-    contents = answers.contents(task["name"]) if answers.has_contents(task) else {}
-    return [
-        Answered(content.get("prompt", ""), content.get("target", ""), response, verdict)
-        for item, (response, verdict) in zip(task["ids"], responses, strict=True)
-        for content in [contents.get(item, {})]
-    ]
-
-
-def _measured(diagnostic: Diagnostic, label: str, task: str, answered: list[Answered]) -> Iterator[DiagnosticMean]:
-    values: dict[str, list[float]] = {}
-    for item in answered:
-        for measure, value in diagnostic.measure(item).items():
-            values.setdefault(measure, []).append(value)
-    for measure, numbers in values.items():
-        yield DiagnosticMean(diagnostic.name, label, task, measure, intervals.mean(numbers))
+    return [find("diagnostics", name) for name in only or names("diagnostics")]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from layerlimits.diagnostics import DiagnosedModel, Finding
 from layerlimits.models.number_type import ProductRate
 from layerlimits.results.charts import retention_chart
 from layerlimits.results.frames import Document, heading, paragraphs, rows_of, score_columns, value
@@ -15,7 +16,6 @@ from layerlimits.results.model import ModelInfo
 from layerlimits.results.rows import (
     AnsweredItem,
     ClassRetention,
-    DiagnosticMean,
     LayerComparison,
     LayerScore,
     MethodOrder,
@@ -247,7 +247,8 @@ class StudyResults(Document):
     classes: tuple[ClassRetention, ...]
     protocols: tuple[ProtocolScores, ...]
     recovery: tuple[Recovery, ...]
-    diagnostics: tuple[DiagnosticMean, ...]
+    models: tuple[DiagnosedModel, ...]
+    diagnostics: tuple[Finding, ...]
     speed: tuple[Speed, ...]
     samples: tuple[AnsweredItem, ...]
     stages: tuple[Stage, ...]

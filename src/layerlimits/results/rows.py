@@ -228,17 +228,6 @@ class Recovery:
 
 
 @dataclass(frozen=True)
-class DiagnosticMean:
-    """The mean of a diagnostic's measure over a model's answers to a task."""
-
-    diagnostic: str
-    model: str
-    task: str
-    measure: str
-    value: Estimate
-
-
-@dataclass(frozen=True)
 class Speed:
     """Size and decoding speed of a model; speeds are median and range over interleaved repeats."""
 

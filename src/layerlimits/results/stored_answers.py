@@ -56,12 +56,16 @@ class StoredAnswers:
 
     def answers(self, model: str, task: TaskRecord, draw: int = 0) -> list[tuple[Response, Verdict]] | None:
         """The answers of one draw to all evaluation items, in order; None if one is missing."""
+        answers = self.read(model, task, draw)
+        return [answers[item] for item in task["ids"]] if all(item in answers for item in task["ids"]) else None
+
+    def read(self, model: str, task: TaskRecord, draw: int = 0) -> Answers:
+        """The stored answers of one draw by item id; there are none of items that were not answered."""
         decoding = task["decodings"][draw]
         key = (model, task["name"], decoding)
         if key not in self._read:
             self._read[key] = self.store.answers(model, task, decoding)
-        answers = self._read[key]
-        return [answers[item] for item in task["ids"]] if all(item in answers for item in task["ids"]) else None
+        return self._read[key]
 
     def verdicts(self, model: str, task: TaskRecord) -> list[Verdict] | None:
         """The verdicts on all evaluation items, in order, draw after draw; None if one is missing."""

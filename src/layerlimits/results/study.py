@@ -8,7 +8,7 @@ from layerlimits.errors import UserError
 from layerlimits.evaluation.artifacts import Artifacts, Plan, RecoveredRecord, TaskRecord, TimingRecord
 from layerlimits.evaluation.store import Store
 from layerlimits.results.comparisons import comparison, layer_scores, protocol_scores, task_score
-from layerlimits.results.diagnose import diagnose
+from layerlimits.results.diagnose import StoredRun, chosen, findings
 from layerlimits.results.document import StudyResults
 from layerlimits.results.figures import corrected
 from layerlimits.results.headline import headline
@@ -17,7 +17,6 @@ from layerlimits.results.notes import notes, without_texts
 from layerlimits.results.rows import (
     AnsweredItem,
     ClassRetention,
-    DiagnosticMean,
     MethodOrder,
     ModelAnswer,
     PlanComparison,
@@ -51,7 +50,7 @@ def study_results(store: Store) -> StudyResults:
             f"the unpruned model has not finished any task in {store.folder}", "resume it with `layerlimits study`"
         )
     config, recovered = manifest["config"], list(artifacts.recovered.values())
-    swept, pruned = answers.at("sweep"), answers.at("prune")
+    swept, pruned, view = answers.at("sweep"), answers.at("prune"), StoredRun(answers, artifacts)
     results = StudyResults(
         made_by=manifest["made_by"],
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -68,7 +67,8 @@ def study_results(store: Store) -> StudyResults:
         classes=tuple(_classes(pruned, artifacts.plans)),
         protocols=tuple(_protocols(pruned, artifacts.plans)),
         recovery=tuple(_recovery(pruned, recovered)),
-        diagnostics=tuple(_diagnostics(answers, base["layers"], artifacts)),
+        models=(view.base, *view.models),
+        diagnostics=tuple(findings(view, chosen())),
         speed=tuple(_speed(artifacts.speed)),
         samples=tuple(_samples(pruned, recovered)),
         stages=tuple(Stage(name, seconds) for name, seconds in artifacts.stages.items()),
@@ -190,18 +190,6 @@ def _regained(answers: StoredAnswers, record: RecoveredRecord, task: TaskRecord)
         recovered=intervals.mean(recovered),
         regained=intervals.regained(base, pruned, recovered),
     )
-
-
-def _diagnostics(answers: StoredAnswers, depth: int, artifacts: Artifacts) -> Iterator[DiagnosticMean]:
-    """The diagnostics of the base model, of each skipped layer, of each plan and of each finetuned model."""
-    yield from diagnose(answers, {"base": answers.fingerprint(())})
-    yield from diagnose(
-        answers.at("sweep"), {f"without {layer}": answers.fingerprint((layer,)) for layer in range(depth)}
-    )
-    models = {f"{plan['method']} {plan['layers']}": answers.fingerprint(plan["removed"]) for plan in artifacts.plans}
-    for record in artifacts.recovered.values():
-        models[f"{record['method']} {record['layers']}, recovered ({record['name']})"] = record["fingerprint"]
-    yield from diagnose(answers.at("prune"), models)
 
 
 def _speed(timings: Sequence[TimingRecord]) -> Iterator[Speed]:

@@ -154,6 +154,7 @@ def resolve(config: StudyConfig) -> ResolvedStudy:
     tokenizer = read_tokenizer(folder)
     text = calibration_of(config, folder, tokenizer, tasks)
     screened = config.tasks is None and not knows_bundled_world(folder)
+    notes = (*notes, *([f"Calibration: {text.shortage}."] if text.shortage else []))
     study = ResolvedStudy(config, folder, depth, tokenizer, tasks, items, (), {}, text, removals, None, notes, screened)
     return _with_selection_and_training(study, tasks)
 

@@ -1,0 +1,1 @@
+"""Analysis of responses: repetition, syntax, outcomes of programs, arithmetic, differences between texts."""

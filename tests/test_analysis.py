@@ -1,0 +1,414 @@
+"""Analysis of texts on hand-made cases: repetition, loops, brackets, syntax, arithmetic, differences, pass@k."""
+
+import json
+import time
+from fractions import Fraction
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from layerlimits.analysis.code_outcome import code_outcome
+from layerlimits.analysis.differences import first_difference, kind_at
+from layerlimits.analysis.operations import (
+    carries,
+    depth,
+    digits,
+    error_kind,
+    first_wrong,
+    holds,
+    operations,
+    parsed,
+    question_tree,
+    value,
+)
+from layerlimits.analysis.passes import pass_at_k
+from layerlimits.analysis.python_errors import balanced, bracket_error, code_brackets, syntax_problem, text_brackets
+from layerlimits.analysis.repetition import loop_onset, repetition, self_bleu, sentences, units
+from layerlimits.types import Outcome, Verdict
+
+DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+
+
+# Repetition
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        ("one two.", ["one", "two", "."]),
+        ("x_1 = 2", ["x_1", "=", "2"]),
+        ("\u6211\u559c\u6b22", ["\u6211", "\u559c", "\u6b22"]),
+        ("ok\u597d", ["ok", "\u597d"]),
+        (
+            "\u043f\u0440\u0438\u0432\u0435\u0442 \u043c\u0438\u0440",
+            ["\u043f\u0440\u0438\u0432\u0435\u0442", "\u043c\u0438\u0440"],
+        ),
+        ("0" * 40, ["0"] * 40),
+        ("a" * 30, ["a" * 30]),
+    ],
+)
+def test_units(text: str, expected: list[str]) -> None:
+    assert units(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "n", "expected"),
+    [
+        ("a b c d", 2, 0.0),
+        ("a b a b", 2, 1 / 3),
+        ("a a a a a", 4, 0.5),
+        ("a b", 3, None),
+        ("", 2, None),
+        ("1" + "0" * 400, 4, 1 - 2 / 398),
+        ("\u5929" * 10, 2, 8 / 9),
+    ],
+)
+def test_repetition(text: str, n: int, expected: float | None) -> None:
+    found = repetition(units(text), n)
+    assert found == expected if expected is None else found == pytest.approx(expected)
+
+
+def _slow_onset(tokens: list[int]) -> int | None:
+    found = []
+    for start in range(len(tokens)):
+        rest = tokens[start:]
+        for period in range(1, len(rest) // 3 + 1):
+            if len(rest) >= 12 and all(rest[i] == rest[i - period] for i in range(period, len(rest))):
+                found.append(start)
+    return min(found, default=None)
+
+
+@pytest.mark.parametrize("prefix", [0, 1, 7, 40])
+@pytest.mark.parametrize("period", [1, 2, 3, 5, 11])
+def test_a_planted_loop_is_found_at_its_token(prefix: int, period: int) -> None:
+    head = [1000 + n for n in range(prefix)]
+    for times in (2, 3, 12):
+        tokens = head + [n for _ in range(times) for n in range(period)]
+        loops = times >= 3 and times * period >= 12
+        assert loop_onset(tokens) == (prefix if loops else None)
+        assert loop_onset([*tokens, 5000]) is None
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_loops_equal_the_definition(seed: int) -> None:
+    import random
+
+    draw = random.Random(seed)
+    tokens = [draw.randint(0, 2) for _ in range(draw.randint(0, 30))]
+    tokens += [draw.randint(0, 3) for _ in range(3)] * draw.randint(0, 6)
+    assert loop_onset(tokens) == _slow_onset(tokens)
+
+
+def test_a_long_response_is_read_in_linear_time() -> None:
+    tokens = [n % 977 for n in range(60_000)]
+    assert loop_onset(tokens) == 0
+    assert loop_onset(list(range(100_000))) is None
+
+
+def test_self_bleu_is_that_of_sacrebleu_and_of_nltk() -> None:
+    from nltk.translate.bleu_score import sentence_bleu
+    from sacrebleu.metrics.bleu import BLEU
+
+    if not DATA.exists():
+        pytest.skip(f"no benchmark items in {DATA}")
+    rows = [json.loads(line) for line in (DATA / "gsm8k" / "test.jsonl").read_text().splitlines()[:50]]
+    compared = 0
+    for row in rows:
+        text = row["question"] + " " + row["answer"]
+        parts = [" ".join(units(part)) for part in sentences(text)]
+        if len(parts) < 2:
+            assert self_bleu(text) is None
+            continue
+        direct = []
+        for place, part in enumerate(parts):
+            others = parts[:place] + parts[place + 1 :]
+            score = BLEU(effective_order=True, tokenize="none").sentence_score(part, others)
+            direct.append(score.score / 100)
+            if all(score.counts):
+                ours = sentence_bleu([other.split() for other in others], part.split())
+                assert score.score / 100 == pytest.approx(ours, abs=1e-9)
+                compared += 1
+        assert self_bleu(text) == pytest.approx(sum(direct) / len(direct))
+    assert compared > 0
+
+
+@pytest.mark.parametrize("text", ["", "One sentence only", "a. b. c.", "...", "\n\n"])
+def test_self_bleu_needs_two_sentences(text: str) -> None:
+    assert self_bleu(text) is None
+
+
+def test_equal_sentences_have_the_largest_self_bleu() -> None:
+    assert self_bleu("The cat sat on the mat. The cat sat on the mat.") == pytest.approx(1.0)
+    unlike = self_bleu("The cat sat on the mat. Nobody ever expected rain today.")
+    assert unlike is not None
+    assert unlike < 0.2
+
+
+# Brackets and syntax
+
+
+@pytest.mark.parametrize(
+    ("marks", "kind", "index"),
+    [
+        ("()[]{}", None, 0),
+        ("([{}])", None, 0),
+        ("", None, 0),
+        (")", "closed without opening", 0),
+        ("())", "closed without opening", 2),
+        ("(]", "closed by another bracket", 1),
+        ("([)]", "closed by another bracket", 2),
+        ("((", "never closed", 1),
+        ("(()", "never closed", 0),
+        ("{[()]", "never closed", 0),
+    ],
+)
+def test_first_bracket_error(marks: str, kind: str | None, index: int) -> None:
+    error = bracket_error(marks)
+    assert balanced(marks) == (kind is None)
+    assert (error.kind, error.index) == (kind, index) if error else kind is None
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("def f(x):\n    return [x]\n", "()[]"),
+        ("s = ')]}'\n", ""),
+        ("# ((( \nx = (1)\n", "()"),
+        ('"""(((\n"""\nf()\n', "()"),
+        ("f'{x}(' + g()", "{}()"),
+        ("x = (1\n", "("),
+        ("", None),
+        ("\n\n", None),
+    ],
+)
+def test_brackets_of_code(code: str, expected: str | None) -> None:
+    found = code_brackets(code)
+    # Before Python 3.12, an f-string is one token.
+    assert found == expected or (code.startswith("f'") and found == "()")
+
+
+@pytest.mark.parametrize(("text", "expected"), [("a (b) [c", "()["), ("none", ""), ("  ", None), ("", None)])
+def test_brackets_of_text(text: str, expected: str | None) -> None:
+    assert text_brackets(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("def f(x):\n    return x\n", None),
+        ("def f(x:\n    return x\n", "bracket syntax"),
+        ("x = [1, 2\n", "bracket syntax"),
+        ("x = 1)\n", "bracket syntax"),
+        ("x = (1]\n", "bracket syntax"),
+        ("def f(x):\nreturn x\n", "indentation"),
+        ("def f(x):\n    a = 1\n  return a\n", "indentation"),
+        ("  x = 1\n", "indentation"),
+        ("x = 'abc\n", "unterminated string"),
+        ('x = """abc\n', "unterminated string"),
+        ("def f(x)\n    return x\n", "missing colon"),
+        ("if x\n    y = 1\n", "missing colon"),
+        ("for a in b\n    pass\n", "missing colon"),
+        ("x = = 1\n", "other syntax"),
+        ("return return\n", "other syntax"),
+        ("x = \0\n", "other syntax"),
+        ("The answer is 5.", "other syntax"),
+        ("(" * 500 + ")" * 500, "other syntax"),
+    ],
+)
+def test_syntax_problem(code: str, kind: str | None) -> None:
+    assert syntax_problem(code) == kind
+
+
+@pytest.mark.parametrize(
+    ("outcome", "why", "code", "expected"),
+    [
+        ("correct", "", "", "passed"),
+        ("wrong", "assertion failed: assert f(1) == 2", "", "wrong result"),
+        ("wrong", "raised NameError: name 'y' is not defined", "", "name not defined"),
+        ("wrong", "raised UnboundLocalError: y", "", "name not defined"),
+        ("wrong", "raised TypeError: f() takes 1", "", "type error"),
+        ("wrong", "the test raised TypeError: unsupported at assert", "", "type error"),
+        ("wrong", "raised IndexError: list index", "", "other runtime error"),
+        ("wrong", "raised RecursionError: maximum", "", "other runtime error"),
+        ("wrong", "raised SyntaxError: bad", "", "other syntax"),
+        ("wrong", "raised IndentationError: bad", "", "indentation"),
+        ("wrong", "timed out after 10 s", "", "timeout"),
+        ("wrong", "memory: MemoryError: ", "", "memory"),
+        ("wrong", "no result: the program was killed (out of time or memory)", "", "memory"),
+        ("wrong", "no result: the program ended", "", "other runtime error"),
+        ("wrong", "not a plain value: function", "", "wrong result"),
+        ("no_answer", "contains no code", "", "no code"),
+        ("truncated", "truncated after 512 tokens", "", "truncated"),
+        ("error", "context too long: 9 tokens", "", "not judged"),
+        ("error", "not valid Python", "def f(:\n", "other syntax"),
+        ("error", "not valid Python", "x = (1\n", "bracket syntax"),
+        ("error", "not valid Python", "x = 'a\n", "unterminated string"),
+        ("error", "not valid Python", "def f()\n  pass", "missing colon"),
+        ("error", "not valid Python", "def f():\npass", "indentation"),
+    ],
+)
+def test_code_outcome(outcome: Outcome, why: str, code: str, expected: str) -> None:
+    assert code_outcome(Verdict(outcome, float(outcome == "correct"), code, why)) == expected
+
+
+# Arithmetic
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("What is (3 * 4) - 5?", 7),
+        ("What is 3 * (4 - 5)?", -3),
+        ("What is 98 plus 45?", 143),
+        ("What is 98 minus 45?", 53),
+        ("What is 98 times 45?", 4410),
+        ("What is 1,200 + 34?", 1234),
+        ("What is 3 \u00d7 4?", 12),
+        ("What is (9 - 3) * (2 + 1)?", 18),
+        ("How many apples?", None),
+        ("", None),
+        ("Tom is 5.", None),
+    ],
+)
+def test_question_tree(question: str, expected: int | None) -> None:
+    tree = question_tree(question)
+    assert (value(tree) if tree is not None else None) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("16 - 3 - 4 = 9", [True]),
+        ("<<16-3-4=9>>9", [True]),
+        ("2 * 3 = 6 and 6 + 1 = 8", [True, False]),
+        ("$2 * 3 = $6", [True]),
+        ("10 / 4 = 2.5", [True]),
+        ("10 / 3 = 3.33", [True]),
+        ("10 / 3 = 3.3", [True]),
+        ("10 / 3 = 3.4", [False]),
+        ("1,000 + 500 = 1,500", [True]),
+        ("5 / 0 = 3", [None]),
+        ("(2 + 3) * 4 = 20", [True]),
+        ("2 + 3 * 4 = 20", [False]),
+        ("3 \u00d7 4 = 12", [True]),
+        ("x = 5", []),
+        ("no numbers", []),
+        ("4 - 9 = -5", [True]),
+        ("4 - 9 = 5", [False]),
+    ],
+)
+def test_operations_hold(text: str, expected: list[bool | None]) -> None:
+    assert [holds(operation) for operation in operations(text)] == expected
+
+
+@pytest.mark.parametrize("wrong", range(5))
+def test_the_first_planted_wrong_step_is_found(wrong: int) -> None:
+    parts = [f"Step {n}: {n} + {n + 1} = {2 * n + 1 + (n >= wrong)}." for n in range(5)]
+    found = first_wrong("\n".join(parts))
+    assert found is not None
+    assert found[0] == wrong
+    assert first_wrong("\n".join(parts[:wrong])) is None
+
+
+@pytest.mark.parametrize(
+    ("expression", "given", "kind"),
+    [
+        ("3 + 4", 7, None),
+        ("3 + 4", None, "not a number"),
+        ("3 + 4", 70, "off by a power of ten"),
+        ("30 * 40", 12, "off by a power of ten"),
+        ("9 * 9", 18, "digits swapped"),
+        ("4 - 9", 5, "wrong sign"),
+        ("12 + 5", 12, "copied operand"),
+        ("7 * 6", 13, "wrong operator"),
+        ("(8 + 3) * 2", 9, "wrong operator"),
+        ("2 * (3 + 4)", 10, "precedence ignored"),
+        ("2 + 3 * 4", 20, "precedence ignored"),
+        ("33 + 44", 78, "off by one"),
+        ("33 + 44", 52, "other"),
+        ("5 / 0", 3, "other"),
+    ],
+)
+def test_error_kind(expression: str, given: int | None, kind: str | None) -> None:
+    tree = parsed(expression)
+    assert tree is not None
+    assert error_kind(tree, None if given is None else Fraction(given)) == kind
+
+
+@pytest.mark.parametrize(
+    ("expression", "count"),
+    [("1 + 2", 0), ("5 + 5", 1), ("99 + 1", 2), ("55 + 55", 2), ("52 - 7", 1), ("50 - 20", 0), ("3 * 4", None)],
+)
+def test_carries(expression: str, count: int | None) -> None:
+    tree = parsed(expression)
+    assert tree is not None
+    assert carries(tree) == count
+
+
+def test_features_of_an_expression() -> None:
+    tree = parsed("(12 + 345) * 6")
+    assert tree is not None
+    assert (digits(tree), depth(tree)) == (3, 2)
+
+
+@pytest.mark.parametrize("text", ["__import__('os')", "2 ** 9", "a + 1", "1 +", "9" * 500, "((((", "1 if 2 else 3"])
+def test_only_arithmetic_is_parsed(text: str) -> None:
+    assert parsed(text) is None
+
+
+# Differences and pass@k
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [("abc", "abc", None), ("abc", "abd", 2), ("abc", "ab", 2), ("", "a", 0), ("", "", None), ("xa", "ya", 0)],
+)
+def test_first_difference(first: str, second: str, expected: int | None) -> None:
+    assert first_difference(first, second) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "index", "is_code", "kind"),
+    [
+        ("a = 1", 4, True, "digit"),
+        ("a = 1", 2, True, "operator"),
+        ("a = 1", 0, True, "name"),
+        ("a = 1", 0, False, "prose"),
+        ("a = 1", 3, True, "digit"),
+        ("ab", 2, False, "end"),
+        ("a\n", 1, False, "space"),
+        ("so (", 3, False, "operator"),
+    ],
+)
+def test_kind_at(text: str, index: int, is_code: bool, kind: str) -> None:
+    assert kind_at(text, index, is_code=is_code) == kind
+
+
+@pytest.mark.parametrize("samples", [1, 3, 5, 7])
+def test_pass_at_k_by_enumeration(samples: int) -> None:
+    for right in range(samples + 1):
+        answers = [True] * right + [False] * (samples - right)
+        for k in range(1, samples + 1):
+            chosen = list(combinations(answers, k))
+            assert pass_at_k(samples, right, k) == pytest.approx(sum(map(any, chosen)) / len(chosen))
+
+
+@pytest.mark.parametrize(("samples", "right", "k"), [(3, 1, 4), (3, 4, 1), (3, 1, 0), (0, 0, 1)])
+def test_pass_at_k_refuses_impossible_counts(samples: int, right: int, k: int) -> None:
+    with pytest.raises(ValueError, match="pass@"):
+        pass_at_k(samples, right, k)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["(" * 100_000, "1" * 100_000, "1 + " * 25_000, "1 - -$" * 20_000, " " * 100_000, "1," * 50_000, "= 1 " * 25_000],
+)
+def test_any_text_is_read_in_proportion_to_its_length(text: str) -> None:
+    began = time.process_time()
+    list(operations(text))
+    question_tree(text)
+    loop_onset(list(map(ord, text)))
+    repetition(units(text), 3)
+    assert time.process_time() - began < 5
