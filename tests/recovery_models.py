@@ -10,8 +10,8 @@ from torch.nn.functional import cross_entropy
 
 from layerlimits.evaluation.prompts import encode
 from layerlimits.recovery.data import Example
-from layerlimits.recovery.finetune import FinetuneConfig
 from layerlimits.recovery.rows import IGNORED
+from layerlimits.recovery.settings import FinetuneConfig
 from layerlimits.reference.tokenizer import build
 from layerlimits.types import Sample, Task, Verdict
 

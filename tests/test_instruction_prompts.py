@@ -9,7 +9,7 @@ from harness_tasks import write_rows
 
 from layerlimits import hub
 from layerlimits.errors import UserError
-from layerlimits.recovery.data import instruction_prompts
+from layerlimits.recovery.instructions import instruction_prompts
 
 ALPACA = [
     {"instruction": "Name a colour.", "input": "", "output": "Red."},
@@ -24,6 +24,12 @@ TURNS = [
     {"role": "user", "content": "Name a sea."},
     {"role": "assistant", "content": "The North Sea."},
     {"role": "user", "content": "Another."},
+]
+# One row of OpenThoughts and of Dolci each has this form.
+OPEN_THOUGHTS = [{"from": "human", "value": "Find y."}, {"from": "gpt", "value": "<think>hm</think> y = 3"}]
+DOLCI = [
+    {"role": "user", "content": "Write a poem.", "function_calls": None},
+    {"role": "assistant", "content": "Roses.", "function_calls": None},
 ]
 
 
@@ -41,6 +47,11 @@ def test_distinct_prompts_come_in_order(limit: int, tmp_path: Path) -> None:
         ({"prompt": "Name a sea.", "completion": "Two."}, "Name a sea.", "Two."),
         ({"prompt": TURNS[:2]}, "Name a sea.", ""),
         ({"messages": TURNS, "id": 3}, "Name a sea.", "The North Sea."),
+        ({"prompt": TURNS[:2], "response": "Three."}, "Name a sea.", "Three."),
+        ({"question": "2 + 3?", "answer": "It is 2+3=<<2+3=5>>5.\n#### 5"}, "2 + 3?", "It is 2+3=5.\n#### 5"),
+        ({"problem": "Find x.", "deepseek_solution": "x = 2", "domain": "math"}, "Find x.", "x = 2"),
+        ({"system": "Think.", "conversations": OPEN_THOUGHTS}, "Find y.", "<think>hm</think> y = 3"),
+        ({"id": "a", "messages": DOLCI, "source_dataset": "b"}, "Write a poem.", "Roses."),
     ],
 )
 def test_every_form_of_a_prompt(row: dict[str, Any], prompt: str, answer: str, tmp_path: Path) -> None:

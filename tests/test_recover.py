@@ -14,7 +14,9 @@ from layerlimits.errors import UserError
 from layerlimits.evaluation.prompts import encode
 from layerlimits.models.load import Loaded, load
 from layerlimits.models.save import RECIPE, read_recipe
-from layerlimits.recovery.recover import RecoverConfig, check_pair, recover
+from layerlimits.recovery.pairing import check_pair
+from layerlimits.recovery.recover import recover
+from layerlimits.recovery.sources import RecoverConfig
 from layerlimits.reference.tokenizer import build
 from layerlimits.types import Sample
 
@@ -58,11 +60,15 @@ def test_recover_resumes_and_leaves_only_the_model(pruned: Path, taught: Loaded,
         "model": str(tmp_path / "out"),
         "parent": str(taught.folder),
         "pruned": str(pruned),
+        "objective": "self",
         "examples": 5,
         "dropped": 1,
+        "dropped_by_reason": {"truncated": 1},
         "trained_tokens": 4 * (4 + 5 + 5 + 5 + 5),
         "adapted": [],
         "not_adapted": [],
+        "curve": [],
+        "best_tokens": None,
     }
     recipe = read_recipe(tmp_path / "out") or {}
     assert (recipe["removed"], recipe["base_fingerprint"]) == ([0, 1], taught.ref.base_fingerprint)

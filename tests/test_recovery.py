@@ -12,7 +12,8 @@ from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.prompts import encode
 from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded
-from layerlimits.recovery.data import Example, answer_limit, generate_answers, self_generated, training_prompts
+from layerlimits.recovery.answers import Answers, generate_answers, self_generated
+from layerlimits.recovery.data import Example, answer_limit, training_prompts
 from layerlimits.recovery.rows import IGNORED, end_of_turn, to_rows, training_order
 from layerlimits.reference.tokenizer import build
 from layerlimits.types import Response, Sample
@@ -76,16 +77,15 @@ def test_answer_keeps_what_is_finished_and_asks_once(taught: Loaded, tmp_path: P
     samples = prompts(*QUESTIONS)
     with Store(tmp_path) as store:
         evaluator = Evaluator(taught, store)
-        finished, dropped = generate_answers(evaluator, samples, 8, None)
-        assert (finished, dropped) == (EXAMPLES, 0)
-        assert generate_answers(evaluator, samples, 8, None) == (EXAMPLES, 0)
+        assert generate_answers(evaluator, samples, 8) == Answers(EXAMPLES)
+        assert generate_answers(evaluator, samples, 8) == Answers(EXAMPLES)
         assert evaluator.computed == len(samples)
         # "green" takes five tokens and the end: cut at five it is not finished, the four-letter words are.
-        finished, dropped = generate_answers(evaluator, samples, 5, None)
-        assert [example.answer for example in finished] == ["red", "blue", "pink", "gold", "grey"]
-        assert dropped == 1
-        with pytest.raises(UserError, match="none of the 6 answers is finished: 6 are truncated at 2 tokens"):
-            generate_answers(evaluator, samples, 2, None)
+        answers = generate_answers(evaluator, samples, 5)
+        assert [example.answer for example in answers.examples] == ["red", "blue", "pink", "gold", "grey"]
+        assert (answers.counts, answers.dropped) == ({"truncated": 1}, 1)
+        with pytest.raises(UserError, match=r"none of the 6 answers can be used \(at most 2 tokens\): 6 truncated"):
+            generate_answers(evaluator, samples, 2)
 
 
 def test_rows_are_what_the_evaluator_feeds_and_end_the_turn(base: Loaded) -> None:

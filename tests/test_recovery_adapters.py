@@ -14,6 +14,7 @@ from layerlimits.models.save import read_recipe, save_pruned
 from layerlimits.recovery import recover as recovery
 from layerlimits.recovery.adapters import adapters_of
 from layerlimits.recovery.finetune import finetune
+from layerlimits.recovery.sources import RecoverConfig
 from layerlimits.reference.tokenizer import build
 from layerlimits.types import PrunePlan
 
@@ -70,14 +71,14 @@ def test_an_architecture_that_cannot_be_adapted_is_refused_before_answers_are_ma
     ):
         adapters_of(tiny_model("falcon_mamba").config)
 
-    def refuse(config: object) -> None:
+    def refuse(config: object, targets: object) -> None:
         raise UserError("LoRA cannot adapt it", "finetune all weights (--kind full)")
 
     loaded = load(str(mixture), device="cpu")
     pruned = save_pruned(mixture, loaded.ref, PrunePlan((0, 1), 6), tmp_path / "pruned", "")
     monkeypatch.setattr(recovery, "adapters_of", refuse)
     monkeypatch.setattr(recovery, "load", lambda *_, **__: pytest.fail("weights were loaded"))
-    config = recovery.RecoverConfig(items=2, device="cpu")
+    config = RecoverConfig(items=2, device="cpu")
     tasks = [listed("colours", prompts("red?", "blue?"))]
     with pytest.raises(UserError, match="LoRA cannot adapt it"):
         recovery.recover(str(pruned), str(mixture), tmp_path / "out", tasks, QUICK_LORA, config)

@@ -12,7 +12,8 @@ from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded
-from layerlimits.recovery.data import generate_answers, training_prompts
+from layerlimits.recovery.answers import generate_answers
+from layerlimits.recovery.data import training_prompts
 from layerlimits.recovery.rows import IGNORED, to_rows
 from layerlimits.tasks import choose
 from layerlimits.types import Response, Task
@@ -37,7 +38,7 @@ def recorder(loaded: Loaded, folder: Path, chat: bool | None) -> tuple[Evaluator
 
 def trained_prompts(evaluator: Evaluator, tasks: list[Task], data: Path) -> list[list[int]]:
     """The prompt ids of the training rows of up to five items."""
-    examples, _ = generate_answers(evaluator, training_prompts(tasks, 5, data), 8)
+    examples = generate_answers(evaluator, training_prompts(tasks, 5, data), 8).examples
     tokenizer = evaluator.loaded.tokenizer
     rows = to_rows(tokenizer, tokenizer.eos_token_id, examples, 10_000)
     return [[token for token, label in zip(*row.values(), strict=True) if label == IGNORED] for row in rows]

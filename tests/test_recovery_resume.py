@@ -13,15 +13,21 @@ from recovery_models import EXAMPLES, QUICK, QUICK_LORA, SLOW, stop_at, weights
 
 from layerlimits.errors import UserError
 from layerlimits.models.load import Loaded
-from layerlimits.recovery.finetune import FinetuneConfig, finetune
+from layerlimits.recovery.context import TrainingContext
+from layerlimits.recovery.finetune import finetune
+from layerlimits.recovery.settings import FinetuneConfig
 from layerlimits.recovery.trainer import is_complete, latest_checkpoint
 
 pytest_plugins = ["recovery_fixtures"]
 
 
+def following(steps: list[int]) -> TrainingContext:
+    return TrainingContext(lambda done, _: steps.append(done))
+
+
 def test_a_finished_model_is_not_trained_again(base: Loaded, tmp_path: Path) -> None:
     out = finetune(base, (), EXAMPLES, QUICK, tmp_path / "work", tmp_path / "out", {})
-    assert finetune(base, (), EXAMPLES, QUICK, tmp_path / "work", out, {}, stop_at(1)) == out
+    assert finetune(base, (), EXAMPLES, QUICK, tmp_path / "work", out, {}, TrainingContext(stop_at(1))) == out
     with pytest.raises(UserError, match="already exists and is not empty"):
         finetune(base, (), EXAMPLES[:3], QUICK, tmp_path / "work", out, {})
 
@@ -33,7 +39,7 @@ def test_killed_and_resumed_gives_the_same_bytes(settings: FinetuneConfig, base:
     again = finetune(base, (1,), EXAMPLES, settings, tmp_path / "a", tmp_path / "again", {})
     work = tmp_path / "work"
     with pytest.raises(KeyboardInterrupt):
-        finetune(base, (1,), EXAMPLES, settings, work, tmp_path / "out", {}, stop_at(8))
+        finetune(base, (1,), EXAMPLES, settings, work, tmp_path / "out", {}, TrainingContext(stop_at(8)))
     assert not (tmp_path / "out").exists()
     newest = latest_checkpoint(work)
     assert newest == work / "checkpoint-7"
@@ -41,7 +47,14 @@ def test_killed_and_resumed_gives_the_same_bytes(settings: FinetuneConfig, base:
     file.write_bytes(file.read_bytes()[:-100])
     steps: list[int] = []
     resumed = finetune(
-        base, (1,), EXAMPLES, settings, work, tmp_path / "out", {}, lambda done, total: steps.append(done)
+        base,
+        (1,),
+        EXAMPLES,
+        settings,
+        work,
+        tmp_path / "out",
+        {},
+        TrainingContext(lambda done, total: steps.append(done)),
     )
     assert steps == [7, 8, 9, 10, 11, 12]
     assert weights(whole) == weights(again) == weights(resumed)
@@ -51,17 +64,26 @@ def test_killed_and_resumed_gives_the_same_bytes(settings: FinetuneConfig, base:
 @pytest.mark.usefixtures("save_each_step")
 def test_checkpoints_of_another_training_are_not_resumed(base: Loaded, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        finetune(base, (1,), EXAMPLES, QUICK, tmp_path / "work", tmp_path / "out", {}, stop_at(5))
+        finetune(base, (1,), EXAMPLES, QUICK, tmp_path / "work", tmp_path / "out", {}, TrainingContext(stop_at(5)))
     steps: list[int] = []
     other = replace(QUICK, lr=1e-3)
-    finetune(base, (1,), EXAMPLES, other, tmp_path / "work", tmp_path / "out", {}, lambda done, _: steps.append(done))
+    finetune(
+        base,
+        (1,),
+        EXAMPLES,
+        other,
+        tmp_path / "work",
+        tmp_path / "out",
+        {},
+        following(steps),
+    )
     assert steps == list(range(1, 13))
 
 
 @pytest.mark.usefixtures("save_each_step")
 def test_half_written_checkpoints_are_told_from_whole_ones(base: Loaded, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        finetune(base, (1,), EXAMPLES, QUICK, tmp_path / "work", tmp_path / "out", {}, stop_at(4))
+        finetune(base, (1,), EXAMPLES, QUICK, tmp_path / "work", tmp_path / "out", {}, TrainingContext(stop_at(4)))
     good = tmp_path / "work" / "checkpoint-3"
     assert is_complete(good)
     for name in ("trainer_state.json", "model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"):
@@ -100,7 +122,7 @@ def test_kill_9_and_resumed_gives_the_same_bytes(base: Loaded, tmp_path: Path) -
         assert process.wait() == -signal.SIGKILL, process.stderr and process.stderr.read().decode()
     assert not out.exists()
     first: list[int] = []
-    finetune(base, (1,), EXAMPLES, SLOW, work, out, {}, lambda done, _: first.append(done))
+    finetune(base, (1,), EXAMPLES, SLOW, work, out, {}, following(first))
     assert 1 < first[0] < 120
     whole = finetune(base, (1,), EXAMPLES, SLOW, tmp_path / "a", tmp_path / "whole", {})
     assert weights(whole) == weights(out)

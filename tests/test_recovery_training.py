@@ -18,8 +18,10 @@ from layerlimits.evaluation.prompts import encode
 from layerlimits.models.load import Loaded, load
 from layerlimits.models.remove import without_layers
 from layerlimits.models.save import read_recipe, save_pruned
-from layerlimits.recovery.finetune import FinetuneConfig, finetune
+from layerlimits.recovery.context import TrainingContext
+from layerlimits.recovery.finetune import finetune
 from layerlimits.recovery.rows import IGNORED, end_of_turn, to_rows, training_order
+from layerlimits.recovery.settings import FinetuneConfig
 from layerlimits.types import PrunePlan, Sample
 
 pytest_plugins = ["recovery_fixtures"]
@@ -89,7 +91,7 @@ def test_the_result_is_a_stock_checkpoint_and_the_base_stays(base: Loaded, tmp_p
         tmp_path / "work",
         tmp_path / "out",
         {"base": "x"},
-        lambda *step: steps.append(step),
+        TrainingContext(lambda *step: steps.append(step)),
     )
     assert steps == [(step, 12) for step in range(1, 13)]
     assert all(torch.equal(value, before[name]) for name, value in base.model.state_dict().items())
@@ -171,7 +173,7 @@ def test_training_is_silent_and_calls_nobody(
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"kind": "Lora"}, "unknown kind of finetuning 'Lora'\n  fix: did you mean lora?"),
+        ({"kind": "Lora"}, "unknown kind of finetuning 'Lora'\n  fix: did you mean lora or qlora?"),
         ({"schedule": "cosine"}, "unknown schedule 'cosine'\n  fix: use one of: constant, linear"),
         ({"epochs": 0}, "epochs is 0, but must be above 0\n  fix: set epochs above 0"),
         ({"lr": float("nan")}, "lr is nan"),

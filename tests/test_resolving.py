@@ -11,7 +11,7 @@ from small_models import small_llama
 
 from layerlimits.cli.study import study as study_command
 from layerlimits.errors import UserError
-from layerlimits.recovery import data
+from layerlimits.recovery import answers
 from layerlimits.study import defaults, resolved
 from layerlimits.study.config import RecoverySettings, StudyConfig, study_config
 from layerlimits.study.pipeline import REPORT
@@ -170,11 +170,11 @@ def test_what_fails_later_is_skipped_and_the_rest_stands(says: Says, tiny: Path,
 def test_recovery_without_one_finished_answer_is_skipped(
     says: Says, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data, "_finished", lambda sample, response: Verdict("truncated", 0.0))
+    monkeypatch.setattr(answers, "_finished", lambda sample, response: Verdict("truncated", 0.0))
     config = toml(tmp_path, "[recovery]\nitems = 4")
     results = says("study", tiny, "--config", config, "--out", tmp_path / "run")
     (warning,) = [warning for warning in results["warnings"] if warning.startswith("Skipped ")]
-    assert "Skipped stage recover: none of the 4 answers is finished" in warning
+    assert "Skipped recovery with the objective self: none of the 4 answers can be used" in warning
     assert results["speed"]
 
 

@@ -10,7 +10,8 @@ import pytest
 from stored_runs import finished_study
 
 from layerlimits.api import open_run, write_report
-from layerlimits.results.document import PruneResults, RecoverResults
+from layerlimits.results.document import PruneResults
+from layerlimits.results.recovered import RecoverResults
 
 DOC = Path(__file__).resolve().parents[1] / "docs" / "results.md"
 FIGURE = {"estimate", "low", "high", "n"}

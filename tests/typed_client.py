@@ -71,6 +71,7 @@ def pruning() -> None:
     assert_type(pruned.removed, tuple[int, ...])
     finetune = ll.FinetuneConfig(kind="lora", lr=1e-4, epochs=2, lora_rank=16)
     recover_options = ll.RecoverOptions(items=100, data_dir=None, max_new_tokens=64, finetune=finetune)
+    assert_type(ll.recover_options("paper", ll.finetune_config("paper", kind="lora"), milestones=6), ll.RecoverOptions)
     recovered = ll.recover("pruned", "reference", "recovered", ["arithmetic"], recover_options, command="mine")
     assert_type(recovered, ll.RecoverResults)
     assert_type(recovered.trained_tokens, int)

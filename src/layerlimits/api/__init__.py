@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from layerlimits.api.pruning import prune
     from layerlimits.api.ranking import compare_methods, rank
     from layerlimits.api.record import merge_runs, verify_run
-    from layerlimits.api.recovering import RecoverOptions, recover
+    from layerlimits.api.recovering import RecoverOptions, recover, recover_options
     from layerlimits.api.scoring import score
     from layerlimits.api.studying import default_folder, open_run, plan, report_file, run_study, write_report
     from layerlimits.api.tasks import get_tasks
     from layerlimits.api.texts import calibration
     from layerlimits.errors import UserError
     from layerlimits.evaluation.calibration import Calibration
-    from layerlimits.recovery.finetune import FinetuneConfig
+    from layerlimits.recovery.settings import FinetuneConfig, finetune_config
     from layerlimits.results.carried import CarryResults
     from layerlimits.results.diagnose import DiagnoseResults
     from layerlimits.results.document import (
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
         EvaluateResults,
         PlanResults,
         PruneResults,
-        RecoverResults,
         ScoreResults,
         StudyResults,
         SweepResults,
     )
     from layerlimits.results.rankings import RankingsComparison, RankResults
     from layerlimits.results.record import MergeResults, VerifyResults
+    from layerlimits.results.recovered import RecoverResults
     from layerlimits.sampling import Decoding
     from layerlimits.study.config import RecoverySettings, StudyConfig, study_config
     from layerlimits.types import Estimate, Task
@@ -78,6 +78,7 @@ _MODULES = {
     "api.recovering": (
         "RecoverOptions",
         "recover",
+        "recover_options",
     ),
     "api.scoring": ("score",),
     "api.studying": (
@@ -92,7 +93,10 @@ _MODULES = {
     "api.texts": ("calibration",),
     "errors": ("UserError",),
     "evaluation.calibration": ("Calibration",),
-    "recovery.finetune": ("FinetuneConfig",),
+    "recovery.settings": (
+        "FinetuneConfig",
+        "finetune_config",
+    ),
     "results.carried": ("CarryResults",),
     "results.diagnose": ("DiagnoseResults",),
     "results.document": (
@@ -100,11 +104,11 @@ _MODULES = {
         "EvaluateResults",
         "PlanResults",
         "PruneResults",
-        "RecoverResults",
         "ScoreResults",
         "StudyResults",
         "SweepResults",
     ),
+    "results.recovered": ("RecoverResults",),
     "results.record": (
         "MergeResults",
         "VerifyResults",
@@ -160,6 +164,7 @@ __all__ = [
     "diagnose",
     "evaluate",
     "export_run",
+    "finetune_config",
     "get_tasks",
     "import_run",
     "load",
@@ -169,6 +174,7 @@ __all__ = [
     "prune",
     "rank",
     "recover",
+    "recover_options",
     "report_file",
     "run_study",
     "score",

@@ -110,10 +110,22 @@ class Plan(TypedDict):
     removed: list[int]
 
 
+class CurvePoint(TypedDict):
+    """A model in training after a number of trained tokens: mean losses in nats, and the values of the selection items
+    by task. `train_loss` is the mean since the last point; that of the pruned model is of its first batch.
+    """
+
+    tokens: int
+    train_loss: float
+    heldout_loss: float
+    scores: dict[str, list[float]]
+
+
 class RecoveredRecord(Plan):
     """A pruned and finetuned model: its fingerprint, the settings and the amount of training.
 
-    `key` identifies the training: the pruned model, the examples and the settings.
+    `key` identifies the training: the pruned model, the examples and the settings. `curve` has a point per milestone,
+    and `best_tokens` the tokens of the one whose weights were saved; both are missing without milestones.
     """
 
     name: str
@@ -124,6 +136,8 @@ class RecoveredRecord(Plan):
     dropped: int
     trained_tokens: int
     seconds: float
+    curve: NotRequired[list[CurvePoint]]
+    best_tokens: NotRequired[int]
 
 
 class TimingRecord(TypedDict):

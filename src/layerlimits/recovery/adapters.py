@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from transformers import PreTrainedModel
 from layerlimits.errors import UserError
 from layerlimits.models.skeleton import skeleton
 
-TARGETS = "all-linear"
+_ALL = "all-linear"
 
 
 @dataclass(frozen=True)
@@ -29,21 +30,30 @@ class Adapters:
     dropout: bool
 
 
-def adapters_of(config: Any) -> Adapters:
+def target_modules(targets: Sequence[str]) -> str | list[str]:
+    """The setting of PEFT for these names of modules; every matrix of the layers if there are none."""
+    return list(targets) or _ALL
+
+
+def adapters_of(config: Any, targets: Sequence[str] = ()) -> Adapters:
     """The weights that LoRA adapts in a model with this configuration; never the output head or the embeddings.
 
+    Args:
+        config: The configuration of the model.
+        targets: Names of the modules to adapt, such as q_proj; empty for every matrix that PEFT supports.
     Raises:
-        UserError: PEFT does not support the architecture.
+        UserError: PEFT does not support the architecture, or a layer has no module of a name.
     """
-    from peft import LoraConfig, get_peft_model
+    from peft import get_peft_model
     from peft.tuners.lora.layer import ParamWrapper
 
     model = skeleton(config)
     matrices = _matrices(model)
+    _check_targets(matrices, targets, config.model_type)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            wrapped: Any = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", target_modules=TARGETS, r=1))
+            wrapped: Any = get_peft_model(model, _smallest(targets))
     # PEFT raises several types of exceptions for unsupported architectures.
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
@@ -53,6 +63,28 @@ def adapters_of(config: Any) -> Adapters:
     left = _unadapted(wrapped, ParamWrapper)
     fused = any(isinstance(module, ParamWrapper) for module in wrapped.modules())
     return Adapters(tuple(sorted(matrices - left)), tuple(sorted(matrices & left)), not fused)
+
+
+def _smallest(targets: Sequence[str]) -> Any:
+    from peft import LoraConfig
+
+    return LoraConfig(task_type="CAUSAL_LM", target_modules=target_modules(targets), r=1)
+
+
+def _check_targets(matrices: set[str], targets: Sequence[str], architecture: str) -> None:
+    """Check that layers have modules of these names.
+
+    Raises:
+        UserError: They do not; names the modules that they have.
+    """
+    modules = {name.removesuffix(".weight") for name in matrices}
+    for target in targets:
+        if not any(module == target or module.endswith(f".{target}") for module in modules):
+            known = ", ".join(sorted({module.rpartition(".")[2] for module in modules}))
+            raise UserError(
+                f"LoRA target {target!r} is not a module of the layers of {architecture}",
+                f"set lora_targets (--lora-targets) to some of: {known}",
+            )
 
 
 def _matrices(model: PreTrainedModel) -> set[str]:

@@ -1,4 +1,4 @@
-"""The command `layerlimits recover`: finetune a pruned model on its parent's answers to training prompts."""
+"""The command `layerlimits recover`: finetune a pruned model on answers to training prompts."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -7,52 +7,33 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-from layerlimits.errors import UserError
 from layerlimits.evaluation.evaluator import Evaluator
-from layerlimits.evaluation.leaks import check_leaks, items_to_compare
 from layerlimits.evaluation.lock import writing
 from layerlimits.evaluation.options import AskOptions
-from layerlimits.evaluation.prompts import check_chat
+from layerlimits.evaluation.prompts import encode
 from layerlimits.evaluation.store import Store
-from layerlimits.models.load import load, read_tokenizer
-from layerlimits.models.locate import check_complete, configuration, fingerprint, layer_count, locate
+from layerlimits.models.load import load, pick_device, read_tokenizer
+from layerlimits.models.locate import configuration, locate
 from layerlimits.models.save import read_recipe
 from layerlimits.paths import check_new_folder
 from layerlimits.recovery.adapters import adapters_of
-from layerlimits.recovery.data import Example, answer_limit, generate_answers, training_prompts
-from layerlimits.recovery.finetune import FinetuneConfig, finetune
+from layerlimits.recovery.answers import AnswerFilter, Answers, generate_answers, own_answers
+from layerlimits.recovery.context import CurvePlan, TrainingContext
+from layerlimits.recovery.data import answer_limit
+from layerlimits.recovery.exporting import check_export, export_examples
+from layerlimits.recovery.finetune import finetune
+from layerlimits.recovery.pairing import check_pair
+from layerlimits.recovery.preflight import check_lengths, check_settings
+from layerlimits.recovery.selection import heldout_split, scores_on
+from layerlimits.recovery.settings import FinetuneConfig
+from layerlimits.recovery.sources import RecoverConfig, Selection, check_sources, prompts_of, selection_items
 from layerlimits.types import Sample, Task
-from layerlimits.version import __version__
 
 # Called with the stage ("answering" or "finetuning"), the completed amount, and the total.
 StageProgress = Callable[[str, float, int], None]
 
-
-@dataclass(frozen=True)
-class RecoverConfig:
-    """Settings for generating the unpruned model's answers and for loading both models.
-
-    Args:
-        items: Number of training prompts.
-        max_new_tokens: Maximum length of an answer; truncated answers are not used for training. None: see
-            `answer_limit`.
-        chat: Whether to apply the chat template, as in `AskOptions`; use the same value as for evaluation.
-        data_dir: Folder with the tasks' benchmark files; None downloads them from the Hugging Face Hub.
-        revision: Revision of the parent, if it is a Hub id.
-        dtype, device: Number type and device of both models.
-        run: Run folder that stores the answers; None uses a temporary folder next to `out`.
-        command: Command line to record in the checkpoint's recipe.
-    """
-
-    items: int = 1000
-    max_new_tokens: int | None = None
-    chat: bool | None = None
-    data_dir: Path | None = None
-    revision: str | None = None
-    dtype: str = "auto"
-    device: str = "auto"
-    run: Path | None = None
-    command: str = ""
+# Folder of the checkpoints in the run folder, and of the evaluation while training.
+_WORK, _CURVE = "finetune", "curve"
 
 
 def recover(
@@ -64,7 +45,7 @@ def recover(
     config: RecoverConfig,
     on_progress: StageProgress | None = None,
 ) -> dict[str, Any]:
-    """Finetune the pruned checkpoint on the parent's own answers and save it to `out`.
+    """Finetune the pruned checkpoint on answers to training prompts and save it to `out`.
 
     An interrupted call resumes when it is repeated: the run folder contains the answers and the training checkpoints.
 
@@ -72,119 +53,123 @@ def recover(
         pruned: Folder of the pruned checkpoint.
         parent: Folder or Hub id of the unpruned model.
         out: Folder of the finetuned checkpoint.
-        tasks: Tasks whose training prompts are used, in equal parts and in the format of the task.
+        tasks: Tasks whose training prompts are used, in equal parts and in the format of the task, and on whose
+            selection items the model is evaluated while it trains.
         settings: Finetuning settings.
-        config: Settings for generating answers and for loading.
+        config: Settings of the data and of the evaluation.
         on_progress: Called with the stage, the completed amount, and the total.
     Returns:
-        "model", "parent", "pruned", "examples", "dropped", "trained_tokens" (number of answer tokens in the loss, over
-        all epochs), "seconds", and the weights that LoRA adapts and does not adapt ("adapted", "not_adapted").
+        "model", "parent", "pruned", "objective", "examples", "dropped", "dropped_by_reason", "trained_tokens" (number
+        of answer tokens in the loss, over all epochs), "seconds", the weights that LoRA adapts and does not adapt
+        ("adapted", "not_adapted"), and the points of the curve ("curve") with the trained tokens of the one that was
+        saved ("best_tokens").
     Raises:
         UserError: `out` already exists; the models do not belong together (see `check_pair`); training prompts occur in
-            evaluation items; LoRA does not support the architecture; or no answer is finished.
+            evaluation or selection items; no prompt leaves room for an answer; the machine or the model does not
+            support a setting; or no answer can be used.
     """
     began = time.perf_counter()
     check_new_folder(out)
     out = out.expanduser().resolve()
     about = check_pair(pruned, parent, config.revision, config.chat)
-    prompts = training_prompts(tasks, config.items, config.data_dir)
-    check_leaks("training prompts", [prompt.question for prompt in prompts], items_to_compare(tasks, config.data_dir))
-    if settings.kind == "lora":
-        adapters_of(configuration(locate(pruned)))
+    export = check_export(config.save_answers) if config.save_answers else None
+    check_sources(settings, config)
+    check_settings(settings, pick_device(config.device))
+    if settings.adapts:
+        adapters_of(configuration(locate(pruned)), settings.lora_targets)
+    kept = AnswerFilter(config.keep_truncated, tuple(tasks) if config.correct_only else (), config.unsafe)
+    selection = selection_items(tasks, config)
+    prompts = prompts_of(tasks, config, selection)
+    tokenizer = read_tokenizer(locate(pruned))
+    check_lengths([len(encode(tokenizer, prompt, config.chat).ids) for prompt in prompts], settings.max_length)
     longest = answer_limit(tasks) if config.max_new_tokens is None else config.max_new_tokens
     folder = config.run or out.with_name(f".{out.name}.run")
+    work = _Work(pruned, parent, settings, config, folder, on_progress)
     with writing(folder):
-        examples, dropped = _answers(parent, prompts, longest, folder, config, on_progress)
-        finetune(
-            load(pruned, dtype=config.dtype, device=config.device),
-            (),
-            examples,
-            settings,
-            folder / "finetune",
-            out,
-            {**about, "answers_dropped": dropped, "max_new_tokens": longest, "command": config.command},
-            (lambda done, total: on_progress("finetuning", done, total)) if on_progress else None,
-        )
+        answers = work.own(prompts) if settings.objective == "own" else work.generated(prompts, longest, kept)
+        if export:
+            work.export(export, answers, about["base_fingerprint"])
+        data = {"answers_dropped": dict(answers.counts), "max_new_tokens": longest, "command": config.command}
+        used = work.finetuned(answers, selection, out, {**about, **data})
     if config.run is None:
         rmtree(folder)
     trained = (read_recipe(out) or {})["finetune"]
+    too_long = used - trained["examples"]
     return {
         "model": str(out),
         "parent": parent,
         "pruned": pruned,
+        "objective": settings.objective,
         "examples": trained["examples"],
-        "dropped": dropped + len(examples) - trained["examples"],
+        # Too long for the model or for `max_length`, truncated, empty or wrong.
+        "dropped": answers.dropped + too_long,
+        "dropped_by_reason": {**answers.counts, **({"too long": too_long} if too_long else {})},
         "trained_tokens": trained["trained_tokens"],
         "seconds": round(time.perf_counter() - began, 3),
         "adapted": trained.get("lora", {}).get("adapted", []),
         "not_adapted": trained.get("lora", {}).get("not_adapted", []),
+        "curve": trained.get("curve", []),
+        "best_tokens": trained.get("best_tokens"),
     }
 
 
-def _answers(
-    parent: str,
-    prompts: list[Sample],
-    max_new_tokens: int,
-    folder: Path,
-    config: RecoverConfig,
-    on_progress: StageProgress | None,
-) -> tuple[list[Example], int]:
-    """The parent's finished answers and the number dropped; the parent is freed before the pruned model loads."""
-    answered = 0.0
+@dataclass(frozen=True)
+class _Work:
+    """The steps of a recovery, each with only the models in memory that it needs."""
 
-    def count(responses: float) -> None:
-        nonlocal answered
-        answered += responses
-        if on_progress:
-            on_progress("answering", answered, len(prompts))
+    pruned: str
+    parent: str
+    settings: FinetuneConfig
+    config: RecoverConfig
+    folder: Path
+    on_progress: StageProgress | None
 
-    with Store(folder) as store:
-        loaded = load(parent, revision=config.revision, dtype=config.dtype, device=config.device)
-        evaluator = Evaluator(loaded, store, AskOptions(chat=config.chat))
-        return generate_answers(evaluator, prompts, max_new_tokens, count)
+    def generated(self, prompts: list[Sample], max_new_tokens: int, kept: AnswerFilter) -> Answers:
+        """The parent's answers."""
+        config, answered = self.config, 0.0
+        total = len(prompts) * config.draws
 
+        def count(responses: float) -> None:
+            nonlocal answered
+            answered += responses
+            if self.on_progress:
+                self.on_progress("answering", answered, total)
 
-def check_pair(pruned: str, parent: str, revision: str | None = None, chat: bool | None = None) -> dict[str, Any]:
-    """Check that `pruned` is `parent` with layers removed and that both support `chat`, before loading weights.
+        with Store(self.folder) as store:
+            loaded = load(self.parent, revision=config.revision, dtype=config.dtype, device=config.device)
+            evaluator = Evaluator(loaded, store, AskOptions(chat=config.chat, decoding=config.decoding))
+            return generate_answers(evaluator, prompts, max_new_tokens, count, config.draws, kept)
 
-    Returns:
-        The start of the recovered model's recipe: the recipe of the pruned model, with the fingerprint of the parent.
-    Raises:
-        UserError: Either is not a usable model, the layer counts do not match, the recipe of the pruned model names
-            another base model, the tokenizers differ, or `chat` is set but there is no chat template.
-    """
-    small, large = locate(pruned), locate(parent, revision)
-    check_complete(small)
-    check_complete(large)
-    pruned_depth, depth = layer_count(small), layer_count(large)
-    if pruned_depth >= depth:
-        raise UserError(
-            f"{pruned} has {pruned_depth} layers and its parent {parent} has {depth}, so no layer was removed",
-            "pass the pruned model first, and the unpruned model as parent (--parent)",
-        )
-    recipe = read_recipe(small) or {}
-    base = fingerprint(large)
-    if recipe.get("base_fingerprint", base) != base:
-        raise UserError(
-            f"{pruned} was pruned from {recipe.get('base', 'another model')} "
-            f"({recipe['base_fingerprint'][:12]}), not from {parent} ({base[:12]})",
-            "set the parent (--parent) to the unchanged model that it was pruned from",
-        )
-    _check_tokenizers(pruned, small, parent, large)
-    check_chat(read_tokenizer(large), chat, parent)
-    ours = {"made_by": f"layerlimits {__version__}", "parent": parent, "pruned": pruned}
-    return {"base": parent, "base_fingerprint": base, "base_layers": depth, **recipe, **ours}
+    def own(self, prompts: list[Sample]) -> Answers:
+        """The answers that the prompts come with. The evaluator encodes them with the date of the run folder."""
+        config = self.config
+        with Store(self.folder) as store:
+            loaded = load(self.pruned, dtype=config.dtype, device=config.device)
+            evaluator = Evaluator(loaded, store, AskOptions(chat=config.chat))
+            return own_answers(evaluator, prompts)
 
+    def export(self, file: Path, answers: Answers, fingerprint: str) -> None:
+        """Write the training examples."""
+        own = self.settings.objective == "own"
+        decodings = [] if own else [self.config.decoding.name(draw) for draw in range(self.config.draws)]
+        origin = {"objective": self.settings.objective, "model": None if own else fingerprint}
+        export_examples(file, answers.examples, origin, decodings)
 
-def _check_tokenizers(pruned: str, small: Path, parent: str, large: Path) -> None:
-    first, second = read_tokenizer(small), read_tokenizer(large)
-    ours, theirs = first.get_vocab(), second.get_vocab()
-    fix = "set the parent (--parent) to the model that was pruned; both must use the same tokenizer"
-    if ours != theirs:
-        shared = len(ours.items() & theirs.items())
-        raise UserError(
-            f"the tokenizers differ: {pruned} has {len(ours)} tokens, {parent} has {len(theirs)}; {shared} are shared",
-            fix,
-        )
-    if first.chat_template != second.chat_template:
-        raise UserError(f"the tokenizers differ: {pruned} and {parent} have different chat templates", fix)
+    def finetuned(self, answers: Answers, selection: Selection, out: Path, about: dict[str, Any]) -> int:
+        """Finetune the pruned model; returns the number of examples for training."""
+        config, settings, examples = self.config, self.settings, answers.examples
+        loaded = load(self.pruned, dtype=config.dtype, device=config.device)
+        teacher = None
+        if settings.objective == "distill":
+            teacher = load(self.parent, revision=config.revision, dtype=config.dtype, device=config.device).model
+        curve = None
+        if config.milestones:
+            examples, heldout = heldout_split(examples)
+            place = self.folder / _WORK / _CURVE
+            scores = scores_on(selection, loaded, place, AskOptions(chat=config.chat, unsafe=config.unsafe))
+            curve = CurvePlan(heldout, config.milestones, scores)
+        report = self.on_progress
+        on_step = (lambda done, steps: report("finetuning", done, steps)) if report else None
+        context = TrainingContext(on_step, curve, teacher)
+        finetune(loaded, (), examples, settings, self.folder / _WORK, out, about, context)
+        return len(examples)

@@ -2,7 +2,9 @@
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Any, TypedDict
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, NotRequired, TypedDict
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -22,10 +24,14 @@ _BATCHES_PER_WINDOW = 50
 
 
 class Row(TypedDict):
-    """One example of T token ids; `labels` repeats the answer's ids and is IGNORED for the prompt."""
+    """One example of T token ids; `labels` repeats the answer's ids and is IGNORED for the prompt.
+
+    `seq_lengths` has the lengths of the examples in a block, if several are packed into one row.
+    """
 
     input_ids: list[int]
     labels: list[int]
+    seq_lengths: NotRequired[list[int]]
 
 
 def end_of_turn(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
@@ -49,7 +55,7 @@ def end_of_turn(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> i
 
 
 def to_rows(tokenizer: PreTrainedTokenizerBase, end: int, examples: Sequence[Example], max_length: int) -> list[Row]:
-    """Rows of the prompt's ids as encoded for evaluation, the answer's ids, and `end`.
+    """Rows of the prompt's ids as encoded for evaluation, the answer's ids, and `end` if the answer is finished.
 
     TRL's own templating is not used: if a template writes a finished turn differently from an open one, TRL cuts the
     prompt where they diverge, and the model would train on prompts that never occur in evaluation. Rows longer than
@@ -61,15 +67,44 @@ def to_rows(tokenizer: PreTrainedTokenizerBase, end: int, examples: Sequence[Exa
     rows: list[Row] = []
     for example in examples:
         prompt = list(example.prompt_ids)
-        completion = [*tokenizer(example.answer, add_special_tokens=False)["input_ids"], end]
+        ending = [end] if example.finish == "stop" else []
+        completion = [*tokenizer(example.answer, add_special_tokens=False)["input_ids"], *ending]
         if len(prompt) + len(completion) <= max_length:
             rows.append(Row(input_ids=prompt + completion, labels=[IGNORED] * len(prompt) + completion))
     if not rows:
         raise UserError(
             f"none of the {len(examples)} examples fits in {max_length} tokens",
-            "raise max_length, or use shorter prompts",
+            "raise max_length (--max-length), or use shorter prompts",
         )
     return rows
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Training rows and the order in which they are trained on.
+
+    Args:
+        rows: The rows.
+        order: Row numbers in training order, see `training_order`.
+        batch_size: Rows per step.
+    """
+
+    rows: Sequence[Row]
+    order: Sequence[int]
+    batch_size: int
+
+    @property
+    def steps(self) -> int:
+        """Number of steps."""
+        return -(-len(self.order) // self.batch_size)
+
+    def tokens_by_step(self) -> list[int]:
+        """Number of tokens in the loss after each step, cumulative."""
+        counts = [sum(label != IGNORED for label in row["labels"]) for row in self.rows]
+        firsts = range(0, len(self.order), self.batch_size)
+        return list(
+            accumulate(sum(counts[row] for row in self.order[first : first + self.batch_size]) for first in firsts)
+        )
 
 
 def trained_tokens(rows: Sequence[Row]) -> int:

@@ -5,11 +5,12 @@ import logging
 import time
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
-from typing import Any
+from typing import Any, cast
 
 from datasets import Dataset
 from peft import LoraConfig
@@ -21,31 +22,29 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from layerlimits.errors import UserError
 from layerlimits.models.locate import weight_files
-from layerlimits.recovery.adapters import TARGETS
-from layerlimits.recovery.rows import Row, StepProgress
+from layerlimits.recovery.context import TrainingContext
+from layerlimits.recovery.curve import CurveCallback, points_of
+from layerlimits.recovery.rows import Schedule, StepProgress
+from layerlimits.recovery.watching import LossMeter, QuietTrainer
 from layerlimits.stopping import deferred, stop_requested
 
 # Time between checkpoints. It is longer if saving is slow, so that saving takes at most a twentieth of the time.
 SAVE_EVERY_S = 20.0
 _TRAINING_PER_SAVING = 20
+# Steps between the losses that a tracker receives.
+_LOGGING_STEPS = 10
 _STATE_FILES = ("optimizer.pt", "scheduler.pt", "rng_state.pth")
 
 
-class Trainer(SFTTrainer):
-    """SFTTrainer without telemetry and model cards."""
-
-    def _send_telemetry(self) -> None:
-        """Do nothing; TRL would send details of the training run over the network."""
-
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """Do nothing; checkpoints are for resuming only."""
+class Trainer(QuietTrainer, SFTTrainer):
+    """Trains on the answers' tokens."""
 
 
 class ProgressAndSaving(TrainerCallback):
     """Reports progress, and requests a checkpoint when one is due."""
 
-    def __init__(self, on_progress: StepProgress | None) -> None:
-        self._on_progress = on_progress
+    def __init__(self, on_progress: StepProgress | None, meter: LossMeter) -> None:
+        self._on_progress, self._meter = on_progress, meter
         self._interval_s, self._last_save = SAVE_EVERY_S, time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -57,6 +56,8 @@ class ProgressAndSaving(TrainerCallback):
             control.should_save = control.should_training_stop = True
         elif now - self._last_save >= self._interval_s and state.global_step < state.max_steps:
             self._last_save, control.should_save = now, True
+        if control.should_save:
+            self._meter.check_weights(kwargs["model"])
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Called by the trainer after writing a checkpoint."""
@@ -105,52 +106,83 @@ def latest_checkpoint(work: Path) -> Path | None:
     return None
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What is trained, on what, and how.
+
+    Args:
+        schedule: Rows in training order.
+        arguments: Arguments of SFTConfig for the optimizer, the schedule and memory.
+        lora: Arguments of LoraConfig; None trains every weight.
+        distillation: Arguments of GKDConfig; None trains on the answers' tokens.
+    """
+
+    schedule: Schedule
+    arguments: dict[str, Any]
+    lora: dict[str, Any] | None = None
+    distillation: dict[str, Any] | None = None
+
+
 def train(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    rows: Sequence[Row],
-    order: Sequence[int],
+    lesson: Lesson,
     work: Path,
-    arguments: dict[str, Any],
-    lora: dict[str, Any] | None,
-    on_progress: StepProgress | None,
-) -> PreTrainedModel:
+    context: TrainingContext,
+    meter: LossMeter,
+    curve: CurveCallback | None = None,
+) -> tuple[Any, list[dict[str, Any]], int | None]:
     """Train once over the rows in the given order, resuming from the newest complete checkpoint in `work`.
 
     Args:
         model: The model to train.
         tokenizer: Its tokenizer.
-        rows: Training rows.
-        order: Row numbers in training order, see `training_order`.
+        lesson: Data and settings.
         work: Folder for checkpoints.
-        arguments: Arguments of SFTConfig for the optimizer and the schedule.
-        lora: Arguments of LoraConfig; None trains every weight.
-        on_progress: Called with the number of completed steps and the total.
+        context: Progress and teacher.
+        meter: Receives the losses.
+        curve: Evaluates the model while it trains.
     Returns:
-        The trained model in evaluation mode, with adapters merged into its weights.
+        The trained model in evaluation mode, wrapped by PEFT if it has adapters; the points of its curve; and the
+        number of trained tokens of the best point, whose weights it has.
     """
     checkpoint = latest_checkpoint(work)
-    columns = {name: [row[name] for row in rows] for name in ("input_ids", "labels")}
-    trainer = Trainer(
-        model=model,
-        args=_config(model, work, arguments),
-        train_dataset=Dataset.from_dict(columns).select(list(order)),
-        processing_class=tokenizer,
-        peft_config=LoraConfig(task_type="CAUSAL_LM", target_modules=TARGETS, **lora) if lora else None,
-        callbacks=[ProgressAndSaving(on_progress)],
-    )
+    names = list(lesson.schedule.rows[0])
+    columns = {name: [dict(row)[name] for row in lesson.schedule.rows] for name in names}
+    callbacks = [meter, *([curve] if curve else []), ProgressAndSaving(context.on_progress, meter)]
+    made: dict[str, Any] = {
+        "model": model,
+        "train_dataset": Dataset.from_dict(columns).select(list(lesson.schedule.order)),
+        "processing_class": tokenizer,
+        "peft_config": LoraConfig(task_type="CAUSAL_LM", **lesson.lora) if lesson.lora else None,
+        "callbacks": callbacks,
+    }
+    if lesson.distillation is None:
+        trainer: Any = Trainer(args=_config(SFTConfig, model, work, lesson.arguments), **made)
+    else:
+        # Imported late: it is experimental in TRL, which warns of that.
+        from layerlimits.recovery.distilling import Distiller, GKDConfig, PromptCollator
+
+        trainer = Distiller(
+            args=_config(GKDConfig, model, work, lesson.arguments | lesson.distillation),
+            teacher_model=cast(PreTrainedModel, context.teacher),
+            data_collator=PromptCollator(tokenizer.pad_token_id),
+            **made,
+        )
+    trainer.meter = meter
     trainer.remove_callback(PrinterCallback)
     # A signal waits for the end of the step, and for a checkpoint.
     with deferred():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    trained: Any = trainer.model
-    merged: PreTrainedModel = (trained.merge_and_unload() if lora else trained).eval()
-    return merged
+    best = curve.restore_best(trainer.model, trainer.state) if curve else None
+    return trainer.model.eval(), points_of(trainer.state), best
 
 
-def _config(model: PreTrainedModel, work: Path, arguments: dict[str, Any]) -> SFTConfig:
+def _config(kind: type, model: PreTrainedModel, work: Path, arguments: dict[str, Any]) -> Any:
+    """The arguments of a trainer."""
     on_cpu = model.device.type == "cpu"
-    config = SFTConfig(
+    reports = arguments["report_to"] != "none"
+    config = kind(
         output_dir=str(work),
         num_train_epochs=1,
         train_sampling_strategy="sequential",
@@ -160,9 +192,8 @@ def _config(model: PreTrainedModel, work: Path, arguments: dict[str, Any]) -> SF
         save_total_limit=2,
         use_cpu=on_cpu,
         dataloader_pin_memory=not on_cpu,
-        gradient_checkpointing=False,
-        report_to="none",
-        logging_strategy="no",
+        logging_strategy="steps" if reports else "no",
+        logging_steps=_LOGGING_STEPS,
         disable_tqdm=True,
         **arguments,
     )

@@ -142,24 +142,6 @@ class PruneResults(Document):
 
 
 @dataclass(frozen=True)
-class RecoverResults(Document):
-    """A finetuned checkpoint; `trained_tokens` counts response tokens over all epochs.
-
-    `adapted` and `not_adapted` name the weight matrices with and without LoRA adapters; both are empty without LoRA.
-    """
-
-    model: str
-    parent: str
-    pruned: str
-    examples: int
-    dropped: int
-    trained_tokens: int
-    seconds: float
-    adapted: tuple[str, ...] = ()
-    not_adapted: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class ScoreResults(Document):
     """The score of a file of responses to `n` of the `of` items of a benchmark; `items` has the verdicts."""
 

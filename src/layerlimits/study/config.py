@@ -17,6 +17,8 @@ _REPORTED = ("preset", "seed", "difference", "temperature")
 
 # The paper's models lose about a quarter of their layers.
 _USUAL_RATIO = 0.25
+# Each milestone has half the tokens of the next one.
+MAX_MILESTONES = 20
 # Items per task that a budget without a limit can use at most: they detect 5 points with 80% power.
 MAX_BUDGET_ITEMS = 1600
 
@@ -33,6 +35,10 @@ class RecoverySettings(BaseModel):
         items: Number of training prompts; the unpruned model generates the responses.
         data: Instruction dataset whose prompts are used instead of the tasks' train splits: a .jsonl file or a hub id.
         epochs: Number of passes over the training data.
+        objectives: Any of "self" (responses of the unpruned model), "own" (the answers that the prompts come with) and
+            "distill" (responses and distributions of the unpruned model); one model each.
+        milestones: How many times a model is evaluated on selection items while it trains, after numbers of tokens that
+            double; the weights of the best time are used. 0: never.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,6 +49,8 @@ class RecoverySettings(BaseModel):
     items: Items = 1000
     epochs: Epochs = 1
     data: str | None = None
+    objectives: Annotated[tuple[Literal["own", "self", "distill"], ...], Field(min_length=1)] = ("self",)
+    milestones: Annotated[Whole, Field(ge=0, le=MAX_MILESTONES)] = 0
 
 
 class StudyConfig(BaseModel):
@@ -180,9 +188,8 @@ class StudyConfig(BaseModel):
     def asks_for_recovery(self) -> bool:
         """Whether the recovery settings differ from the preset's own."""
         usual = RecoverySettings(**PRESETS.get(self.preset, {}).get("recovery", {}))
-        set_here = any(
-            getattr(self.recovery, name) != getattr(usual, name) for name in ("kinds", "method", "items", "epochs")
-        )
+        names = ("kinds", "objectives", "method", "items", "epochs", "milestones")
+        set_here = any(getattr(self.recovery, name) != getattr(usual, name) for name in names)
         return set_here or self.recovery.ratios not in (None, usual.ratios)
 
     @property

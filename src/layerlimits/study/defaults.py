@@ -11,7 +11,8 @@ from transformers import PreTrainedTokenizerBase
 
 from layerlimits.errors import UserError
 from layerlimits.evaluation.calibration import Calibration, calibration, default_calibration, text_tokens
-from layerlimits.recovery.data import instruction_prompts, training_prompts
+from layerlimits.recovery.data import training_prompts
+from layerlimits.recovery.instructions import instruction_prompts
 from layerlimits.reference import folder as bundled_folder
 from layerlimits.study.config import StudyConfig
 from layerlimits.tasks import SUITES, available, check_sandbox, choose

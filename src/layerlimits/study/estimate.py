@@ -141,7 +141,7 @@ def works(study: ResolvedStudy) -> Iterator[Work]:
             yield Work("prune", len(config.methods), depth - count, task, n)
     for count in study.recovery.counts if study.recovery else ():
         for task, n in sized:
-            yield Work("recover", len(config.recovery.kinds), depth - count, task, n)
+            yield Work("recover", study.recovery.trainings if study.recovery else 0, depth - count, task, n)
 
 
 def method_cost(study: ResolvedStudy, method: str, cost: Cost) -> float:
@@ -171,14 +171,18 @@ def training_cost(study: ResolvedStudy, cost: Cost) -> float:
     if recovery is None:
         return 0.0
     return len(recovery.prompts) * training_answer_cost(study, cost) + sum(
-        len(recovery.kinds) * finetuning_cost(study, recovery, count, cost) for count in recovery.counts
+        recovery.trainings * finetuning_cost(study, recovery, count, cost) for count in recovery.counts
     )
 
 
 def finetuning_cost(study: ResolvedStudy, recovery: PlannedRecovery, count: int, cost: Cost) -> float:
-    """Estimated seconds of finetuning the model without `count` layers once."""
+    """Estimated seconds of finetuning the model without `count` layers once, with the evaluations while it trains."""
     tokens = len(recovery.prompts) * study.config.recovery.epochs * row_tokens(study, cost)
-    return cost.training(tokens, study.depth - count)
+    evaluations = recovery.milestones + 1 if recovery.milestones else 0
+    each = sum(
+        len(study.select_items[task.name]) * cost.response(task, study.depth - count) for task in study.select_tasks
+    )
+    return cost.training(tokens, study.depth - count) + evaluations * each
 
 
 def probe_costs(study: ResolvedStudy, cost: Cost) -> tuple[float, float]:

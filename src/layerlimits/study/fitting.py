@@ -188,12 +188,12 @@ def prune(study: ResolvedStudy, cost: Cost, seconds: float, missing: Mapping[str
 
 
 def recovery(study: ResolvedStudy, cost: Cost, seconds: float) -> tuple[ResolvedStudy, tuple[str, ...]]:
-    """The study with the finetuning that fits: one kind, one model, and as many examples as possible."""
+    """The study with the finetuning that fits: one kind and objective, one model, and as many examples as possible."""
     planned = study.recovery
     if planned is None:
         return study, ()
     counts = planned.counts[:1]
-    small = replace(planned, kinds=planned.kinds[:1], counts=counts)
+    small = replace(planned, kinds=planned.kinds[:1], objectives=planned.objectives[:1], counts=counts)
     whole = len(small.prompts) * training_answer_cost(study, cost) + finetuning_cost(study, small, counts[0], cost)
     evaluated = sum(FIRST_ITEMS * cost.response(task, study.depth - counts[0]) for task in study.measured)
     affordable = int(len(small.prompts) * max(0.0, seconds - evaluated) / max(whole, 1e-9))

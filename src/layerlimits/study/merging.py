@@ -13,7 +13,7 @@ from layerlimits.evaluation.store import Store
 from layerlimits.evaluation.verify import Record
 from layerlimits.results.record import MergeResults
 from layerlimits.study.manifest import refuse_other_run, write_copy
-from layerlimits.study.resuming import FIXED_BY_RANKINGS, FIXED_BY_RECOVERY
+from layerlimits.study.resuming import EARLIER_RECOVERY, FIXED_BY_RANKINGS, FIXED_BY_RECOVERY
 
 # Rows per transaction.
 _BATCH = 2000
@@ -72,7 +72,7 @@ def _check_same(first: Path, before: Mapping[str, Any], other: Path, now: Mappin
     if not ours or not theirs:
         return
     differing = [name for name in FIXED_BY_RANKINGS if ours.get(name) != theirs.get(name)]
-    trained, others = ours.get("recovery", {}), theirs.get("recovery", {})
+    trained, others = (EARLIER_RECOVERY | recorded.get("recovery", {}) for recorded in (ours, theirs))
     differing += [f"recovery.{name}" for name in FIXED_BY_RECOVERY if trained.get(name) != others.get(name)]
     if before.get("selection") != now.get("selection") and not differing:
         differing.append("selection items")

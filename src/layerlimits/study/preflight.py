@@ -59,7 +59,9 @@ def check_splits(study: ResolvedStudy) -> None:
     check_leaks("examples", sorted(examples), evaluated)
     check_leaks("calibration texts", study.calibration.written, evaluated)
     if study.recovery:
-        check_leaks("training prompts", [prompt.question for prompt in study.recovery.prompts], evaluated)
+        # Selection items choose the best weights.
+        chosen_by = [*evaluated, *(selecting if study.recovery.milestones else [])]
+        check_leaks("training prompts", [prompt.question for prompt in study.recovery.prompts], chosen_by)
 
 
 def estimate(study: ResolvedStudy, out: Path) -> tuple[list[dict[str, Any]], float, NumberType]:

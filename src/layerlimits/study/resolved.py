@@ -16,6 +16,7 @@ from layerlimits.models.remove import check_count, check_protected, layers_for_r
 from layerlimits.paths import DATA_DIR, given_path
 from layerlimits.plugins import label
 from layerlimits.recovery.data import answer_limit
+from layerlimits.recovery.settings import Objective
 from layerlimits.study.config import StudyConfig
 from layerlimits.study.defaults import calibration_of, knows_bundled_world, prompts_of, select_tasks_of, tasks_of
 from layerlimits.types import Sample, Task, content_hash
@@ -31,6 +32,8 @@ class PlannedRecovery:
         counts: Numbers of removed layers of these models.
         prompts: Training prompts; the unpruned model generates the responses.
         max_new_tokens: Response limit: the largest limit of the generation tasks.
+        objectives: Objectives of finetuning, one model each.
+        milestones: How many times each model is evaluated on selection items while it trains.
     """
 
     kinds: tuple[Literal["full", "lora"], ...]
@@ -38,6 +41,13 @@ class PlannedRecovery:
     counts: tuple[int, ...]
     prompts: tuple[Sample, ...]
     max_new_tokens: int
+    objectives: tuple[Objective, ...]
+    milestones: int
+
+    @property
+    def trainings(self) -> int:
+        """Number of models that are finetuned per number of removed layers."""
+        return len(self.kinds) * len(self.objectives)
 
     @property
     def data_hash(self) -> str:
@@ -238,7 +248,16 @@ def _recovery(
     prompts = prompts_of(config, tasks)
     counts = dict.fromkeys(removals[ratio] for ratio in config.recovery_ratios)
     longest = answer_limit(tasks)
-    return PlannedRecovery(settings.kinds, label(config.recovery_method), tuple(counts), tuple(prompts), longest), ()
+    planned = PlannedRecovery(
+        kinds=settings.kinds,
+        method=label(config.recovery_method),
+        counts=tuple(counts),
+        prompts=tuple(prompts),
+        max_new_tokens=longest,
+        objectives=settings.objectives,
+        milestones=settings.milestones,
+    )
+    return planned, ()
 
 
 def _no_recovery(config: StudyConfig, tasks: Sequence[Task]) -> str:

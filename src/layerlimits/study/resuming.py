@@ -4,15 +4,16 @@ The key of a response contains everything that affects it, so most settings may 
 settings and reuses all stored responses that still apply.
 
 - May change: tasks, protocols and shots (before any model is recovered), limit, samples, methods, ratios, which models
-  are recovered (recovery.kinds, recovery.method, recovery.ratios), difference, speed_repeats, preset, revision,
-  device, data_dir, max_rows, unsafe_code, and the command.
+  are recovered (recovery.kinds, recovery.objectives, recovery.method, recovery.ratios), difference, speed_repeats,
+  preset, revision, device, data_dir, max_rows, unsafe_code, and the command.
 - May only grow once the study is finished, because its report would be replaced by one of less: tasks, limit, samples,
   methods, ratios. `difference` is then fixed, and a budget cannot be added.
 - Fixed from the start, because all responses must be comparable: the model's files, dtype, batch_size, chat,
   temperature, top_p, top_k, max_new_tokens.
 - Fixed once a method has ranked, because rankings are compared: seed, protect, select_tasks, select_items and the
   resulting items, calibration, calibration_items.
-- Fixed once a model is recovered: recovery.items, recovery.epochs, and everything that changes the training prompts.
+- Fixed once a model is recovered: recovery.items, recovery.epochs, recovery.milestones (which hold out prompts), and
+  everything that changes the training prompts.
 """
 
 import json
@@ -28,7 +29,9 @@ from layerlimits.study.manifest import refuse_other_run
 from layerlimits.study.resolved import ResolvedStudy
 
 FIXED_BY_RANKINGS = ("seed", "protect", "select_tasks", "select_items", "calibration_items")
-FIXED_BY_RECOVERY = ("items", "epochs")
+FIXED_BY_RECOVERY = ("items", "epochs", "milestones")
+# Of studies that were recorded before there was the setting.
+EARLIER_RECOVERY = {"milestones": 0}
 _COUNTS = ("samples", "budget")
 
 
@@ -89,7 +92,7 @@ def _changes(study: ResolvedStudy, artifacts: Artifacts, manifest: Mapping[str, 
         if manifest.get("selection", study.selection_hash) != study.selection_hash and not changes:
             changes.append("different selection items")
     if artifacts.recovered and study.recovery:
-        trained, wanted = before["recovery"], now["recovery"]
+        trained, wanted = EARLIER_RECOVERY | before["recovery"], now["recovery"]
         changed = [name for name in FIXED_BY_RECOVERY if trained[name] != wanted[name]]
         changes += [_change(f"recovery.{name}", trained[name], wanted[name]) for name in changed]
         if manifest.get("training", study.recovery.data_hash) != study.recovery.data_hash and not changed:

@@ -75,6 +75,6 @@ def _finished_bytes(run: Run) -> float:
     """Bytes of the finetuned models that are not written yet."""
     recovery = run.study.recovery
     assert recovery
-    models = len(recovery.kinds) * len(recovery.counts) - len(run.artifacts.recovered)
+    models = recovery.trainings * len(recovery.counts) - len(run.artifacts.recovered)
     weights = run.artifacts.base["weight_bytes"] if run.artifacts.base else 0
     return float(max(0, models) * weights)
