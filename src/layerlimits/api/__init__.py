@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from layerlimits.api.carrying import export_run, import_run
+    from layerlimits.api.comparing import compare
     from layerlimits.api.listing import catalogue
     from layerlimits.api.measuring import evaluate, sweep
     from layerlimits.api.models import Model, load, without_layers
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         StudyResults,
         SweepResults,
     )
+    from layerlimits.results.pair import CompareResults
     from layerlimits.results.rankings import RankingsComparison, RankResults
     from layerlimits.results.record import MergeResults, VerifyResults
     from layerlimits.sampling import Decoding
@@ -46,6 +48,7 @@ _MODULES = {
         "export_run",
         "import_run",
     ),
+    "api.comparing": ("compare",),
     "api.listing": ("catalogue",),
     "api.measuring": (
         "evaluate",
@@ -101,6 +104,7 @@ _MODULES = {
         "StudyResults",
         "SweepResults",
     ),
+    "results.pair": ("CompareResults",),
     "results.record": (
         "MergeResults",
         "VerifyResults",
@@ -123,6 +127,7 @@ __all__ = [
     "Calibration",
     "CarryResults",
     "Catalogue",
+    "CompareResults",
     "Decoding",
     "DefaultTasks",
     "Estimate",
@@ -150,6 +155,7 @@ __all__ = [
     "VerifyResults",
     "calibration",
     "catalogue",
+    "compare",
     "compare_methods",
     "default_folder",
     "evaluate",

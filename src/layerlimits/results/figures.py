@@ -1,15 +1,26 @@
 """Compute the scores of a task from a model's verdicts: score, strict score, measures, subsets, outcomes."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TypeVar
+from dataclasses import Field, replace
+from typing import Any, ClassVar, Protocol, TypeVar
 
-from layerlimits.results.rows import Comparison, PairedTest, Score
+from layerlimits.results.rows import PairedTest, Score
 from layerlimits.statistics import intervals
 from layerlimits.statistics.significance import holm, mcnemar
 from layerlimits.types import Estimate, Verdict
 
-Row = TypeVar("Row", bound=Comparison)
+
+class Tested(Protocol):
+    """A dataclass with a test against another model, or None."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def test(self) -> PairedTest | None:
+        """The test."""
+
+
+Row = TypeVar("Row", bound=Tested)
 
 
 def by_item(values: Sequence[float], n: int) -> list[list[float]]:
