@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from layerlimits.evaluation.artifacts import Artifacts, Plan, TaskRecord
+from layerlimits.evaluation.artifacts import Artifacts, MilestoneRecord, Plan, TaskRecord
 from layerlimits.evaluation.store import Key, Store
 from layerlimits.types import ModelRef, Response, Sample, Task, Verdict
 
@@ -69,6 +69,22 @@ def finished_study(folder: Path) -> None:
         models = (BASE, FINETUNED, *(BASE.without((layer,)) for layer in range(3)))
         store.add_models(models, {"layers": 3})
         _describe(Artifacts(store), tasks, plan)
+
+
+def milestones(right: Sequence[int]) -> list[MilestoneRecord]:
+    """The milestones of a training, with this many of 20 items right in each task."""
+    return [
+        {
+            "tokens": 100 * (2**number - 1),
+            "train_loss": 2.0 / (number + 1),
+            "heldout_loss": 2.5 / (number + 1),
+            "scores": {
+                name: [1.0] * count + [0.0] * (20 - count)
+                for name in ("facts@likelihood", "facts@free", "word_problems")
+            },
+        }
+        for number, count in enumerate(right)
+    ]
 
 
 def add_items(store: Store, task: TaskRecord) -> None:
@@ -140,6 +156,8 @@ def _describe(artifacts: Artifacts, tasks: list[TaskRecord], plan: Plan) -> None
             "dropped": 2,
             "trained_tokens": 900,
             "seconds": 12.5,
+            "curve": milestones([5, 8, 10, 11, 12, 12]),
+            "curve_base": {"facts@likelihood": [1.0] * 19 + [0.0], "word_problems": [1.0] * 19 + [0.0]},
         }
     }
     artifacts.speed = [

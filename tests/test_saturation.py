@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from layerlimits.statistics.saturation import Backtest, Projection, backtest, saturation
+from layerlimits.statistics.projection import Backtest, Projection
+from layerlimits.statistics.saturation import backtest, saturation
 
 Values = NDArray[np.float64]
 END = 1e6

@@ -110,10 +110,20 @@ class Plan(TypedDict):
     removed: list[int]
 
 
+class MilestoneRecord(TypedDict):
+    """A model in training, after some response tokens: its losses, and its scores on select items, value by item."""
+
+    tokens: int
+    train_loss: float
+    heldout_loss: float
+    scores: dict[str, list[float]]
+
+
 class RecoveredRecord(Plan):
     """A pruned and finetuned model: its fingerprint, the settings and the amount of training.
 
-    `key` identifies the training: the pruned model, the examples and the settings.
+    `key` identifies the training: the pruned model, the examples and the settings. `curve` has the milestones of the
+    training, and `curve_base` the unpruned model's scores on the items of the curve.
     """
 
     name: str
@@ -124,6 +134,8 @@ class RecoveredRecord(Plan):
     dropped: int
     trained_tokens: int
     seconds: float
+    curve: NotRequired[list[MilestoneRecord]]
+    curve_base: NotRequired[dict[str, list[float]]]
 
 
 class TimingRecord(TypedDict):

@@ -7,19 +7,21 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from layerlimits.results.document import StudyResults
+from layerlimits.results.harm import objective_words
 from layerlimits.results.rows import ClassRetention, PlanComparison
 from layerlimits.types import Estimate
 
 # The Okabe-Ito palette, which color-blind readers can distinguish.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
-_MARKERS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "hexagon")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
+MARKERS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "hexagon")
 # With more than eight lines, colors repeat with another dash style.
-_DASHES = ("solid", "dash", "dot", "dashdot")
+DASHES = ("solid", "dash", "dot", "dashdot")
 _GRID = "#e6e8ec"
 _KIND_TITLES = {"generation": "generation", "choice": "choice, above chance"}
 
 
-def _style(figure: go.Figure, height: int, y_title: str | None = None) -> go.Figure:
+def style(figure: go.Figure, height: int, y_title: str | None = None) -> go.Figure:
+    """Apply the fonts, colors and margins of all figures."""
     figure.update_layout(
         height=height,
         margin={"l": 56, "r": 16, "t": 24, "b": 48},
@@ -36,12 +38,12 @@ def _style(figure: go.Figure, height: int, y_title: str | None = None) -> go.Fig
     return figure
 
 
-def _whole_numbers(largest: int) -> dict[str, Any]:
+def whole_numbers(largest: int) -> dict[str, Any]:
     """Tick settings of an axis that counts layers up to `largest`."""
     return {"dtick": 1} if largest <= 32 else {}
 
 
-def _spread(figures: Sequence[Estimate]) -> dict[str, Any]:
+def spread(figures: Sequence[Estimate]) -> dict[str, Any]:
     """Error bars from the intervals of estimates."""
     return {
         "type": "data",
@@ -53,7 +55,8 @@ def _spread(figures: Sequence[Estimate]) -> dict[str, Any]:
     }
 
 
-def _hover(figures: Sequence[Estimate]) -> list[list[float]]:
+def hover(figures: Sequence[Estimate]) -> list[list[float]]:
+    """The custom data of points: interval and number of items."""
     return [[value.low, value.high, value.n] for value in figures]
 
 
@@ -71,16 +74,16 @@ def sweep(results: StudyResults) -> go.Figure | None:
         figure.add_scatter(
             x=[layer for layer, _ in points],
             y=[value.estimate for value in figures],
-            customdata=_hover(figures),
+            customdata=hover(figures),
             hovertemplate="layer %{x}: " + _HOVER,
             name=task.name,
             mode="lines+markers",
-            line={"color": _COLORS[number % 8], "dash": "dash" if task.kind == "choice" else "solid", "width": 2},
-            marker={"symbol": _MARKERS[number % 8], "size": 7},
+            line={"color": COLORS[number % 8], "dash": "dash" if task.kind == "choice" else "solid", "width": 2},
+            marker={"symbol": MARKERS[number % 8], "size": 7},
         )
     figure.add_hline(y=1, line={"color": "#9aa3b0", "width": 1})
-    figure.update_xaxes(title="skipped layer", **_whole_numbers(results.model.layers))
-    return _style(figure, 460, "retention (score / unpruned score)")
+    figure.update_xaxes(title="skipped layer", **whole_numbers(results.model.layers))
+    return style(figure, 460, "retention (score / unpruned score)")
 
 
 def methods(results: StudyResults) -> go.Figure | None:
@@ -97,8 +100,8 @@ def methods(results: StudyResults) -> go.Figure | None:
             figure.add_trace(_line(points, method, number, legend=column == 1), row=1, col=column)
     figure.add_hline(y=1, line={"color": "#9aa3b0", "width": 1})
     figure.add_hline(y=0.9, line={"color": "#9aa3b0", "width": 1, "dash": "dot"})
-    figure.update_xaxes(title="layers removed", **_whole_numbers(max(row.layers for row in results.pruned)))
-    return _style(figure, 440, "mean retention over tasks").update_layout(margin={"t": 40})
+    figure.update_xaxes(title="layers removed", **whole_numbers(max(row.layers for row in results.pruned)))
+    return style(figure, 440, "mean retention over tasks").update_layout(margin={"t": 40})
 
 
 def _methods(rows: Sequence[ClassRetention | PlanComparison]) -> list[str]:
@@ -112,15 +115,15 @@ def _line(points: Sequence[tuple[int, Estimate | None]], method: str, number: in
     return go.Scatter(
         x=[layers for layers, _ in shown],
         y=[value.estimate for value in figures],
-        error_y=_spread(figures),
-        customdata=_hover(figures),
+        error_y=spread(figures),
+        customdata=hover(figures),
         hovertemplate="%{x} layers: " + _HOVER,
         name=method,
         legendgroup=method,
         showlegend=legend,
         mode="lines+markers",
-        line={"color": _COLORS[number % 8], "width": 2, "dash": _DASHES[number // 8 % 4]},
-        marker={"symbol": _MARKERS[number % 8], "size": 8},
+        line={"color": COLORS[number % 8], "width": 2, "dash": DASHES[number // 8 % 4]},
+        marker={"symbol": MARKERS[number % 8], "size": 8},
     )
 
 
@@ -142,8 +145,8 @@ def by_task(results: StudyResults) -> go.Figure | None:
     ]
     figure.update_layout(updatemenus=[{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.03, "yanchor": "bottom"}])
     figure.add_hline(y=1, line={"color": "#9aa3b0", "width": 1})
-    figure.update_xaxes(title="layers removed", **_whole_numbers(max(row.layers for row in results.pruned)))
-    return _style(figure, 440, "retention").update_layout(margin={"t": 64})
+    figure.update_xaxes(title="layers removed", **whole_numbers(max(row.layers for row in results.pruned)))
+    return style(figure, 440, "retention").update_layout(margin={"t": 64})
 
 
 def recovery(results: StudyResults, removed: Sequence[int]) -> go.Figure:
@@ -151,22 +154,25 @@ def recovery(results: StudyResults, removed: Sequence[int]) -> go.Figure:
     entries = [entry for entry in results.recovery if entry.removed == tuple(removed)]
     tasks = [row.task for row in entries[0].tasks]
     bars = [("unpruned", "#9aa3b0", [row.base for row in entries[0].tasks])]
-    bars.append((f"without {len(removed)} layers", _COLORS[1], [row.pruned for row in entries[0].tasks]))
-    for entry, color in zip(entries, (_COLORS[0], _COLORS[2], _COLORS[3]), strict=False):
-        bars.append((f"finetuned ({entry.name})", color, [row.recovered for row in entry.tasks]))
+    bars.append((f"without {len(removed)} layers", COLORS[1], [row.pruned for row in entries[0].tasks]))
+    for number, entry in enumerate(entries):
+        color = (COLORS[0], *COLORS[2:])[number % (len(COLORS) - 1)]
+        bars.append(
+            (f"finetuned ({entry.name}, {objective_words(entry)})", color, [row.recovered for row in entry.tasks])
+        )
     figure = go.Figure()
     for name, color, figures in bars:
         figure.add_bar(
             x=tasks,
             y=[value.estimate for value in figures],
-            error_y=_spread(figures),
-            customdata=_hover(figures),
+            error_y=spread(figures),
+            customdata=hover(figures),
             hovertemplate="%{x}: " + _HOVER,
             name=name,
             marker={"color": color},
         )
     figure.update_yaxes(range=[0, 1.05])
-    return _style(figure, 400, "score")
+    return style(figure, 400, "score")
 
 
 # Diagnostic measures drawn over the skipped layer: measure, task, name.
@@ -192,17 +198,17 @@ def diagnostics(results: StudyResults) -> go.Figure | None:
             figure.add_scatter(
                 x=[layer for layer, value in points if value],
                 y=[value.estimate for value in figures],
-                customdata=_hover(figures),
+                customdata=hover(figures),
                 hovertemplate="layer %{x}: " + _HOVER,
                 name=name,
                 mode="lines+markers",
-                line={"color": _COLORS[number], "width": 2, "dash": "dot" if number < 2 else "solid"},
-                marker={"symbol": _MARKERS[number], "size": 7},
+                line={"color": COLORS[number], "width": 2, "dash": "dot" if number < 2 else "solid"},
+                marker={"symbol": MARKERS[number], "size": 7},
             )
     if not figure.data:
         return None
-    figure.update_xaxes(title="skipped layer", **_whole_numbers(results.model.layers))
-    return _style(figure, 440, "fraction")
+    figure.update_xaxes(title="skipped layer", **whole_numbers(results.model.layers))
+    return style(figure, 440, "fraction")
 
 
 def speed(results: StudyResults) -> go.Figure | None:
@@ -220,17 +226,17 @@ def speed(results: StudyResults) -> go.Figure | None:
             figure.add_scatter(
                 x=[gain.estimate for _, gain, _ in shown],
                 y=[value.estimate for value in figures],
-                error_y=_spread(figures),
+                error_y=spread(figures),
                 text=[f"-{layers}" for layers, _, _ in shown],
                 textposition="top right",
-                customdata=_hover(figures),
+                customdata=hover(figures),
                 hovertemplate="%{text} layers, speedup %{x:.2f}: " + _HOVER,
                 name=_KIND_TITLES[kind],
                 mode="lines+markers+text",
-                line={"color": _COLORS[number]},
-                marker={"symbol": _MARKERS[number], "size": 8},
+                line={"color": COLORS[number]},
+                marker={"symbol": MARKERS[number], "size": 8},
             )
     if not figure.data:
         return None
     figure.update_xaxes(title="decoding speedup over the unpruned model")
-    return _style(figure, 380, "mean retention")
+    return style(figure, 380, "mean retention")

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from layerlimits.results.rows import PairedTest, Score
 from layerlimits.statistics import intervals
-from layerlimits.statistics.significance import holm, mcnemar
+from layerlimits.statistics.significance import holm, mcnemar, sign_flip
 from layerlimits.types import Estimate, Verdict
 
 
@@ -85,6 +85,19 @@ def paired_test(base: Sequence[float], other: Sequence[float]) -> PairedTest | N
         return None
     test = mcnemar(base, other)
     return PairedTest(test.b, test.c, test.p)
+
+
+def any_paired_test(base: Sequence[float], other: Sequence[float]) -> PairedTest:
+    """McNemar's exact test, or for graded values the sign-flip test, of two models on the same items.
+
+    For graded values, `lost` and `won` count the items with a lower and with a higher value.
+    """
+    exact = paired_test(base, other)
+    if exact:
+        return exact
+    pairs = list(zip(base, other, strict=True))
+    lower, higher = sum(two < one for one, two in pairs), sum(two > one for one, two in pairs)
+    return PairedTest(lower, higher, sign_flip(base, other))
 
 
 def corrected(rows: Sequence[Row]) -> list[Row]:

@@ -7,13 +7,12 @@ from typing import Any
 from layerlimits.evaluation.artifacts import TaskRecord
 from layerlimits.evaluation.store import Store
 from layerlimits.results.comparisons import task_score
-from layerlimits.results.figures import corrected, paired_test
+from layerlimits.results.figures import any_paired_test, corrected
 from layerlimits.results.frames import Document
 from layerlimits.results.rows import PairedTest, TaskScore, plain
 from layerlimits.results.stored_answers import StoredAnswers
 from layerlimits.results.warnings import refused, warnings
 from layerlimits.statistics import intervals
-from layerlimits.statistics.significance import sign_flip
 from layerlimits.types import Estimate, Kind, ModelRef, content_hash
 
 
@@ -179,14 +178,8 @@ def _row(base: TaskScore, other: TaskScore, first: Sequence[float], second: Sequ
         base=base.score,
         other=other.score,
         difference=intervals.difference([(first, second)]),
-        test=paired_test(first, second) or _graded_test(first, second),
+        test=any_paired_test(first, second),
     )
-
-
-def _graded_test(base: Sequence[float], other: Sequence[float]) -> PairedTest:
-    pairs = list(zip(base, other, strict=True))
-    lower, higher = sum(two < one for one, two in pairs), sum(two > one for one, two in pairs)
-    return PairedTest(lower, higher, sign_flip(base, other))
 
 
 def _class(names: Sequence[str], values: Mapping[str, tuple[list[float], ...]]) -> ClassDifference:

@@ -14,6 +14,7 @@ from layerlimits.results.figures import corrected
 from layerlimits.results.headline import headline
 from layerlimits.results.model import model_info
 from layerlimits.results.notes import notes, without_texts
+from layerlimits.results.recovery import recovery_rows
 from layerlimits.results.rows import (
     AnsweredItem,
     ClassRetention,
@@ -22,8 +23,6 @@ from layerlimits.results.rows import (
     ModelAnswer,
     PlanComparison,
     ProtocolScores,
-    Recovery,
-    Regained,
     Speed,
     Stage,
     TaskScore,
@@ -67,7 +66,7 @@ def study_results(store: Store) -> StudyResults:
         pruned=tuple(corrected(list(_pruned(pruned, artifacts.plans)))),
         classes=tuple(_classes(pruned, artifacts.plans)),
         protocols=tuple(_protocols(pruned, artifacts.plans)),
-        recovery=tuple(_recovery(pruned, recovered)),
+        recovery=recovery_rows(pruned, recovered),
         diagnostics=tuple(_diagnostics(answers, base["layers"], artifacts)),
         speed=tuple(_speed(artifacts.speed)),
         samples=tuple(_samples(pruned, recovered)),
@@ -158,38 +157,6 @@ def _protocols(answers: StoredAnswers, plans: Sequence[Plan]) -> Iterator[Protoc
     rows += [row for plan in plans for row in protocol_scores(answers, plan["method"], plan["removed"])]
     for name in dict.fromkeys(row.task for row in rows):
         yield from (row for row in rows if row.task == name)
-
-
-def _recovery(answers: StoredAnswers, recovered: Sequence[RecoveredRecord]) -> Iterator[Recovery]:
-    for record in recovered:
-        yield Recovery(
-            name=record["name"],
-            method=record["method"],
-            ratio=record["ratio"],
-            layers=record["layers"],
-            removed=tuple(record["removed"]),
-            settings=record["settings"],
-            examples=record["examples"],
-            dropped=record["dropped"],
-            trained_tokens=record["trained_tokens"],
-            seconds=record["seconds"],
-            tasks=tuple(row for task in answers.tasks if (row := _regained(answers, record, task))),
-        )
-
-
-def _regained(answers: StoredAnswers, record: RecoveredRecord, task: TaskRecord) -> Regained | None:
-    models = (answers.fingerprint(()), answers.fingerprint(record["removed"]), record["fingerprint"])
-    base, pruned, recovered = (answers.values(model, task) for model in models)
-    if base is None or pruned is None or recovered is None:
-        return None
-    return Regained(
-        task=task["name"],
-        kind=task["kind"],
-        base=intervals.mean(base),
-        pruned=intervals.mean(pruned),
-        recovered=intervals.mean(recovered),
-        regained=intervals.regained(base, pruned, recovered),
-    )
 
 
 def _diagnostics(answers: StoredAnswers, depth: int, artifacts: Artifacts) -> Iterator[DiagnosticMean]:

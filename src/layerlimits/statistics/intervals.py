@@ -29,6 +29,15 @@ def mean(values: Sequence[float]) -> Estimate:
     return Estimate(estimate, *bounds, len(scores))
 
 
+def mean_over_tasks(tasks: Sequence[Sequence[float]]) -> Estimate:
+    """The mean over tasks of the means of their values, with a 95% interval; `n` counts the items of all tasks."""
+    if len(tasks) == 1:
+        return mean(tasks[0])
+    values = [_array(task)[:, None] for task in tasks]
+    estimate = float(np.mean([task.mean() for task in values]))
+    return Estimate(estimate, *_bounds(_mean_over_tasks(values)[:, 0], estimate), sum(map(len, values)))
+
+
 def sampled_mean(values: Sequence[Sequence[float]]) -> Estimate:
     """The mean over n items with k sampled answers each, with a 95% interval over both items and samples.
 

@@ -21,10 +21,11 @@ tokens. A curve that later breaks, such as one that overfits, cannot be foreseen
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from layerlimits.statistics.projection import Backtest, Crossing, Projection, Saturation
 
 Values = NDArray[np.float64]
 # The scores of one task, (milestones, items).
@@ -45,67 +46,6 @@ _SCALES, _FIRST_FRAC, _LAST_MULTIPLE = 30, 1 / 3, 30.0
 # Tokens up to which the crossing of half recovery is searched, as a multiple of the trained ones.
 _HORIZON, _STEPS = 100.0, 400
 _TINY = 1e-12
-
-
-@dataclass(frozen=True)
-class Projection:
-    """A projected score with its 90% interval."""
-
-    estimate: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Crossing:
-    """Trained tokens at which a score is reached, with a 90% interval; None beyond 100 times the trained tokens."""
-
-    estimate: float | None
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True)
-class Saturation:
-    """What a recovery curve says about more training.
-
-    Args:
-        points: Number of milestones.
-        ceiling: Score after endless training.
-        ten_times: Score after ten times the trained tokens.
-        half: Tokens at which half of the lost score is regained; None if the lost score is unknown.
-        reason: Why nothing is projected; empty if it is.
-    """
-
-    points: int
-    ceiling: Projection | None
-    ten_times: Projection | None
-    half: Crossing | None
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Backtest:
-    """A forecast of the end of a curve from its beginning.
-
-    Args:
-        points, tokens: The milestones that were fitted, and the tokens of the last of them.
-        end_tokens, end: The last milestone, and the score that was measured there.
-        forecast: The score that was projected for it; the interval is for a measurement on the same items.
-        reason: Why nothing was projected; empty if it was.
-    """
-
-    points: int
-    tokens: float
-    end_tokens: float
-    end: float
-    forecast: Projection | None
-    reason: str = ""
-
-    @property
-    def held(self) -> bool | None:
-        """Whether the measured end lies in the 90% interval; None without a forecast."""
-        return None if self.forecast is None else self.forecast.low <= self.end <= self.forecast.high
 
 
 def saturation(tokens: Sequence[float], tasks: Sequence[Scores], half: float | None = None) -> Saturation:
@@ -165,7 +105,7 @@ class _Curve:
         if (np.diff(self.tokens) <= 0).any() or (self.tokens < 0).any():
             raise ValueError("the tokens of milestones must ascend from 0")
         self.means: Values = np.mean([task.mean(1) for task in scores], axis=0)
-        self.variance = sum(map(_variance, scores)) / len(scores) ** 2
+        self.variance = float(sum(map(_variance, scores))) / len(scores) ** 2
         self._draw = np.random.default_rng(_SEED)
         self._sampled: Values = np.mean([self._reweighted(task) for task in scores], axis=0)
         if len(self.tokens) >= MIN_POINTS:
@@ -227,8 +167,9 @@ def _first(grid: Values, reached: NDArray[np.bool_]) -> float | None:
 def _variance(scores: Values) -> float:
     """Variance of a milestone's mean score on fixed items: items that change between neighbours count half each."""
     n = scores.shape[1]
-    changes = np.diff(scores, axis=0).var(1).mean() / (2 * n) if len(scores) > 1 else 0.0
-    return max(float(changes), (0.5 / n) ** 2)
+    changes = float(np.diff(scores, axis=0).var(1).mean()) / (2 * n) if len(scores) > 1 else 0.0
+    floor: float = (0.5 / n) ** 2
+    return max(changes, floor)
 
 
 def _least_squares(basis: Values, scores: Values) -> tuple[Values, Values, Values]:

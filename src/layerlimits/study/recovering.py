@@ -85,7 +85,10 @@ def _recover_one(
         run.ask("recover", [()], task, run.pruned_items(task), evaluator)
     trained = (read_recipe(out) or {})["finetune"]
     record: RecoveredRecord = {
-        **plan,
+        "method": plan["method"],
+        "ratio": plan["ratio"],
+        "layers": plan["layers"],
+        "removed": plan["removed"],
         "name": kind,
         "fingerprint": recovered.ref.fingerprint,
         "key": key,
