@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from layerlimits.evaluation.calibration import Calibration
     from layerlimits.recovery.finetune import FinetuneConfig
     from layerlimits.results.carried import CarryResults
+    from layerlimits.results.catalogue import Catalogue
     from layerlimits.results.document import (
-        Catalogue,
         EvaluateResults,
         PlanResults,
         PruneResults,
@@ -94,8 +94,8 @@ _MODULES = {
     "evaluation.calibration": ("Calibration",),
     "recovery.finetune": ("FinetuneConfig",),
     "results.carried": ("CarryResults",),
+    "results.catalogue": ("Catalogue",),
     "results.document": (
-        "Catalogue",
         "EvaluateResults",
         "PlanResults",
         "PruneResults",

@@ -148,6 +148,29 @@ class TimingRecord(TypedDict):
     tokens_per_s: list[float]
 
 
+class AlternativeRecord(TypedDict):
+    """A model measured instead of a pruned one: the unpruned model in fewer bits, or a sibling, whose `bits` is None.
+
+    `key` identifies the measurement. `method` and `removed` are set if layers are removed as well. `tasks` has this
+    model's own prompts. The rates are those of interleaved repetitions of this and of the unpruned model.
+    """
+
+    name: str
+    key: str
+    path: str
+    bits: int | None
+    method: str
+    removed: list[int]
+    fingerprint: str
+    layers: int
+    tasks: list[TaskRecord]
+    parameters: int
+    weight_bytes: int
+    memory_bytes: int
+    tokens_per_s: list[float]
+    base_tokens_per_s: list[float]
+
+
 # The type of each stored value, by name. Values that are computed once have names with a prefix instead.
 TYPES: Mapping[str, Any] = {
     "manifest": Manifest,
@@ -158,6 +181,7 @@ TYPES: Mapping[str, Any] = {
     "plans": list[Plan],
     "recovered": dict[str, RecoveredRecord],
     "speed": list[TimingRecord],
+    "alternatives": list[AlternativeRecord],
     "stages": dict[str, float],
     "study_notes": list[str],
     "skipped": dict[str, str],
@@ -213,6 +237,8 @@ class Artifacts:
     # The finetuned models, by name, and the timed models, the unpruned one first.
     recovered: _Value[dict[str, RecoveredRecord]] = _Value(dict)
     speed: _Value[list[TimingRecord]] = _Value(list)
+    # The models that were measured instead of pruned ones.
+    alternatives: _Value[list[AlternativeRecord]] = _Value(list)
     # Seconds per stage, summed over all resumed parts of a study.
     stages: _Value[dict[str, float]] = _Value(dict)
     # Notes on decisions made at the start, the skipped parts with the reasons, and what a budget leaves out.

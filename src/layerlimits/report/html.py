@@ -14,6 +14,7 @@ from plotly.offline import get_plotlyjs
 from layerlimits.errors import UserError
 from layerlimits.paths import check_output_file
 from layerlimits.report import figures, recovery
+from layerlimits.report.alternatives import alternatives
 from layerlimits.results.document import StudyResults
 from layerlimits.results.rows import PairedTest, TaskScore
 from layerlimits.types import Estimate
@@ -29,6 +30,7 @@ _FIGURES = {
     "by_task": figures.by_task,
     "diagnostics": figures.diagnostics,
     "speed": figures.speed,
+    "alternatives": alternatives,
 }
 
 

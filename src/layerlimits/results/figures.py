@@ -104,3 +104,9 @@ def corrected(rows: Sequence[Row]) -> list[Row]:
     """The rows of one table with p-values adjusted by Holm's method over all tests of the table."""
     adjusted = iter(holm([row.test.p for row in rows if row.test]))
     return [replace(row, test=replace(row.test, p_holm=next(adjusted))) if row.test else row for row in rows]
+
+
+def median_and_range(values: Sequence[float]) -> Estimate:
+    """Median and range; there are too few repeats for a confidence interval."""
+    ordered = sorted(values)
+    return Estimate(ordered[len(ordered) // 2], ordered[0], ordered[-1], len(ordered))

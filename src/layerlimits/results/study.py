@@ -10,10 +10,11 @@ from layerlimits.evaluation.store import Store
 from layerlimits.results.comparisons import comparison, layer_scores, protocol_scores, task_score
 from layerlimits.results.diagnose import diagnose
 from layerlimits.results.document import StudyResults
-from layerlimits.results.figures import corrected
+from layerlimits.results.figures import corrected, median_and_range
 from layerlimits.results.headline import headline
 from layerlimits.results.model import model_info
 from layerlimits.results.notes import notes, without_texts
+from layerlimits.results.options import alternative_rows
 from layerlimits.results.recovery import recovery_rows
 from layerlimits.results.rows import (
     AnsweredItem,
@@ -30,7 +31,7 @@ from layerlimits.results.rows import (
 from layerlimits.results.stored_answers import StoredAnswers
 from layerlimits.results.warnings import at_chance, left_out, set_aside, skipped, warnings
 from layerlimits.statistics import intervals
-from layerlimits.types import Estimate, Kind
+from layerlimits.types import Kind
 
 _KINDS: tuple[Kind, ...] = ("choice", "generation")
 _SHOWN_ITEMS = 3
@@ -70,6 +71,7 @@ def study_results(store: Store) -> StudyResults:
         diagnostics=tuple(_diagnostics(answers, base["layers"], artifacts)),
         speed=tuple(_speed(artifacts.speed)),
         samples=tuple(_samples(pruned, recovered)),
+        alternatives=alternative_rows(pruned, artifacts),
         stages=tuple(Stage(name, seconds) for name, seconds in artifacts.stages.items()),
         notes=(*notes(calibration, config), *artifacts.study_notes, *without_texts(_without_texts(answers, tasks))),
         warnings=tuple(_warnings(artifacts, tasks, _tasks(pruned), config["difference"])),
@@ -181,15 +183,9 @@ def _speed(timings: Sequence[TimingRecord]) -> Iterator[Speed]:
             parameters=timing["parameters"],
             weight_bytes=timing["weight_bytes"],
             peak_bytes=timing["memory_bytes"],
-            tokens_per_s=_median(rates),
-            speedup=_median(ratios) if removed else None,
+            tokens_per_s=median_and_range(rates),
+            speedup=median_and_range(ratios) if removed else None,
         )
-
-
-def _median(values: Sequence[float]) -> Estimate:
-    """Median and range; there are too few repeats for a confidence interval."""
-    ordered = sorted(values)
-    return Estimate(ordered[len(ordered) // 2], ordered[0], ordered[-1], len(ordered))
 
 
 def _samples(answers: StoredAnswers, recovered: Sequence[RecoveredRecord]) -> Iterator[AnsweredItem]:

@@ -52,15 +52,25 @@ def timings(model: PreTrainedModel, variants: Sequence[tuple[int, ...]], repeats
     Raises:
         UserError: The model has too few positions for the new tokens.
     """
-    width = _prompt_tokens(model)
-    probe = torch.arange(_PROMPTS * width, device=model.device) % (model.config.vocab_size - 5) + 5
-    prompts = probe.view(_PROMPTS, width)
-    facts = [_facts(model, removed, prompts) for removed in variants]
-    rates = [[_rate(model, removed, prompts) for removed in variants] for _ in range(repeats)]
+    return interleaved([(model, removed) for removed in variants], repeats)
+
+
+def interleaved(models: Sequence[tuple[PreTrainedModel, tuple[int, ...]]], repeats: int) -> list[Timing]:
+    """As `timings`, for several models: each with the layers that are removed from it."""
+    prompts = [_prompts(model) for model, _ in models]
+    facts = [_facts(*pair, probe) for pair, probe in zip(models, prompts, strict=True)]
+    rates = [[_rate(*pair, probe) for pair, probe in zip(models, prompts, strict=True)] for _ in range(repeats)]
     return [
         Timing(removed, *facts[number], tuple(repeat[number] for repeat in rates))
-        for number, removed in enumerate(variants)
+        for number, (_, removed) in enumerate(models)
     ]
+
+
+def _prompts(model: PreTrainedModel) -> torch.Tensor:
+    width = _prompt_tokens(model)
+    vocabulary: int = model.config.get_text_config().vocab_size
+    ids = torch.arange(_PROMPTS * width, device=model.device) % (vocabulary - 5) + 5
+    return ids.view(_PROMPTS, width)
 
 
 def _prompt_tokens(model: PreTrainedModel) -> int:
