@@ -6,6 +6,11 @@ DIGITS = "9" * 5000
 FLAGS: list[tuple[str, str, str]] = [
     ("no such command", "evalute {m}", "No such command 'evalute'. Did you mean 'evaluate'?"),
     ("no model", "evaluate", "Missing argument 'model'"),
+    ("one model to compare", "compare {m}", "Missing argument 'other'"),
+    ("other model gone", "compare {m} {t}/gone --tasks facts", "no such folder: "),
+    ("other model is a file", "compare {m} {m}/config.json --tasks facts", "is a file, not a model folder"),
+    ("comparing no task", "compare {m} {m} --tasks ,", "no task given"),
+    ("comparing 0 items", "compare {m} {m} --limit 0", "Invalid value for '--limit': Input should be greater than or"),
     ("no such option", "evaluate {m} --limits 3", "No such option: --limits (Possible options: --limit)"),
     ("option without value", "evaluate {m} --limit", "Option '--limit' requires an argument"),
     ("limit is text", "evaluate {m} --limit many", "Invalid value for '--limit': Input should be a valid integer,"),

@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from layerlimits.evaluation.artifacts import Artifacts, Plan, TaskRecord
+from layerlimits.evaluation.artifacts import AlternativeRecord, Artifacts, MilestoneRecord, Plan, TaskRecord
 from layerlimits.evaluation.store import Key, Store
 from layerlimits.types import ModelRef, Response, Sample, Task, Verdict
 
 BASE = ModelRef("model", "fingerprint")
 FINETUNED = ModelRef("finetuned", "other")
 TEXT = "It is 3 + 4 = 7."
+QUANTIZED = ModelRef("model", "fingerprint", None, (), "float32, 4-bit weights (torchao)")
+SIBLING = ModelRef("small", "sibling")
 
 
 def record(name: str, n: int, **changes: Any) -> TaskRecord:
@@ -64,15 +66,57 @@ def finished_study(folder: Path, finetuned_text: str = TEXT) -> None:
     tasks = [choice, free, problems]
     plan: Plan = {"method": "random", "ratio": 0.3, "layers": 1, "removed": [1]}
     with Store(folder) as store:
-        for model, right in ((BASE, 19), *((BASE.without((layer,)), 4 + layer) for layer in range(3)), (FINETUNED, 12)):
+        for model, right in (
+            (BASE, 19),
+            *((BASE.without((layer,)), 4 + layer) for layer in range(3)),
+            (FINETUNED, 12),
+            (QUANTIZED, 18),
+            (SIBLING, 9),
+        ):
             for task in tasks:
                 text = finetuned_text if model == FINETUNED else TEXT
                 put(store, model, task, [1.0] * right + [0.0] * (20 - right), text)
         for task in tasks:
             add_items(store, task)
-        models = (BASE, FINETUNED, *(BASE.without((layer,)) for layer in range(3)))
+        models = (BASE, FINETUNED, QUANTIZED, SIBLING, *(BASE.without((layer,)) for layer in range(3)))
         store.add_models(models, {"layers": 3})
         _describe(Artifacts(store), tasks, plan)
+
+
+def alternative(tasks: list[TaskRecord], name: str, bits: int | None, model: ModelRef) -> AlternativeRecord:
+    """The record of a model that was measured instead of a pruned one."""
+    return {
+        "name": name,
+        "key": name,
+        "path": model.path,
+        "bits": bits,
+        "method": "",
+        "removed": [],
+        "fingerprint": model.fingerprint,
+        "layers": 3 if bits else 2,
+        "tasks": tasks,
+        "parameters": 30,
+        "weight_bytes": 20,
+        "memory_bytes": 40,
+        "tokens_per_s": [12.0, 14.0, 13.0],
+        "base_tokens_per_s": [10.0, 10.0, 10.0],
+    }
+
+
+def milestones(right: Sequence[int]) -> list[MilestoneRecord]:
+    """The milestones of a training, with this many of 20 items right in each task."""
+    return [
+        {
+            "tokens": 100 * (2**number - 1),
+            "train_loss": 2.0 / (number + 1),
+            "heldout_loss": 2.5 / (number + 1),
+            "scores": {
+                name: [1.0] * count + [0.0] * (20 - count)
+                for name in ("facts@likelihood", "facts@free", "word_problems")
+            },
+        }
+        for number, count in enumerate(right)
+    ]
 
 
 def add_items(store: Store, task: TaskRecord) -> None:
@@ -144,6 +188,8 @@ def _describe(artifacts: Artifacts, tasks: list[TaskRecord], plan: Plan) -> None
             "dropped": 2,
             "trained_tokens": 900,
             "seconds": 12.5,
+            "curve": milestones([5, 8, 10, 11, 12, 12]),
+            "curve_base": {"facts@likelihood": [1.0] * 19 + [0.0], "word_problems": [1.0] * 19 + [0.0]},
         }
     }
     artifacts.speed = [
@@ -155,5 +201,9 @@ def _describe(artifacts: Artifacts, tasks: list[TaskRecord], plan: Plan) -> None
             "tokens_per_s": rates,
         }
         for removed, size, rates in (([], 30, [10.0, 11.0, 12.0]), ([1], 20, [15.0, 16.0, 17.0]))
+    ]
+    artifacts.alternatives = [
+        alternative(tasks, "4-bit weights", 4, QUANTIZED),
+        alternative(tasks, "small", None, SIBLING),
     ]
     artifacts.stages = {"base": 1.0, "sweep": 2.0}

@@ -147,7 +147,8 @@ def test_the_dearest_and_the_cheapest_layer_are_means_over_tasks() -> None:
         ),
         (
             [("generation", 0.9, 0.5, 0.7), ("choice", 0.8, 0.5, 0.4)],
-            "recovers -10 of the 30 points lost in choice and 20 of the 40 points lost in generation.",
+            "recovers none of the 30 points lost in choice (10 more are lost) "
+            "and 20 of the 40 points lost in generation.",
         ),
     ],
 )
@@ -164,6 +165,17 @@ def test_nothing_lost_brings_nothing_back() -> None:
     assert said.endswith(
         "had nothing to recover, because the model with 2 layers removed by a lost less than one point."
     )
+
+
+def test_harm_is_in_the_headline_wherever_it_was_done() -> None:
+    plain = recovery([("generation", 0.9, 0.5, 0.7)])
+    harmful = replace(plain, layers=1, harm="Finetuning made it worse: the model falls.")
+    said = headline(replace(NOTHING, recovery=(harmful, plain)))
+    assert said.endswith("recovers 20 of the 40 points lost in generation. Finetuning made it worse: the model falls.")
+    several = headline(replace(NOTHING, recovery=(replace(harmful, layers=3), harmful, harmful, plain)))
+    assert several.endswith("worse: the model falls. 2 more finetuned models have lower scores than before.")
+    nothing_lost = replace(recovery([("choice", 0.8, 0.8, 0.7)]), harm="Finetuning made it worse: the model falls.")
+    assert headline(replace(NOTHING, recovery=(nothing_lost,))).endswith("Finetuning made it worse: the model falls.")
 
 
 def recovery(scores: list[tuple[Kind, float, float, float]]) -> Recovery:

@@ -111,6 +111,7 @@ def test_a_circle_is_seen() -> None:
 
 COMMANDS = (
     "carry",
+    "compare",
     "diagnose",
     "evaluate",
     "methods",

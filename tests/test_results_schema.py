@@ -116,6 +116,10 @@ def test_evaluate_and_sweep(says: Says, tiny: Path, tmp_path: Path) -> None:
     check("sweep", says("sweep", *asked), absent=swept)
 
 
+def test_compare(says: Says, tiny: Path) -> None:
+    check("compare", says("compare", tiny, "reference", "--tasks", "facts_choice,facts", "--limit", 4))
+
+
 def test_rank(says: Says, tiny: Path) -> None:
     check("rank", says("rank", tiny, "--method", "reverse"))
     # Nothing an untaught model answers is right, so this method has nothing to look at.

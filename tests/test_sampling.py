@@ -15,6 +15,7 @@ Refused = Callable[..., str]
 # What each command that takes a seed needs beside it.
 COMMANDS: dict[str, tuple[str, ...]] = {
     "evaluate": ("evaluate", "MODEL", "--tasks", "facts", "--limit", "2"),
+    "compare": ("compare", "MODEL", "reference", "--tasks", "facts", "--limit", "2"),
     "sweep": ("sweep", "MODEL", "--tasks", "facts", "--limit", "2"),
     "rank": ("rank", "MODEL", "--method", "random"),
     "prune": ("prune", "MODEL", "--method", "random", "--layers", "1", "--out", "OUT"),

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import beta, binomtest, norm
 
-from layerlimits.statistics.intervals import mean, regained, retention, sampled_mean, shared
-from layerlimits.statistics.significance import holm, items_needed, low_power, mcnemar
+from layerlimits.statistics.intervals import difference, gap_closed, mean, regained, retention, sampled_mean, shared
+from layerlimits.statistics.significance import holm, items_needed, low_power, mcnemar, sign_flip
 
 
 def test_rates_have_wilsons_interval() -> None:
@@ -200,3 +200,58 @@ def test_too_few_items_are_told_and_how_many_would_do() -> None:
     assert low_power(100, 0.05) == ("n = 100 is too small to detect a 5-point difference with 80% power; use 1,600")
     assert low_power(1, 0.01) == ("n = 1 is too small to detect a 1-point difference with 80% power; use 40,000")
     assert low_power(1600, 0.05) is None
+
+
+def test_a_difference_is_paired_and_has_the_sign_of_the_second() -> None:
+    base, other = [1.0] * 60 + [0.0] * 40, [1.0] * 50 + [0.0] * 50
+    paired = difference([(base, other)])
+    assert (paired.estimate, paired.n) == (pytest.approx(-0.1), 100)
+    assert paired.low < -0.1 < paired.high < 0
+    apart = difference([(base, other[::-1])])
+    assert apart.estimate == pytest.approx(-0.1)
+    assert apart.high - apart.low > 2 * (paired.high - paired.low)
+    # The interval of 10 discordant pairs, all in one direction, is close to Wald's with a pseudo-item.
+    assert paired.high - paired.low == pytest.approx(
+        2 * 1.96 * np.sqrt((10.5 / 101) * (1 - 10.5 / 101) / 101), rel=0.15
+    )
+    backwards = difference([(other, base)])
+    assert (backwards.low, backwards.high) == (
+        pytest.approx(-paired.high, abs=0.01),
+        pytest.approx(-paired.low, abs=0.01),
+    )
+
+
+def test_the_mean_difference_over_tasks_counts_tasks_equally() -> None:
+    small, large = ([1.0] * 20, [0.0] * 20), ([1.0] * 200, [1.0] * 200)
+    both = difference([small, large])
+    assert (both.estimate, both.n) == (-0.5, 220)
+    with pytest.raises(ValueError):
+        difference([])
+
+
+def test_the_gap_closed_of_a_class_is_that_of_the_mean_scores() -> None:
+    lost = ([1.0] * 100, [1.0] * 40 + [0.0] * 60, [1.0] * 70 + [0.0] * 30)
+    kept = ([1.0] * 100, [1.0] * 100, [1.0] * 100)
+    alone, together = gap_closed([lost]), gap_closed([lost, kept])
+    assert alone is not None
+    assert together is not None
+    assert alone == regained(*lost)
+    assert together.estimate == pytest.approx(0.5)
+    assert together.n == 200
+    assert gap_closed([kept]) is None
+    worse = gap_closed([(lost[0], lost[2], lost[1])])
+    assert worse is not None
+    assert worse.estimate == pytest.approx(-1)
+    assert worse.high < 0
+
+
+def test_the_sign_flip_test_agrees_with_the_exact_one() -> None:
+    base = [0.0] * 10
+    other = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, -0.05, -0.15]
+    signs = np.array(np.meshgrid(*[[-1, 1]] * 10)).reshape(10, -1).T
+    exact = float(np.mean(np.abs(signs @ other) >= abs(sum(other)) - 1e-9))
+    assert sign_flip(base, other) == pytest.approx(exact, abs=0.005)
+    assert sign_flip(other, base) == sign_flip(base, other)
+    assert sign_flip(base, base) == 1
+    with pytest.raises(ValueError):
+        sign_flip(base, [0.0])

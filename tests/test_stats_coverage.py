@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import beta, multivariate_normal, norm
 
-from layerlimits.statistics.intervals import mean, regained, retention, sampled_mean, shared
-from layerlimits.statistics.significance import holm, items_needed, mcnemar
+from layerlimits.statistics.intervals import difference, mean, regained, retention, sampled_mean, shared
+from layerlimits.statistics.significance import holm, items_needed, mcnemar, sign_flip
 from layerlimits.types import Estimate
 
 Values = NDArray[np.float64]
@@ -157,6 +157,47 @@ def test_the_share_that_came_back_is_covered(n: int, lost: float, back: float) -
     assert regained_coverage(n, lost, back, 500) >= 0.93 - allowed(0.93, 500)
 
 
+def difference_coverage(n: int, accuracy: float, ratio: float, hard: float, studies: int) -> float:
+    """Coverage of the paired difference in accuracy."""
+    draws = np.random.default_rng(10).multinomial(n, table(accuracy, ratio, hard), studies)
+    cells, times = np.unique(draws, axis=0, return_counts=True)
+    outcomes = [held(difference([answers(cell)]), accuracy * (ratio - 1)) for cell in cells]
+    return rate(outcome for outcome, count in zip(outcomes, times, strict=True) for _ in range(count))
+
+
+@pytest.mark.parametrize(
+    ("n", "accuracy", "ratio", "hard"),
+    [(50, 0.6, 1.0, 0.95), (50, 0.9, 0.98, 0.7), (100, 0.3, 0.02, 0.3), (300, 0.6, 0.5, 0.7), (300, 0.9, 0.98, 0.95)],
+)
+def test_the_paired_difference_is_covered(n: int, accuracy: float, ratio: float, hard: float) -> None:
+    share = difference_coverage(n, accuracy, ratio, hard, 800)
+    assert 0.93 - allowed(0.93, 800) <= share <= 0.99 + allowed(0.97, 800)
+
+
+@pytest.mark.parametrize("kind", ["overlap", "partial", "means"])
+def test_the_difference_of_graded_values_is_covered(kind: str) -> None:
+    draw = np.random.default_rng(11)
+    pairs = [graded(draw, kind, 100, 0.9, 0.9) for _ in range(400)]
+    truth = {"overlap": -0.1 * 0.25, "partial": -0.1 * 0.3, "means": -0.1 * 0.6}[kind]
+    share = rate(held(difference([(base.tolist(), other.tolist())]), truth) for base, other in pairs)
+    assert share >= 0.93 - allowed(0.93, 400)
+
+
+def test_the_mean_difference_over_tasks_is_covered() -> None:
+    draws = [np.random.default_rng(12).multinomial(100, table(0.6, ratio, 0.7), 400) for ratio in (0.98, 0.9, 0.5)]
+    pairs = ([answers(cells[study]) for cells in draws] for study in range(400))
+    truth = -0.6 * (0.02 + 0.1 + 0.5) / 3
+    assert rate(held(difference(study), truth) for study in pairs) >= 0.93 - allowed(0.93, 400)
+
+
+@pytest.mark.parametrize("kind", ["overlap", "partial"])
+def test_the_sign_flip_test_raises_false_alarms_in_one_study_of_twenty_at_most(kind: str) -> None:
+    draw = np.random.default_rng(13)
+    pairs = [graded(draw, kind, 60, 1.0, 0.7) for _ in range(400)]
+    alarms = np.mean([sign_flip(base.tolist(), other.tolist()) <= 0.05 for base, other in pairs])
+    assert alarms <= 0.05 + allowed(0.05, 400)
+
+
 def sampled_coverage(n: int, k: int, share: float, between: float, studies: int) -> float:
     """Coverage for k binary answers per item, with a beta-distributed accuracy per item."""
     draw = np.random.default_rng(6)
@@ -227,6 +268,9 @@ def main(studies: int = 1500) -> None:
         _row(f"shared {ratios}, n = {n}", [shared_coverage(n, ratios, studies // 3)])
     for lost, n in product((0.1, 0.3, 0.6), (50, 200)):
         _row(f"regained of {lost}, n = {n}", [regained_coverage(n, lost, back, studies // 3) for back in RATIOS])
+    for ratio, n in product((*RATIOS, 1.0), (50, 100, 300, 1000)):
+        rates = [difference_coverage(n, accuracy, ratio, hard, studies) for accuracy in ACCURACIES for hard in HARD]
+        _row(f"difference at retention {ratio}, n = {n}", [min(rates), max(rates)])
     for k, n in product((2, 16), (20, 100, 300)):
         settings = product((0.05, 0.5, 0.95), (0.05, 0.3, 0.8))
         _row(f"{k} samples, n = {n}", [sampled_coverage(n, k, *setting, studies // 3) for setting in settings])

@@ -44,6 +44,9 @@ def scores() -> None:
     assert_type(swept, ll.SweepResults)
     assert_type(ll.evaluate("reference", ll.DefaultTasks(protocols=("free",), shots=2, chat=False)), ll.EvaluateResults)
     assert_type(swept.sweep[0].comparison.retention, ll.Estimate | None)
+    compared = ll.compare("reference", ll.ModelOptions("other"), tasks, options, out="run")
+    assert_type(compared, ll.CompareResults)
+    assert_type(compared.tasks[0].difference, ll.Estimate)
     assert_type(ll.diagnose("run", ["arithmetic"]), ll.DiagnoseResults)
     assert_type(ll.score("gsm8k", "answers.jsonl", "data", unsafe=False), ll.ScoreResults)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from layerlimits.api.carrying import export_run, import_run
+    from layerlimits.api.comparing import compare
     from layerlimits.api.diagnosing import diagnose
     from layerlimits.api.listing import catalogue
     from layerlimits.api.measuring import evaluate, sweep
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
     from layerlimits.evaluation.calibration import Calibration
     from layerlimits.recovery.settings import FinetuneConfig, finetune_config
     from layerlimits.results.carried import CarryResults
+    from layerlimits.results.catalogue import Catalogue
     from layerlimits.results.diagnose import DiagnoseResults
     from layerlimits.results.document import (
-        Catalogue,
         EvaluateResults,
         PlanResults,
         PruneResults,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         StudyResults,
         SweepResults,
     )
+    from layerlimits.results.pair import CompareResults
     from layerlimits.results.rankings import RankingsComparison, RankResults
     from layerlimits.results.record import MergeResults, VerifyResults
     from layerlimits.results.recovered import RecoverResults
@@ -48,6 +50,7 @@ _MODULES = {
         "export_run",
         "import_run",
     ),
+    "api.comparing": ("compare",),
     "api.diagnosing": ("diagnose",),
     "api.listing": ("catalogue",),
     "api.measuring": (
@@ -98,9 +101,9 @@ _MODULES = {
         "finetune_config",
     ),
     "results.carried": ("CarryResults",),
+    "results.catalogue": ("Catalogue",),
     "results.diagnose": ("DiagnoseResults",),
     "results.document": (
-        "Catalogue",
         "EvaluateResults",
         "PlanResults",
         "PruneResults",
@@ -108,6 +111,7 @@ _MODULES = {
         "StudyResults",
         "SweepResults",
     ),
+    "results.pair": ("CompareResults",),
     "results.recovered": ("RecoverResults",),
     "results.record": (
         "MergeResults",
@@ -131,6 +135,7 @@ __all__ = [
     "Calibration",
     "CarryResults",
     "Catalogue",
+    "CompareResults",
     "Decoding",
     "DefaultTasks",
     "DiagnoseResults",
@@ -159,6 +164,7 @@ __all__ = [
     "VerifyResults",
     "calibration",
     "catalogue",
+    "compare",
     "compare_methods",
     "default_folder",
     "diagnose",

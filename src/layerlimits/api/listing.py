@@ -3,7 +3,7 @@
 import inspect
 
 from layerlimits.plugins import described, find, names, options_of
-from layerlimits.results.document import Catalogue, CatalogueEntry
+from layerlimits.results.catalogue import Catalogue, CatalogueEntry
 
 
 def catalogue() -> Catalogue:

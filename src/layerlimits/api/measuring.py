@@ -46,8 +46,8 @@ def evaluate(
         >>> results.to_frame()
     """
     items, notes = evaluation_items(tasks, model, options)
-    with open_evaluator(model, _ask_options(options, items), seed=options.decoding.seed, out=out) as evaluator:
-        _ask(evaluator, [()], items)
+    with open_evaluator(model, ask_options(options, items), seed=options.decoding.seed, out=out) as evaluator:
+        ask(evaluator, [()], items)
         decoding = options.decoding.name(0).removesuffix(" #0")
         results = evaluate_results(_stored(evaluator, items), decoding, options.difference)
     return replace(results, warnings=(*notes, *results.warnings))
@@ -90,15 +90,16 @@ def sweep(
     # Before weights load.
     chosen = None if layers is None else check_swept(layers, depth(model))
     check_removable(model)
-    with open_evaluator(model, _ask_options(options, items), seed=options.decoding.seed, out=out) as evaluator:
+    with open_evaluator(model, ask_options(options, items), seed=options.decoding.seed, out=out) as evaluator:
         total = evaluator.loaded.depth
         skipped = tuple(range(total)) if chosen is None else chosen
-        _ask(evaluator, [(), *((layer,) for layer in skipped)], items)
+        ask(evaluator, [(), *((layer,) for layer in skipped)], items)
         results = sweep_results(_stored(evaluator, items), skipped, total, options.difference)
     return replace(results, warnings=(*notes, *results.warnings))
 
 
-def _ask_options(options: EvalOptions, items: Items) -> AskOptions:
+def ask_options(options: EvalOptions, items: Items) -> AskOptions:
+    """How the items of tasks are asked."""
     return AskOptions(
         engine=options.engine,
         batch_size=options.batch_size,
@@ -110,7 +111,8 @@ def _ask_options(options: EvalOptions, items: Items) -> AskOptions:
     )
 
 
-def _ask(evaluator: Evaluator, variants: list[tuple[int, ...]], items: Items) -> None:
+def ask(evaluator: Evaluator, variants: list[tuple[int, ...]], items: Items) -> None:
+    """Compute the missing responses of variants to the items of tasks, with a progress bar."""
     # The unit of the bar is a token, so that tasks with long answers count for more.
     tokens = [evaluator.tokens(task, samples) for task, samples in items]
     counts = [len(variants) * evaluator.draws(task) * len(samples) for task, samples in items]

@@ -20,6 +20,22 @@ from layerlimits.study.manifest import check_run_folder, claim, load_into
 
 
 @contextmanager
+def open_folder(out: str | Path | None) -> Iterator[Path]:
+    """Inside the block, this process alone writes to the run folder; a temporary folder if None.
+
+    Raises:
+        UserError: The run folder cannot be used.
+    """
+    if out is None:
+        with tempfile.TemporaryDirectory() as temporary:
+            yield Path(temporary)
+        return
+    check_run_folder(Path(out))
+    with writing(Path(out)):
+        yield Path(out)
+
+
+@contextmanager
 def open_evaluator(
     model: ModelSource, options: AskOptions, *, seed: int, out: str | Path | None = None
 ) -> Iterator[Evaluator]:
@@ -34,25 +50,20 @@ def open_evaluator(
     Raises:
         UserError: The model or the run folder cannot be used.
     """
-    if out is None:
-        with tempfile.TemporaryDirectory() as temporary:
-            yield from _opened(model, options, seed, Path(temporary))
-        return
-    check_run_folder(Path(out))
-    with writing(Path(out)):
-        yield from _opened(model, options, seed, Path(out))
+    with open_folder(out) as folder:
+        set_seed(seed)
+        loaded = loaded_into(folder, model)
+        with Store(folder) as store:
+            claim(store, loaded, options.batch_size)
+            yield Evaluator(loaded, store, options)
 
 
-def _opened(model: ModelSource, options: AskOptions, seed: int, folder: Path) -> Iterator[Evaluator]:
-    set_seed(seed)
-    loaded = _loaded(model, folder)
-    with Store(folder) as store:
-        claim(store, loaded, options.batch_size)
-        yield Evaluator(loaded, store, options)
+def loaded_into(folder: Path, model: ModelSource) -> Loaded:
+    """The model in memory; loads it if necessary, in the number type of the run folder.
 
-
-def _loaded(model: ModelSource, folder: Path) -> Loaded:
-    """The model in memory; loads it if necessary, in the number type of the run folder."""
+    Raises:
+        UserError: See `models.load.load`.
+    """
     if isinstance(model, Model):
         return model.loaded
     options = settings(model)

@@ -7,6 +7,7 @@ import typer
 
 from layerlimits.cli import (
     carry,
+    compare,
     diagnose,
     evaluate,
     methods,
@@ -34,6 +35,7 @@ for command in (
     study.study,
     sweep.sweep,
     evaluate.evaluate,
+    compare.compare,
     score.score,
     rank.rank,
     prune.prune,

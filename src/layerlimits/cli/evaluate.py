@@ -1,8 +1,6 @@
 """The `evaluate` command: scores of a model."""
 
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from layerlimits.cli.options import (
     BatchSize,
@@ -27,6 +25,7 @@ from layerlimits.cli.options import (
     TopK,
     TopP,
     UnsafeCode,
+    Whole,
 )
 from layerlimits.cli.parse import task_list
 from layerlimits.cli.printing import counted, interval, say, show, show_json, show_warnings, table
@@ -50,9 +49,7 @@ def evaluate(
     max_new_tokens: MaxNewTokens = None,
     difference: Difference = 0.05,
     unsafe_code: UnsafeCode = False,
-    whole: Annotated[
-        bool, typer.Option("--whole", help="Evaluate on the full test set, including the items reserved for selection.")
-    ] = False,
+    whole: Whole = False,
     seed: Seed = 0,
     out: RunOut = None,
     engine: Engine = "sweep",

@@ -8,7 +8,7 @@ from layerlimits.cli.options import (
 from layerlimits.cli.printing import show, show_json, table
 
 if TYPE_CHECKING:
-    from layerlimits.results.document import Catalogue
+    from layerlimits.results.catalogue import Catalogue
 
 
 def methods(as_json: Json = False) -> None:

@@ -99,6 +99,9 @@ MaxNewTokens = Annotated[
 Difference = Annotated[
     float, typer.Option(help="Difference in accuracy to detect; a warning is given for tasks with too few items.")
 ]
+Whole = Annotated[
+    bool, typer.Option("--whole", help="Evaluate on the full test set, including the items reserved for selection.")
+]
 UnsafeCode = Annotated[
     bool, typer.Option("--unsafe-code", help="Run model-written programs without a sandbox, with your permissions.")
 ]

@@ -45,6 +45,11 @@ def layers(text: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
+def numbers(text: str) -> tuple[int | str, ...]:
+    """Numbers such as "8,4"; other parts are left for the check of the setting."""
+    return tuple(int(part) if _NUMBER.fullmatch(part) else part for part in words(text))
+
+
 def shares(text: str) -> tuple[float, ...]:
     """Ratios such as "0.125,0.25".
 

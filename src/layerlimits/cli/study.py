@@ -21,7 +21,7 @@ from layerlimits.cli.options import (
     command,
     process_start,
 )
-from layerlimits.cli.parse import layers, shares, words
+from layerlimits.cli.parse import layers, numbers, shares, words
 from layerlimits.cli.printing import say, show, show_json, table
 from layerlimits.errors import printable
 
@@ -67,6 +67,12 @@ def study(
     samples: Annotated[int | None, typer.Option(help="Sampled responses per generation item.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature; 0 decodes greedily.")] = None,
     difference: Annotated[float | None, typer.Option(help="Difference in accuracy to detect.")] = None,
+    quantized: Annotated[
+        str | None, typer.Option(help="Bits per weight in which to measure the unpruned model as well, such as 8,4.")
+    ] = None,
+    versus: Annotated[
+        str | None, typer.Option(help="Smaller model to measure on the same items: local folder or Hub id.")
+    ] = None,
     unsafe_code: UnsafeCode = False,
     calibration: Calibration = None,
     protect: Protect = None,
@@ -87,6 +93,8 @@ def study(
         "methods": None if methods is None else words(methods),
         "ratios": None if ratios is None else shares(ratios),
         "protect": None if protect is None else layers(protect),
+        "quantized": None if quantized is None else numbers(quantized),
+        "versus": versus,
     }
     given |= {"shots": shots, "chat": chat, "samples": samples, "temperature": temperature, "difference": difference}
     # An omitted flag leaves the setting to the preset or the file.

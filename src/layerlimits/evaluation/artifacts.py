@@ -110,9 +110,9 @@ class Plan(TypedDict):
     removed: list[int]
 
 
-class CurvePoint(TypedDict):
+class MilestoneRecord(TypedDict):
     """A model in training after a number of trained tokens: mean losses in nats, and the values of the selection items
-    by task. `train_loss` is the mean since the last point; that of the pruned model is of its first batch.
+    by task. `train_loss` is the mean since the last milestone; that of the pruned model is of its first batch.
     """
 
     tokens: int
@@ -124,8 +124,9 @@ class CurvePoint(TypedDict):
 class RecoveredRecord(Plan):
     """A pruned and finetuned model: its fingerprint, the settings and the amount of training.
 
-    `key` identifies the training: the pruned model, the examples and the settings. `curve` has a point per milestone,
-    and `best_tokens` the tokens of the one whose weights were saved; both are missing without milestones.
+    `key` identifies the training: the pruned model, the examples and the settings. `curve` has the milestones of the
+    training, `curve_base` the unpruned model's values of the same items, and `best_tokens` the tokens of the milestone
+    whose weights were saved; the three are missing without milestones.
     """
 
     name: str
@@ -136,7 +137,8 @@ class RecoveredRecord(Plan):
     dropped: int
     trained_tokens: int
     seconds: float
-    curve: NotRequired[list[CurvePoint]]
+    curve: NotRequired[list[MilestoneRecord]]
+    curve_base: NotRequired[dict[str, list[float]]]
     best_tokens: NotRequired[int]
 
 
@@ -157,6 +159,29 @@ class TimingRecord(TypedDict):
     new_tokens: NotRequired[int]
 
 
+class AlternativeRecord(TypedDict):
+    """A model measured instead of a pruned one: the unpruned model in fewer bits, or a sibling, whose `bits` is None.
+
+    `key` identifies the measurement. `method` and `removed` are set if layers are removed as well. `tasks` has this
+    model's own prompts. The rates are those of interleaved repetitions of this and of the unpruned model.
+    """
+
+    name: str
+    key: str
+    path: str
+    bits: int | None
+    method: str
+    removed: list[int]
+    fingerprint: str
+    layers: int
+    tasks: list[TaskRecord]
+    parameters: int
+    weight_bytes: int
+    memory_bytes: int
+    tokens_per_s: list[float]
+    base_tokens_per_s: list[float]
+
+
 # The type of each stored value, by name. Values that are computed once have names with a prefix instead.
 TYPES: Mapping[str, Any] = {
     "manifest": Manifest,
@@ -168,6 +193,7 @@ TYPES: Mapping[str, Any] = {
     "recovered": dict[str, RecoveredRecord],
     "speed": list[TimingRecord],
     "probes": list[TaskRecord],
+    "alternatives": list[AlternativeRecord],
     "stages": dict[str, float],
     "study_notes": list[str],
     "skipped": dict[str, str],
@@ -225,6 +251,8 @@ class Artifacts:
     speed: _Value[list[TimingRecord]] = _Value(list)
     # The probes of diagnostics, recorded like tasks.
     probes: _Value[list[TaskRecord]] = _Value(list)
+    # The models that were measured instead of pruned ones.
+    alternatives: _Value[list[AlternativeRecord]] = _Value(list)
     # Seconds per stage, summed over all resumed parts of a study.
     stages: _Value[dict[str, float]] = _Value(dict)
     # Notes on decisions made at the start, the skipped parts with the reasons, and what a budget leaves out.

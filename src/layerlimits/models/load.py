@@ -145,4 +145,12 @@ def parameter_count(model: PreTrainedModel) -> int:
 
 def weight_bytes(model: PreTrainedModel) -> int:
     """Memory of the parameters in bytes."""
-    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    return sum(_tensor_bytes(parameter) for parameter in model.parameters())
+
+
+def _tensor_bytes(tensor: Any) -> int:
+    """Memory of a tensor. A quantized one consists of others, and has the shape and type of what it stands for."""
+    if hasattr(tensor, "__tensor_flatten__"):
+        names, _ = tensor.__tensor_flatten__()
+        return sum(_tensor_bytes(getattr(tensor, name)) for name in names)
+    return int(tensor.numel() * tensor.element_size())

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from layerlimits.results.document import StudyResults
+from layerlimits.results.harm import objective_words
 from layerlimits.results.rows import ClassRetention, PlanComparison
 from layerlimits.types import Estimate
 
@@ -154,8 +155,11 @@ def recovery(results: StudyResults, removed: Sequence[int]) -> go.Figure:
     tasks = [row.task for row in entries[0].tasks]
     bars = [("unpruned", "#9aa3b0", [row.base for row in entries[0].tasks])]
     bars.append((f"without {len(removed)} layers", COLORS[1], [row.pruned for row in entries[0].tasks]))
-    for entry, color in zip(entries, (COLORS[0], COLORS[2], COLORS[3]), strict=False):
-        bars.append((f"finetuned ({entry.name})", color, [row.recovered for row in entry.tasks]))
+    for number, entry in enumerate(entries):
+        color = (COLORS[0], *COLORS[2:])[number % (len(COLORS) - 1)]
+        bars.append(
+            (f"finetuned ({entry.name}, {objective_words(entry)})", color, [row.recovered for row in entry.tasks])
+        )
     figure = go.Figure()
     for name, color, figures in bars:
         figure.add_bar(

@@ -7,13 +7,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from layerlimits.errors import UserError
 from layerlimits.paths import check_output_file
-from layerlimits.report import figures
+from layerlimits.report import figures, recovery
+from layerlimits.report.alternatives import alternatives
 from layerlimits.report.diagnostics import sections
 from layerlimits.results.document import StudyResults
 from layerlimits.results.rows import ModelAnswer, PairedTest, TaskScore
@@ -29,6 +30,7 @@ _FIGURES = {
     "methods": figures.methods,
     "by_task": figures.by_task,
     "speed": figures.speed,
+    "alternatives": alternatives,
 }
 
 
@@ -95,16 +97,20 @@ def render(results: StudyResults) -> str:
     """Render a self-contained page with style sheet, Plotly and data; text from models and users is escaped."""
     drawn = {name: figure for name, draw in _FIGURES.items() if (figure := draw(results)) is not None}
     removals = list(dict.fromkeys(tuple(entry.removed) for entry in results.recovery if entry.tasks))
+    curves = recovery.curves(results)
     recovered = {f"recovery_{number}": figures.recovery(results, removed) for number, removed in enumerate(removals)}
     lost = sections(results)
-    diagnosed = {name: figure for section in lost for name, (_, figure) in section.charts.items()}
-    charts = {name: _json(json.loads(figure.to_json())) for name, figure in (drawn | recovered | diagnosed).items()}
+    drawn |= recovered | {name: figure for section in lost for name, (_, figure) in section.charts.items()}
+    drawn |= {section.chart: section.figure for section in curves}
+    charts = {name: _json(json.loads(figure.to_json())) for name, figure in drawn.items()}
     page: str = _template().render(
         r=results,
         charts=charts,
         sections=lost,
         strict=any(task.strict for task in results.tasks),
         recovered=list(zip(recovered, removals, strict=True)),
+        recovery_tables=recovery.tables(results),
+        recovery_curves=curves,
         css=Markup(_read("report.css")),
         plotly=Markup(get_plotlyjs()),
     )
@@ -123,10 +129,12 @@ def _read(name: str) -> str:
 @cache
 def _template() -> Any:
     # Autoescape, because prompts and answers are untrusted text.
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(_read)
+    )
     filters = {"fig": _fig, "percent": _percent, "bytes": _bytes, "asked": _asked, "star": _star, "marked": _marked}
     environment.filters |= filters
-    return environment.from_string(_read("report.html.j2"))
+    return environment.get_template("report.html.j2")
 
 
 def _fig(figure: Estimate | None) -> Markup:

@@ -10,8 +10,9 @@ from typing import Any
 
 from layerlimits.diagnostics import DiagnosedModel, Finding
 from layerlimits.models.number_type import ProductRate
+from layerlimits.results.alternatives import Alternative
 from layerlimits.results.charts import retention_chart
-from layerlimits.results.frames import Document, heading, paragraphs, rows_of, score_columns, value
+from layerlimits.results.frames import Document, heading, paragraphs, score_columns, value
 from layerlimits.results.model import ModelInfo
 from layerlimits.results.rows import (
     AnsweredItem,
@@ -201,34 +202,6 @@ class PlanResults(Document):
 
 
 @dataclass(frozen=True)
-class CatalogueEntry:
-    """A method or replacement: its summary, its options with their defaults, its source and its cost."""
-
-    name: str
-    summary: str
-    options: Mapping[str, Any]
-    source: str
-    cost: str
-
-
-@dataclass(frozen=True)
-class Catalogue(Document):
-    """The available methods and replacements."""
-
-    methods: tuple[CatalogueEntry, ...]
-    replacements: tuple[CatalogueEntry, ...]
-
-    def records(self) -> list[dict[str, Any]]:
-        """A row per method and replacement."""
-        return rows_of({"method": self.methods, "replacement": self.replacements}, "kind")
-
-    @property
-    def title(self) -> str:
-        """The heading in a notebook."""
-        return "Methods that select layers, and replacements for removed layers"
-
-
-@dataclass(frozen=True)
 class StudyResults(Document):
     """Everything that the report of a finished or unfinished study shows."""
 
@@ -254,6 +227,7 @@ class StudyResults(Document):
     stages: tuple[Stage, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    alternatives: tuple[Alternative, ...] = ()
     answer: str = ""
 
     def records(self) -> list[dict[str, Any]]:

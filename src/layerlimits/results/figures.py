@@ -1,15 +1,26 @@
 """Compute the scores of a task from a model's verdicts: score, strict score, measures, subsets, outcomes."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TypeVar
+from dataclasses import Field, replace
+from typing import Any, ClassVar, Protocol, TypeVar
 
-from layerlimits.results.rows import Comparison, PairedTest, Score
+from layerlimits.results.rows import PairedTest, Score
 from layerlimits.statistics import intervals
-from layerlimits.statistics.significance import holm, mcnemar
+from layerlimits.statistics.significance import holm, mcnemar, sign_flip
 from layerlimits.types import Estimate, Verdict
 
-Row = TypeVar("Row", bound=Comparison)
+
+class Tested(Protocol):
+    """A dataclass with a test against another model, or None."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def test(self) -> PairedTest | None:
+        """The test."""
+
+
+Row = TypeVar("Row", bound=Tested)
 
 
 def by_item(values: Sequence[float], n: int) -> list[list[float]]:
@@ -76,7 +87,26 @@ def paired_test(base: Sequence[float], other: Sequence[float]) -> PairedTest | N
     return PairedTest(test.b, test.c, test.p)
 
 
+def any_paired_test(base: Sequence[float], other: Sequence[float]) -> PairedTest:
+    """McNemar's exact test, or for graded values the sign-flip test, of two models on the same items.
+
+    For graded values, `lost` and `won` count the items with a lower and with a higher value.
+    """
+    exact = paired_test(base, other)
+    if exact:
+        return exact
+    pairs = list(zip(base, other, strict=True))
+    lower, higher = sum(two < one for one, two in pairs), sum(two > one for one, two in pairs)
+    return PairedTest(lower, higher, sign_flip(base, other))
+
+
 def corrected(rows: Sequence[Row]) -> list[Row]:
     """The rows of one table with p-values adjusted by Holm's method over all tests of the table."""
     adjusted = iter(holm([row.test.p for row in rows if row.test]))
     return [replace(row, test=replace(row.test, p_holm=next(adjusted))) if row.test else row for row in rows]
+
+
+def median_and_range(values: Sequence[float]) -> Estimate:
+    """Median and range; there are too few repeats for a confidence interval."""
+    ordered = sorted(values)
+    return Estimate(ordered[len(ordered) // 2], ordered[0], ordered[-1], len(ordered))

@@ -136,15 +136,36 @@ def _recovered(results: StudyResults) -> str:
         lost, back = _points(rows) if rows else (0.0, 0.0)
         # A share of a negligible loss is meaningless.
         if lost >= 1:
-            regained.append(f"{back:.0f} of the {lost:.0f} points lost in {kind}")
+            regained.append(_share(lost, back, kind))
         elif rows:
             unaffected.append(kind)
     model = f"the model with {_layers(entry.layers)} removed by {entry.method}"
     how = f"({entry.name}, {entry.examples} responses of the unpruned model)"
+    harm = _harm(results, entry)
     if not regained:
-        return f"Finetuning {how} had nothing to recover, because {model} lost less than one point."
+        return f"Finetuning {how} had nothing to recover, because {model} lost less than one point.{harm}"
     rest = f"; {' and '.join(unaffected)} lost less than one point" if unaffected else ""
-    return f"Finetuning {model} {how} recovers {' and '.join(regained)}{rest}."
+    return f"Finetuning {model} {how} recovers {' and '.join(regained)}{rest}.{harm}"
+
+
+def _share(lost: float, back: float, kind: Kind) -> str:
+    """Recovered points of the lost ones, in words."""
+    if back >= 0:
+        return f"{back:.0f} of the {lost:.0f} points lost in {kind}"
+    return f"none of the {lost:.0f} points lost in {kind} ({-back:.0f} more are lost)"
+
+
+def _harm(results: StudyResults, entry: Recovery) -> str:
+    """What finetuning made worse: the sentence of this model, and the number of other models with one."""
+    others = [other for other in results.recovery if other.harm and other is not entry]
+    sentences = [entry.harm] if entry.harm else []
+    if others and not entry.harm:
+        sentences.append(others[0].harm)
+        others = others[1:]
+    if others:
+        has = "model has" if len(others) == 1 else "models have"
+        sentences.append(f"{len(others)} more finetuned {has} lower scores than before.")
+    return "".join(f" {sentence}" for sentence in sentences)
 
 
 def _points(rows: Sequence[Regained]) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
+from layerlimits.results.curves import RecoveryCurve, RegainedClass
 from layerlimits.types import AskFormat, Estimate, Kind, Outcome
 
 
@@ -200,7 +201,13 @@ class ProtocolScores:
 
 @dataclass(frozen=True)
 class Regained:
-    """A task's scores unpruned, pruned and finetuned; `regained` is the recovered share of the loss."""
+    """A task's scores unpruned, pruned and finetuned, on the same items.
+
+    Args:
+        regained: Recovered share of the loss; None if the loss is not significant.
+        change: Finetuned minus pruned score.
+        pruned_test, base_test: Paired tests of the finetuned model against the pruned and the unpruned one.
+    """
 
     task: str
     kind: Kind
@@ -208,11 +215,18 @@ class Regained:
     pruned: Estimate
     recovered: Estimate
     regained: Estimate | None
+    change: Estimate | None = None
+    pruned_test: PairedTest | None = None
+    base_test: PairedTest | None = None
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """A finetuned model: the kind of finetuning, the training data, and the recovered scores."""
+    """A finetuned model: kind and objective of the finetuning, training data, recovered scores, and the curve.
+
+    `curve` is None if the model was not evaluated during the training. `harm` is a sentence if finetuning made scores
+    worse, else empty.
+    """
 
     name: str
     method: str
@@ -225,6 +239,10 @@ class Recovery:
     trained_tokens: int
     seconds: float
     tasks: tuple[Regained, ...]
+    objective: str = "self"
+    classes: tuple[RegainedClass, ...] = ()
+    curve: RecoveryCurve | None = None
+    harm: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,12 @@ from layerlimits.evaluation.store import Store
 from layerlimits.results.comparisons import comparison, layer_scores, protocol_scores, task_score
 from layerlimits.results.diagnose import StoredRun, chosen, findings
 from layerlimits.results.document import StudyResults
-from layerlimits.results.figures import corrected
+from layerlimits.results.figures import corrected, median_and_range
 from layerlimits.results.headline import headline
 from layerlimits.results.model import model_info
 from layerlimits.results.notes import notes, without_texts
+from layerlimits.results.options import alternative_rows
+from layerlimits.results.recovery import recovery_rows
 from layerlimits.results.rows import (
     AnsweredItem,
     ClassRetention,
@@ -22,8 +24,6 @@ from layerlimits.results.rows import (
     ModelAnswer,
     PlanComparison,
     ProtocolScores,
-    Recovery,
-    Regained,
     Speed,
     Stage,
     TaskScore,
@@ -31,7 +31,7 @@ from layerlimits.results.rows import (
 from layerlimits.results.stored_answers import StoredAnswers
 from layerlimits.results.warnings import at_chance, left_out, set_aside, skipped, warnings
 from layerlimits.statistics import intervals
-from layerlimits.types import Estimate, Kind, Response, Verdict
+from layerlimits.types import Kind, Response, Verdict
 
 _KINDS: tuple[Kind, ...] = ("choice", "generation")
 _SHOWN_ITEMS = 3
@@ -68,11 +68,12 @@ def study_results(store: Store) -> StudyResults:
         pruned=tuple(corrected(list(_pruned(pruned, artifacts.plans)))),
         classes=tuple(_classes(pruned, artifacts.plans)),
         protocols=tuple(_protocols(pruned, artifacts.plans)),
-        recovery=tuple(_recovery(pruned, recovered)),
+        recovery=recovery_rows(pruned, recovered),
         models=(view.base, *view.models),
         diagnostics=tuple(findings(view, chosen())),
         speed=tuple(_speed(artifacts.speed)),
         samples=tuple(_samples(pruned, recovered)),
+        alternatives=alternative_rows(pruned, artifacts),
         stages=tuple(Stage(name, seconds) for name, seconds in artifacts.stages.items()),
         notes=(*notes(calibration, config), *artifacts.study_notes, *without_texts(_without_texts(answers, tasks))),
         warnings=tuple(_warnings(artifacts, tasks, _tasks(pruned), config["difference"])),
@@ -162,38 +163,6 @@ def _protocols(answers: StoredAnswers, plans: Sequence[Plan]) -> Iterator[Protoc
         yield from (row for row in rows if row.task == name)
 
 
-def _recovery(answers: StoredAnswers, recovered: Sequence[RecoveredRecord]) -> Iterator[Recovery]:
-    for record in recovered:
-        yield Recovery(
-            name=record["name"],
-            method=record["method"],
-            ratio=record["ratio"],
-            layers=record["layers"],
-            removed=tuple(record["removed"]),
-            settings=record["settings"],
-            examples=record["examples"],
-            dropped=record["dropped"],
-            trained_tokens=record["trained_tokens"],
-            seconds=record["seconds"],
-            tasks=tuple(row for task in answers.tasks if (row := _regained(answers, record, task))),
-        )
-
-
-def _regained(answers: StoredAnswers, record: RecoveredRecord, task: TaskRecord) -> Regained | None:
-    models = (answers.fingerprint(()), answers.fingerprint(record["removed"]), record["fingerprint"])
-    base, pruned, recovered = (answers.values(model, task) for model in models)
-    if base is None or pruned is None or recovered is None:
-        return None
-    return Regained(
-        task=task["name"],
-        kind=task["kind"],
-        base=intervals.mean(base),
-        pruned=intervals.mean(pruned),
-        recovered=intervals.mean(recovered),
-        regained=intervals.regained(base, pruned, recovered),
-    )
-
-
 def _speed(timings: Sequence[TimingRecord]) -> Iterator[Speed]:
     for timing in timings:
         removed, rates = sorted(timing["removed"]), timing["tokens_per_s"]
@@ -204,15 +173,9 @@ def _speed(timings: Sequence[TimingRecord]) -> Iterator[Speed]:
             parameters=timing["parameters"],
             weight_bytes=timing["weight_bytes"],
             peak_bytes=timing["memory_bytes"],
-            tokens_per_s=_median(rates),
-            speedup=_median(ratios) if removed else None,
+            tokens_per_s=median_and_range(rates),
+            speedup=median_and_range(ratios) if removed else None,
         )
-
-
-def _median(values: Sequence[float]) -> Estimate:
-    """Median and range; there are too few repeats for a confidence interval."""
-    ordered = sorted(values)
-    return Estimate(ordered[len(ordered) // 2], ordered[0], ordered[-1], len(ordered))
 
 
 def _samples(answers: StoredAnswers, recovered: Sequence[RecoveredRecord]) -> Iterator[AnsweredItem]:

@@ -29,6 +29,15 @@ def mean(values: Sequence[float]) -> Estimate:
     return Estimate(estimate, *bounds, len(scores))
 
 
+def mean_over_tasks(tasks: Sequence[Sequence[float]]) -> Estimate:
+    """The mean over tasks of the means of their values, with a 95% interval; `n` counts the items of all tasks."""
+    if len(tasks) == 1:
+        return mean(tasks[0])
+    values = [_array(task)[:, None] for task in tasks]
+    estimate = float(np.mean([task.mean() for task in values]))
+    return Estimate(estimate, *_bounds(_mean_over_tasks(values)[:, 0], estimate), sum(map(len, values)))
+
+
 def sampled_mean(values: Sequence[Sequence[float]]) -> Estimate:
     """The mean over n items with k sampled answers each, with a 95% interval over both items and samples.
 
@@ -105,21 +114,46 @@ def shared(
 
 
 def regained(base: Sequence[float], pruned: Sequence[float], recovered: Sequence[float]) -> Estimate | None:
+    """The fraction of the lost score that was regained on one task; see `gap_closed`."""
+    return gap_closed([(base, pruned, recovered)])
+
+
+def gap_closed(tasks: Sequence[tuple[Sequence[float], Sequence[float], Sequence[float]]]) -> Estimate | None:
     """The fraction of the lost score that was regained: (recovered - pruned) / (base - pruned), paired by item.
+
+    Each task is given as (base values, pruned values, recovered values). The three scores are means over the tasks, so
+    that a task without a loss does not make the fraction undefined. It is negative if finetuning made scores worse.
 
     Returns:
         None if the loss is not significant (its own interval contains 0), since the fraction is then undefined.
     """
-    values = np.stack([_array(base), _array(pruned), _array(recovered)], axis=1)
-    means = _means(values)
-    whole, less, again = values.mean(0)
+    values = [np.stack([_array(column) for column in columns], axis=1) for columns in tasks]
+    means = _mean_over_tasks(values)
+    whole, less, again = np.mean([task.mean(0) for task in values], axis=0)
     lost = means[:, 0] - means[:, 1]
     lowest = float(np.percentile(lost, _TAILS[0]))
     if lowest <= 0:
         return None
     estimate = float((again - less) / (whole - less))
     spread = (means[:, 2] - means[:, 1]) / np.maximum(lost, lowest)
-    return Estimate(estimate, *_bounds(spread, estimate), len(values))
+    return Estimate(estimate, *_bounds(spread, estimate), sum(map(len, values)))
+
+
+def difference(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Estimate:
+    """The mean over tasks of mean(other) - mean(base), each task given as (base values, other values), paired by item.
+
+    Values lie in 0..1. The interval is that of the distribution over items, as for `retention`; `n` counts the items of
+    all tasks. docs/statistics.md gives its measured coverage.
+
+    Raises:
+        ValueError: There is no task, or the numbers of values of a task differ.
+    """
+    tasks = [np.stack([_array(base), _array(other)], axis=1) for base, other in pairs]
+    if not tasks:
+        raise ValueError("no task to compare")
+    estimate = float(np.mean([np.diff(values.mean(0)) for values in tasks]))
+    spread = _mean_over_tasks(tasks)
+    return Estimate(estimate, *_bounds(spread[:, 1] - spread[:, 0], estimate), sum(map(len, tasks)))
 
 
 def kendall_tau(first: Sequence[float], second: Sequence[float]) -> float | None:
@@ -179,6 +213,17 @@ def _means(values: Values, tasks: int = 1) -> Values:
     sums = items @ values.astype(np.float32) + added @ (low + (high - low) * ends)
     means: Values = sums / (items.sum(1) + added.sum(1))[:, None]
     return means
+
+
+def _mean_over_tasks(tasks: Sequence[Values]) -> Values:
+    """Draws of the mean over tasks of the means of k models, (_DRAWS, k); values of a task are (n, k)."""
+    if len(tasks) == 1:
+        return _means(tasks[0])
+    draws: Values = np.zeros((_DRAWS, tasks[0].shape[1]))
+    for task, values in enumerate(tasks):
+        # A separate permutation per task keeps the draws of different tasks independent.
+        draws += np.random.default_rng((_SEED, task)).permutation(_means(values, len(tasks))) / len(tasks)
+    return draws
 
 
 def _pseudo(k: int) -> Values:

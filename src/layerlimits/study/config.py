@@ -69,6 +69,8 @@ class StudyConfig(BaseModel):
         select_tasks: Tasks on which methods score candidates; None: see `study.defaults`.
         select_items: Number of selection items per task.
         speed_repeats: Timed generations per model, interleaved across models.
+        quantized: Bits per weight, 8 and 4, in which the unpruned model is measured instead of being pruned.
+        versus: A smaller sibling that is measured on the same items, as a folder or hub id.
         budget: Wall time of the whole command in seconds, or as text such as "12m" or "2h": the study measures what
             fits. None: everything.
 
@@ -113,6 +115,8 @@ class StudyConfig(BaseModel):
     batch_size: Count = 64
     max_rows: Count | None = None
     speed_repeats: Repeats = 5
+    quantized: tuple[Literal[8, 4], ...] = ()
+    versus: str | None = None
     budget: Budget | None = None
 
     # Type checkers see the signature that pydantic makes of the fields.

@@ -15,6 +15,7 @@ from layerlimits.report.html import check_report_file, write, write_results
 from layerlimits.results.document import StudyResults
 from layerlimits.results.study import study_results
 from layerlimits.study import stages
+from layerlimits.study.alternatives import STAGE, measure_alternatives
 from layerlimits.study.config import StudyConfig
 from layerlimits.study.diagnosing import diagnose
 from layerlimits.study.estimate import stage_costs
@@ -85,6 +86,9 @@ def _stages(run: Run) -> None:
     if run.clock:
         with _skippable(run, "prune"):
             stages.use_rest(run)
+    if run.config.quantized or run.config.versus:
+        with run.bar.stage(STAGE):
+            measure_alternatives(run)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from layerlimits.models.locate import configuration
 from layerlimits.models.number_type import NumberType
 from layerlimits.models.structure_check import check_structure
 from layerlimits.recovery.adapters import adapters_of
+from layerlimits.study.alternatives import check_alternatives
 from layerlimits.study.budget import check_budget, probe_seconds
 from layerlimits.study.config import StudyConfig
 from layerlimits.study.estimate import cost_of, stage_costs, works
@@ -42,6 +43,7 @@ def check_study(config: StudyConfig, out: Path) -> ResolvedStudy:
     check_splits(study)
     if study.recovery and "lora" in config.recovery.kinds:
         adapters_of(configuration(study.folder))
+    check_alternatives(config)
     check_resumable(study, out)
     return study
 

@@ -142,6 +142,7 @@ def _recover_one(run: Run, plan: Plan, lesson: _Lesson, answers: Answers) -> Non
     }
     if curve:
         record["curve"], record["best_tokens"] = trained["curve"], trained["best_tokens"]
+        record["curve_base"] = curve.scores(run.loaded.model, run.loaded.ref.fingerprint)
     run.artifacts.recovered = records | {name: record}
 
 

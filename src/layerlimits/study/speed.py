@@ -73,17 +73,27 @@ def timings(model: PreTrainedModel, variants: Sequence[tuple[int, ...]], repeats
     Raises:
         UserError: The model has too few positions for the new tokens.
     """
-    width = _prompt_tokens(model)
-    probe = torch.arange(_PROMPTS * width, device=model.device) % (model.config.vocab_size - 5) + 5
-    prompts = probe.view(_PROMPTS, width)
-    facts = [_facts(model, removed, prompts) for removed in variants]
-    rounds = [[_timed(model, removed, prompts) for removed in variants] for _ in range(repeats)]
-    shape = (_PROMPTS, width, _NEW_TOKENS)
+    return interleaved([(model, removed) for removed in variants], repeats)
+
+
+def interleaved(models: Sequence[tuple[PreTrainedModel, tuple[int, ...]]], repeats: int) -> list[Timing]:
+    """As `timings`, for several models: each with the layers that are removed from it."""
+    prompts = [_prompts(model) for model, _ in models]
+    facts = [_facts(*pair, ids) for pair, ids in zip(models, prompts, strict=True)]
+    rounds = [[_timed(*pair, ids) for pair, ids in zip(models, prompts, strict=True)] for _ in range(repeats)]
     measured = []
-    for number, removed in enumerate(variants):
+    for number, (_, removed) in enumerate(models):
         rates, firsts = zip(*(timed[number] for timed in rounds), strict=True)
+        shape = (_PROMPTS, prompts[number].shape[1], _NEW_TOKENS)
         measured.append(Timing(removed, *facts[number], rates, firsts, *shape))
     return measured
+
+
+def _prompts(model: PreTrainedModel) -> torch.Tensor:
+    width = _prompt_tokens(model)
+    vocabulary: int = model.config.get_text_config().vocab_size
+    ids = torch.arange(_PROMPTS * width, device=model.device) % (vocabulary - 5) + 5
+    return ids.view(_PROMPTS, width)
 
 
 def _prompt_tokens(model: PreTrainedModel) -> int:
