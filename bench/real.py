@@ -2,8 +2,9 @@
 
 Log-likelihoods are compared with HFLM of lm-evaluation-harness, and generated answers with stock generation, each at
 its best batch size and in the same number type. Both sides alternate; figures are the median of the ratios, with their
-range. `limit` is the ratio of the two sides' multiplications, which no implementation of ours can exceed. Each run is
-written to bench/results.json when it ends.
+range. `limit` is what no implementation of ours can exceed: of choices the ratio of the two sides' multiplications, of
+programs the other side's time over that of our multiplications at this machine's best rate. Each run is written to
+bench/results.json when it ends.
 
 Models are folders in $LL_MODELS (default: ~/.cache/layerlimits/models), items files in `--data-dir`.
 """
@@ -15,25 +16,23 @@ import platform
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
+from limits import choice_limit, decoding_seconds
 from runs import paired, saved
 from sweep import by_disk
 from workload import batched, best_batch, one_by_one
 
-from layerlimits.engines._trees import shared_length
 from layerlimits.engines.hflm import HflmEngine
 from layerlimits.engines.sweep import SweepEngine
 from layerlimits.engines.transformers import TransformersEngine
 from layerlimits.evaluation.prompts import encode
 from layerlimits.models.load import Loaded, load
 from layerlimits.models.remove import without_layers
-from layerlimits.models.stack import find_stack
 from layerlimits.tasks import choose
-from layerlimits.types import Continuation, Response
+from layerlimits.types import Continuation
 
 FOLDERS = {"smollm2-135m": "smollm2-135m-instruct", "qwen2.5-coder-0.5b": "qwen2.5-coder-0.5b-instruct"}
 ITEMS, PROGRAMS, PAPER_VARIANTS = 100, 32, 8
@@ -99,42 +98,6 @@ def harness_at_its_best(loaded: Loaded, rows: Sequence[Continuation]) -> HflmEng
     return HflmEngine(loaded.model, loaded.tokenizer, batch_size=min(seconds, key=lambda size: seconds[size]))
 
 
-def limit_of(loaded: Loaded, rows: Sequence[Continuation], sweeps: bool) -> float:
-    """Ratio of multiplications: HFLM's, which shares one-token choices, over those of one tree and shared layers."""
-    stack = find_stack(loaded.model)
-    layers = len(stack)
-    layer = sum(weight.numel() for weight in stack.layers[0].parameters())
-    head = loaded.model.get_output_embeddings().weight.numel()
-    single = {tuple(context + continuation)[: len(context) + len(continuation) - 1] for context, continuation in rows}
-    texts = [(context + continuation)[:-1] for context, continuation in rows]
-    theirs = sum(map(len, single)) * (layer * layers + head)
-    tree = sum(map(len, texts)) - sum(shared_length(one, other) for one, other in pairwise(sorted(texts)))
-    predicting = len({(*context, *answer[:end]) for context, answer in rows for end in range(len(answer))})
-    if not sweeps:
-        return theirs / (tree * layer * layers + predicting * head)
-    variants = [(number,) for number in range(layers)]
-    each = sum(map(len, single)) * (layer * (layers - 1) + head)
-    shared = tree * layer * (layers + sum(layers - 1 - number for (number,) in variants)) + layers * predicting * head
-    return layers * each / shared
-
-
-def decoding_limit(loaded: Loaded, prompts: Sequence[list[int]], answers: Sequence[Response], size: int) -> float:
-    """Ratio of multiplications of one model: those of stock generation over those of the tokens without padding.
-
-    In a batch of stock generation, every row is as long as the longest prompt and the longest answer.
-    """
-    layers = sum(weight.numel() for weight in find_stack(loaded.model).layers.parameters())
-    head = loaded.model.get_output_embeddings().weight.numel()
-    lengths = [len(answer.tokens) + (answer.finish == "stop") for answer in answers]
-    order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
-    theirs = 0
-    for rows in (order[start : start + size] for start in range(0, len(order), size)):
-        prompt, answer = max(len(prompts[row]) for row in rows), max(lengths[row] for row in rows)
-        theirs += len(rows) * ((prompt + answer - 1) * layers + answer * head)
-    read = sum(map(len, prompts)) + sum(lengths) - len(prompts)
-    return theirs / (read * layers + sum(lengths) * head)
-
-
 def choice(work: str, loaded: Loaded, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Yield a row after each run."""
     rows, sweeps = rows_of(work, loaded, args.data_dir, args.items), CHOICE[work][2]
@@ -156,7 +119,7 @@ def choice(work: str, loaded: Loaded, args: argparse.Namespace) -> Iterator[dict
             "against": "lm-eval",
             "work": work,
             "batch": theirs._harness.batch_size,
-            "limit": round(limit_of(loaded, rows, sweeps), 2),
+            "limit": round(choice_limit(loaded, rows, sweeps), 2),
             "largest_difference": max(abs(mine[0] - other[0]) for mine, other in pairs),
             "run": seconds,
         }
@@ -187,7 +150,7 @@ def code(work: str, loaded: Loaded, args: argparse.Namespace) -> Iterator[dict[s
             seconds, first, second = paired(partial(ours.generate, variants, prompts, args.tokens), theirs)
             pairs = [pair for mine, other in zip(first, second, strict=True) for pair in zip(mine, other, strict=True)]
             differ = sum(mine.tokens != other.tokens for mine, other in pairs)
-            limit = round(decoding_limit(loaded, prompts, second[0], size), 2) if work == "one model" else None
+            limit = round(seconds[1] / decoding_seconds(loaded, prompts, variants, first), 2)
             row = {"against": against, "work": work, "batch": size, "limit": limit, "answers": len(pairs)}
             yield row | {"differ": differ, "run": seconds}
 

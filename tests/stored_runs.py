@@ -51,6 +51,11 @@ def put(
     store.add(rows)
 
 
+# Responses of `finished_study`: of the unpruned model, three single-layer models, the finetuned one and two
+# alternatives, to three tasks of 20 items.
+STORED = 7 * 3 * 20
+
+
 def finished_study(folder: Path, finetuned_text: str = TEXT) -> None:
     """A study of a model of three layers in which every part of the results is there.
 

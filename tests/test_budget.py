@@ -43,7 +43,7 @@ def test_costs_follow_the_rates_and_what_was_measured(study: ResolvedStudy, cost
     assert cost.response(facts, study.depth, "sweep") == pytest.approx(alone / 4)
     assert cost.response(choice, study.depth, "sweep") == pytest.approx(cost.response(choice, study.depth) / 2)
     whole = stage_costs(study, cost)
-    assert set(whole) == {"base", "sweep", "rank", "prune", "recover", "speed"}
+    assert set(whole) == {"base", "sweep", "rank", "prune", "diagnose", "recover", "speed"}
     assert all(seconds > 0 for seconds in whole.values())
     cost.learn(facts, study.depth, "base", 3 * alone)
     assert cost.response(facts, study.depth) == pytest.approx(3 * alone)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 from fake_run import BASE, FakeRun, answer, pruned, right_and_wrong, skipped, task
 from findings import CUT, check_sentence, found, pick
+from probe_answers import CHAINS, RESULTS, chain_answer, result, result_answer, rows
 
 from layerlimits.diagnostics import Diagnostic
 from layerlimits.plugins import find, names
@@ -129,6 +130,13 @@ def _study() -> FakeRun:
         ]
         for draw in range(3):
             stored[model.label, "drawn", draw] = _sampled([(n + draw) % (damage + 2) == 0 for n in range(8)])
+        stored[model.label, "results_probe"] = [
+            result_answer(f"i{n}", [result()], rows(-1.0 - damage, [-0.5], {4: -0.1})) for n in range(4)
+        ]
+        stored[model.label, "chains_probe"] = [
+            chain_answer(f"i{n}", [-0.1 - damage * part for part in range(8)]) for n in range(4)
+        ]
+        stored[model.label, "sums:one_example"] = [answer("i0", "12", 1.0)]
     timings = [
         {
             "removed": list(model.removed),
@@ -139,7 +147,9 @@ def _study() -> FakeRun:
         }
         for model in (BASE, CUT)
     ]
-    return FakeRun(stored, [sums, GSM8K, CODE, closing, free, known, drawn], models, timings=timings)  # type: ignore[arg-type]  # typed dicts
+    probes = [RESULTS, CHAINS, task("sums:one_example", ids=["i0"])]
+    tasks = [sums, GSM8K, CODE, closing, free, known, drawn]
+    return FakeRun(stored, tasks, models, timings=timings, probes=probes)  # type: ignore[arg-type]  # typed dicts
 
 
 @pytest.mark.parametrize("name", NAMES)

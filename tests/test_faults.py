@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
-from stored_runs import finished_study
+from stored_runs import STORED, finished_study
 
 import layerlimits as ll
 from layerlimits import resources
@@ -193,7 +193,7 @@ def test_a_read_only_run_is_readable(
     assert (read_only / "run.sqlite-wal").stat().st_size
     assert "only in the log" in says("report", read_only, "--out", tmp_path / "report.html")["notes"]
     assert says("verify", read_only)["sound"]
-    assert says("export", read_only, "--out", tmp_path / "run.layerlimits.gz")["responses"] == 300
+    assert says("export", read_only, "--out", tmp_path / "run.layerlimits.gz")["responses"] == STORED
     assert "is read-only" in refused("report", read_only)
     assert "is read-only" in refused("evaluate", "reference", "--out", read_only)
 

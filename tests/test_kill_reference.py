@@ -51,7 +51,7 @@ def stage_of(run: Path) -> str:
         return "start"
     with Store(run, read_only=True) as store:
         finished = Artifacts(store).stages
-    stages = ("base", "sweep", "rank", "prune", "recover", "speed")
+    stages = ("base", "sweep", "rank", "prune", "diagnose", "recover", "speed")
     return next((stage for stage in stages if stage not in finished), "report")
 
 

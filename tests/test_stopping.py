@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from test_kill_sweep import _finished, _start, _stored, _wait
 
 from layerlimits import progress
@@ -154,17 +155,18 @@ def test_a_line_of_progress_where_there_is_no_terminal(
     assert capsys.readouterr().err == ""
 
 
-def test_training_saves_a_checkpoint_and_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_saves_a_checkpoint_and_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from layerlimits.recovery import trainer
+    from layerlimits.recovery.watching import LossMeter
 
     class Control:
         should_save = should_training_stop = False
 
     state: Any = type("State", (), {"global_step": 1, "max_steps": 9})
-    control, callback = Control(), trainer.ProgressAndSaving(None)
+    control, callback = Control(), trainer.ProgressAndSaving(None, LossMeter(1e-4, tmp_path))
     callback.on_step_end(None, state, control)
     assert not control.should_save
     monkeypatch.setattr(trainer, "stop_requested", lambda: True)
-    callback.on_step_end(None, state, control)
+    callback.on_step_end(None, state, control, model=torch.nn.Linear(2, 2))
     assert control.should_save
     assert control.should_training_stop

@@ -57,7 +57,8 @@ def test_a_study_measures_every_layer_task_method_and_ratio(printed: dict[str, A
     assert sorted(planned) == sorted((method, count, task) for method in METHODS for count in counts for task in TASKS)
     assert printed["speed"][0]["removed"] == []
     assert all(row["tokens_per_s"]["estimate"] > 0 and row["peak_bytes"] > 0 for row in printed["speed"])
-    assert {stage["stage"] for stage in printed["stages"]} == {"base", "sweep", "rank", "prune", "recover", "speed"}
+    stages = {stage["stage"] for stage in printed["stages"]}
+    assert stages == {"base", "sweep", "rank", "prune", "diagnose", "recover", "speed"}
 
 
 def test_every_figure_has_an_interval_and_n(printed: dict[str, Any]) -> None:

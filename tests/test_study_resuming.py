@@ -233,7 +233,7 @@ def test_times_of_stages_add_up_over_an_interruption(
     monkeypatch.setattr(Bar, "stage", timed)
     results = study(changed(tiny), tmp_path / "run", "second")
     total = {stage.stage: stage.seconds for stage in results.stages}
-    assert set(total) == {"base", "sweep", "rank", "prune", "recover", "speed"}
+    assert set(total) == {"base", "sweep", "rank", "prune", "diagnose", "recover", "speed"}
     for stage, seconds in total.items():
         assert seconds == pytest.approx(first.get(stage, 0.0) + spent[stage])
     assert total["sweep"] > first["sweep"]

@@ -210,7 +210,7 @@ def test_study_and_its_plan(says: Says, shows: Shows, tiny: Path, tmp_path: Path
     assert [line[:3] for line in rows(shown)] == [
         [row["stage"], str(row["models"]), f"{row['responses']:,}"] for row in planned["stages"]
     ]
-    assert [row["responses"] for row in planned["stages"]] == [4, 24, 0, 4, 0]
+    assert [row["responses"] for row in planned["stages"]] == [4, 24, 0, 4, 0, 0]
     assert re.search(r"^Estimated total: \d+ minutes\. Nothing was run\.$", shown, re.MULTILINE)
     assert not out.exists()
     results, ended = says(*asked), shows(*asked)

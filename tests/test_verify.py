@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stored_runs import finished_study, to_schema_3
+from stored_runs import STORED, finished_study, to_schema_3
 
 import layerlimits as ll
 from layerlimits.errors import StorageError, UserError
@@ -47,9 +47,9 @@ def verified(run: Path) -> VerifyResults:
 def test_a_sound_record_is_sound(run: Path, capsys: pytest.CaptureFixture[str], exits: Callable[..., int]) -> None:
     results = verified(run)
     assert results.sound
-    assert results.rows["responses"] == results.rows["verdicts"] == 300
+    assert results.rows["responses"] == results.rows["verdicts"] == STORED
     assert exits("verify", run) == 0
-    assert capsys.readouterr().out.startswith(f"{run} is sound: 60 samples, 300 responses, 300 verdicts")
+    assert capsys.readouterr().out.startswith(f"{run} is sound: 60 samples, {STORED} responses, {STORED} verdicts")
 
 
 DAMAGES = [
@@ -107,12 +107,12 @@ def test_a_damaged_record_says_what_can_be_kept(
     said = capsys.readouterr().out
     assert f"{run} is damaged:\n" in said
     assert "responses: 3 altered: the content does not match its hash, such as " in said
-    assert "Sound and readable: 60 samples, 297 responses, 297 verdicts" in said
+    assert f"Sound and readable: 60 samples, {STORED - 3} responses, {STORED - 3} verdicts" in said
     assert f"fix: `layerlimits merge {run} --out NEW` keeps these rows" in said
     assert exits("verify", run, "--json") == 1
     assert json.loads(capsys.readouterr().out)["sound"] is False
     merged = ll.merge_runs([run], tmp_path / "new")
-    assert (merged.responses, merged.dropped, merged.conflicts) == (297, 3, 0)
+    assert (merged.responses, merged.dropped, merged.conflicts) == (STORED - 3, 3, 0)
 
 
 def test_what_is_no_run_folder_has_status_2(tmp_path: Path, refused: Refused) -> None:
@@ -225,10 +225,10 @@ def test_a_corrupted_page_leaves_the_rest_readable(run: Path, refused: Refused, 
     results = verified(run)
     assert not results.sound
     kept = results.rows["responses"]
-    assert 0 < kept < 300
+    assert 0 < kept < STORED
     merged = ll.merge_runs([run], tmp_path / "new")
     assert merged.responses >= kept
-    assert ll.verify_run(tmp_path / "new").rows["models"] == 5
+    assert ll.verify_run(tmp_path / "new").rows["models"] == 7
 
 
 @pytest.mark.parametrize("size", [1, 50, 100, 5000])

@@ -7,7 +7,11 @@ Example:
 
 from typing import TYPE_CHECKING, Any
 
+from layerlimits.optional import quiet_optional_packages
 from layerlimits.version import __version__
+
+# transformers loads them.
+quiet_optional_packages()
 
 if TYPE_CHECKING:
     from layerlimits.api import (

@@ -1,5 +1,5 @@
-"""Whether an answer is gone or only not given: protocols side by side, its rank and "
-"probability, samples, and length.
+"""Whether an answer is gone or only not given: protocols side by side, its rank and probability, samples, length, and
+second chances.
 """
 
 import math
@@ -18,6 +18,7 @@ from layerlimits.diagnostics import (
     every_model,
     interval,
 )
+from layerlimits.diagnostics import _second_chances as again
 from layerlimits.evaluation.artifacts import TaskRecord
 from layerlimits.statistics import intervals
 from layerlimits.types import Estimate
@@ -37,6 +38,7 @@ def _findings(view: RunView) -> Iterator[Finding]:
     rows = [
         *(finding for model in every_model(view) for finding in _cases(view, model)),
         *(finding for task in view.tasks for model in every_model(view) for finding in _of_task(view, model, task)),
+        *(finding for task in view.tasks for finding in again.findings(view, task)),
     ]
     yield _main(view, rows)
     yield from rows
@@ -167,7 +169,9 @@ protocol = Diagnostic(
         Chart("The same items by likelihood and in free generation", "stacked", tuple(_CASES), "fraction of items"),
         Chart("Right answers within a number of tokens", "axis", ("right within tokens",), "fraction right"),
         Chart("pass@k", "axis", ("pass@k",), "probability"),
+        Chart("Lost items, asked again", "bars", tuple(each.measure for each in again.CHANCES), "fraction right"),
     ),
     source="pass@k of arXiv 2107.03374; protocols of arXiv 2606.17609",
-    caption="Recognition only: right by likelihood, wrong when written. Second: demoted, not gone.",
+    caption="Recognition only: right by likelihood, wrong when written. Second: demoted, not gone. Lost items that one "
+    "example brings back were not gone either.",
 )

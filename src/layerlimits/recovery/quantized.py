@@ -21,7 +21,7 @@ def check_quantization(device: str) -> None:
     """
     fix = "use --kind lora, or install bitsandbytes on a machine with a device that it supports"
     try:
-        from bitsandbytes import functional  # type: ignore[import-not-found, import-untyped, unused-ignore]
+        from bitsandbytes import functional
     except ImportError:
         raise UserError("QLoRA (--kind qlora) requires bitsandbytes, which is not installed", fix) from None
     try:
@@ -41,7 +41,7 @@ def check_optimizer(device: str) -> None:
     """
     fix = "use --optimizer adafactor, or install bitsandbytes on a machine with a device that it supports"
     try:
-        from bitsandbytes.optim import AdamW8bit  # type: ignore[import-not-found, import-untyped, unused-ignore]
+        from bitsandbytes.optim import AdamW8bit
     except ImportError:
         raise UserError("--optimizer adamw_8bit requires bitsandbytes, which is not installed", fix) from None
     try:

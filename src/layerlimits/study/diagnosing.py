@@ -8,6 +8,7 @@ from layerlimits.diagnostics import Probe, ProbeContext
 from layerlimits.evaluation.artifacts import TaskRecord
 from layerlimits.results.diagnose import StoredRun, chosen
 from layerlimits.study.estimate import PROBE_FRAC, READ_PER_WRITTEN, probe_costs
+from layerlimits.study.second_chances import second_chances
 from layerlimits.study.session import Run
 from layerlimits.types import Sample, Variant
 
@@ -18,7 +19,8 @@ Questions = Sequence[tuple[Probe, Sequence[Sample]]]
 
 
 def diagnose(run: Run) -> None:
-    """Ask the probes of all diagnostics, and record them; finetuned models answer them when they are evaluated.
+    """Ask the probes of all diagnostics, and record them; finetuned models answer them when they are evaluated. Without
+    a budget, what pruned models have lost is asked again.
 
     The items do not depend on the time that anything takes, so that two runs of a study ask the same ones: as many are
     asked as a model can read for `PROBE_FRAC` of the tokens of its answers and their prompts. Within a budget, fewer.
@@ -32,7 +34,10 @@ def diagnose(run: Run) -> None:
     else:
         _ask(run, questions, variants)
     run.probes = tuple((probe.task, items) for probe, items in questions if items)
-    run.artifacts.probes = [run.evaluator.described(task, items) for task, items in run.probes]
+    records = [run.evaluator.described(task, items) for task, items in run.probes]
+    names = [record["name"] for record in records]
+    earlier = [record for record in run.artifacts.probes if record["name"] not in names]
+    run.artifacts.probes = [*records, *(earlier if run.clock else second_chances(run, view))]
 
 
 def _fitting(run: Run, view: StoredRun, probes: Sequence[Probe]) -> Questions:

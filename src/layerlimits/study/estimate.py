@@ -18,6 +18,8 @@ _TIMED = 0.5
 # Tokens that a model reads for probes, divided by those that it reads for its answers, at most; a token that it writes
 # counts as several.
 PROBE_FRAC, READ_PER_WRITTEN = 0.2, 4
+# One in this many answers of pruned models is asked again; see `study.second_chances`.
+_ASKED_AGAIN_ONE_IN = 8
 # Part of the answers that the paper's iterative method saves by dropping candidates early.
 _RACE = 0.7
 
@@ -214,6 +216,7 @@ def stage_costs(study: ResolvedStudy, cost: Cost) -> dict[str, float]:
     seconds["rank"] = sum(method_cost(study, method, cost) for method in study.config.methods)
     seconds["recover"] += training_cost(study, cost)
     seconds["diagnose"], recovered = probe_costs(study, cost)
+    seconds["diagnose"] += seconds["prune"] / _ASKED_AGAIN_ONE_IN
     seconds["recover"] += recovered
     seconds["speed"] = speed_cost(study, study.config.speed_repeats, len(study.ratios), cost)
     return seconds

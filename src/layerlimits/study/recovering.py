@@ -91,12 +91,13 @@ def _recover_one(run: Run, plan: Plan, lesson: _Lesson, answers: Answers) -> Non
     settings = FinetuneConfig(
         kind=lesson.kind, objective=lesson.objective, epochs=run.config.recovery.epochs, seed=run.config.seed
     )
-    examples, curve, dropped = answers.examples, None, answers.dropped
+    examples, curve, unpruned, dropped = answers.examples, None, dict[str, list[float]](), answers.dropped
     if lesson.milestones:
         examples, heldout = heldout_split(examples)
         # The answers of models in training are not part of the run.
         scores = scores_on(_select_items(run), run.loaded, work / "curve", _curve_options(run.config))
         curve = CurvePlan(heldout, lesson.milestones, scores)
+        unpruned = scores(run.loaded.model, run.loaded.ref.fingerprint)
     records = run.artifacts.recovered
     key = training_key(run.loaded, tuple(plan["removed"]), examples, settings)
     if name in records and _is_evaluated(run, records[name], key):
@@ -142,7 +143,7 @@ def _recover_one(run: Run, plan: Plan, lesson: _Lesson, answers: Answers) -> Non
     }
     if curve:
         record["curve"], record["best_tokens"] = trained["curve"], trained["best_tokens"]
-        record["curve_base"] = curve.scores(run.loaded.model, run.loaded.ref.fingerprint)
+        record["curve_base"] = unpruned
     run.artifacts.recovered = records | {name: record}
 
 

@@ -118,13 +118,20 @@ def judged(task: Task, answered: Sequence[tuple[Sample, Response]], unsafe: bool
     return [task.score(sample, response) for sample, response in answered]
 
 
+def with_examples(task: Task, shots: int, chat: bool | None) -> Task:
+    """The task with few-shot examples before each item; see `tasks._protocols.with_shots`."""
+    from layerlimits.tasks._protocols import with_shots
+
+    return with_shots(task, shots, chat)
+
+
 def plain(name: str) -> str:
     """The name of a task without protocol and shots."""
     return name.partition(":")[0].partition("@")[0]
 
 
 def _asked(spec: str, protocol: AskFormat | None, shots: int | None, chat: bool | None) -> Task:
-    from layerlimits.tasks._protocols import under, with_shots
+    from layerlimits.tasks._protocols import under
 
     base, _, option = spec.partition(":")
     name, _, given = base.partition("@")
@@ -134,7 +141,7 @@ def _asked(spec: str, protocol: AskFormat | None, shots: int | None, chat: bool 
     way = protocol or given
     if way:
         task = under(task, way)  # type: ignore[arg-type]  # `under` rejects unknown protocols
-    task = with_shots(task, _shots(spec, option) if shots is None else shots, chat)
+    task = with_examples(task, _shots(spec, option) if shots is None else shots, chat)
     return task if chat is None else replace(task, chat=chat)
 
 
