@@ -328,3 +328,61 @@ def test_any_text_is_read_in_proportion_to_its_length(text: str) -> None:
     loop_onset(list(map(ord, text)))
     repetition(units(text), 3)
     assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r"\[ 80 \text{ miles} + 150 \text{ miles} = 230 \text{ miles} \]", [True]),
+        (r"\(2500 \times 50 = 1250000\) dollars", [False]),
+        (r"= 180 \times (1 - 0.30) = 180 \times 0.70 = 126", [True, True]),
+        (r"\left( \frac{12}{20} \right) \times 100 = 60\%", [True]),
+        (r"\frac{15}{4} + 5 = 37.5", [False]),
+        (r"\frac{12 \text{ miles}}{4 \text{ hours}} = 3 \text{ mph}", [True]),
+        (r"60 \, \text{mph} \times 2 \, \text{hours} = 120 \, \text{miles}", [True]),
+        (r"\$1{,}000 \cdot 3 = \$3{,}000", [True]),
+        ("- $5,000 * 0.025 = $125", [True]),
+        ("- 5 + 3 = 8", [True]),
+        ("3. 15 + 25 = 40", [True]),
+        ("**7 + 5 = 13**", [False]),
+        ("3 x $68 = $204 and 2x80 = 161", [True, False]),
+        ("20% of 50 = 10", [True]),
+        ("$60% of $5 = $30", [False]),
+        ("40% * 200 = 8000", [False]),
+        ("5% + 10% = 15%", [True]),
+        ("12 / 20 * 100 = 60%", [True]),
+        ("15 cups + 25 cups = 40 cups", [True]),
+        ("$20/hour * 35 hours = $700", [True]),
+        ("200 GB / 2 GB/minute = 100 minutes", [True]),
+        ("60 miles per hour * 2 hours = 130 miles", [False]),
+        ("2 + 3 = 5 * 1 = 5", [True, True]),
+        # Nothing that has an unknown in it.
+        ("x + 2 + 3 = 10", []),
+        ("2x + 3 + 4 = 10", []),
+        ("2 + 3 = 5x", []),
+        ("2 + 3 = 4 - x", []),
+        (r"\frac{5x}{6} + 1 = 7", []),
+        (r"\text{Price} \times 3 + 2 = 20", []),
+        ("2^3 + 2 = 10", []),
+        ("a = 3, b = 4", []),
+        (r"\[ 3 \times 100 \]" + "\n\n" + r"\[ \text{Share} = 5 \]", []),
+    ],
+)
+def test_operations_in_written_solutions(text: str, expected: list[bool]) -> None:
+    assert [holds(operation) for operation in operations(text)] == expected
+
+
+def test_places_of_operations_are_those_of_the_text() -> None:
+    text = r"First \(3 \times 4 = 12\). Then \frac{12}{4} \text{ cups} + 1 = 5\%."
+    first, second = operations(text)
+    assert text[first.start : first.end].strip() == r"\(3 \times 4 = 12"
+    assert text[second.start : second.end].endswith("+ 1 = 5")
+
+
+@pytest.mark.parametrize(
+    "piece", [r"\text{a", r"\frac{1}{", "1 a ", "1/a", "1% of ", "(1)**", "\n- 1 x", "1 = 1 + ", "1,"]
+)
+def test_reading_solutions_takes_linear_time(piece: str) -> None:
+    began = time.process_time()
+    list(operations(piece * (100_000 // len(piece))))
+    assert time.process_time() - began < 3

@@ -5,7 +5,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import Literal, get_args
+
+from layerlimits.analysis.markup import SIGNS, plain_text
 
 ErrorKind = Literal[
     "not a number",
@@ -21,13 +24,15 @@ ErrorKind = Literal[
 ERROR_KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)
 
 _WORDS = {"plus": "+", "minus": "-", "times": "*", "multiplied by": "*", "divided by": "/"}
-_SIGNS = str.maketrans({"\u00d7": "*", "\u00b7": "*", "\u22c5": "*", "\u00f7": "/", "\u2212": "-", "\u2013": "-"})
 # Every repeat has a bound, and a character can be read by one part only: reading takes time in proportion to the length
 # of a text, whatever it contains.
 _NUMBER = r"(?:(?<![\d,.])\d[\d,]{0,40}(?:\.\d{1,40})?|(?<![\d.])\.\d{1,40})"
-_TERM = rf"[(\s$]{{0,8}}(?:-\s{{0,4}}\$?)?{_NUMBER}%?[)\s]{{0,8}}"
+_TERM = rf"[(\s$]{{0,8}}(?:-\$?)?{_NUMBER}%?[)\s]{{0,8}}"
 _EXPRESSION = re.compile(rf"{_TERM}(?:[-+*/]{_TERM}){{1,16}}")
-_EQUATION = re.compile(rf"({_TERM}(?:[-+*/]{_TERM}){{1,16}})=[\s$]{{0,8}}((?:-\s{{0,4}}\$?)?{_NUMBER})")
+_SIDE = rf"{_TERM}(?:[-+*/]{_TERM}){{0,16}}"
+_CHAIN = re.compile(rf"{_SIDE}(?:={_SIDE}){{1,8}}")
+# Multiplied letters after a number, or one letter after another operator.
+_UNKNOWN = re.compile(r"[ )]{0,2}(?:[*/^][ (]{0,2}[A-Za-z]|[-+] ?[a-z]\b)|[A-Za-z](?![A-Za-z])")
 # Longer expressions are not evaluated, nor is more of a text read.
 _LONGEST, _MOST_CHARACTERS = 120, 100_000
 _MOST_POWER = 9
@@ -52,7 +57,7 @@ class Operation:
 
 def parsed(text: str) -> Node | None:
     """The expression tree of numbers and + - * / with the usual precedence; None if it is not an expression."""
-    plain = text.translate(_SIGNS).replace("$", "").replace(",", "").replace("%", "").strip()
+    plain = text.translate(SIGNS).replace("$", "").replace(",", "").replace("%", "").strip()
     if not plain or len(plain) > _LONGEST:
         return None
     try:
@@ -94,7 +99,7 @@ def _result(left: Fraction, sign: str, right: Fraction) -> Fraction | None:
 
 def question_tree(question: str) -> Node | None:
     """The expression that a question asks for, such as "What is (3 * 4) - 5?" or "What is 98 plus 45?"."""
-    text = question[:_MOST_CHARACTERS].translate(_SIGNS)
+    text = question[:_MOST_CHARACTERS].translate(SIGNS)
     for word, sign in _WORDS.items():
         text = re.sub(rf"\b{word}\b", f" {sign} ", text)
     found = max((match[0] for match in _EXPRESSION.finditer(text)), key=len, default="")
@@ -103,12 +108,42 @@ def question_tree(question: str) -> Node | None:
 
 
 def operations(text: str) -> Iterator[Operation]:
-    """Every "a op b = c" in a text, in order; also with several operators, as in GSM8K's <<16-3-4=9>>."""
-    plain = text[:_MOST_CHARACTERS].translate(_SIGNS)
-    for match in _EQUATION.finditer(plain):
-        tree, stated = parsed(_balanced(match[1])), parsed(match[2])
-        if tree is not None and isinstance(stated, Fraction) and not isinstance(tree, Fraction):
-            yield Operation(tree, stated, match.start(), match.end())
+    """Every "a op b = c" in a text, in order; also with several operators, as in GSM8K's <<16-3-4=9>>, in LaTeX, and
+    with units. In "a op b = c op d = e", the value of the second expression is what the first equation states.
+    """
+    plain = plain_text(text[:_MOST_CHARACTERS])
+    for match in _CHAIN.finditer(plain.text):
+        if _has_unknown(plain.text, match):
+            continue
+        start = match.start()
+        sides = match[0].split("=")
+        for left, right in pairwise(sides):
+            end = start + len(left) + 1 + len(right)
+            tree, stated = parsed(_balanced(left)), parsed(_balanced(right))
+            given = None if stated is None else value(stated)
+            if tree is not None and not isinstance(tree, Fraction) and given is not None:
+                yield _operation(tree, given, "%" in right, *plain.span(start, end - _trailing(right)))
+            start += len(left) + 1
+
+
+def _trailing(text: str) -> int:
+    """How many characters after the number with which a side of an equation ends belong to the text around it."""
+    return len(text) - len(text.rstrip(" \n\t\r)%"))
+
+
+def _has_unknown(text: str, chain: re.Match[str]) -> bool:
+    """Whether a letter is calculated with right before or after a chain of equations: x + 2 + 3 = 10, 2 + 3 = 5x."""
+    before = text[max(0, chain.start() - 8) : chain.start()].rstrip(" (")
+    return before.endswith(("+", "-", "*", "/", "^")) or bool(_UNKNOWN.match(text, chain.end()))
+
+
+def _operation(tree: Node, stated: Fraction, is_percentage: bool, start: int, end: int) -> Operation:
+    """An operation; a stated percentage can be read as a number, as in 12 / 20 * 100 = 60%, or as a fraction."""
+    as_number = Operation(tree, stated, start, end)
+    if not is_percentage or holds(as_number):
+        return as_number
+    as_fraction = Operation(tree, stated / 100, start, end)
+    return as_fraction if holds(as_fraction) else as_number
 
 
 def _balanced(text: str) -> str:
