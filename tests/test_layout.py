@@ -27,7 +27,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("models", "scoring", "statistics", "reference", "lm_eval_bridge", "analysis"),
     ("types", "plugins", "paths", "progress", "jsonl", "hub", "chat", "resources"),
     ("sampling", "foreign", "stopping"),
-    ("errors", "version"),
+    ("errors", "version", "optional"),
 )
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 

@@ -12,10 +12,10 @@ def diagnose(run: str | Path, only: Sequence[str] = ()) -> DiagnoseResults:
     """Diagnose what the pruned and finetuned models of a study have lost. No model is loaded.
 
     Args:
-        run: Run folder of a finished or unfinished study.
+        run: Run folder of a finished or unfinished study, or of `sweep` or `evaluate`.
         only: Names of diagnostics, or paths of files that define one; all if empty.
     Raises:
-        UserError: The folder contains no study, or a diagnostic is unknown.
+        UserError: The folder contains no answers to tasks, or a diagnostic is unknown.
 
     Example:
         >>> diagnose("runs/reference", ["arithmetic"]).to_frame()

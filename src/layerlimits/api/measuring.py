@@ -9,6 +9,7 @@ from layerlimits.api.opening import check_swept, open_evaluator
 from layerlimits.api.options import EvalOptions, Tasks
 from layerlimits.api.tasks import Items, evaluation_items
 from layerlimits.errors import UserError
+from layerlimits.evaluation.artifacts import Artifacts
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.options import AskOptions
 from layerlimits.progress import Bar
@@ -48,6 +49,7 @@ def evaluate(
     items, notes = evaluation_items(tasks, model, options)
     with open_evaluator(model, ask_options(options, items), seed=options.decoding.seed, out=out) as evaluator:
         ask(evaluator, [()], items)
+        _record(evaluator, items)
         decoding = options.decoding.name(0).removesuffix(" #0")
         results = evaluate_results(_stored(evaluator, items), decoding, options.difference)
     return replace(results, warnings=(*notes, *results.warnings))
@@ -94,6 +96,7 @@ def sweep(
         total = evaluator.loaded.depth
         skipped = tuple(range(total)) if chosen is None else chosen
         ask(evaluator, [(), *((layer,) for layer in skipped)], items)
+        _record(evaluator, items)
         results = sweep_results(_stored(evaluator, items), skipped, total, options.difference)
     return replace(results, warnings=(*notes, *results.warnings))
 
@@ -121,6 +124,15 @@ def ask(evaluator: Evaluator, variants: list[tuple[int, ...]], items: Items) -> 
             with bar.stage(task.name):
                 bar.skip((count - evaluator.missing(variants, task, samples)) * each)
                 evaluator.ask(variants, [(task, samples)], _advancing(bar, each))
+
+
+def _record(evaluator: Evaluator, items: Items) -> None:
+    """Record what was asked, so that the run folder can be diagnosed; a task that was asked before is replaced."""
+    artifacts = Artifacts(evaluator.store)
+    if artifacts.tasks is None:
+        records = {record["name"]: record for record in artifacts.asked}
+        records |= {task.name: evaluator.described(task, samples) for task, samples in items}
+        artifacts.asked = list(records.values())
 
 
 def _advancing(bar: Bar, each: float) -> Callable[[float], None]:

@@ -18,7 +18,7 @@ _SHOWN = 8
 
 
 def diagnose(
-    run: Annotated[Path, typer.Argument(help="Run folder of a study.")],
+    run: Annotated[Path, typer.Argument(help="Run folder of a study, a sweep or an evaluation.")],
     only: Annotated[str, typer.Option(help="Diagnostics, comma-separated names or paths of files; default: all.")] = "",
     as_json: Json = False,
 ) -> None:

@@ -193,6 +193,7 @@ TYPES: Mapping[str, Any] = {
     "recovered": dict[str, RecoveredRecord],
     "speed": list[TimingRecord],
     "probes": list[TaskRecord],
+    "asked": list[TaskRecord],
     "alternatives": list[AlternativeRecord],
     "stages": dict[str, float],
     "study_notes": list[str],
@@ -249,6 +250,8 @@ class Artifacts:
     # The finetuned models, by name, and the timed models, the unpruned one first.
     recovered: _Value[dict[str, RecoveredRecord]] = _Value(dict)
     speed: _Value[list[TimingRecord]] = _Value(list)
+    # The tasks of `evaluate` and `sweep`, for diagnostics; a study has its own records.
+    asked: _Value[list[TaskRecord]] = _Value(list)
     # The probes of diagnostics, recorded like tasks.
     probes: _Value[list[TaskRecord]] = _Value(list)
     # The models that were measured instead of pruned ones.

@@ -41,8 +41,7 @@ class StoredRun:
         self._stored = answers
         self.tasks: Sequence[TaskRecord] = [task for task in answers.tasks if not task.get("set_aside")]
         self._probes = {record["name"]: record for record in artifacts.probes}
-        base = artifacts.base
-        self.layers = base["layers"] if base else 0
+        self.layers = _layers(answers, artifacts)
         self.timings: Sequence[TimingRecord] = artifacts.speed
         self.base = DiagnosedModel("base", "base", (), answers.fingerprint(()))
         self.models: Sequence[DiagnosedModel] = list(_models(answers, artifacts, self.layers))
@@ -53,9 +52,9 @@ class StoredRun:
         """The run in a run folder.
 
         Raises:
-            UserError: The folder does not contain a study.
+            UserError: The folder contains neither a study nor answers of `evaluate` or `sweep`.
         """
-        return cls(StoredAnswers.of_study(store), Artifacts(store))
+        return cls(StoredAnswers.of_run(store), Artifacts(store))
 
     def answers(self, model: DiagnosedModel, task: TaskRecord, draw: int = 0) -> Mapping[str, Answer]:
         """See `RunView`."""
@@ -76,6 +75,14 @@ class StoredRun:
     def probe(self, name: str) -> TaskRecord | None:
         """See `RunView`."""
         return self._probes.get(name)
+
+
+def _layers(answers: StoredAnswers, artifacts: Artifacts) -> int:
+    """The number of layers of the unpruned model; 0 if it is not stored."""
+    if artifacts.base:
+        return artifacts.base["layers"]
+    model = answers.store.models().get(answers.fingerprint(()), {})
+    return int(model.get("layers", 0))
 
 
 def _models(answers: StoredAnswers, artifacts: Artifacts, layers: int) -> Iterator[DiagnosedModel]:

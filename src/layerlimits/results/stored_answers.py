@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from layerlimits.errors import UserError
-from layerlimits.evaluation.artifacts import Artifacts, TaskRecord
+from layerlimits.evaluation.artifacts import Artifacts, Manifest, TaskRecord
 from layerlimits.evaluation.store import Store
 from layerlimits.results.figures import by_item
 from layerlimits.types import ModelRef, Response, Verdict
@@ -37,8 +37,25 @@ class StoredAnswers:
         manifest, tasks = artifacts.manifest, artifacts.tasks
         if manifest is None or tasks is None:
             raise UserError(f"{store.folder} does not contain a study", "give the run folder of `layerlimits study`")
-        ref = ModelRef(manifest["model"], manifest["base_fingerprint"], manifest["revision"], (), manifest["dtype"])
-        return cls(store, ref, tasks)
+        return cls(store, _ref(manifest), tasks)
+
+    @classmethod
+    def of_run(cls, store: Store) -> "StoredAnswers":
+        """The answers of the study, or of `evaluate` and `sweep`, in a run folder.
+
+        Raises:
+            UserError: The folder contains no answers to tasks.
+        """
+        artifacts = Artifacts(store)
+        manifest, asked = artifacts.manifest, artifacts.asked
+        if artifacts.tasks is not None or manifest is None:
+            return cls.of_study(store)
+        if not asked:
+            raise UserError(
+                f"{store.folder} has no answers to tasks",
+                "give the run folder of `layerlimits study`, or that of `sweep` or `evaluate` (--out)",
+            )
+        return cls(store, _ref(manifest), asked)
 
     def at(self, stage: str) -> "StoredAnswers":
         """These answers, cut to the items that a stage measured; tasks that it did not measure are omitted."""
@@ -94,3 +111,7 @@ class StoredAnswers:
     def has_contents(self, task: TaskRecord) -> bool:
         """Whether the prompts and targets of all evaluation items are stored; an imported run has none."""
         return set(task["ids"]) <= self.contents(task["name"]).keys()
+
+
+def _ref(manifest: Manifest) -> ModelRef:
+    return ModelRef(manifest["model"], manifest["base_fingerprint"], manifest["revision"], (), manifest["dtype"])

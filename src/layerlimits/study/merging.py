@@ -106,7 +106,7 @@ def _merge_values(store: Store, records: Sequence[Record], manifests: Sequence[M
     if "stages" in merged:
         names = dict.fromkeys(stage for values in every for stage in values.get("stages", {}))
         merged["stages"] = {name: sum(values.get("stages", {}).get(name, 0.0) for values in every) for name in names}
-    for name, key in (("tasks", "name"), ("probes", "name"), ("plans", "removed")):
+    for name, key in (("tasks", "name"), ("asked", "name"), ("probes", "name"), ("plans", "removed")):
         if name in merged:
             merged[name] = list(_united(key, [values.get(name, []) for values in every]))
     artifacts = Artifacts(store)
