@@ -116,3 +116,22 @@ def test_a_section_has_the_main_finding_and_the_first_rows(mine: Diagnostic, mad
 
 def test_no_section_without_findings(mine: Diagnostic, made_up: StudyResults) -> None:
     assert sections(replace(made_up, models=MODELS, diagnostics=())) == []
+
+
+def test_lines_over_an_axis_have_a_panel_per_task_and_a_color_per_model() -> None:
+    rows = [
+        replace(_finding(model, task=task), axis="depth", x=float(x))
+        for task in ("gsm8k", "xsum", "sums")
+        for model in ("base", "random, 2 removed")
+        for x in (2, 1)
+    ]
+    figure = draw(_chart("axis"), rows, MODELS, 6)
+    assert figure is not None
+    assert [annotation.text for annotation in figure.layout.annotations] == ["gsm8k", "xsum", "sums"]
+    panels = {(trace.name, trace.xaxis): trace for trace in figure.data}
+    assert len(panels) == 6
+    assert {axis for _, axis in panels} == {"x", "x2", "x3"}
+    assert sum(trace.showlegend for trace in figure.data) == 2
+    for name in {name for name, _ in panels}:
+        assert len({panels[name, axis].line.color for axis in ("x", "x2", "x3")}) == 1
+    assert list(figure.data[0].x) == [1, 2]

@@ -161,13 +161,13 @@ def _main(view: RunView, rows: Sequence[Finding]) -> Finding:
     ]
     if not falls:
         return Source(_NAME, "base", "", _EXACT).not_measurable("no task of the run has arithmetic in its answers")
-    _, row, before = max(falls, key=lambda fall: fall[0])
+    fall, row, before = max(falls, key=lambda fall: fall[0])
     assert row.value
+    verdict = "the largest fall of all models" if fall > 0 else "no model has less than the unpruned one"
     what = "exact results" if row.measure == _EXACT else "operations that hold in its solutions"
     sentence = (
         f"On {row.task}, {row.model} has {interval(row.value)} {what}, the unpruned model "
-        f"{interval(before)}: the largest "
-        "fall of all models."
+        f"{interval(before)}: {verdict}."
     )
     return Source(_NAME, row.model, row.task, row.measure).measured(row.value, sentence, row.items)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from layerlimits.diagnostics import Chart, DiagnosedModel, Diagnostic, Finding
 from layerlimits.report.figures import COLORS, DASHES, MARKERS, hover, spread, style, whole_numbers
@@ -18,6 +19,8 @@ _ROWS = 200
 _HEIGHT = 400
 # Names of models stand upright below their bars.
 _BAR_HEIGHT = 640
+# Panels beside each other, one per task.
+_COLUMNS = 2
 _PATTERNS = ("", "/", "x")
 
 
@@ -68,15 +71,14 @@ def draw(chart: Chart, rows: Sequence[Finding], models: Sequence[DiagnosedModel]
         _layers(figure, [row for row in measured if _stage(by_label, row) == "sweep"], by_label)
         figure.update_xaxes(title="skipped layer", **whole_numbers(layers))
     elif chart.kind == "axis":
-        _lines(figure, [row for row in measured if row.x is not None and _stage(by_label, row) != "sweep"])
-        figure.update_xaxes(title=next((row.axis for row in measured if row.axis), ""))
+        figure = _panels([row for row in measured if row.x is not None and _stage(by_label, row) != "sweep"])
     else:
         _bars(figure, [row for row in measured if row.x is None and _stage(by_label, row) not in ("sweep", None)])
         figure.update_layout(barmode="stack" if chart.kind == "stacked" else "group")
         if chart.kind == "stacked":
             # They would overlap.
             figure.update_traces(error_y=None)
-    height = _HEIGHT if chart.kind in ("layers", "axis") else _BAR_HEIGHT
+    height = {"layers": _HEIGHT, "axis": figure.layout.height}.get(chart.kind, _BAR_HEIGHT)
     return style(figure, height, chart.y) if figure.data else None
 
 
@@ -101,10 +103,24 @@ def _layers(figure: go.Figure, rows: Sequence[Finding], by_label: Mapping[str, D
         _line(figure, number, name, places, members)
 
 
-def _lines(figure: go.Figure, rows: Sequence[Finding]) -> None:
-    for number, (name, members) in enumerate(_series(rows, "measure", "task", "model")):
-        ordered = sorted(members, key=lambda row: row.x or 0)
-        _line(figure, number, name, [row.x or 0 for row in ordered], ordered)
+def _panels(rows: Sequence[Finding]) -> go.Figure:
+    """A panel per task with a line per model, which has the same color in all of them."""
+    tasks = list(dict.fromkeys(row.task for row in rows))
+    if not tasks:
+        return go.Figure()
+    columns = min(len(tasks), _COLUMNS)
+    figure = make_subplots(-(-len(tasks) // columns), columns, subplot_titles=tasks if len(tasks) > 1 else None)
+    for number, (name, members) in enumerate(_series(rows, "measure", "model")):
+        for task in dict.fromkeys(row.task for row in members):
+            ordered = sorted((row for row in members if row.task == task), key=lambda row: row.x or 0)
+            _line(figure, number, name, [row.x or 0 for row in ordered], ordered)
+            row, column = divmod(tasks.index(task), columns)
+            panel = "" if row == column == 0 else str(row * columns + column + 1)
+            first = task == members[0].task
+            figure.data[-1].update(xaxis=f"x{panel}", yaxis=f"y{panel}", legendgroup=name, showlegend=first)
+    figure.update_xaxes(title=rows[0].axis)
+    figure.update_layout(height=_HEIGHT * (-(-len(tasks) // columns)))
+    return figure
 
 
 def _line(figure: go.Figure, number: int, name: str, places: Sequence[float], rows: Sequence[Finding]) -> None:
