@@ -78,6 +78,8 @@ def test_log_likelihoods_in_trees_are_those_of_the_texts_alone(name: str, shots:
 
 def start(model: Path, data: Path, out: Path) -> subprocess.Popen[bytes]:
     asked = ["--tasks", "gsm8k,arc_easy", "--limit", "8", "--layers", SWEPT, "--max-new-tokens", "96"]
+    # Which type is faster is measured anew in each folder.
+    asked += ["--dtype", "float32"]
     command = [sys.executable, "-m", "layerlimits", "sweep", str(model), "--data-dir", str(data), "--out", str(out)]
     return subprocess.Popen([*command, *asked], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -25,6 +26,8 @@ _MOST_WEIGHTS = 1 << 21
 _MATRICES = 4
 # Fewest timed products of each type, and seconds of all products, per number of rows.
 _RUNS, _SECONDS = 3, 0.03
+# Another process can take so much time that a rate is far too low; all are measured again then, up to so many times.
+_PASSES, _NOT_SLOWER = 8, 0.7
 _LAYER_NUMBER = re.compile(r"(^|\.)\d+\.")
 
 
@@ -56,7 +59,7 @@ def choose(dtype: str, config: Mapping[str, Any], headers: Sequence[Header], dev
     """Resolve the number type of a model.
 
     "auto" is the checkpoint's own type on a GPU. On a CPU it is the checkpoint's own type if its products are at least
-    1.2 times as fast as those of float32, else float32. The speedup is the geometric mean over 1, 16, 64 and 256 rows,
+    1.2 times as fast as those of float32, else float32. The speedup is the median over 1, 16, 64 and 256 rows,
     with matrices of the shape of a layer's largest one.
 
     Args:
@@ -83,10 +86,12 @@ def choose(dtype: str, config: Mapping[str, Any], headers: Sequence[Header], dev
 
 
 def speedup(rates: Sequence[ProductRate], dtype: str) -> float:
-    """Speed of products of `dtype` divided by that of float32: the geometric mean over the numbers of rows."""
+    """Speed of products of `dtype` divided by that of float32: the median over the numbers of rows, which one rate that
+    another process has spoilt does not change much.
+    """
     gflops = {(rate.dtype, rate.rows): rate.gflops for rate in rates}
-    ratios = [gflops[dtype, rows] / gflops["float32", rows] for rows in ROWS]
-    return math.exp(sum(map(math.log, ratios)) / len(ratios))
+    ratios = sorted(gflops[dtype, rows] / gflops["float32", rows] for rows in ROWS)
+    return math.sqrt(ratios[(len(ratios) - 1) // 2] * ratios[len(ratios) // 2])
 
 
 def _largest_matrix(headers: Sequence[Header]) -> tuple[int, int]:
@@ -114,19 +119,35 @@ def measured_rates(shape: tuple[int, int], dtype: str) -> tuple[ProductRate, ...
     outputs = max(1, min(shape[0], _MOST_WEIGHTS // inputs))
     kinds = ("float32", dtype)
     weights = {kind: [_filled(outputs, inputs, kind) for _ in range(_MATRICES)] for kind in kinds}
-    rates: list[ProductRate] = []
-    for rows in ROWS:
-        given = {kind: _filled(rows, inputs, kind) for kind in kinds}
-        seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
-        while len(seconds[dtype]) < _RUNS or sum(map(sum, seconds.values())) < _SECONDS:
-            for kind in kinds:
-                matrix = weights[kind][len(seconds[kind]) % _MATRICES]
-                began = time.perf_counter()
-                torch.nn.functional.linear(given[kind], matrix)
-                seconds[kind].append(time.perf_counter() - began)
-        operations = 2e-9 * rows * inputs * outputs
-        rates += [ProductRate(kind, rows, float(f"{operations / min(seconds[kind]):.3g}")) for kind in kinds]
-    return tuple(rates)
+    best: dict[tuple[str, int], float] = {}
+    for _ in range(_PASSES):
+        for rows in ROWS:
+            for kind, seconds in _shortest(weights, rows, dtype).items():
+                gflops = 2e-9 * rows * inputs * outputs / seconds
+                best[kind, rows] = max(gflops, best.get((kind, rows), 0.0))
+        if _rising(best, kinds):
+            break
+    return tuple(ProductRate(kind, rows, float(f"{best[kind, rows]:.3g}")) for rows in ROWS for kind in kinds)
+
+
+def _shortest(weights: Mapping[str, Sequence[torch.Tensor]], rows: int, dtype: str) -> dict[str, float]:
+    """The shortest time of a product with `rows` rows by type, in seconds; the types take turns."""
+    given = {kind: _filled(rows, matrices[0].shape[1], kind) for kind, matrices in weights.items()}
+    seconds: dict[str, list[float]] = {kind: [] for kind in weights}
+    while len(seconds[dtype]) < _RUNS or sum(map(sum, seconds.values())) < _SECONDS:
+        for kind, matrices in weights.items():
+            matrix = matrices[len(seconds[kind]) % _MATRICES]
+            began = time.perf_counter()
+            torch.nn.functional.linear(given[kind], matrix)
+            seconds[kind].append(time.perf_counter() - began)
+    return {kind: min(times) for kind, times in seconds.items()}
+
+
+def _rising(rates: Mapping[tuple[str, int], float], kinds: Sequence[str]) -> bool:
+    """Whether more rows are not slower, per operation, than fewer; if they are, another process took the time."""
+    return all(
+        rates[kind, more] >= _NOT_SLOWER * rates[kind, fewer] for kind in kinds for fewer, more in pairwise(ROWS)
+    )
 
 
 def _filled(rows: int, columns: int, dtype: str) -> torch.Tensor:
