@@ -21,7 +21,7 @@ SETTINGS: dict[str, Any] = {
     "select_items": 6,
     "calibration_items": 4,
     "speed_repeats": 3,
-    "recovery": {"kinds": ("full",), "method": "reverse", "ratios": (0.5,), "items": 24},
+    "recovery": {"kinds": ("full",), "methods": ("reverse",), "ratios": (0.5,), "items": 24},
 }
 TABLES = ("samples", "prompts", "responses", "verdicts")
 

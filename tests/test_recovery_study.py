@@ -16,13 +16,13 @@ from layerlimits.study.preflight import check_study
 _OBJECTIVES = ("own", "self", "distill")
 
 
-def settings(model: Path, **recovery: object) -> StudyConfig:
+def settings(model: Path, studied: tuple[str, ...] = ("reverse",), **recovery: object) -> StudyConfig:
     return study_config(
         "quick",
         model=str(model),
         device="cpu",
         tasks=("facts", "inference_choice"),
-        methods=("reverse",),
+        methods=studied,
         ratios=(0.5,),
         limit=4,
         select_tasks=("facts",),
@@ -48,6 +48,7 @@ def test_every_objective_has_a_model_with_a_curve(tmp_path: Path) -> None:
     for record in records.values():
         curve = record["curve"]
         assert [len(point["scores"]["facts"]) for point in curve] == [3, 3, 3]
+        assert [len(values) for values in record["curve_base"].values()] == [3]
         assert curve[0]["tokens"] == 0 < curve[1]["tokens"] < curve[2]["tokens"] == record["trained_tokens"]
         assert record["best_tokens"] in [point["tokens"] for point in curve[1:]]
     by_objective = {record["settings"]["objective"]: record for record in records.values()}
@@ -68,3 +69,21 @@ def test_every_objective_has_a_model_with_a_curve(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"recovery.milestones 2, not 0"):
         check_study(settings(model, objectives=_OBJECTIVES), out)
     assert not verify(out).problems
+
+
+def test_models_of_several_methods_are_finetuned(tmp_path: Path) -> None:
+    model = saved(talkative_llama(4), tmp_path / "model")
+    out = tmp_path / "run"
+    config = settings(model, ("reverse", "block_influence"), methods=("block_influence", "reverse"))
+    planned = check_study(config, out).recovery
+    assert planned is not None
+    assert planned.trainings == 2
+    results = study(config, out, "layerlimits study")
+    assert set(recovered(out)) == {"reverse-2-full", "block_influence-2-full"}
+    assert {row.method for row in results.recovery} == {"reverse", "block_influence"}
+    assert {each.parent for each in results.models if each.stage == "recover"} == {
+        "reverse, 2 removed",
+        "block_influence, 2 removed",
+    }
+    with pytest.raises(UserError, match=r"1 invalid setting: recovery\.methods random is not among methods"):
+        settings(model, methods=("random",))

@@ -221,7 +221,7 @@ def test_presets_are_whole(preset: str) -> None:
     config = study_config(preset)
     assert config.preset == preset
     assert set(config.recovery_ratios) <= set(config.ratios)
-    assert config.recovery_method == "task_score"
+    assert config.recovery_methods == ("task_score",)
 
 
 def test_flags_beat_the_file_and_the_file_beats_the_preset(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_flags_beat_the_file_and_the_file_beats_the_preset(tmp_path: Path) -> No
     file.write_text('limit = 7\nseed = 3\nmethods = ["random"]\n')
     config = study_config("standard", file, seed=9)
     assert (config.limit, config.seed, config.methods, config.select_items) == (7, 9, ("random",), 32)
-    assert config.recovery_method == "random"
+    assert config.recovery_methods == ("random",)
 
 
 def test_other_ratios_choose_other_models_to_recover() -> None:

@@ -74,7 +74,7 @@ def _wanted(run: Run) -> Iterator[_Wanted]:
         (
             plan
             for plan in run.artifacts.plans
-            if plan["method"] == label(config.recovery_method) and plan["ratio"] == config.recovery_ratios[0]
+            if plan["method"] == label(config.recovery_methods[0]) and plan["ratio"] == config.recovery_ratios[0]
         ),
         None,
     )

@@ -28,7 +28,7 @@ class RecoverySettings(BaseModel):
 
     Args:
         kinds: Any of "full" and "lora"; empty to skip recovery.
-        method: Method whose pruned models are finetuned; default: task_score if it is among the study's methods,
+        methods: Methods whose pruned models are finetuned; default: task_score if it is among the study's methods,
             else the first method.
         ratios: Ratios at which models are finetuned; default: the ratio closest to a quarter, and the largest one,
             where the loss is certain to be visible.
@@ -44,7 +44,7 @@ class RecoverySettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kinds: tuple[Literal["full", "lora"], ...] = ("full",)
-    method: str | None = None
+    methods: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     ratios: tuple[Real, ...] | None = None
     items: Items = 1000
     epochs: Epochs = 1
@@ -184,23 +184,24 @@ class StudyConfig(BaseModel):
         absent = [ratio for ratio in self.recovery_ratios if ratio not in self.ratios]
         if absent:
             raise ValueError(f"recovery.ratios {absent[0]:g} is not among ratios {self.ratios}")
-        if self.recovery_method not in self.methods:
-            raise ValueError(f"recovery.method {self.recovery_method} is not among methods {self.methods}")
+        other = [name for name in self.recovery_methods if name not in self.methods]
+        if other:
+            raise ValueError(f"recovery.methods {other[0]} is not among methods {self.methods}")
         return self
 
     @property
     def asks_for_recovery(self) -> bool:
         """Whether the recovery settings differ from the preset's own."""
         usual = RecoverySettings(**PRESETS.get(self.preset, {}).get("recovery", {}))
-        names = ("kinds", "objectives", "method", "items", "epochs", "milestones")
+        names = ("kinds", "objectives", "methods", "items", "epochs", "milestones")
         set_here = any(getattr(self.recovery, name) != getattr(usual, name) for name in names)
         return set_here or self.recovery.ratios not in (None, usual.ratios)
 
     @property
-    def recovery_method(self) -> str:
-        """The method whose pruned models are finetuned."""
+    def recovery_methods(self) -> tuple[str, ...]:
+        """The methods whose pruned models are finetuned; the models of the first one are timed as well."""
         default = "task_score" if "task_score" in self.methods else self.methods[0]
-        return self.recovery.method or default
+        return self.recovery.methods or (default,)
 
     @property
     def recovery_ratios(self) -> tuple[float, ...]:
@@ -218,7 +219,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "ratios": (0.05, 0.15, 0.25, 0.33, 0.4),
         "select_items": 32,
         "calibration_items": 256,
-        "recovery": {"kinds": ("full", "lora"), "items": 3000},
+        "recovery": {"kinds": ("full", "lora"), "objectives": ("self", "own", "distill"), "items": 3000},
     },
     # Decoding, shots, numbers of items and finetuning of arXiv 2602.01997; see docs/evaluation.md.
     "paper": {
@@ -293,4 +294,6 @@ def _problem(mistake: Any) -> str:
     if mistake["type"] == "extra_forbidden":
         near = unknown("setting", place, StudyConfig.model_fields)
         return f"{place}: no such setting" + (f" ({near.fix})" if near.fix.startswith("did you mean") else "")
-    return f"{place}: {mistake['msg'].removeprefix('Value error, ')}"
+    what = mistake["msg"].removeprefix("Value error, ")
+    # Without a place, it concerns several settings.
+    return f"{place}: {what}" if place else what

@@ -197,7 +197,7 @@ def probe_costs(study: ResolvedStudy, cost: Cost) -> tuple[float, float]:
     each = cost.forward(PROBE_FRAC * answers)
     shares = {stage: cost.shared("choice", stage) for stage in ("base", "sweep", "prune", "recover")}
     models = 1 + study.depth * shares["sweep"] + len(study.config.methods) * len(study.ratios) * shares["prune"]
-    finetuned = len(study.recovery.kinds) * len(study.recovery.counts) if study.recovery else 0
+    finetuned = study.recovery.trainings * len(study.recovery.counts) if study.recovery else 0
     return models * each, finetuned * each
 
 

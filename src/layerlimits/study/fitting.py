@@ -193,7 +193,8 @@ def recovery(study: ResolvedStudy, cost: Cost, seconds: float) -> tuple[Resolved
     if planned is None:
         return study, ()
     counts = planned.counts[:1]
-    small = replace(planned, kinds=planned.kinds[:1], objectives=planned.objectives[:1], counts=counts)
+    small = replace(planned, kinds=planned.kinds[:1], methods=planned.methods[:1], counts=counts)
+    small = replace(small, objectives=planned.objectives[:1])
     whole = len(small.prompts) * training_answer_cost(study, cost) + finetuning_cost(study, small, counts[0], cost)
     evaluated = sum(FIRST_ITEMS * cost.response(task, study.depth - counts[0]) for task in study.measured)
     affordable = int(len(small.prompts) * max(0.0, seconds - evaluated) / max(whole, 1e-9))

@@ -30,10 +30,12 @@ def recover(run: Run) -> None:
     if recovery is None:
         return
     wanted = [
-        plan for plan in run.artifacts.plans if plan["method"] == recovery.method and plan["layers"] in recovery.counts
+        plan for plan in run.artifacts.plans if plan["method"] in recovery.methods and plan["layers"] in recovery.counts
     ]
+    for method in recovery.methods:
+        if method not in {plan["method"] for plan in wanted}:
+            run.skip(f"recovery of models pruned by {method}", "there is none")
     if not wanted:
-        run.skip("stage recover", f"{recovery.method} has no pruned model to finetune")
         return
     if run.clock and run.artifacts.recovered:
         # What a former command chose to finetune within its budget stays.

@@ -28,7 +28,7 @@ class PlannedRecovery:
 
     Args:
         kinds: Kinds of finetuning, one model each.
-        method: Label of the method whose pruned models are finetuned.
+        methods: Labels of the methods whose pruned models are finetuned.
         counts: Numbers of removed layers of these models.
         prompts: Training prompts; the unpruned model generates the responses.
         max_new_tokens: Response limit: the largest limit of the generation tasks.
@@ -37,7 +37,7 @@ class PlannedRecovery:
     """
 
     kinds: tuple[Literal["full", "lora"], ...]
-    method: str
+    methods: tuple[str, ...]
     counts: tuple[int, ...]
     prompts: tuple[Sample, ...]
     max_new_tokens: int
@@ -47,7 +47,7 @@ class PlannedRecovery:
     @property
     def trainings(self) -> int:
         """Number of models that are finetuned per number of removed layers."""
-        return len(self.kinds) * len(self.objectives)
+        return len(self.kinds) * len(self.objectives) * len(self.methods)
 
     @property
     def data_hash(self) -> str:
@@ -250,7 +250,7 @@ def _recovery(
     longest = answer_limit(tasks)
     planned = PlannedRecovery(
         kinds=settings.kinds,
-        method=label(config.recovery_method),
+        methods=tuple(map(label, config.recovery_methods)),
         counts=tuple(counts),
         prompts=tuple(prompts),
         max_new_tokens=longest,

@@ -4,7 +4,7 @@ The key of a response contains everything that affects it, so most settings may 
 settings and reuses all stored responses that still apply.
 
 - May change: tasks, protocols and shots (before any model is recovered), limit, samples, methods, ratios, which models
-  are recovered (recovery.kinds, recovery.objectives, recovery.method, recovery.ratios), difference, speed_repeats,
+  are recovered (recovery.kinds, recovery.objectives, recovery.methods, recovery.ratios), difference, speed_repeats,
   preset, revision, device, data_dir, max_rows, unsafe_code, and the command.
 - May only grow once the study is finished, because its report would be replaced by one of less: tasks, limit, samples,
   methods, ratios. `difference` is then fixed, and a budget cannot be added.

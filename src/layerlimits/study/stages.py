@@ -250,11 +250,11 @@ def _plans(run: Run, rankings: Rankings) -> list[Plan]:
 
 
 def speed(run: Run, rankings: Rankings) -> None:
-    """Time the unpruned model and the models pruned by the recovery method, or by the first method that has ranked."""
+    """Time the unpruned model and those pruned by the first recovery method, or by the first method that has ranked."""
     if not rankings:
         run.skip("stage speed", "no method has ranked the layers")
         return
-    ranking = rankings.get(label(run.config.recovery_method)) or next(iter(rankings.values()))
+    ranking = rankings.get(label(run.config.recovery_methods[0])) or next(iter(rankings.values()))
     repeats, counts = run.config.speed_repeats, tuple(run.study.ratios)
     seconds = run.share("speed")
     timed = run.artifacts.speed
