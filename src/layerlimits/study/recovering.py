@@ -34,7 +34,7 @@ def recover(run: Run) -> None:
     ]
     for method in recovery.methods:
         if method not in {plan["method"] for plan in wanted}:
-            run.skip(f"recovery of models pruned by {method}", "there is none")
+            run.skip(f"recovery after {method}", f"{method} has no pruned model to finetune")
     if not wanted:
         return
     if run.clock and run.artifacts.recovered:
