@@ -157,7 +157,7 @@ def test_what_fails_later_is_skipped_and_the_rest_stands(says: Says, tiny: Path,
     skipped = [warning for warning in results["warnings"] if warning.startswith("Skipped ")]
     assert any("method task_score: " in warning for warning in skipped)
     assert any("method chain_loss: " in warning for warning in skipped)
-    assert any("stage recover: task_score has no pruned model" in warning for warning in skipped)
+    assert any("recovery after task_score: task_score has no pruned model" in warning for warning in skipped)
     assert {row["method"] for row in results["methods"]} == {"reverse"}
     assert {row["method"] for row in results["pruned"]} == {"reverse"}
     # Timed without the layers of the method that did rank.
