@@ -105,7 +105,7 @@ def test_a_study_says_harm_in_its_headline_and_report(tmp_path: Path) -> None:
             put(store, worse, task, values(0, 20))
         entry = artifacts.recovered["random-1-full"]
         objective = {"settings": {"objective": "distill"}, "fingerprint": worse.fingerprint}
-        artifacts.recovered = artifacts.recovered | {"worse": {**entry, **objective}}  # type: ignore[typeddict-item]
+        artifacts.recovered = artifacts.recovered | {"worse": {**entry, **objective}}  # type: ignore[typeddict-item]  # JSON
     results = write_report(tmp_path)
     assert results.recovery[0].harm == ""
     # Five of 20 items are lost in each of three tasks: p = .0625 before the correction.

@@ -55,7 +55,7 @@ def test_every_objective_has_a_model_with_a_curve(tmp_path: Path) -> None:
     assert by_objective.keys() == set(_OBJECTIVES)
     # The same prompts, tokens and steps; the targets differ.
     for name in ("examples", "trained_tokens", "dropped"):
-        assert by_objective["self"][name] == by_objective["distill"][name]  # type: ignore[literal-required]
+        assert by_objective["self"][name] == by_objective["distill"][name]  # type: ignore[literal-required]  # a loop
     assert len({record["fingerprint"] for record in records.values()}) == 3
     # The pruned model is the same, so that curves of the same answers begin at the same place.
     assert by_objective["self"]["curve"][0]["scores"] == by_objective["distill"]["curve"][0]["scores"]

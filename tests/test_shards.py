@@ -12,7 +12,7 @@ from architectures import tiny_model
 from safetensors import deserialize, safe_open
 from safetensors.torch import load_file, save_file
 from shard_files import INDEX, cut_off, read_json, split
-from small_models import small_llama
+from small_models import saved, small_llama
 from transformers import (
     AutoModelForCausalLM,
     GPT2Config,
@@ -280,6 +280,17 @@ def test_layers_under_another_name_than_that_of_the_module_are_found(tmp_path: P
     after = {name for file in out.glob("*.safetensors") for name in _names_in(file)}
     assert {name.split(".")[2] for name in after if name.startswith("backbone.layers.")} == {"0", "1", "2", "3"}
     _check_logits(tmp_path / "base", (1, 2), out)
+
+
+def test_parts_of_layers_in_a_list_of_their_own_are_refused_and_nothing_stays(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
+    """inkling2_text stores a query of each layer but the first in a list beside the layers."""
+    saved(tiny_model("inkling2_text", vocab_size=4096), tmp_path / "base")
+    said = refused("prune", tmp_path / "base", "--remove", "1", "--out", tmp_path / "out")
+    assert "its files number parts of layers in another way (unexpected weights for layer 5" in said
+    assert "use `layerlimits sweep` or `study`" in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["base"]
 
 
 def test_of_two_lists_of_layers_with_other_names_none_is_guessed() -> None:

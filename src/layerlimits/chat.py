@@ -42,7 +42,7 @@ def fix_clock(tokenizer: PreTrainedTokenizerBase, day: date) -> None:
         with _clock_at(day):
             return plain(tokenizer, *args, **kwargs)
 
-    tokenizer.apply_chat_template = apply_chat_template  # type: ignore[method-assign]
+    tokenizer.apply_chat_template = apply_chat_template  # type: ignore[method-assign]  # of this tokenizer alone
 
 
 @contextmanager

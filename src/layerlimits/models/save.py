@@ -19,6 +19,7 @@ from layerlimits.models.locate import OTHER_WEIGHTS, configuration, weight_files
 from layerlimits.models.safetensors_header import read_headers
 from layerlimits.models.shards import prune_files
 from layerlimits.models.structure_check import check_structure
+from layerlimits.models.weights_check import check_weights
 from layerlimits.paths import check_writable
 from layerlimits.types import ModelRef, PrunePlan
 from layerlimits.version import __version__
@@ -55,14 +56,38 @@ def save_pruned(
             hashed in the meantime.
         on_progress: called with the number of bytes just written.
     Raises:
-        UserError: the output folder is not empty or cannot be written; or see `models.shards.prune_files` and
-            `models.structure_check.check_structure`.
+        UserError: the output folder is not empty or cannot be written; transformers would not load what is written; or
+            see `models.shards.prune_files` and `models.structure_check.check_structure`.
     """
     check_writable(out, empty=True)
     structure = check_structure(configuration(folder), plan.removed)
     with _appearing(folder, out, lambda: recipe(ref() if callable(ref) else ref, plan, command)) as partial:
         prune_files(folder, plan.removed, partial, on_progress, structure)
+        if not _names(folder) <= structure.state_dict().keys():
+            _check_written(folder, partial)
     return out
+
+
+def _names(folder: Path) -> set[str]:
+    """The names of the tensors in the weight files of a folder."""
+    return {tensor.name for header in read_headers(weight_files(folder)) for tensor in header.tensors}
+
+
+def _check_written(folder: Path, written: Path) -> None:
+    """Check that transformers would load the written files completely. Files can number what belongs to layers in a
+    list of its own, which renaming layers does not know (inkling2_text).
+
+    Raises:
+        UserError: It would not.
+    """
+    try:
+        check_weights(written, read_headers(weight_files(written)))
+    except UserError as error:
+        why = error.problem.removeprefix(f"{written.name}: ")
+        raise UserError(
+            f"cannot prune {folder} file by file: its files number parts of layers in another way ({why})",
+            "use `layerlimits sweep` or `study`, which remove layers in memory, or report this architecture",
+        ) from None
 
 
 def recipe(ref: ModelRef, plan: PrunePlan, command: str) -> dict[str, Any]:

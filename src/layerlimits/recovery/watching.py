@@ -65,7 +65,7 @@ class QuietTrainer:
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         """Called by the trainer for each part of a batch."""
         # The class next in line is a trainer.
-        loss = super().training_step(*args, **kwargs)  # type: ignore[misc]
+        loss = super().training_step(*args, **kwargs)  # type: ignore[misc]  # a mixin before a trainer
         self.meter.add(loss)
         return loss
 
