@@ -3,13 +3,14 @@
 import re
 from collections.abc import Sequence
 
-from fake_run import FakeRun, pruned
+from fake_run import FakeRun, pruned, task
 
 from layerlimits.diagnostics import Answer, DiagnosedModel, Diagnostic, Finding
 from layerlimits.evaluation.artifacts import TaskRecord
 from layerlimits.plugins import find
 
 CUT = pruned("reverse", 2, 3)
+GSM8K = task("gsm8k")
 
 
 def found(name: str, run: FakeRun) -> list[Finding]:
@@ -30,7 +31,7 @@ def pick(rows: Sequence[Finding], measure: str, model: str = "", task: str = "",
 
 
 def two_models(
-    base: Sequence[Answer], other: Sequence[Answer], task: TaskRecord, model: DiagnosedModel = CUT
+    base: Sequence[Answer], other: Sequence[Answer], task: TaskRecord = GSM8K, model: DiagnosedModel = CUT
 ) -> FakeRun:
     """A run of the unpruned model and another one on a task."""
     return FakeRun({("base", task["name"]): base, (model.label, task["name"]): other}, [task], [model])

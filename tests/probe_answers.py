@@ -1,13 +1,18 @@
 """Made-up answers to the probes of diagnostics, as a run folder has them."""
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fake_run import answer, task
+from fake_run import BASE, FakeRun, answer, pruned, skipped, task
 
-from layerlimits.diagnostics import Answer
+from layerlimits.diagnostics import Answer, Finding
 
 RESULTS, CHAINS = task("results_probe", "choice"), task("chains_probe", "choice")
+CUT, ALONE = pruned("reverse", 2, 3), skipped(1)
+GSM8K = task("gsm8k")
+PROBES = {"results_probe": RESULTS, "chains_probe": CHAINS}
 
 
 def result(right: str = "42", kinds: Sequence[str] = ("off by one",), **about: Any) -> dict[str, Any]:
@@ -38,3 +43,25 @@ def chain_answer(item: str, logprobs: Sequence[float], name: str = "gsm8k", toke
     """The answer to the probe of chains of an item."""
     probe = {"task": name, "item": item, "tokens": list(tokens)}
     return answer(f"c-{item}", logprobs=logprobs, prompt="", target="", probe=probe)
+
+
+def probed_run(name: str, base: Sequence[Answer], /, *others: Sequence[Answer], **stored: Sequence[Answer]) -> FakeRun:
+    """A run in which the models have answered a probe; `stored` has their answers to gsm8k."""
+    models = [CUT, ALONE][: len(others)]
+    answers = {("base", name): base, **{(model.label, name): rows for model, rows in zip(models, others, strict=True)}}
+    free = {(model.label, "gsm8k"): stored[stage] for model in (BASE, *models) if (stage := model.stage) in stored}
+    return FakeRun({**answers, **free}, [GSM8K], models, probes=[PROBES[name]])
+
+
+def one_of(found: Sequence[Finding], measure: str, model: str = CUT.label, x: float | None = None) -> Finding:
+    """The only finding with this measure, model and place; its sentence contains its estimate."""
+    (finding,) = [row for row in found if (row.measure, row.model, row.x) == (measure, model, x)]
+    assert finding.estimate is not None
+    numbers = [float(number) for number in re.findall(r"-?\d+\.?\d*(?:e-?\d+)?", finding.sentence)]
+    assert any(
+        math.isclose(number, form, rel_tol=0.006, abs_tol=0.06)
+        for number in numbers
+        for form in (finding.estimate, 100 * finding.estimate)
+    )
+    assert f"n = {finding.n}" in finding.sentence
+    return finding

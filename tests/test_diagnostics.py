@@ -5,41 +5,36 @@ from collections.abc import Sequence
 
 import pytest
 from fake_run import BASE, FakeRun, answer, pruned, right_and_wrong, skipped, task
-from findings import CUT, check_sentence, found, pick
+from findings import CUT, GSM8K, check_sentence, found, pick, two_models
 from probe_answers import CHAINS, RESULTS, chain_answer, result, result_answer, rows
 
 from layerlimits.diagnostics import Diagnostic
 from layerlimits.plugins import find, names
 
 NAMES = names("diagnostics")
-GSM8K = task("gsm8k")
 ARC = task("arc_easy", "choice", chance=0.25)
 CODE = task("humanevalplus", metric="pass rate")
-
-
-def _two_models(base: Sequence[object], other: Sequence[object], about: object = GSM8K, model: object = CUT) -> FakeRun:
-    return FakeRun({("base", about["name"]): base, (model.label, about["name"]): other}, [about], [model])  # type: ignore[index,attr-defined,dict-item,list-item]  # shorthand
 
 
 HOSTILE = {
     "nothing": FakeRun({}, []),
     "no answers": FakeRun({}, [GSM8K, ARC, CODE], [skipped(0), CUT]),
     "one model": FakeRun({("base", "gsm8k"): right_and_wrong(3, 2)}, [GSM8K]),
-    "nothing right": _two_models(right_and_wrong(0, 5), right_and_wrong(0, 5)),
-    "empty texts": _two_models([answer(f"i{n}", "", 1.0) for n in range(3)], [answer(f"i{n}") for n in range(3)]),
-    "a single item": _two_models([answer("a", "1 + 1 = 2", 1.0)], [answer("a", "1 + 1 = 3")]),
-    "no common item": _two_models([answer("a", "x", 1.0)], [answer("b", "y")]),
-    "long texts": _two_models([answer("a", "ab (1 + 2 = 3) " * 7000, 1.0)], [answer("a", "(" * 100_000)]),
-    "other scripts": _two_models(
+    "nothing right": two_models(right_and_wrong(0, 5), right_and_wrong(0, 5)),
+    "empty texts": two_models([answer(f"i{n}", "", 1.0) for n in range(3)], [answer(f"i{n}") for n in range(3)]),
+    "a single item": two_models([answer("a", "1 + 1 = 2", 1.0)], [answer("a", "1 + 1 = 3")]),
+    "no common item": two_models([answer("a", "x", 1.0)], [answer("b", "y")]),
+    "long texts": two_models([answer("a", "ab (1 + 2 = 3) " * 7000, 1.0)], [answer("a", "(" * 100_000)]),
+    "other scripts": two_models(
         [answer("a", "\u5929\u6c14\u5f88\u597d\u3002" * 9, 1.0)], [answer("a", "\u0628\u0631\u062d \u0648" * 30)]
     ),
-    "programs": _two_models([answer("a", "def f", 1.0)], [answer("a", "x", why="not valid Python", found="(")], CODE),
-    "choices": _two_models(
+    "programs": two_models([answer("a", "def f", 1.0)], [answer("a", "x", why="not valid Python", found="(")], CODE),
+    "choices": two_models(
         [answer("a", value=1.0, logprobs=(-1.0, -2.0), target="x", choices=["x", "y"])],
         [answer("a", logprobs=(float("-inf"), -2.0), target="x", choices=["x", "y"])],
         ARC,
     ),
-    "graded": _two_models([answer("a", "text", 0.4)], [answer("a", "text", 0.2)], task("xsum")),
+    "graded": two_models([answer("a", "text", 0.4)], [answer("a", "text", 0.2)], task("xsum")),
 }
 
 
@@ -198,14 +193,14 @@ def _sum(n: int, given: str, expression: str = "") -> object:
     ],
 )
 def test_kinds_of_errors(given: str, kind: str) -> None:
-    rows = found("arithmetic", _two_models([_sum(12, "24")], [_sum(12, given)], task("sums")))
+    rows = found("arithmetic", two_models([_sum(12, "24")], [_sum(12, given)], task("sums")))
     assert pick(rows, kind, CUT.label).estimate == pytest.approx(1)
     assert pick(rows, "exact match", CUT.label).estimate == pytest.approx(0)
     assert pick(rows, "exact match", "base").estimate == pytest.approx(1)
 
 
 def test_a_right_first_digit_is_not_a_right_answer() -> None:
-    rows = found("arithmetic", _two_models([_sum(12, "24")], [_sum(12, "29")], task("sums")))
+    rows = found("arithmetic", two_models([_sum(12, "24")], [_sum(12, "29")], task("sums")))
     assert pick(rows, "first digit", CUT.label).estimate == pytest.approx(1)
     assert pick(rows, "exact match", CUT.label).estimate == pytest.approx(0)
 
@@ -214,7 +209,7 @@ def test_arithmetic_by_digits_and_operator() -> None:
     expressions = ["3 + 4", "30 + 40", "3 * 4", "30 * 40"]
     right = [_sum(n, str(eval(text)), text) for n, text in enumerate(expressions)]  # a constant of this test
     wrong = [_sum(n, str(eval(text)) if "+" in text else "1", text) for n, text in enumerate(expressions)]  # likewise
-    rows = found("arithmetic", _two_models(right, wrong, task("sums")))
+    rows = found("arithmetic", two_models(right, wrong, task("sums")))
     assert pick(rows, "exact match, operator +", CUT.label).estimate == pytest.approx(1)
     assert pick(rows, "exact match, operator *", CUT.label).estimate == pytest.approx(0)
     assert pick(rows, "exact match by digits", CUT.label, x=2).estimate == pytest.approx(0.5)
@@ -224,7 +219,7 @@ def test_arithmetic_by_digits_and_operator() -> None:
     ("text", "share"), [("1 + 1 = 2, 2 + 2 = 4", 1.0), ("1 + 1 = 3, 2 + 2 = 4", 0.5), ("1 + 1 = 3", 0.0)]
 )
 def test_operations_in_solutions(text: str, share: float) -> None:
-    rows = found("arithmetic", _two_models([answer("a", "1 + 1 = 2", 1.0)], [answer("a", text)]))
+    rows = found("arithmetic", two_models([answer("a", "1 + 1 = 2", 1.0)], [answer("a", text)]))
     assert pick(rows, "operations that hold", CUT.label).estimate == pytest.approx(share)
     assert rows[0].estimate == pytest.approx(share)
 
@@ -253,7 +248,7 @@ def test_cases_of_two_protocols() -> None:
 def test_a_demoted_choice_is_not_a_gone_one(logprobs: tuple[float, ...], second: float) -> None:
     about = {"target": "a", "choices": ["a", "b", "c"]}
     base = [answer("i", "", 1.0, logprobs=(-1.0, -2.0, -3.0), **about)]
-    rows = found("protocol", _two_models(base, [answer("i", "", 0.0, logprobs=logprobs, **about)], ARC))
+    rows = found("protocol", two_models(base, [answer("i", "", 0.0, logprobs=logprobs, **about)], ARC))
     assert pick(rows, "right choice second", CUT.label).estimate == pytest.approx(second)
     row = pick(rows, "probability of the right choice", "base")
     assert row.estimate == pytest.approx(0.6652, abs=1e-4)
@@ -261,7 +256,7 @@ def test_a_demoted_choice_is_not_a_gone_one(logprobs: tuple[float, ...], second:
 
 def test_right_within_tokens() -> None:
     column = [answer("a", "x" * 10, 1.0), answer("b", "x" * 40, 1.0), answer("c", "x" * 70, 0.0)]
-    rows = found("protocol", _two_models(column, column))
+    rows = found("protocol", two_models(column, column))
     for allowed, share in ((16, 1 / 3), (32, 1 / 3), (64, 2 / 3), (70, 2 / 3)):
         assert pick(rows, "right within tokens", "base", x=allowed).estimate == pytest.approx(share)
 
@@ -272,36 +267,3 @@ def test_pass_at_k_over_draws() -> None:
     rows = found("protocol", FakeRun(stored, [drawn]))
     for k, share in ((1, 0.25), (2, 0.5), (4, 1.0)):
         assert pick(rows, "pass@k", "base", x=k).estimate == pytest.approx(share)
-
-
-# accumulation
-
-
-def test_accuracy_by_steps_and_length() -> None:
-    def solution(n: int, good: bool) -> object:
-        return answer(f"i{n}", " ".join(["1 + 1 = 2"] * (1 + n // 4)), float(good))
-
-    base = [solution(n, True) for n in range(8)]
-    rows = found("accumulation", _two_models(base, [solution(n, n < 4) for n in range(8)]))
-    assert pick(rows, "right by steps", CUT.label, x=1).estimate == pytest.approx(1)
-    assert pick(rows, "right by steps", CUT.label, x=2).estimate == pytest.approx(0)
-    assert rows[0].estimate == pytest.approx(0)
-    assert "losses grow with the length" not in rows[0].sentence or rows[0].n >= 4
-
-
-@pytest.mark.parametrize("step", [1, 2, 3])
-def test_the_first_wrong_step(step: int) -> None:
-    text = ". ".join(f"{n} + 1 = {n + 1 + (n >= step)}" for n in range(1, 4))
-    rows = found("accumulation", _two_models([answer("a", "1 + 1 = 2", 1.0)], [answer("a", text)]))
-    row = pick(rows, "first wrong step", CUT.label, x=step)
-    assert row.estimate == pytest.approx(1)
-    assert row.items == ("a",)
-
-
-@pytest.mark.parametrize(
-    ("base", "other", "kind"),
-    [("so 12", "so 13", "digit"), ("a + b", "a - b", "operator"), ("the cat", "the dog", "prose")],
-)
-def test_where_an_answer_departs(base: str, other: str, kind: str) -> None:
-    rows = found("accumulation", _two_models([answer("a", base, 1.0)], [answer("a", other)]))
-    assert pick(rows, f"departs at: {kind}", CUT.label).estimate == pytest.approx(1)

@@ -16,7 +16,6 @@ from layerlimits.analysis.number_rows import (
     stated_results,
 )
 from layerlimits.analysis.operations import error_kind, parsed
-from layerlimits.analysis.segments import segment_rows, shared_tokens
 from layerlimits.reference.tokenizer import build
 
 _END = 1
@@ -266,38 +265,3 @@ def test_a_thousands_separator_is_kept() -> None:
 def test_a_number_that_shares_a_token_with_what_follows_has_no_rows() -> None:
     pieces = Pieces(r"\d+\.|\d| ?[^\d\s]+|\s")
     assert _rows(pieces, "3 + 4 = 7.") is None
-
-
-# Segments
-
-
-@pytest.mark.parametrize("length", [8, 9, 15, 16, 100])
-def test_segments_cover_a_chain_once(length: int) -> None:
-    chain = list(range(length))
-    rows = segment_rows([50, 51], chain, 8)
-    assert len(rows) == 8
-    assert [token for _, segment in rows for token in segment] == chain
-    assert max(len(segment) for _, segment in rows) - min(len(segment) for _, segment in rows) <= 1
-    for context, segment in rows:
-        assert context == [50, 51, *chain[: chain.index(segment[0])]]
-
-
-def test_a_chain_shorter_than_its_segments_is_an_error() -> None:
-    with pytest.raises(ValueError, match="3 tokens in 8 segments"):
-        segment_rows([], [1, 2, 3], 8)
-
-
-@pytest.mark.parametrize(
-    ("rows", "expected"),
-    [
-        ([], 0),
-        ([([1, 2], [3])], 3),
-        ([([1, 2], [3]), ([1, 2], [3])], 3),
-        ([([1, 2], [3]), ([1, 2], [4])], 4),
-        ([([1], [2]), ([1, 2], [3]), ([1, 2, 3], [4])], 4),
-        ([([1], [2]), ([5], [2])], 4),
-        ([([1], [3]), ([1], [2]), ([1], [3, 4])], 4),
-    ],
-)
-def test_shared_starts_are_counted_once(rows: list[tuple[list[int], list[int]]], expected: int) -> None:
-    assert shared_tokens(rows) == expected

@@ -1,26 +1,23 @@
 """Findings of probes on made-up answers with known outcomes."""
 
 import math
-import re
 from collections.abc import Sequence
 
 import pytest
-from fake_run import BASE, FakeRun, answer, pruned, skipped, task
-from probe_answers import CHAINS, RESULTS, chain_answer, result, result_answer, rows
+from fake_run import FakeRun, answer
+from probe_answers import (
+    ALONE,
+    CUT,
+    GSM8K,
+    chain_answer,
+    one_of,
+    probed_run,
+    result,
+    result_answer,
+    rows,
+)
 
 from layerlimits.diagnostics import Answer, Finding, _chains_probe, _results_probe
-
-CUT, ALONE = pruned("reverse", 2, 3), skipped(1)
-GSM8K = task("gsm8k")
-PROBES = {"results_probe": RESULTS, "chains_probe": CHAINS}
-
-
-def _run(name: str, base: Sequence[Answer], /, *others: Sequence[Answer], **stored: Sequence[Answer]) -> FakeRun:
-    """A run in which the models have answered a probe; `stored` has their answers to gsm8k."""
-    models = [CUT, ALONE][: len(others)]
-    answers = {("base", name): base, **{(model.label, name): rows for model, rows in zip(models, others, strict=True)}}
-    free = {(model.label, "gsm8k"): stored[stage] for model in (BASE, *models) if (stage := model.stage) in stored}
-    return FakeRun({**answers, **free}, [GSM8K], models, probes=[PROBES[name]])
 
 
 def _results(run: FakeRun) -> list[Finding]:
@@ -29,19 +26,6 @@ def _results(run: FakeRun) -> list[Finding]:
 
 def _chains(run: FakeRun) -> list[Finding]:
     return list(_chains_probe.findings(run, [run.base, *run.models]))
-
-
-def _one(found: Sequence[Finding], measure: str, model: str = CUT.label, x: float | None = None) -> Finding:
-    (finding,) = [row for row in found if (row.measure, row.model, row.x) == (measure, model, x)]
-    assert finding.estimate is not None
-    numbers = [float(number) for number in re.findall(r"-?\d+\.?\d*(?:e-?\d+)?", finding.sentence)]
-    assert any(
-        math.isclose(number, form, rel_tol=0.006, abs_tol=0.06)
-        for number in numbers
-        for form in (finding.estimate, 100 * finding.estimate)
-    )
-    assert f"n = {finding.n}" in finding.sentence
-    return finding
 
 
 # Results
@@ -65,7 +49,7 @@ def _asked(*right: float, misses: Sequence[float] = (-5.0,), **about: object) ->
     ],
 )
 def test_change_in_log_probability(base: Sequence[float], other: Sequence[float], expected: float) -> None:
-    finding = _one(_results(_run("results_probe", _asked(*base), _asked(*other))), _results_probe.CHANGE)
+    finding = one_of(_results(probed_run("results_probe", _asked(*base), _asked(*other))), _results_probe.CHANGE)
     assert finding.estimate == pytest.approx(expected)
     assert finding.n == len(base)
     assert list(finding.items) == [
@@ -74,8 +58,8 @@ def test_change_in_log_probability(base: Sequence[float], other: Sequence[float]
 
 
 def test_the_change_is_of_items_that_both_have_answered() -> None:
-    found = _results(_run("results_probe", _asked(-1.0, -1.0, -1.0), _asked(-2.0)))
-    assert _one(found, _results_probe.CHANGE).n == 1
+    found = _results(probed_run("results_probe", _asked(-1.0, -1.0, -1.0), _asked(-2.0)))
+    assert one_of(found, _results_probe.CHANGE).n == 1
 
 
 @pytest.mark.parametrize(
@@ -88,10 +72,10 @@ def test_the_change_is_of_items_that_both_have_answered() -> None:
         ((-0.4, -0.5, -0.6), 4, "off by one"),
     ],
 )
-def test_rank_among_near_misses_and_the_likeliest_one(misses: Sequence[float], rank: int, kind: str | None) -> None:
+def test_rank_among_near_misses_and_the_likeliestone_of(misses: Sequence[float], rank: int, kind: str | None) -> None:
     asked = _asked(-1.0, misses=misses)
-    found = _results(_run("results_probe", asked, asked))
-    finding = _one(found, _results_probe.RANK)
+    found = _results(probed_run("results_probe", asked, asked))
+    finding = one_of(found, _results_probe.RANK)
     assert finding.estimate == rank
     assert finding.low is not None
     assert finding.low >= 1
@@ -102,9 +86,9 @@ def test_rank_among_near_misses_and_the_likeliest_one(misses: Sequence[float], r
 
 def test_a_result_without_near_misses_has_no_rank() -> None:
     asked = _asked(-1.0, misses=())
-    found = _results(_run("results_probe", asked, asked))
+    found = _results(probed_run("results_probe", asked, asked))
     assert not [row for row in found if row.measure == _results_probe.RANK]
-    assert _one(found, _results_probe.CHANGE).estimate == 0
+    assert one_of(found, _results_probe.CHANGE).estimate == 0
 
 
 def _digits(right: str, digits: dict[int, float], *, has_digits: bool = True) -> list[Answer]:
@@ -126,14 +110,16 @@ def _digits(right: str, digits: dict[int, float], *, has_digits: bool = True) ->
     ],
 )
 def test_first_digit(right: str, digits: dict[int, float], expected: float) -> None:
-    found = _results(_run("results_probe", _digits(right, {int(right.lstrip("-")[0]): -0.1}), _digits(right, digits)))
-    assert _one(found, _results_probe.FIRST_DIGIT).estimate == expected
-    assert _one(found, _results_probe.FIRST_DIGIT, "base").estimate == 1
+    found = _results(
+        probed_run("results_probe", _digits(right, {int(right.lstrip("-")[0]): -0.1}), _digits(right, digits))
+    )
+    assert one_of(found, _results_probe.FIRST_DIGIT).estimate == expected
+    assert one_of(found, _results_probe.FIRST_DIGIT, "base").estimate == 1
 
 
 def test_without_tokens_of_digits_no_first_digit_is_claimed_and_the_share_is_said() -> None:
     asked = _digits("42", {}, has_digits=False)
-    found = _results(_run("results_probe", asked, asked))
+    found = _results(probed_run("results_probe", asked, asked))
     assert not [row for row in found if row.measure == _results_probe.FIRST_DIGIT]
     assert found[0].estimate == 0
     assert found[0].n == 1
@@ -149,36 +135,36 @@ def test_without_tokens_of_digits_no_first_digit_is_claimed_and_the_share_is_sai
 )
 def test_the_way_in_which_the_tokenizer_writes_numbers_is_said(grouping: str, words: str) -> None:
     asked = [result_answer("a", [result(has_digits=False)], rows(-1.0), grouping=grouping)]
-    assert words in _results(_run("results_probe", asked, asked))[0].sentence
+    assert words in _results(probed_run("results_probe", asked, asked))[0].sentence
 
 
 def test_the_results_of_a_response_are_told_apart() -> None:
     two = [result("42", has_digits=False, signs=["+"]), result("7", ["copied operand"], signs=["*"], digits=1)]
     before = result_answer("a", two, [*rows(-1.0), *rows(-1.0, (-9.0,), {7: -0.1})])
     after = result_answer("a", two, [*rows(-2.0), *rows(-5.0, (-0.2,), {7: -1.0, 8: -0.1})])
-    found = _results(_run("results_probe", [before], [after]))
-    assert _one(found, _results_probe.CHANGE).estimate == -2.5
-    assert _one(found, f"{_results_probe.CHANGE}, operator +").estimate == -1
-    assert _one(found, f"{_results_probe.CHANGE}, operator *").estimate == -4
-    assert _one(found, f"{_results_probe.CHANGE} by digits", x=1).estimate == -4
-    assert _one(found, f"{_results_probe.CHANGE} by digits", x=2).estimate == -1
-    assert _one(found, _results_probe.FIRST_DIGIT).estimate == 0
-    assert _one(found, _results_probe.RANK).estimate == 1.5
-    assert _one(found, "prefers: copied operand").n == 1
+    found = _results(probed_run("results_probe", [before], [after]))
+    assert one_of(found, _results_probe.CHANGE).estimate == -2.5
+    assert one_of(found, f"{_results_probe.CHANGE}, operator +").estimate == -1
+    assert one_of(found, f"{_results_probe.CHANGE}, operator *").estimate == -4
+    assert one_of(found, f"{_results_probe.CHANGE} by digits", x=1).estimate == -4
+    assert one_of(found, f"{_results_probe.CHANGE} by digits", x=2).estimate == -1
+    assert one_of(found, _results_probe.FIRST_DIGIT).estimate == 0
+    assert one_of(found, _results_probe.RANK).estimate == 1.5
+    assert one_of(found, "prefers: copied operand").n == 1
 
 
 def test_tasks_are_told_apart() -> None:
     def asked(value: float) -> list[Answer]:
         return [result_answer(name, [result()], rows(value, digits={4: -0.1}), name) for name in ("gsm8k", "sums")]
 
-    found = _results(_run("results_probe", asked(-1.0), asked(-2.0)))
+    found = _results(probed_run("results_probe", asked(-1.0), asked(-2.0)))
     assert {row.task for row in found if row.measure == _results_probe.CHANGE} == {"gsm8k", "sums"}
 
 
 @pytest.mark.parametrize("value", [-math.inf, math.nan])
 def test_values_that_are_not_finite_do_not_count(value: float) -> None:
-    found = _results(_run("results_probe", _asked(-1.0, -1.0), _asked(-2.0, value)))
-    assert _one(found, _results_probe.CHANGE).n == 1
+    found = _results(probed_run("results_probe", _asked(-1.0, -1.0), _asked(-2.0, value)))
+    assert one_of(found, _results_probe.CHANGE).n == 1
 
 
 # Nothing to measure
@@ -198,31 +184,31 @@ def test_a_run_without_the_probe_says_so(findings: object) -> None:
 
 def test_an_imported_run_has_no_items() -> None:
     base, other = _without_content(_asked(-1.0)), _without_content(_asked(-2.0))
-    (finding,) = _results(_run("results_probe", base, other))
+    (finding,) = _results(probed_run("results_probe", base, other))
     assert finding.sentence == "not measurable: the items of the probe are not stored"
     chains = _without_content([chain_answer("a", [-1.0] * 8)])
-    (finding,) = _chains(_run("chains_probe", chains, chains))
+    (finding,) = _chains(probed_run("chains_probe", chains, chains))
     assert finding.sentence == "not measurable: the items of the probe are not stored"
 
 
 def test_a_probe_without_items_says_so() -> None:
-    (finding,) = _results(_run("results_probe", [], []))
+    (finding,) = _results(probed_run("results_probe", [], []))
     assert finding.sentence == ("not measurable: no answer of the unpruned model states a whole result of an operation")
-    (finding,) = _chains(_run("chains_probe", [], []))
+    (finding,) = _chains(probed_run("chains_probe", [], []))
     assert finding.sentence.startswith("not measurable: the unpruned model has no right answer of 8 tokens")
 
 
 def test_prompts_that_do_not_fit_do_not_count() -> None:
     refused = [answer("r-i0", finish="context", probe={"task": "gsm8k", "item": "i0", "grouping": "", "results": []})]
-    found = _results(_run("results_probe", _asked(-1.0, -1.0), refused))
+    found = _results(probed_run("results_probe", _asked(-1.0, -1.0), refused))
     assert not [row for row in found if row.model == CUT.label]
 
 
 def test_a_single_model_has_first_digits_and_no_change() -> None:
-    found = _results(_run("results_probe", _digits("42", {4: -0.1})))
-    assert _one(found, _results_probe.FIRST_DIGIT, "base").estimate == 1
+    found = _results(probed_run("results_probe", _digits("42", {4: -0.1})))
+    assert one_of(found, _results_probe.FIRST_DIGIT, "base").estimate == 1
     assert not [row for row in found if row.measure == _results_probe.CHANGE]
-    (finding,) = _chains(_run("chains_probe", [chain_answer("a", [-1.0] * 8)]))
+    (finding,) = _chains(probed_run("chains_probe", [chain_answer("a", [-1.0] * 8)]))
     assert finding.estimate is None
 
 
@@ -250,14 +236,14 @@ FLAT, LATE, EARLY = (2.0,) * 8, (1.0,) * 4 + (3.0,) * 4, (3.0,) * 4 + (1.0,) * 4
 def test_excess_loss_and_its_growth(losses: Sequence[float], excess: float, growth: float, words: str) -> None:
     base = [chain_answer(f"i{number}", _losses(*[1.0] * 8)) for number in range(20)]
     other = [chain_answer(f"i{number}", _losses(*losses)) for number in range(20)]
-    found = _chains(_run("chains_probe", base, other))
-    assert _one(found, _chains_probe.EXCESS).estimate == pytest.approx(excess)
-    finding = _one(found, _chains_probe.GROWTH)
+    found = _chains(probed_run("chains_probe", base, other))
+    assert one_of(found, _chains_probe.EXCESS).estimate == pytest.approx(excess)
+    finding = one_of(found, _chains_probe.GROWTH)
     assert finding.estimate == pytest.approx(growth)
     assert words in finding.sentence
     assert len(finding.items) == (20 if growth > 0 else 0)
     for place, loss in enumerate(losses):
-        assert _one(found, _chains_probe.BY_POSITION, x=place + 1).estimate == pytest.approx(loss - 1)
+        assert one_of(found, _chains_probe.BY_POSITION, x=place + 1).estimate == pytest.approx(loss - 1)
 
 
 def test_a_growth_that_n_does_not_show_is_not_claimed() -> None:
@@ -265,7 +251,7 @@ def test_a_growth_that_n_does_not_show_is_not_claimed() -> None:
     mixed = [chain_answer(f"i{number}", _losses(*(LATE if number % 2 else EARLY))) for number in range(4)]
     late = [chain_answer(f"i{number}", _losses(*LATE)) for number in range(4)]
     for other in (mixed, late):
-        finding = _one(_chains(_run("chains_probe", base, other)), _chains_probe.GROWTH)
+        finding = one_of(_chains(probed_run("chains_probe", base, other)), _chains_probe.GROWTH)
         assert "acts at each token, without a change along the answer that n shows" in finding.sentence
 
 
@@ -273,9 +259,9 @@ def test_losses_are_per_token() -> None:
     sizes = (1, 1, 1, 1, 3, 3, 3, 3)
     base = [chain_answer("a", [-1.0 * size for size in sizes], tokens=sizes)]
     other = [chain_answer("a", [-2.0 * size if size == 1 else -3.0 * size for size in sizes], tokens=sizes)]
-    found = _chains(_run("chains_probe", base, other))
-    assert _one(found, _chains_probe.EXCESS).estimate == pytest.approx((4 * 1 + 12 * 2) / 16)
-    assert _one(found, _chains_probe.GROWTH).estimate == pytest.approx(1.0)
+    found = _chains(probed_run("chains_probe", base, other))
+    assert one_of(found, _chains_probe.EXCESS).estimate == pytest.approx((4 * 1 + 12 * 2) / 16)
+    assert one_of(found, _chains_probe.GROWTH).estimate == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(("right", "share"), [(0, "0%"), (1, "25%"), (4, "100%")])
@@ -283,15 +269,15 @@ def test_losses_stand_beside_the_accuracy_of_the_model_on_its_own(right: int, sh
     chains = [chain_answer(f"i{number}", _losses(*FLAT)) for number in range(4)]
     # Answers to items without a chain do not count.
     answers = [answer(f"i{number}", "x", float(number < right)) for number in range(9)]
-    found = _chains(_run("chains_probe", chains, chains, base=answers, prune=answers))
-    assert f"on its own, the model has {share} (" in _one(found, _chains_probe.GROWTH).sentence
+    found = _chains(probed_run("chains_probe", chains, chains, base=answers, prune=answers))
+    assert f"on its own, the model has {share} (" in one_of(found, _chains_probe.GROWTH).sentence
 
 
 def test_chains_of_each_model_and_task_are_told_apart() -> None:
     def asked(loss: float) -> list[Answer]:
         return [chain_answer(name, _losses(*[loss] * 8), name) for name in ("gsm8k", "sums")]
 
-    found = _chains(_run("chains_probe", asked(1.0), asked(2.0), asked(4.0)))
+    found = _chains(probed_run("chains_probe", asked(1.0), asked(2.0), asked(4.0)))
     excess = {(row.model, row.task): row.estimate for row in found if row.measure == _chains_probe.EXCESS}
     expected = {(model.label, name): value for model, value in ((CUT, 1.0), (ALONE, 3.0)) for name in ("gsm8k", "sums")}
     assert excess == pytest.approx(expected)
@@ -300,5 +286,5 @@ def test_chains_of_each_model_and_task_are_told_apart() -> None:
 @pytest.mark.parametrize("broken", [[-1.0] * 7, [], [-math.inf] * 8, [math.nan] * 8])
 def test_chains_with_missing_or_infinite_values_do_not_count(broken: Sequence[float]) -> None:
     base = [chain_answer("a", _losses(*FLAT)), chain_answer("b", _losses(*FLAT))]
-    found = _chains(_run("chains_probe", base, [chain_answer("a", broken), base[1]]))
-    assert _one(found, _chains_probe.EXCESS).n == 1
+    found = _chains(probed_run("chains_probe", base, [chain_answer("a", broken), base[1]]))
+    assert one_of(found, _chains_probe.EXCESS).n == 1

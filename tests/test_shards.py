@@ -8,13 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from architectures import tiny_model
 from safetensors import deserialize, safe_open
 from safetensors.torch import load_file, save_file
-from shard_files import INDEX, cut_off, read_json, split
-from small_models import saved, small_llama
+from shard_files import INDEX, check_logits, cut_off, loaded_from, pruned, read_json, split
+from small_models import small_llama
 from transformers import (
-    AutoModelForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
     MixtralConfig,
@@ -26,9 +24,7 @@ from transformers import (
 
 from layerlimits.errors import UserError
 from layerlimits.models.remove import without_layers
-from layerlimits.models.shards import _numbered, prune_files
-
-PROMPT = torch.arange(3, 40)[None]
+from layerlimits.models.shards import prune_files
 
 
 def _stored(folder: Path) -> dict[str, tuple[str, list[int], bytes]]:
@@ -38,31 +34,6 @@ def _stored(folder: Path) -> dict[str, tuple[str, list[int], bytes]]:
         for file in folder.glob("*.safetensors")
         for name, about in deserialize(file.read_bytes())
     }
-
-
-def _pruned(folder: Path, removed: tuple[int, ...], out: Path) -> Path:
-    out.mkdir()
-    prune_files(folder, removed, out)
-    return out
-
-
-def _loaded(folder: Path) -> PreTrainedModel:
-    return AutoModelForCausalLM.from_pretrained(folder, dtype="auto").eval()
-
-
-@torch.no_grad()
-def _logits(model: PreTrainedModel) -> torch.Tensor:
-    return model(PROMPT).logits
-
-
-@torch.no_grad()
-def _check_logits(folder: Path, removed: tuple[int, ...], out: Path) -> None:
-    """The pruned folder is the view of the whole model, to the bit, and not the whole model."""
-    whole = _loaded(folder)
-    with without_layers(whole, removed) as view:
-        expected = _logits(view)
-    assert torch.equal(_logits(_loaded(out)), expected)
-    assert not torch.equal(_logits(whole), expected)
 
 
 def _check_index(folder: Path) -> None:
@@ -86,13 +57,13 @@ def test_the_files_are_those_that_saving_the_view_gives(
 ) -> None:
     small_llama(6, tie_word_embeddings=tied).to(dtype).save_pretrained(tmp_path / "base", max_shard_size=shard)
     assert (tmp_path / "base" / INDEX).exists() == (shard != "1GB")
-    out = _pruned(tmp_path / "base", (1, 4), tmp_path / "out")
-    with without_layers(_loaded(tmp_path / "base"), (1, 4)) as view:
+    out = pruned(tmp_path / "base", (1, 4), tmp_path / "out")
+    with without_layers(loaded_from(tmp_path / "base"), (1, 4)) as view:
         view.save_pretrained(tmp_path / "view", max_shard_size=shard)
     assert _stored(out) == _stored(tmp_path / "view")
     assert read_json(out / "config.json") == read_json(tmp_path / "view" / "config.json")
     assert read_json(out / "generation_config.json") == read_json(tmp_path / "base" / "generation_config.json")
-    _check_logits(tmp_path / "base", (1, 4), out)
+    check_logits(tmp_path / "base", (1, 4), out)
     if shard == "1GB":
         assert not (out / INDEX).exists()
     else:
@@ -103,23 +74,23 @@ def test_the_files_are_those_that_saving_the_view_gives(
 
 def test_with_many_layers_layer_2_is_not_taken_for_layers_20_to_22(tmp_path: Path) -> None:
     small_llama(23).save_pretrained(tmp_path / "base")
-    out = _pruned(tmp_path / "base", (2,), tmp_path / "out")
+    out = pruned(tmp_path / "base", (2,), tmp_path / "out")
     before, after = _stored(tmp_path / "base"), _stored(out)
     name = "model.layers.{}.mlp.down_proj.weight"
     kept_layers = [layer for layer in range(23) if layer != 2]
     assert [after.pop(name.format(new)) for new in range(22)] == [before[name.format(old)] for old in kept_layers]
     assert name.format(22) not in after
-    _check_logits(tmp_path / "base", (2,), out)
-    _check_logits(tmp_path / "base", (20, 2, 11), _pruned(tmp_path / "base", (20, 2, 11), tmp_path / "three"))
+    check_logits(tmp_path / "base", (2,), out)
+    check_logits(tmp_path / "base", (20, 2, 11), pruned(tmp_path / "base", (20, 2, 11), tmp_path / "three"))
 
 
 def test_layers_may_be_named_in_any_order(llama: Path, tmp_path: Path) -> None:
-    unordered = _pruned(llama, (4, 1, 3), tmp_path / "unordered")
-    ordered = _pruned(llama, (1, 3, 4), tmp_path / "ordered")
+    unordered = pruned(llama, (4, 1, 3), tmp_path / "unordered")
+    ordered = pruned(llama, (1, 3, 4), tmp_path / "ordered")
     assert {file.name: file.read_bytes() for file in unordered.iterdir()} == {
         file.name: file.read_bytes() for file in ordered.iterdir()
     }
-    _check_logits(llama, (1, 3, 4), unordered)
+    check_logits(llama, (1, 3, 4), unordered)
 
 
 def _gpt2() -> PreTrainedModel:
@@ -144,13 +115,13 @@ def test_names_of_the_hub_that_lack_the_leading_part(
     # A buffer that old checkpoints hold and the model no longer has.
     old = {f"h.{layer}.attn.bias": torch.full((2,), layer) for layer in range(5)} if make is _gpt2 else {}
     save_file(tensors | old, file, metadata={"format": "pt"})
-    out = _pruned(tmp_path / "base", (0, 3), tmp_path / "out")
+    out = pruned(tmp_path / "base", (0, 3), tmp_path / "out")
     assert {name.split(".")[0] for name in _stored(out)} >= {begins.rstrip(".")}
     assert not any(name.startswith(missing) for name in _stored(out))
     if old:
         biases = load_file(out / "model.safetensors")
         assert [int(biases[f"h.{layer}.attn.bias"][0]) for layer in range(3)] == [1, 2, 4]
-    _check_logits(tmp_path / "base", (0, 3), out)
+    check_logits(tmp_path / "base", (0, 3), out)
 
 
 def test_names_below_the_layer_that_transformers_converts_on_loading(tmp_path: Path) -> None:
@@ -158,50 +129,50 @@ def test_names_below_the_layer_that_transformers_converts_on_loading(tmp_path: P
     shape = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "num_key_value_heads": 1}
     config = MixtralConfig(**shape, vocab_size=50, num_hidden_layers=4, num_local_experts=3, initializer_range=0.3)
     MixtralForCausalLM(config).save_pretrained(tmp_path / "base")
-    out = _pruned(tmp_path / "base", (1,), tmp_path / "out")
+    out = pruned(tmp_path / "base", (1,), tmp_path / "out")
     assert "model.layers.2.block_sparse_moe.experts.2.w1.weight" in _stored(out)
-    _check_logits(tmp_path / "base", (1,), out)
+    check_logits(tmp_path / "base", (1,), out)
 
 
 def test_a_layer_beyond_the_depth_stays_and_follows_the_kept_layers(llama: Path, tmp_path: Path) -> None:
     # DeepSeek-V3 stores its multi-token prediction as one.
     extra = {"model.layers.6.eh_proj.weight": torch.randn(3, 5), "model.layers.7.eh_proj.weight": torch.randn(2)}
     save_file(load_file(llama / "model.safetensors") | extra, llama / "model.safetensors", metadata={"format": "pt"})
-    out = _pruned(llama, (1, 4), tmp_path / "out")
+    out = pruned(llama, (1, 4), tmp_path / "out")
     after = load_file(out / "model.safetensors")
     assert torch.equal(after["model.layers.4.eh_proj.weight"], extra["model.layers.6.eh_proj.weight"])
     assert torch.equal(after["model.layers.5.eh_proj.weight"], extra["model.layers.7.eh_proj.weight"])
     assert not any(name.startswith(("model.layers.6.", "model.layers.7.")) for name in after)
-    _check_logits(llama, (1, 4), out)
+    check_logits(llama, (1, 4), out)
 
 
 def test_a_shard_without_tensors_vanishes_and_a_last_one_becomes_the_single_file(llama: Path, tmp_path: Path) -> None:
     split(llama, 1, 2)
-    both = _pruned(llama, (0, 1), tmp_path / "both")
+    both = pruned(llama, (0, 1), tmp_path / "both")
     _check_index(both)
     assert read_json(both / INDEX)["metadata"].keys() == {"made", "total_size"}
-    single = _pruned(llama, (2, 1), tmp_path / "single")
+    single = pruned(llama, (2, 1), tmp_path / "single")
     assert {file.name for file in single.iterdir()} == {"config.json", "generation_config.json", "model.safetensors"}
-    _check_logits(llama, (0, 1), both)
-    _check_logits(llama, (1, 2), single)
+    check_logits(llama, (0, 1), both)
+    check_logits(llama, (1, 2), single)
 
 
 def test_a_single_file_of_another_name_becomes_the_usual_one(llama: Path, tmp_path: Path) -> None:
     (llama / "generation_config.json").unlink()
     (llama / "model.safetensors").rename(llama / "pytorch.safetensors")
-    out = _pruned(llama, (3,), tmp_path / "out")
+    out = pruned(llama, (3,), tmp_path / "out")
     assert {file.name for file in out.iterdir()} == {"config.json", "model.safetensors"}
     (llama / "pytorch.safetensors").rename(llama / "model.safetensors")
-    _check_logits(llama, (3,), out)
+    check_logits(llama, (3,), out)
 
 
 def test_beside_shards_the_single_file_counts_as_it_does_for_transformers(llama: Path, tmp_path: Path) -> None:
     whole = (llama / "model.safetensors").read_bytes()
     split(llama, 1, 2)
     (llama / "model.safetensors").write_bytes(whole)
-    out = _pruned(llama, (3,), tmp_path / "out")
+    out = pruned(llama, (3,), tmp_path / "out")
     assert not (out / INDEX).exists()
-    _check_logits(llama, (3,), out)
+    check_logits(llama, (3,), out)
 
 
 def test_the_configuration_keeps_its_type_and_class_and_the_file_its_metadata(llama: Path, tmp_path: Path) -> None:
@@ -210,7 +181,7 @@ def test_the_configuration_keeps_its_type_and_class_and_the_file_its_metadata(ll
     (llama / "config.json").write_text(json.dumps(config | {"torch_dtype": "float16", "architectures": ["Mine"]}))
     tensors = load_file(llama / "model.safetensors")
     save_file(tensors, llama / "model.safetensors", metadata={"format": "pt", "made by": "Zoë"})
-    out = _pruned(llama, (3,), tmp_path / "out")
+    out = pruned(llama, (3,), tmp_path / "out")
     after = read_json(out / "config.json")
     assert (after["dtype"], after["architectures"], after["num_hidden_layers"]) == ("float16", ["Mine"], 5)
     with safe_open(out / "model.safetensors", "pt") as file:
@@ -233,9 +204,9 @@ def _a_part(reader: int, writer: int, size: int) -> int:
 def test_a_system_that_cannot_copy_in_the_kernel_or_only_in_part_gives_the_same_file(
     way: Callable[..., int], llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usual = _pruned(llama, (3,), tmp_path / "usual")
+    usual = pruned(llama, (3,), tmp_path / "usual")
     monkeypatch.setattr(os, "copy_file_range", way, raising=False)
-    other = _pruned(llama, (3,), tmp_path / "other")
+    other = pruned(llama, (3,), tmp_path / "other")
     assert (other / "model.safetensors").read_bytes() == (usual / "model.safetensors").read_bytes()
 
 
@@ -256,50 +227,3 @@ def test_the_data_begins_aligned_and_the_ticks_add_up_to_it(llama: Path, tmp_pat
     header = int.from_bytes(file[:8], "little")
     assert header % 8 == 0
     assert sum(ticks) == len(file) - 8 - header
-
-
-_MAMBA = {
-    "layers_block_type": ["linear_attention", "full_attention", "mlp", "linear_attention", "mlp", "full_attention"],
-    "head_dim": 8,
-    "mamba_num_heads": 4,
-    "mamba_head_dim": 16,
-    "ssm_state_size": 8,
-    "n_groups": 2,
-    "chunk_size": 8,
-    "mlp_hidden_act": "relu2",
-}
-
-
-def test_layers_under_another_name_than_that_of_the_module_are_found(tmp_path: Path) -> None:
-    """The files of nemotron_h have backbone.layers, and its module is model.layers."""
-    model = tiny_model("nemotron_h", **_MAMBA)
-    model.save_pretrained(tmp_path / "base")
-    names = {name for file in (tmp_path / "base").glob("*.safetensors") for name in _names_in(file)}
-    assert any(name.startswith("backbone.layers.0.") for name in names)
-    out = _pruned(tmp_path / "base", (1, 2), tmp_path / "out")
-    after = {name for file in out.glob("*.safetensors") for name in _names_in(file)}
-    assert {name.split(".")[2] for name in after if name.startswith("backbone.layers.")} == {"0", "1", "2", "3"}
-    _check_logits(tmp_path / "base", (1, 2), out)
-
-
-def test_parts_of_layers_in_a_list_of_their_own_are_refused_and_nothing_stays(
-    refused: Callable[..., str], tmp_path: Path
-) -> None:
-    """inkling2_text stores a query of each layer but the first in a list beside the layers."""
-    saved(tiny_model("inkling2_text", vocab_size=4096), tmp_path / "base")
-    said = refused("prune", tmp_path / "base", "--remove", "1", "--out", tmp_path / "out")
-    assert "its files number parts of layers in another way (unexpected weights for layer 5" in said
-    assert "use `layerlimits sweep` or `study`" in said
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["base"]
-
-
-def test_of_two_lists_of_layers_with_other_names_none_is_guessed() -> None:
-    names = {f"{part}.{layer}.weight" for part in ("tower.blocks", "text.blocks") for layer in range(4)}
-    assert _numbered(names, 4) == ["text.blocks", "tower.blocks"]
-    assert _numbered({*names, "text.blocks.4.weight"}, 5) == ["text.blocks"]
-    assert _numbered({f"text.blocks.0.experts.{expert}.w" for expert in range(8)}, 4) == []
-
-
-def _names_in(file: Path) -> list[str]:
-    with safe_open(file, "pt") as stream:
-        return list(stream.keys())
