@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from layerlimits.api.carrying import export_run, import_run
     from layerlimits.api.comparing import compare
     from layerlimits.api.diagnosing import diagnose
+    from layerlimits.api.judging import advise, gate
     from layerlimits.api.listing import catalogue
     from layerlimits.api.measuring import evaluate, sweep
     from layerlimits.api.models import Model, load, without_layers
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         StudyResults,
         SweepResults,
     )
+    from layerlimits.results.gate import AdviseResults, GateResults
     from layerlimits.results.pair import CompareResults
     from layerlimits.results.rankings import RankingsComparison, RankResults
     from layerlimits.results.record import MergeResults, VerifyResults
@@ -52,6 +54,10 @@ _MODULES = {
     ),
     "api.comparing": ("compare",),
     "api.diagnosing": ("diagnose",),
+    "api.judging": (
+        "advise",
+        "gate",
+    ),
     "api.listing": ("catalogue",),
     "api.measuring": (
         "evaluate",
@@ -111,6 +117,7 @@ _MODULES = {
         "StudyResults",
         "SweepResults",
     ),
+    "results.gate": ("AdviseResults", "GateResults"),
     "results.pair": ("CompareResults",),
     "results.recovered": ("RecoverResults",),
     "results.record": (
@@ -132,6 +139,7 @@ _MODULES = {
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
+    "AdviseResults",
     "Calibration",
     "CarryResults",
     "Catalogue",
@@ -143,6 +151,7 @@ __all__ = [
     "EvalOptions",
     "EvaluateResults",
     "FinetuneConfig",
+    "GateResults",
     "MergeResults",
     "Model",
     "ModelOptions",
@@ -162,6 +171,7 @@ __all__ = [
     "Task",
     "UserError",
     "VerifyResults",
+    "advise",
     "calibration",
     "catalogue",
     "compare",
@@ -171,6 +181,7 @@ __all__ = [
     "evaluate",
     "export_run",
     "finetune_config",
+    "gate",
     "get_tasks",
     "import_run",
     "load",
