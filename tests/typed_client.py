@@ -102,6 +102,10 @@ def studies() -> None:
     else:
         assert_type(results, ll.StudyResults)
     assert_type(ll.open_run("run"), ll.StudyResults)
+    gated = ll.gate("run", ["generation>=0.9"], "random-1")
+    assert_type(gated, ll.GateResults)
+    assert_type(gated.passed, bool)
+    assert_type(ll.advise(Path("run"), ("mean>=0.9",)), ll.AdviseResults)
     assert_type(ll.open_run(Path("run")).answer, str)
     assert_type(ll.write_report("run", "report.html"), ll.StudyResults)
     exported = ll.export_run("run", Path("study.layerlimits.gz"))
