@@ -53,6 +53,10 @@ Require = Annotated[
         show_default=False,
     ),
 ]
+PushToHub = Annotated[
+    str | None,
+    typer.Option("--push-to-hub", help="Upload the checkpoint to this model repository on the Hub, such as me/pruned."),
+]
 RunOut = Annotated[
     Path | None,
     typer.Option("--out", help="Run folder that stores all responses, so that an interrupted command can resume."),
