@@ -28,6 +28,7 @@ RECIPE_OF = {
     "command": "layerlimits prune owner/model --method task_score --layers 2 --out P",
 }
 NONE = License(None, None)
+SPACED = "---\nlicense: 'a b'\n---"
 
 
 def card(text: str) -> Any:
@@ -131,7 +132,7 @@ def test_texts_from_outside_change_neither_metadata_nor_markup() -> None:
     assert [line for line in body.splitlines() if line.startswith("# ")] == [body.splitlines()[1]]
     prose, command = body.split("## Command")
     assert "<script>" not in prose
-    assert "](c)" not in prose
+    assert "[b]" not in prose
     # The command is an indented block of one line.
     assert [line for line in command.splitlines() if "<script>" in line] == [command.splitlines()[2]]
     assert command.splitlines()[2].startswith("    ")
