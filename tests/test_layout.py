@@ -110,10 +110,12 @@ def test_a_circle_is_seen() -> None:
 
 
 COMMANDS = (
+    "advise",
     "carry",
     "compare",
     "diagnose",
     "evaluate",
+    "gate",
     "methods",
     "prune",
     "rank",

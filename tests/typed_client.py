@@ -72,6 +72,7 @@ def pruning() -> None:
     pruned = ll.prune("reference", "pruned", chosen, options, command="mine")
     assert_type(pruned, ll.PruneResults)
     assert_type(pruned.removed, tuple[int, ...])
+    assert_type(ll.push_to_hub("pruned", "me/pruned", private=True), str)
     finetune = ll.FinetuneConfig(kind="lora", lr=1e-4, epochs=2, lora_rank=16)
     recover_options = ll.RecoverOptions(items=100, data_dir=None, max_new_tokens=64, finetune=finetune)
     assert_type(ll.recover_options("paper", ll.finetune_config("paper", kind="lora"), milestones=6), ll.RecoverOptions)
@@ -102,6 +103,10 @@ def studies() -> None:
     else:
         assert_type(results, ll.StudyResults)
     assert_type(ll.open_run("run"), ll.StudyResults)
+    gated = ll.gate("run", ["generation>=0.9"], "random-1")
+    assert_type(gated, ll.GateResults)
+    assert_type(gated.passed, bool)
+    assert_type(ll.advise(Path("run"), ("mean>=0.9",)), ll.AdviseResults)
     assert_type(ll.open_run(Path("run")).answer, str)
     assert_type(ll.write_report("run", "report.html"), ll.StudyResults)
     exported = ll.export_run("run", Path("study.layerlimits.gz"))

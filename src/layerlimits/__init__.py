@@ -15,6 +15,7 @@ quiet_optional_packages()
 
 if TYPE_CHECKING:
     from layerlimits.api import (
+        AdviseResults,
         Calibration,
         CarryResults,
         Catalogue,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         EvalOptions,
         EvaluateResults,
         FinetuneConfig,
+        GateResults,
         MergeResults,
         Model,
         ModelOptions,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
         Task,
         UserError,
         VerifyResults,
+        advise,
         calibration,
         catalogue,
         compare,
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
         evaluate,
         export_run,
         finetune_config,
+        gate,
         get_tasks,
         import_run,
         load,
@@ -60,6 +64,7 @@ if TYPE_CHECKING:
         open_run,
         plan,
         prune,
+        push_to_hub,
         rank,
         recover,
         recover_options,
@@ -73,6 +78,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AdviseResults",
     "Calibration",
     "CarryResults",
     "Catalogue",
@@ -84,6 +90,7 @@ __all__ = [
     "EvalOptions",
     "EvaluateResults",
     "FinetuneConfig",
+    "GateResults",
     "MergeResults",
     "Model",
     "ModelOptions",
@@ -104,6 +111,7 @@ __all__ = [
     "UserError",
     "VerifyResults",
     "__version__",
+    "advise",
     "calibration",
     "catalogue",
     "compare",
@@ -112,6 +120,7 @@ __all__ = [
     "evaluate",
     "export_run",
     "finetune_config",
+    "gate",
     "get_tasks",
     "import_run",
     "load",
@@ -119,6 +128,7 @@ __all__ = [
     "open_run",
     "plan",
     "prune",
+    "push_to_hub",
     "rank",
     "recover",
     "recover_options",

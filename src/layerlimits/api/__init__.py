@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from layerlimits.api.carrying import export_run, import_run
     from layerlimits.api.comparing import compare
     from layerlimits.api.diagnosing import diagnose
+    from layerlimits.api.judging import advise, gate
     from layerlimits.api.listing import catalogue
     from layerlimits.api.measuring import evaluate, sweep
     from layerlimits.api.models import Model, load, without_layers
     from layerlimits.api.options import DefaultTasks, EvalOptions, ModelOptions, PruneOptions, RankOptions
     from layerlimits.api.pruning import prune
+    from layerlimits.api.publishing import push_to_hub
     from layerlimits.api.ranking import compare_methods, rank
     from layerlimits.api.record import merge_runs, verify_run
     from layerlimits.api.recovering import RecoverOptions, recover, recover_options
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
         StudyResults,
         SweepResults,
     )
+    from layerlimits.results.gate import AdviseResults, GateResults
     from layerlimits.results.pair import CompareResults
     from layerlimits.results.rankings import RankingsComparison, RankResults
     from layerlimits.results.record import MergeResults, VerifyResults
@@ -52,6 +55,10 @@ _MODULES = {
     ),
     "api.comparing": ("compare",),
     "api.diagnosing": ("diagnose",),
+    "api.judging": (
+        "advise",
+        "gate",
+    ),
     "api.listing": ("catalogue",),
     "api.measuring": (
         "evaluate",
@@ -70,6 +77,7 @@ _MODULES = {
         "RankOptions",
     ),
     "api.pruning": ("prune",),
+    "api.publishing": ("push_to_hub",),
     "api.ranking": (
         "compare_methods",
         "rank",
@@ -111,6 +119,7 @@ _MODULES = {
         "StudyResults",
         "SweepResults",
     ),
+    "results.gate": ("AdviseResults", "GateResults"),
     "results.pair": ("CompareResults",),
     "results.recovered": ("RecoverResults",),
     "results.record": (
@@ -132,6 +141,7 @@ _MODULES = {
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
+    "AdviseResults",
     "Calibration",
     "CarryResults",
     "Catalogue",
@@ -143,6 +153,7 @@ __all__ = [
     "EvalOptions",
     "EvaluateResults",
     "FinetuneConfig",
+    "GateResults",
     "MergeResults",
     "Model",
     "ModelOptions",
@@ -162,6 +173,7 @@ __all__ = [
     "Task",
     "UserError",
     "VerifyResults",
+    "advise",
     "calibration",
     "catalogue",
     "compare",
@@ -171,6 +183,7 @@ __all__ = [
     "evaluate",
     "export_run",
     "finetune_config",
+    "gate",
     "get_tasks",
     "import_run",
     "load",
@@ -178,6 +191,7 @@ __all__ = [
     "open_run",
     "plan",
     "prune",
+    "push_to_hub",
     "rank",
     "recover",
     "recover_options",

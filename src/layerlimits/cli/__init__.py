@@ -6,10 +6,12 @@ import sys
 import typer
 
 from layerlimits.cli import (
+    advise,
     carry,
     compare,
     diagnose,
     evaluate,
+    gate,
     methods,
     prune,
     rank,
@@ -42,6 +44,8 @@ for command in (
     methods.methods,
     recover.recover,
     report.report,
+    gate.gate,
+    advise.advise,
     diagnose.diagnose,
     record.verify,
     record.merge,

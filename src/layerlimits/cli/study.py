@@ -15,6 +15,7 @@ from layerlimits.cli.options import (
     MaxRows,
     Protect,
     Protocols,
+    Require,
     Revision,
     Shots,
     UnsafeCode,
@@ -67,6 +68,7 @@ def study(
     samples: Annotated[int | None, typer.Option(help="Sampled responses per generation item.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature; 0 decodes greedily.")] = None,
     difference: Annotated[float | None, typer.Option(help="Difference in accuracy to detect.")] = None,
+    require: Require = None,
     quantized: Annotated[
         str | None, typer.Option(help="Bits per weight in which to measure the unpruned model as well, such as 8,4.")
     ] = None,
@@ -95,6 +97,7 @@ def study(
         "protect": None if protect is None else layers(protect),
         "quantized": None if quantized is None else numbers(quantized),
         "versus": versus,
+        "require": tuple(require) if require else None,
     }
     given |= {"shots": shots, "chat": chat, "samples": samples, "temperature": temperature, "difference": difference}
     # An omitted flag leaves the setting to the preset or the file.
@@ -113,7 +116,7 @@ def study(
 
 
 def show_answer(results: "StudyResults", report: Path) -> None:
-    """Print the headline and the path of the report."""
+    """Print the verdict and the path of the report."""
     show(Panel(Text(printable(results.answer)), title="layerlimits"))
     say(f"report: {report}")
 

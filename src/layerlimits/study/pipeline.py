@@ -11,6 +11,7 @@ from pathlib import Path
 from layerlimits.errors import StorageError, UserError
 from layerlimits.evaluation.lock import writing
 from layerlimits.progress import Bar
+from layerlimits.report.cards import write_cards
 from layerlimits.report.html import check_report_file, write, write_results
 from layerlimits.results.document import StudyResults
 from layerlimits.results.study import study_results
@@ -60,10 +61,12 @@ def _study(config: StudyConfig, out: Path, command: str, began: float) -> StudyR
     total = run.clock.left if run.clock else sum(stage_costs(resolved, run.cost).values())
     with run.store, Bar(max(total, 1.0), run.add_stage_time, pace=1.0) as run.bar:
         _stages(run)
+        # Only a finished study has a verdict.
+        run.artifacts.finished = settings(resolved)
         results = study_results(run.store)
         write(results, out / REPORT)
         write_results(results, out / RESULTS)
-        run.artifacts.finished = settings(resolved)
+        write_cards(results, out / "models")
     return results
 
 
