@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--tasks", default="arc_easy,piqa")
     parser.add_argument("--limit", type=int, default=100)
     parser.add_argument("--items", type=int, default=32, help="calibration texts")
+    parser.add_argument("--methods", type=lambda names: tuple(names.split(",")), default=METHODS)
     args = parser.parse_args()
     layers = depth(args.model)
     counts = [max(1, round(ratio * layers)) for ratio in RATIOS]
@@ -67,7 +68,7 @@ def main() -> None:
 def plans(evaluator: Evaluator, counts: list[int], args: argparse.Namespace) -> Removed:
     """The layers that each method removes at each number; printed as they are found."""
     chosen: Removed = {}
-    for method in (*METHODS, *(f"random:seed={seed}" for seed in RANDOM_SEEDS)):
+    for method in (*args.methods, *(f"random:seed={seed}" for seed in RANDOM_SEEDS)):
         for count in counts:
             options = RankOptions(
                 layers=count, items=args.items, calibration=args.calibration, data_dir=args.data_dir, seed=0
@@ -103,7 +104,7 @@ def show(
         print(f"Unpruned: {base.estimate:.3f} ({base.low:.3f} to {base.high:.3f}).\n")
         print("| method | " + " | ".join(f"{count} of {layers}" for count in counts) + " |")
         print("|---" * (len(counts) + 1) + "|")
-        for method in METHODS:
+        for method in dict.fromkeys(method for method, _ in removed if not method.startswith("random")):
             models = [[by_model[tuple(sorted(removed[method, count]))]] for count in counts]
             print(f"| `{method}` | " + " | ".join(cell(column, by_model[()]) for column in models) + " |")
         seeds = [
