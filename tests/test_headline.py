@@ -184,3 +184,16 @@ def recovery(scores: list[tuple[Kind, float, float, float]]) -> Recovery:
         for kind, base, pruned, again in scores
     )
     return Recovery("full", "a", 0.25, 2, (0, 1), {}, 9, 0, 90, 1.0, tasks)
+
+
+def test_too_few_items_allow_no_verdict() -> None:
+    few = replace(class_row("a", 2, Estimate(1.25, 0.95, 2.62, 16)), tasks=("a", "b"), too_few=("b",))
+    choice = class_row("a", 2, Estimate(0.95, 0.9, 1.0, 40), "choice")
+    rows = (plan_row("a", 2, "b", estimate(0.2, 0.1, 0.4)), plan_row("a", 2, "c", estimate(0.8, 0.7, 0.9)))
+    sweep = (layer_row(0, "b", 0.1), layer_row(1, "b", 1.0))
+    said = headline(replace(NOTHING, classes=(few, choice), pruned=rows, sweep=sweep))
+    assert "125%" not in said
+    assert "Too few items for a verdict on generation: b." in said
+    assert "retains 90% of multiple choice" in said
+    assert "The first task to degrade is c" in said
+    assert "single layers" not in said

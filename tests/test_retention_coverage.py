@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from test_stats_coverage import allowed, answers, held, table
 
-from layerlimits.statistics.intervals import enough_items, shared
+from layerlimits.statistics.intervals import enough_items, mean, shared
 
 BASES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.95)
 RATIOS = (1.0, 0.9, 0.5, 0.1)
@@ -49,7 +49,7 @@ def _outcomes(draws: Sequence[NDArray[np.int64]], truths: Sequence[float], chanc
     known: dict[bytes, bool] = {}
     for study in np.stack(draws, axis=1):
         pairs = [answers(cells) for cells in study]
-        if not all(enough_items(base, chance) for base, _ in pairs):
+        if not all(enough_items(mean(base), chance) for base, _ in pairs):
             continue
         key = study.tobytes()
         if key not in known:

@@ -45,7 +45,7 @@ def _limits(results: StudyResults) -> str:
     parts, depth = [], results.model.layers
     for kind, words in _CLASS_WORDS.items():
         best = limit(results, kind)
-        if best is None:
+        if best is None or _too_few(results, kind):
             continue
         layers, row = best
         if row and row.adjusted_retention:
@@ -56,13 +56,21 @@ def _limits(results: StudyResults) -> str:
             removal = f"{fewest} of {depth} layers removed by any method"
             parts.append(f"less than {_THRESHOLD:.0%} of {words} with {removal}")
     sentences = [f"{results.model.title} retains " + ", and ".join(parts) + "."] if parts else []
-    return " ".join(sentences + [_at_chance(kind) for kind in _CLASS_WORDS if _unmeasurable(results, kind)])
+    sentences += [_at_chance(kind) for kind in _CLASS_WORDS if _unmeasurable(results, kind)]
+    few = {kind: names for kind in _CLASS_WORDS if (names := _too_few(results, kind))}
+    return " ".join(sentences + [f"Too few items for a verdict on {kind}: {', '.join(few[kind])}." for kind in few])
 
 
 def _unmeasurable(results: StudyResults, kind: Kind) -> bool:
     """Whether a class was evaluated and the unpruned model is at chance on all of its tasks."""
     rows = [row for row in results.classes if row.kind == kind]
     return bool(rows) and not any(row.adjusted_retention for row in rows)
+
+
+def _too_few(results: StudyResults, kind: Kind | None = None) -> list[str]:
+    """The tasks of a class, or of all, that have too few items for an interval that holds."""
+    rows = [row for row in results.classes if kind in (row.kind, None)]
+    return list(dict.fromkeys(name for row in rows for name in row.too_few))
 
 
 def _at_chance(kind: str) -> str:
@@ -75,7 +83,8 @@ def _with_interval(share: Estimate) -> str:
 
 def _first_to_break(results: StudyResults) -> str:
     """The most degraded task under the best method, at the smallest removal with a significant loss of over 10%."""
-    rows = [row for row in results.pruned if row.adjusted_retention]
+    few = _too_few(results)
+    rows = [row for row in results.pruned if row.adjusted_retention and row.task not in few]
     if not rows:
         return ""
     counts = sorted({row.layers for row in rows})
@@ -112,8 +121,9 @@ def _lost(row: PlanComparison) -> bool:
 def _single(results: StudyResults) -> str:
     """The layers whose removal costs most and least, on average over all tasks."""
     by_layer: dict[int, list[float]] = {}
+    few = _too_few(results)
     for row in results.sweep:
-        if row.adjusted_retention:
+        if row.adjusted_retention and row.task not in few:
             by_layer.setdefault(row.layer, []).append(row.adjusted_retention.estimate)
     if not by_layer:
         return ""

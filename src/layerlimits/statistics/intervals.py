@@ -81,12 +81,18 @@ def above(base: Sequence[float], chance: float = 0.0) -> bool:
     return mean(base).low > chance
 
 
-def enough_items(base: Sequence[float], chance: float = 0.0) -> bool:
+def enough_items(base: Estimate, chance: float = 0.0) -> bool:
     """Whether there are enough items for an interval of retention with the coverage given in docs/statistics.md.
 
-    The base model must earn `MIN_RIGHT` points more than by guessing, and there must be at least `MIN_ITEMS` items.
+    Of at least `MIN_ITEMS` items, the base model must answer `MIN_RIGHT` correctly, not counting those it would by
+    guessing.
+
+    Args:
+        base: Score of the base model.
+        chance: Score of guessing.
     """
-    return len(base) >= MIN_ITEMS and sum(base) - chance * len(base) >= MIN_RIGHT
+    # Scores are sums divided by n.
+    return base.n >= MIN_ITEMS and (base.estimate - chance) * base.n >= MIN_RIGHT - 1e-6
 
 
 def shared(
