@@ -32,7 +32,7 @@ def test_every_method_and_replacement_is_listed_with_source_and_cost(says: Says)
         entry["source"] and entry["cost"] and entry["summary"] for entries in listed.values() for entry in entries
     )
     options = {entry["name"]: entry["options"] for entry in listed["methods"]}
-    assert options["magnitude"] == {"p": 1, "norms": False, "plus": False}
+    assert options["magnitude"] == {"p": 1, "norms": True, "plus": False}
 
 
 def test_all_methods_side_by_side(says: Says, tiny: Path, texts: Path) -> None:

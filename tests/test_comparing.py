@@ -150,3 +150,20 @@ def test_cautions_name_what_differs_and_nothing_else() -> None:
         "The unpruned model is not above chance on b;"
     )
     assert cautions.at_chance([task("a", 0.26)]) == []
+
+
+def test_the_advice_on_items_counts_the_tests_of_the_table() -> None:
+    asked = [task("a", 0.5, 100), task("b", 0.0, 100)]
+    # (3.4705 sqrt(.5) + .8416 sqrt(.5 - .0025))^2 / .0025 + 2 / .05 = 3755 items for 96 tests.
+    (single,), (family,) = cautions.too_few(asked, 0.05), cautions.too_few(asked, 0.05, 96)
+    assert "use 1,700 (a, b)" in single
+    assert "80% power in one of 96 tests (Holm); use 3,800 (a, b)" in family
+
+
+def test_too_few_right_answers_are_told() -> None:
+    # 5 of 50 beyond chance; 10 of 40; at chance, which is another warning; 15 items without an error.
+    asked = [task("a", 0.35, 50), task("b", 0.5, 40), task("c", 0.2, 50), task("d", 1.0, 15), task("e", 1.0, 14)]
+    (said,) = cautions.too_few_right(asked)
+    assert said.startswith(
+        "Too few items for the retention of a (n = 50), e (n = 14): its intervals hold from 15 items"
+    )

@@ -1,12 +1,19 @@
 """Paths that cannot be: each ends in one error, wherever it is given, and nothing is written."""
 
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from layerlimits.errors import UserError
-from layerlimits.paths import DATA_DIR, OUT, check_writable, given_path, read_toml
+from layerlimits.models.load import load
+from layerlimits.models.save import save_pruned
+from layerlimits.paths import DATA_DIR, OUT, check_writable, given_path, read_toml, unfinished
+from layerlimits.types import ModelRef, PrunePlan
 
 Refused = Callable[..., str]
 LONG = "n" * 300
@@ -132,3 +139,35 @@ def test_settings_that_are_no_toml_file(tmp_path: Path) -> None:
             read_toml(tmp_path / name)
     with pytest.raises(UserError, match="is not a regular file"):
         read_toml(Path("/dev/zero"))
+
+
+def test_what_a_killed_process_left_is_removed_at_the_next_start(tiny: Path, tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    host = socket.gethostname()
+    dead, alive, other = (
+        tmp_path / f".pruned.{name}.partial" for name in (f"{host}-{gone.pid}", f"{host}-{os.getppid()}", "elsewhere-1")
+    )
+    for folder in (dead, alive, other):
+        folder.mkdir()
+        (folder / "model.safetensors").write_text("half")
+    save_pruned(tiny, ModelRef(str(tiny), "0"), PrunePlan((1,), 6), tmp_path / "pruned", "")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([alive.name, other.name, "pruned"])
+    file = tmp_path / f".run.json.{host}-{gone.pid}.partial"
+    file.write_text("{")
+    assert unfinished(tmp_path / "run.json") == tmp_path / f".run.json.{host}-{os.getpid()}.partial"
+    assert not file.exists()
+    # The longest name that file systems allow.
+    unfinished(tmp_path / ("\u00e4" * 127)).write_text("")
+
+
+def test_two_processes_that_prune_into_one_folder_do_not_disturb_each_other(tiny: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "layerlimits", "prune", str(tiny), "--remove", "1", "--out", str(tmp_path / "out")]
+    running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = {process.returncode: text for process in running for _, text in [process.communicate(timeout=300)]}
+    # The second one is refused at the end, or at the start if the first was faster.
+    assert set(said) == {0, 2}
+    assert "Traceback" not in said[2]
+    assert "choose another output folder" in said[2]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert load(str(tmp_path / "out")).depth == 5

@@ -6,6 +6,7 @@ from scipy.stats import beta, binomtest, norm
 
 from layerlimits.statistics.intervals import difference, gap_closed, mean, regained, retention, sampled_mean, shared
 from layerlimits.statistics.significance import holm, items_needed, low_power, mcnemar, sign_flip
+from layerlimits.types import Estimate
 
 
 def test_rates_have_wilsons_interval() -> None:
@@ -184,10 +185,11 @@ def test_holm_steps_down() -> None:
 
 
 def test_fewer_items_do_where_the_models_agree_and_more_where_the_difference_is_small() -> None:
-    # (1.95996 sqrt(.5) + .84162 sqrt(.5 - .0025))^2 / .0025 = 1567.4
-    assert items_needed(0.05) == 1568
+    # (1.95996 sqrt(.5) + .84162 sqrt(.5 - .0025))^2 / .0025 = 1567.4, and 2 / .05 for the continuity correction.
+    assert items_needed(0.05) == 1608
     assert items_needed(0.05, agreement=0.5) < items_needed(0.05) < items_needed(0.025) < items_needed(0.025, power=0.9)
     assert items_needed(0.05, 0.02) == items_needed(0.05, 0.07)
+    assert items_needed(0.05) < items_needed(0.05, tests=30) < items_needed(0.05, tests=96)
 
 
 @pytest.mark.parametrize(("difference", "accuracy"), [(0.0, 0.5), (-0.1, 0.5), (0.6, 0.5), (0.1, 1.2)])
@@ -197,9 +199,23 @@ def test_no_number_of_items_shows_an_impossible_difference(difference: float, ac
 
 
 def test_too_few_items_are_told_and_how_many_would_do() -> None:
-    assert low_power(100, 0.05) == ("n = 100 is too small to detect a 5-point difference with 80% power; use 1,600")
-    assert low_power(1, 0.01) == ("n = 1 is too small to detect a 1-point difference with 80% power; use 40,000")
-    assert low_power(1600, 0.05) is None
+    half = Estimate(0.5, 0.4, 0.6, 100)
+    assert low_power(100, 0.05, half) == "n = 100 is too small to detect a 5-point difference with 80% power; use 1,700"
+    assert low_power(1, 0.01, half) == "n = 1 is too small to detect a 1-point difference with 80% power; use 40,000"
+    assert low_power(1608, 0.05, half) is None
+    assert low_power(1608, 0.05, half, tests=30) == (
+        "n = 1,608 is too small to detect a 5-point difference with 80% power in one of 30 tests (Holm); use 3,300"
+    )
+
+
+def test_the_advice_allows_for_the_interval_of_the_score() -> None:
+    # The accuracy behind 0 of 15 may be .2; a score of 0 of 1,500 is known better.
+    few, many = mean([0.0] * 15), mean([0.0] * 1500)
+    assert few.high == pytest.approx(0.204, abs=0.001)
+    assert low_power(15, 0.05, few) == low_power(15, 0.05, Estimate(few.high, few.high, few.high, 15))
+    needed = items_needed(0.05, many.high)
+    assert low_power(needed, 0.05, many) is None
+    assert low_power(needed, 0.05, few) is not None
 
 
 def test_a_difference_is_paired_and_has_the_sign_of_the_second() -> None:

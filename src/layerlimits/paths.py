@@ -1,13 +1,17 @@
 """Checks of paths given by the user, made before any work is done, and reading of TOML files."""
 
 import errno
+import glob
 import os
+import socket
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
+
+import psutil
 
 from layerlimits.errors import UserError
 from layerlimits.foreign import read_text
@@ -77,6 +81,23 @@ def check_new_folder(out: Path) -> None:
         raise UserError(f"{str(out)!r} is the current folder", "choose a new output folder (--out)")
 
 
+def unfinished(target: Path) -> Path:
+    """Where a process writes a file or folder before it gets its name. What a killed process left there is removed.
+
+    The name has the host and the process, so that two processes that write the same target do not disturb each other.
+    """
+    # File systems allow 255 bytes.
+    begin = f".{target.name[:40]}.{socket.gethostname()[:60]}-"
+    for left in target.parent.glob(f"{glob.escape(begin)}*.partial"):
+        process = left.name.removeprefix(begin).removesuffix(".partial")
+        if process.isdecimal() and not psutil.pid_exists(int(process)):
+            if left.is_dir():
+                rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+    return target.with_name(f"{begin}{os.getpid()}.partial")
+
+
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
     """A temporary folder that becomes `out` when the block ends without an error, and otherwise disappears.
@@ -89,7 +110,7 @@ def new_folder(out: Path) -> Iterator[Path]:
     target = out.resolve()
     # In the nearest folder that exists: a failure leaves nothing.
     parent = next(folder for folder in target.parents if folder.is_dir())
-    partial = parent / f".{target.name}.{os.getpid()}.partial"
+    partial = unfinished(parent / target.name)
     try:
         partial.mkdir()
         yield partial

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -27,7 +26,7 @@ from layerlimits.evaluation.export_rows import (
     rows,
 )
 from layerlimits.evaluation.store import Key, Store
-from layerlimits.paths import check_output_file, given_path
+from layerlimits.paths import check_output_file, given_path, unfinished
 from layerlimits.types import Response, Verdict
 
 SUFFIX = ".layerlimits.gz"
@@ -65,7 +64,7 @@ def write_export(store: Store, out: Path) -> Header:
         UserError: See `check_export_file`; also if the file cannot be written.
     """
     file = check_export_file(out)
-    partial = file.with_name(f".layerlimits-{os.getpid()}.partial")
+    partial = unfinished(file)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=file.parent) as content, partial.open("wb") as stream:

@@ -7,16 +7,16 @@ from layerlimits.methods._weights import layer_weights, plus_rule
 from layerlimits.types import Ranking
 
 
-def magnitude(context: Context, *, p: int = 1, norms: bool = False, plus: bool = False) -> Ranking:
+def magnitude(context: Context, *, p: int = 1, norms: bool = True, plus: bool = False) -> Ranking:
     """Sum of the magnitudes of a layer's weights; the smallest is removed first.
 
-    M_l = sum over the weight matrices W of layer l of sum |W|^p
+    M_l = sum over the weights W of layer l of sum |W|^p
 
     Sums are computed in float64. The scores do not depend on any input.
 
     Args:
         p: 1 or 2.
-        norms: Include the gains of norms.
+        norms: Include the gains of norms, as the authors' code does.
         plus: Protect layers 0 to 3 and the last two layers.
     Raises:
         UserError: A score is not finite.

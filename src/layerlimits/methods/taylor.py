@@ -15,16 +15,16 @@ from layerlimits.models.stream import batches
 from layerlimits.types import Ranking
 
 
-def taylor(context: Context, *, norms: bool = False, plus: bool = False) -> Ranking:
+def taylor(context: Context, *, norms: bool = True, plus: bool = False) -> Ranking:
     """First-order importance of each weight for the loss, summed over the layer; the smallest is removed first.
 
-    S_l = sum over the weight matrices W of layer l of sum |W * G|,  G = dL/dW
+    S_l = sum over the weights W of layer l of sum |W * G|,  G = dL/dW
 
     L is the mean loss per predicted token of the calibration text, so gradients are summed over all texts before the
     absolute value is taken. Products and sums are computed in float64.
 
     Args:
-        norms: Include the gains of norms.
+        norms: Include the gains of norms, as the authors' code does.
         plus: Protect layers 0 to 3 and the last two layers.
     Raises:
         UserError: The model is quantized, there is no token to predict, or a score is not finite.

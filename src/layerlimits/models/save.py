@@ -21,7 +21,7 @@ from layerlimits.models.safetensors_header import read_headers
 from layerlimits.models.shards import prune_files
 from layerlimits.models.structure_check import check_structure
 from layerlimits.models.weights_check import check_weights
-from layerlimits.paths import check_writable
+from layerlimits.paths import check_writable, unfinished
 from layerlimits.types import ModelRef, PrunePlan
 from layerlimits.version import __version__
 
@@ -187,8 +187,7 @@ def window_warnings(base: Any, out: Path) -> tuple[str, ...]:
 def _appearing(origin: Path, out: Path, about: Callable[[], dict[str, Any]]) -> Iterator[Path]:
     """A temporary folder to write to, which becomes `out` when complete, with tokenizer, licence, recipe and card."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = unfinished(out)
     partial.mkdir()
     try:
         yield partial
@@ -197,11 +196,19 @@ def _appearing(origin: Path, out: Path, about: Callable[[], dict[str, Any]]) -> 
         made = about()
         (partial / RECIPE).write_text(json.dumps(made, indent=1) + "\n")
         (partial / CARD).write_text(model_card(out.name, made, license_of(origin)), encoding="utf-8")
+        _renamed(partial, out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _renamed(partial: Path, out: Path) -> None:
+    try:
         if out.exists():
             out.rmdir()
         partial.replace(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:
+        # Another process has written the same folder meanwhile.
+        raise UserError(f"cannot write {out}: {error.strerror}", "choose another output folder (--out)") from None
 
 
 def _copy_companions(origin: Path, out: Path) -> None:

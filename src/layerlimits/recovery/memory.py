@@ -1,4 +1,4 @@
-"""Whether the activations of a training fit into the memory of a CPU; one allocation too many would kill the process."""
+"""Whether the activations of a training fit into the memory of a CPU; too many of them would kill the process."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -190,7 +190,8 @@ class Training:
         if self.settings.kind == "full":
             model = self._wide()
             model.load_state_dict(type(model).from_pretrained(folder, dtype=torch.float32).state_dict())
-            return model.eval()
+            model.eval()
+            return model
         from peft import PeftModel
 
         base = self._pruned() if self.settings.kind == "qlora" else self._wide()

@@ -1,7 +1,6 @@
 """Render and write the HTML report, and the same results as JSON."""
 
 import json
-import os
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -12,7 +11,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from layerlimits.errors import UserError
-from layerlimits.paths import check_output_file
+from layerlimits.paths import check_output_file, unfinished
 from layerlimits.report import figures, recovery
 from layerlimits.report.alternatives import alternatives
 from layerlimits.report.diagnostics import sections
@@ -82,7 +81,7 @@ def write_results(results: StudyResults, out: Path) -> Path:
 
 
 def _write_atomically(file: Path, content: str) -> Path:
-    partial = file.with_name(f".layerlimits-{os.getpid()}.partial")
+    partial = unfinished(file)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(content, encoding="utf-8", errors="backslashreplace")

@@ -5,7 +5,7 @@ from dataclasses import fields
 
 from layerlimits.evaluation.artifacts import TaskRecord
 from layerlimits.results.document import EvaluateResults, SweepResults
-from layerlimits.results.figures import corrected, paired_test, recognized_only, summary
+from layerlimits.results.figures import corrected, paired_test, recognized_only, summary, tests
 from layerlimits.results.rows import Comparison, LayerComparison, LayerScore, ProtocolScores, Score, TaskScore
 from layerlimits.results.stored_answers import StoredAnswers
 from layerlimits.results.warnings import warnings
@@ -108,7 +108,8 @@ def sweep_results(answers: StoredAnswers, layers: Sequence[int], depth: int, dif
     """
     base = _base_scores(answers)
     rows = layer_scores(answers, layers)
-    return SweepResults(answers.ref.path, depth, base, tuple(rows), tuple(warnings(base, difference)))
+    family = tests(row.comparison for row in rows)
+    return SweepResults(answers.ref.path, depth, base, tuple(rows), tuple(warnings(base, difference, family)))
 
 
 def _base_scores(answers: StoredAnswers) -> tuple[TaskScore, ...]:

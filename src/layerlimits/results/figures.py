@@ -1,6 +1,6 @@
 """Compute the scores of a task from a model's verdicts: score, strict score, measures, subsets, outcomes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import Field, replace
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -104,6 +104,11 @@ def corrected(rows: Sequence[Row]) -> list[Row]:
     """The rows of one table with p-values adjusted by Holm's method over all tests of the table."""
     adjusted = iter(holm([row.test.p for row in rows if row.test]))
     return [replace(row, test=replace(row.test, p_holm=next(adjusted))) if row.test else row for row in rows]
+
+
+def tests(rows: Iterable[Tested]) -> int:
+    """The number of tests in a table, which are corrected together; at least 1."""
+    return max(1, sum(row.test is not None for row in rows))
 
 
 def median_and_range(values: Sequence[float]) -> Estimate:

@@ -7,7 +7,7 @@ from typing import Any
 from layerlimits.evaluation.artifacts import TaskRecord
 from layerlimits.evaluation.store import Store
 from layerlimits.results.comparisons import task_score
-from layerlimits.results.figures import any_paired_test, corrected
+from layerlimits.results.figures import any_paired_test, corrected, tests
 from layerlimits.results.frames import Document
 from layerlimits.results.rows import PairedTest, TaskScore, plain
 from layerlimits.results.stored_answers import StoredAnswers
@@ -151,7 +151,10 @@ def compare_results(
         decoding=decoding,
         tasks=tuple(corrected(rows)),
         classes={kind: _class([row.task for row in rows if row.kind == kind], values) for kind in kinds},
-        warnings=(*_differences_in_form(base, other, scores), *_warnings(base, other, scores, difference)),
+        warnings=(
+            *_differences_in_form(base, other, scores),
+            *_warnings(base, other, scores, (difference, tests(rows))),
+        ),
     )
 
 
@@ -219,11 +222,12 @@ def _named(
 
 
 def _warnings(
-    base: MeasuredModel, other: MeasuredModel, scores: Sequence[Sequence[TaskScore]], difference: float
+    base: MeasuredModel, other: MeasuredModel, scores: Sequence[Sequence[TaskScore]], detectable: tuple[float, int]
 ) -> Iterator[str]:
+    """Warnings; `detectable` are the difference in accuracy to detect and the number of tests."""
     first, second = scores
     prompts = refused(first)
-    yield from (sentence for sentence in warnings(first, difference) if sentence not in prompts)
+    yield from (sentence for sentence in warnings(first, *detectable) if sentence not in prompts)
     for name, rows in _named(base, other, (first, second)):
         yield from (f"{name}: {sentence}" for sentence in refused(rows))
 

@@ -154,7 +154,10 @@ class PlanComparison(Comparison):
 
 @dataclass(frozen=True)
 class ClassRetention:
-    """Mean retention over the tasks of a class; `left_out` are tasks on which the unpruned model is at chance."""
+    """Mean retention over the tasks of a class; `left_out` are tasks on which the unpruned model is at chance.
+
+    `too_few` names the included tasks with too few items for an interval that holds (`intervals.enough_items`).
+    """
 
     method: str
     ratio: float
@@ -166,6 +169,7 @@ class ClassRetention:
     corrected: Estimate | None
     tasks: tuple[str, ...]
     left_out: tuple[str, ...]
+    too_few: tuple[str, ...] = ()
 
     @property
     def adjusted_retention(self) -> Estimate | None:

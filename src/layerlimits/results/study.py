@@ -10,7 +10,7 @@ from layerlimits.evaluation.store import Store
 from layerlimits.results.comparisons import comparison, layer_scores, protocol_scores, task_score
 from layerlimits.results.diagnose import StoredRun, chosen, findings
 from layerlimits.results.document import StudyResults
-from layerlimits.results.figures import corrected, median_and_range
+from layerlimits.results.figures import corrected, median_and_range, tests
 from layerlimits.results.judge import study_verdict
 from layerlimits.results.model import model_info
 from layerlimits.results.notes import notes, without_texts
@@ -29,7 +29,7 @@ from layerlimits.results.rows import (
     TaskScore,
 )
 from layerlimits.results.stored_answers import StoredAnswers
-from layerlimits.results.warnings import at_chance, left_out, set_aside, skipped, warnings
+from layerlimits.results.warnings import at_chance, left_out, set_aside, skipped, too_few_right, warnings
 from layerlimits.statistics import intervals
 from layerlimits.types import Kind, Response, Verdict
 
@@ -58,6 +58,8 @@ def study_results(store: Store, requirements: Sequence[Requirement] = ()) -> Stu
         )
     config, recovered = manifest["config"], list(artifacts.recovered.values())
     swept, pruned, view = answers.at("sweep"), answers.at("prune"), StoredRun(answers, artifacts)
+    layers, plans = layer_scores(swept, range(base["layers"])), corrected(list(_pruned(pruned, artifacts.plans)))
+    family = tests(plans or [row.comparison for row in layers])
     rows = recovery_rows(pruned, recovered)
     required = requirements or parse_requirements(config.get("require") or ())
     verdict = study_verdict(answers, artifacts, required, rows)
@@ -71,9 +73,9 @@ def study_results(store: Store, requirements: Sequence[Requirement] = ()) -> Stu
         calibration=calibration["source"],
         model=model_info(base, manifest),
         tasks=tuple(tasks),
-        sweep=tuple(row.comparison for row in layer_scores(swept, range(base["layers"]))),
+        sweep=tuple(row.comparison for row in layers),
         methods=tuple(_methods(artifacts)),
-        pruned=tuple(corrected(list(_pruned(pruned, artifacts.plans)))),
+        pruned=tuple(plans),
         classes=tuple(_classes(pruned, artifacts.plans)),
         protocols=tuple(_protocols(pruned, artifacts.plans)),
         recovery=rows,
@@ -84,20 +86,24 @@ def study_results(store: Store, requirements: Sequence[Requirement] = ()) -> Stu
         alternatives=alternative_rows(pruned, artifacts),
         stages=tuple(Stage(name, seconds) for name, seconds in artifacts.stages.items()),
         notes=(*notes(calibration, config), *artifacts.study_notes, *without_texts(_without_texts(answers, tasks))),
-        warnings=tuple(_warnings(artifacts, tasks, _tasks(pruned), config["difference"])),
+        warnings=tuple(_warnings(artifacts, tasks, _tasks(pruned), (config["difference"], family))),
         answer=" ".join(verdict.sentences),
         verdict=verdict,
     )
 
 
 def _warnings(
-    artifacts: Artifacts, tasks: Sequence[TaskScore], pruned: Sequence[TaskScore], difference: float
+    artifacts: Artifacts, tasks: Sequence[TaskScore], pruned: Sequence[TaskScore], detectable: tuple[float, int]
 ) -> Iterator[str]:
-    """The warnings; comparisons are judged by the number of items on which pruned models are evaluated."""
+    """The warnings; comparisons are judged by the number of items on which pruned models are evaluated.
+
+    `detectable` are the difference in accuracy to detect and the number of tests.
+    """
     measured = [task for task in tasks if task.set_aside is None]
     yield from left_out(artifacts.left_out)
-    yield from warnings(pruned or measured, difference)
+    yield from warnings(pruned or measured, *detectable)
     yield from at_chance(measured)
+    yield from too_few_right(pruned or measured)
     yield from set_aside(tasks)
     yield from skipped(artifacts.skipped)
 
@@ -149,7 +155,8 @@ def _class(answers: StoredAnswers, plan: Plan, kind: Kind) -> ClassRetention | N
     if not tasks or len(pairs) < len(tasks):
         return None
     chances = [task["chance"] for task in tasks]
-    counts = {task["name"]: intervals.above(base, task["chance"]) for task, (base, _) in zip(tasks, pairs, strict=True)}
+    bases = {task["name"]: (base, task["chance"]) for task, (base, _) in zip(tasks, pairs, strict=True)}
+    counted = [name for name, scores in bases.items() if intervals.above(*scores)]
     return ClassRetention(
         method=plan["method"],
         ratio=plan["ratio"],
@@ -159,8 +166,11 @@ def _class(answers: StoredAnswers, plan: Plan, kind: Kind) -> ClassRetention | N
         chance=max(chances),
         retention=intervals.shared(pairs),
         corrected=intervals.shared(pairs, chances) if any(chances) else None,
-        tasks=tuple(name for name, usable in counts.items() if usable),
-        left_out=tuple(name for name, usable in counts.items() if not usable),
+        tasks=tuple(counted),
+        left_out=tuple(name for name in bases if name not in counted),
+        too_few=tuple(
+            name for name in counted if not intervals.enough_items(intervals.mean(bases[name][0]), bases[name][1])
+        ),
     )
 
 

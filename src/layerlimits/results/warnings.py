@@ -3,17 +3,19 @@
 from collections.abc import Mapping, Sequence
 
 from layerlimits.results.rows import TaskScore
+from layerlimits.statistics.intervals import MIN_ITEMS, MIN_RIGHT, enough_items
 from layerlimits.statistics.significance import low_power
 
 
-def warnings(scores: Sequence[TaskScore], difference: float) -> list[str]:
+def warnings(scores: Sequence[TaskScore], difference: float, tests: int = 1) -> list[str]:
     """Warnings about comparing the given scores.
 
     Args:
         scores: Scores of one model on several tasks.
         difference: Difference in accuracy to detect, 0 to 1.
+        tests: Number of tests against this model that are corrected together.
     """
-    return [*confounds(scores), *too_few(scores, difference), *refused(scores)]
+    return [*confounds(scores), *too_few(scores, difference, tests), *refused(scores)]
 
 
 def confounds(tasks: Sequence[TaskScore]) -> list[str]:
@@ -61,12 +63,13 @@ def refused(tasks: Sequence[TaskScore]) -> list[str]:
     ]
 
 
-def too_few(tasks: Sequence[TaskScore], difference: float) -> list[str]:
+def too_few(tasks: Sequence[TaskScore], difference: float, tests: int = 1) -> list[str]:
     """A warning for each number of items that is too small to detect a difference; graded tasks are ignored.
 
     Args:
         tasks: Scores of one model.
         difference: Difference in accuracy to detect, 0 to 1.
+        tests: Number of tests that are corrected together.
     """
     by_count: dict[int, list[TaskScore]] = {}
     for task in tasks:
@@ -75,8 +78,8 @@ def too_few(tasks: Sequence[TaskScore], difference: float) -> list[str]:
     sentences = []
     for n, asked in sorted(by_count.items()):
         # An accuracy close to one half requires the most items.
-        hardest = min((task.score.estimate for task in asked), key=lambda accuracy: abs(accuracy - 0.5))
-        if sentence := low_power(n, difference, hardest):
+        hardest = min((task.score for task in asked), key=lambda score: max(score.low - 0.5, 0.5 - score.high, 0.0))
+        if sentence := low_power(n, difference, hardest, tests=tests):
             sentences.append(f"{sentence} ({_some([task.name for task in asked])}).")
     return sentences
 
@@ -90,6 +93,22 @@ def at_chance(tasks: Sequence[TaskScore]) -> list[str]:
         f"The unpruned model is not above chance on {', '.join(names)}; retention cannot be measured there, and means "
         "over tasks exclude it."
     ]
+
+
+def too_few_right(tasks: Sequence[TaskScore]) -> list[str]:
+    """A warning if the unpruned model answers too few items of a task correctly for an interval of its retention."""
+    shown = [f"{task.name} (n = {task.score.n})" for task in tasks if task.score.low > task.chance and not enough(task)]
+    if not shown:
+        return []
+    return [
+        f"Too few items for the retention of {', '.join(shown)}: its intervals hold from {MIN_ITEMS} items on, if the "
+        f"unpruned model answers {MIN_RIGHT} of them correctly, not counting those it would by guessing."
+    ]
+
+
+def enough(task: TaskScore) -> bool:
+    """Whether retention of a task has enough items, from the unpruned model's score."""
+    return enough_items(task.score, task.chance)
 
 
 def skipped(reasons: Mapping[str, str]) -> list[str]:

@@ -1,33 +1,36 @@
 """Confidence intervals for means and for paired comparisons of models on the same items. See docs/statistics.md."""
 
 from collections.abc import Sequence
-from functools import lru_cache
-from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 
+from layerlimits.statistics.draws import (
+    DRAWS,
+    LOST_AND_WON,
+    SEED,
+    Values,
+    array,
+    binary,
+    draw_means,
+    outcomes,
+    pseudo_weights,
+)
 from layerlimits.types import Estimate
 
-Values = NDArray[np.float64]
-
-_DRAWS = 4000
-_SEED = 0
 _TAILS = (2.5, 97.5)
 _Z = 1.959963984540054
-# Above this number of items, means of graded values are treated as normal, which avoids drawing a weight per item.
-_NORMAL_ABOVE_ITEMS = 4000
-# Weights of the pseudo-items that only the base, and only the other model answers correctly.
-_LOST_AND_WON = (0.5, 0.5)
-# Number of effective items of graded values above which the weight of the pseudo-items is reduced.
-_FULL_PSEUDO_ITEMS = 5.0
+# What an interval of retention needs for its coverage; simulated in tests/test_retention_coverage.py.
+MIN_ITEMS, MIN_RIGHT = 15, 10
+# Both the ratio and its draws are off by its bias, in the same direction. One task needs no shift, since percentiles
+# allow for the skewness; in a mean over many tasks, skewness averages out and bias does not.
+_BIAS_SHIFT = 2.0
 
 
 def mean(values: Sequence[float]) -> Estimate:
     """The mean with a 95% interval: Wilson's interval for binary values, the Bayesian bootstrap for others."""
-    scores = _array(values)
+    scores = array(values)
     estimate = float(scores.mean())
-    bounds = _wilson(estimate, len(scores)) if _binary(scores) else _bounds(_means(scores[:, None])[:, 0], estimate)
+    bounds = _wilson(estimate, len(scores)) if binary(scores) else _bounds(draw_means(scores[:, None])[:, 0], estimate)
     return Estimate(estimate, *bounds, len(scores))
 
 
@@ -35,7 +38,7 @@ def mean_over_tasks(tasks: Sequence[Sequence[float]]) -> Estimate:
     """The mean over tasks of the means of their values, with a 95% interval; `n` counts the items of all tasks."""
     if len(tasks) == 1:
         return mean(tasks[0])
-    values = [_array(task)[:, None] for task in tasks]
+    values = [array(task)[:, None] for task in tasks]
     estimate = float(np.mean([task.mean() for task in values]))
     return Estimate(estimate, *_bounds(_mean_over_tasks(values)[:, 0], estimate), sum(map(len, values)))
 
@@ -59,7 +62,7 @@ def sampled_mean(values: Sequence[Sequence[float]]) -> Estimate:
         raise ValueError(f"expected values of shape (items, samples), got shape {scores.shape}")
     n, k = scores.shape
     items = scores.mean(1)
-    if not _binary(scores):
+    if not binary(scores):
         return mean(items.tolist())
     estimate = float(items.mean())
     spread = float(items.var(ddof=1)) if n > 1 else 0.0
@@ -88,6 +91,20 @@ def above(base: Sequence[float], chance: float = 0.0) -> bool:
     return mean(base).low > chance
 
 
+def enough_items(base: Estimate, chance: float = 0.0) -> bool:
+    """Whether there are enough items for an interval of retention with the coverage given in docs/statistics.md.
+
+    Of at least `MIN_ITEMS` items, the base model must answer `MIN_RIGHT` correctly, not counting those it would by
+    guessing.
+
+    Args:
+        base: Score of the base model.
+        chance: Score of guessing.
+    """
+    # Scores are sums divided by n.
+    return base.n >= MIN_ITEMS and (base.estimate - chance) * base.n >= MIN_RIGHT - 1e-6
+
+
 def shared(
     pairs: Sequence[tuple[Sequence[float], Sequence[float]]], chance: float | Sequence[float] = 0.0
 ) -> Estimate | None:
@@ -103,33 +120,67 @@ def shared(
 def retention_draws(
     pairs: Sequence[tuple[Sequence[float], Sequence[float]]],
     chance: float | Sequence[float] = 0.0,
-    draws: int = _DRAWS,
-    pseudo: tuple[float, float] = _LOST_AND_WON,
+    draws: int = DRAWS,
+    lost_and_won: tuple[float, float] = LOST_AND_WON,
 ) -> tuple[float, Values, int] | None:
     """The mean retention over tasks: estimate, draws of its distribution over items, and number of items; see `shared`.
 
     Args:
         pairs, chance: As for `shared`.
         draws: Number of draws; bounds at small errors need more than 95% intervals.
-        pseudo: Weights of the pseudo-items that only the base model, and only the other model, answers correctly.
+        lost_and_won: Weights of the pseudo-items that only the base model, and only the other model, answers correctly.
     """
     chances = [chance] * len(pairs) if isinstance(chance, (int, float)) else chance
     counted = [
-        (np.stack([_array(base), _array(other)], axis=1), mean(base).low - floor, floor)
+        (np.stack([array(base), array(other)], axis=1), mean(base).low - floor, floor)
         for (base, other), floor in zip(pairs, chances, strict=True)
         if above(base, floor)
     ]
     if not counted:
         return None
-    estimate = float(np.mean([np.divide(*(values.mean(0) - floor)[::-1]) for values, _, floor in counted]))
+    ratios = [_Ratio(values, floor, lowest, lost_and_won) for values, lowest, floor in counted]
+    variances = np.array([ratio.variance for ratio in ratios])
+    # All values may be equal, without any variance.
+    shares = variances / variances.sum() if variances.any() else np.full(len(ratios), 1 / len(ratios))
     spread = np.zeros(draws)
-    for task, (values, lowest, floor) in enumerate(counted):
-        means = _means(values, len(counted), draws, _pseudo(2, pseudo)) - floor
-        # The base is significantly above chance, so draws are clipped at its lower bound: at chance, the ratio would be
-        # unbounded. A separate permutation per task keeps the draws of different tasks independent.
-        ratios = means[:, 1] / np.maximum(means[:, 0], lowest)
-        spread += np.random.default_rng((_SEED, task)).permutation(ratios) / len(counted)
+    for task, (ratio, share) in enumerate(zip(ratios, shares, strict=True)):
+        # A separate permutation per task keeps the draws of different tasks independent.
+        drawn = np.random.default_rng((SEED, task)).permutation(ratio.draws(share, draws))
+        spread += (drawn - _BIAS_SHIFT * (1 - share) * ratio.bias) / len(ratios)
+    estimate = float(np.mean([ratio.estimate for ratio in ratios]))
     return estimate, spread, sum(len(values) for values, _, _ in counted)
+
+
+class _Ratio:
+    """The retention of one task: values of the base and of the other model, (n, 2), and the accuracy of guessing.
+
+    The variance and the bias of the ratio are those of the delta method (Cochran 1977, section 6.8). The variance
+    includes the pseudo-items, so that it is above 0 where no item was lost.
+    """
+
+    def __init__(self, values: Values, floor: float, lowest: float, lost_and_won: tuple[float, float]) -> None:
+        self._values, self._floor, self._lowest, self._lost_and_won = values, floor, lowest, lost_and_won
+        n, low, high = len(values), values.min(), values.max()
+        base, other = values.mean(0) - floor
+        self.estimate = float(other / base)
+        (base_variance, covariance), _ = np.cov(values.T, bias=True)
+        self.bias = float((self.estimate * base_variance - covariance) / base**2 / n)
+        pseudo_items = self._residuals(low + (high - low) * outcomes(2))
+        squares = (self._residuals(values) ** 2).sum() + pseudo_weights(2, lost_and_won) @ pseudo_items**2
+        self.variance = float(squares / base**2 / n**2)
+
+    def _residuals(self, values: Values) -> Values:
+        above_chance = values - self._floor
+        residuals: Values = above_chance[:, 1] - self.estimate * above_chance[:, 0]
+        return residuals
+
+    def draws(self, share: float, draws: int) -> Values:
+        """Draws of the ratio, (draws,), with this fraction of the pseudo-items."""
+        scores = draw_means(self._values, share, draws, self._lost_and_won) - self._floor
+        # The base is significantly above chance, so draws are clipped at its lower bound: at chance, the ratio would be
+        # unbounded.
+        ratios: Values = scores[:, 1] / np.maximum(scores[:, 0], self._lowest)
+        return ratios
 
 
 def regained(base: Sequence[float], pruned: Sequence[float], recovered: Sequence[float]) -> Estimate | None:
@@ -146,7 +197,7 @@ def gap_closed(tasks: Sequence[tuple[Sequence[float], Sequence[float], Sequence[
     Returns:
         None if the loss is not significant (its own interval contains 0), since the fraction is then undefined.
     """
-    values = [np.stack([_array(column) for column in columns], axis=1) for columns in tasks]
+    values = [np.stack([array(column) for column in columns], axis=1) for columns in tasks]
     means = _mean_over_tasks(values)
     whole, less, again = np.mean([task.mean(0) for task in values], axis=0)
     lost = means[:, 0] - means[:, 1]
@@ -167,7 +218,7 @@ def difference(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Esti
     Raises:
         ValueError: There is no task, or the numbers of values of a task differ.
     """
-    tasks = [np.stack([_array(base), _array(other)], axis=1) for base, other in pairs]
+    tasks = [np.stack([array(base), array(other)], axis=1) for base, other in pairs]
     if not tasks:
         raise ValueError("no task to compare")
     estimate = float(np.mean([np.diff(values.mean(0)) for values in tasks]))
@@ -185,14 +236,6 @@ def kendall_tau(first: Sequence[float], second: Sequence[float]) -> float | None
     return float(kendalltau(first, second).statistic)
 
 
-def _array(values: Sequence[float]) -> Values:
-    return np.asarray(values, dtype=np.float64)
-
-
-def _binary(values: Values) -> bool:
-    return bool(((values == 0) | (values == 1)).all())
-
-
 def _wilson(share: float, n: float) -> tuple[float, float]:
     """Wilson's 95% interval for a proportion of n (Wilson 1927)."""
     middle, half = share + _Z**2 / (2 * n), _Z * np.sqrt(share * (1 - share) / n + _Z**2 / (4 * n * n))
@@ -207,66 +250,12 @@ def _bounds(spread: Values, estimate: float) -> tuple[float, float]:
     return min(float(low), estimate), max(float(high), estimate)
 
 
-def _means(values: Values, tasks: int = 1, draws: int = _DRAWS, pseudo: Values | None = None) -> Values:
-    """Bootstrap draws of the means of k models over the population of items: (n, k) values to (draws, k).
-
-    Items get random Dirichlet weights (the Bayesian bootstrap, Rubin 1981). Pseudo-items are added, one for each of the
-    2^k combinations of right and wrong, since resampling alone never produces an outcome that was not observed, such as
-    a lost item when none was lost. Several tasks share the pseudo-items, so that their influence does not add up.
-    Binary values need only one weight per combination.
-    """
-    n, k = values.shape
-    ends = np.array(list(product((0.0, 1.0), repeat=k)))
-    pseudo = (_pseudo(k) if pseudo is None else pseudo) / tasks
-    draw = np.random.default_rng(_SEED)
-    if _binary(values):
-        counts = np.bincount((values @ 2 ** np.arange(k)[::-1]).astype(int), minlength=2**k)
-        weights: Values = draw.standard_gamma(counts + pseudo, (draws, 2**k))
-        shares: Values = weights @ ends / weights.sum(1, keepdims=True)
-        return shares
-    if n > _NORMAL_ABOVE_ITEMS:
-        return draw.multivariate_normal(values.mean(0), np.atleast_2d(np.cov(values.T)) / n, draws)
-    items = _weights(n, draws)
-    added = draw.standard_gamma(pseudo * min(1.0, _FULL_PSEUDO_ITEMS / _effective_items(values)), (draws, 2**k))
-    low, high = values.min(), values.max()
-    sums = items @ values.astype(np.float32) + added @ (low + (high - low) * ends)
-    means: Values = sums / (items.sum(1) + added.sum(1))[:, None]
-    return means
-
-
 def _mean_over_tasks(tasks: Sequence[Values]) -> Values:
-    """Draws of the mean over tasks of the means of k models, (_DRAWS, k); values of a task are (n, k)."""
+    """Draws of the mean over tasks of the means of k models, (DRAWS, k); values of a task are (n, k)."""
     if len(tasks) == 1:
-        return _means(tasks[0])
-    draws: Values = np.zeros((_DRAWS, tasks[0].shape[1]))
+        return draw_means(tasks[0])
+    draws: Values = np.zeros((DRAWS, tasks[0].shape[1]))
     for task, values in enumerate(tasks):
         # A separate permutation per task keeps the draws of different tasks independent.
-        draws += np.random.default_rng((_SEED, task)).permutation(_means(values, len(tasks))) / len(tasks)
+        draws += np.random.default_rng((SEED, task)).permutation(draw_means(values, 1 / len(tasks))) / len(tasks)
     return draws
-
-
-def _pseudo(k: int, lost_and_won: tuple[float, float] = _LOST_AND_WON) -> Values:
-    """The weight of each pseudo-item: for any two models, .5 per outcome where they differ and .25 where they agree.
-
-    This is Jeffreys' prior for the fractions of lost and gained items. The weight is smaller where both are right or
-    both are wrong, since it would bias a retention near 0 upwards. The weights were chosen by measured coverage.
-    """
-    lost, won = lost_and_won
-    # In the order of the combinations of (base, other): both wrong, only the other right, only the base right, both.
-    weights = {1: [0.5, 0.5], 2: [0.25, won, lost, 0.25], 3: [0.0] + [0.25] * 6 + [0.0]}
-    return np.array(weights[k])
-
-
-def _effective_items(values: Values) -> float:
-    """The smallest effective number of items behind the scores, losses and differences: (sum d)^2 / sum d^2."""
-    k = values.shape[1]
-    apart = [values[:, [i]] - values[:, [j]] for i in range(k) for j in range(i)]
-    columns = np.abs(np.hstack([values - values.min(), values.max() - values, *apart]))
-    squares = (columns**2).sum(0)
-    return float(np.min(columns.sum(0) ** 2 / np.where(squares > 0, squares, 1), initial=len(values)).clip(1))
-
-
-@lru_cache(maxsize=4)
-def _weights(n: int, draws: int) -> NDArray[np.float32]:
-    """Unnormalized weights of n items, (draws, n); shared by all models, so that comparisons are paired."""
-    return np.random.default_rng((_SEED, n)).standard_exponential((draws, n), dtype=np.float32)

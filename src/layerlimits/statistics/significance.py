@@ -7,6 +7,8 @@ from statistics import NormalDist
 
 import numpy as np
 
+from layerlimits.types import Estimate
+
 _LEVEL = 0.05
 # Random sign patterns of the sign-flip test, all at once for so many items.
 _FLIPS, _ITEMS_AT_A_TIME = 9999, 1000
@@ -76,42 +78,57 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def items_needed(difference: float, accuracy: float = 0.5, power: float = 0.8, agreement: float = 0.0) -> int:
+def items_needed(
+    difference: float, accuracy: float = 0.5, power: float = 0.8, agreement: float = 0.0, tests: int = 1
+) -> int:
     """The number of items needed to detect a difference in accuracy at the two-sided 5% level.
 
-    n = (z_a sqrt(s) + z_p sqrt(s - d^2))^2 / d^2 for McNemar's test (Connor 1987), with s the fraction of items on
-    which exactly one model is right. The models' answers are assumed to correlate with `agreement` (phi). The default
-    of 0, independent answers, is conservative: related models correlate positively and need fewer items.
+    n is the smallest solution of n d >= z_a sqrt(n s) + z_p sqrt(n (s - d^2)) + 1 for McNemar's test (Connor 1987).
+    s is the fraction of items on which exactly one model is right; the 1 is the continuity correction, as the exact
+    test is used. The models' answers are assumed to correlate with `agreement` (phi). The default of 0, independent
+    answers, is conservative: related models correlate positively and need fewer items.
 
     Args:
         difference: Difference to detect, in 0..1 (.05 is five points).
         accuracy: Accuracy of the base model; the other's is lower by the difference, or higher if it cannot be lower.
         power: Probability of detecting the difference.
         agreement: Correlation of the two models' binary values over items, 0..1.
+        tests: Number of tests that are corrected together by Holm's method. The level is 5% / tests, as at its first
+            step: the other models of the table may not differ.
     Raises:
-        ValueError: No two accuracies have this difference, or `power` or `agreement` is out of range.
+        ValueError: No two accuracies have this difference, or another argument is out of range.
     """
     other = accuracy - difference if accuracy >= difference else accuracy + difference
     if not (0 < difference <= 1 and 0 <= accuracy <= 1 and 0 <= other <= 1):
         raise ValueError(f"no accuracy in 0..1 differs from {accuracy} by {difference}")
-    if not (_LEVEL < power < 1 and 0 <= agreement <= 1):
-        raise ValueError(f"power {power} must be in {_LEVEL}..1 and agreement {agreement} in 0..1")
+    if not (_LEVEL < power < 1 and 0 <= agreement <= 1 and tests >= 1):
+        raise ValueError(f"power {power} must be in {_LEVEL}..1, agreement {agreement} in 0..1, and tests {tests} >= 1")
     apart = accuracy * (1 - other) + other * (1 - accuracy)
     apart -= 2 * agreement * math.sqrt(accuracy * (1 - accuracy) * other * (1 - other))
     apart = max(apart, difference)
-    level, seen = NormalDist().inv_cdf(1 - _LEVEL / 2), NormalDist().inv_cdf(power)
-    return math.ceil((level * math.sqrt(apart) + seen * math.sqrt(apart - difference**2)) ** 2 / difference**2)
+    level, seen = NormalDist().inv_cdf(1 - _LEVEL / tests / 2), NormalDist().inv_cdf(power)
+    spread = level * math.sqrt(apart) + seen * math.sqrt(apart - difference**2)
+    return math.ceil(((spread + math.sqrt(spread**2 + 4 * difference)) / (2 * difference)) ** 2)
 
 
-def low_power(n: int, difference: float, accuracy: float = 0.5, agreement: float = 0.0) -> str | None:
-    """A warning if n items detect a difference with less than 80% power, else None.
+def low_power(n: int, difference: float, score: Estimate, agreement: float = 0.0, tests: int = 1) -> str | None:
+    """A warning if n items may detect a difference with less than 80% power, else None.
 
-    "n = 100 is too small to detect a 5-point difference with 80% power; use 1,600"; assumptions as in `items_needed`.
+    "n = 100 is too small to detect a 5-point difference with 80% power; use 1,700"; assumptions as in `items_needed`.
+
+    Args:
+        n: Number of items.
+        difference: Difference to detect, in 0..1.
+        score: Accuracy of the base model. The accuracy in its interval that is closest to one half counts, since a
+            score of 0 of 15 does not show that the accuracy is 0.
+        agreement, tests: As for `items_needed`.
     """
-    needed = items_needed(difference, accuracy, agreement=agreement)
+    accuracy = min(max(0.5, score.low), score.high)
+    needed = items_needed(difference, accuracy, agreement=agreement, tests=tests)
     if n >= needed:
         return None
     points = f"{100 * difference:.3g}"
     step = 10 ** max(0, len(str(needed)) - 2)
     enough = f"{-(-needed // step) * step:,}"
-    return f"n = {n:,} is too small to detect a {points}-point difference with 80% power; use {enough}"
+    family = f" in one of {tests} tests (Holm)" if tests > 1 else ""
+    return f"n = {n:,} is too small to detect a {points}-point difference with 80% power{family}; use {enough}"

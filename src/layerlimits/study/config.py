@@ -34,7 +34,7 @@ _USUAL_RATIO = 0.25
 # Each milestone has half the tokens of the next one.
 MAX_MILESTONES = 20
 # Items per task that a budget without a limit can use at most: they detect 5 points with 80% power.
-MAX_BUDGET_ITEMS = 1600
+MAX_BUDGET_ITEMS = 1700
 
 
 class RecoverySettings(BaseModel):
