@@ -17,8 +17,9 @@ from layerlimits.report.html import render
 from layerlimits.results.document import StudyResults
 from layerlimits.results.headline import headline
 from layerlimits.results.rows import AnsweredItem, ModelAnswer
-from layerlimits.study.config import PRESETS, study_config
+from layerlimits.study.config import study_config
 from layerlimits.study.pipeline import study
+from layerlimits.study.presets import PRESETS
 
 TASKS = ("facts", "facts_choice", "word_problems")
 METHODS = ("reverse", "block_influence", "task_score", "random")

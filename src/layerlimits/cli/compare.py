@@ -7,6 +7,7 @@ import typer
 from layerlimits.cli.options import (
     BatchSize,
     Chat,
+    ChatArgs,
     DataDir,
     Device,
     Difference,
@@ -21,6 +22,7 @@ from layerlimits.cli.options import (
     Samples,
     Seed,
     Shots,
+    System,
     Tasks,
     Temperature,
     TopK,
@@ -28,8 +30,8 @@ from layerlimits.cli.options import (
     UnsafeCode,
     Whole,
 )
-from layerlimits.cli.parse import task_list
-from layerlimits.cli.printing import interval, say, show, show_json, show_warnings, table
+from layerlimits.cli.parse import chat_options, task_list
+from layerlimits.cli.printing import interval, say, show, show_chat, show_json, show_warnings, table
 
 if TYPE_CHECKING:
     from layerlimits.results.pair import CompareResults
@@ -46,6 +48,8 @@ def compare(
     protocol: Protocols = None,
     shots: Shots = None,
     chat: Chat = None,
+    chat_args: ChatArgs = None,
+    system: System = None,
     samples: Samples = 1,
     temperature: Temperature = 0.0,
     top_p: TopP = 1.0,
@@ -76,6 +80,7 @@ def compare(
         whole=whole,
         engine=engine,
         batch_size=batch_size,
+        template=chat_options(system, chat_args),
     )
     models = (api.ModelOptions(base, revision, dtype, device), api.ModelOptions(other, other_revision, dtype, device))
     results = api.compare(*models, task_list(tasks, protocol, shots, chat), options, out)
@@ -101,4 +106,5 @@ def show_differences(results: "CompareResults") -> None:
         if len(mean.tasks) > 1:
             shown = f"{mean.difference.estimate:+.3f} ({interval(mean.difference)})"
             say(f"{kind}, mean over {len(mean.tasks)} tasks: {shown}")
+    show_chat(results.chat)
     show_warnings(results.warnings)

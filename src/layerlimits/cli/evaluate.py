@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from layerlimits.cli.options import (
     BatchSize,
     Chat,
+    ChatArgs,
     DataDir,
     Device,
     Difference,
@@ -20,6 +21,7 @@ from layerlimits.cli.options import (
     Samples,
     Seed,
     Shots,
+    System,
     Tasks,
     Temperature,
     TopK,
@@ -27,8 +29,8 @@ from layerlimits.cli.options import (
     UnsafeCode,
     Whole,
 )
-from layerlimits.cli.parse import task_list
-from layerlimits.cli.printing import counted, interval, say, show, show_json, show_warnings, table
+from layerlimits.cli.parse import chat_options, task_list
+from layerlimits.cli.printing import counted, interval, say, show, show_chat, show_json, show_warnings, table
 
 if TYPE_CHECKING:
     from layerlimits.results.document import EvaluateResults
@@ -42,6 +44,8 @@ def evaluate(
     protocol: Protocols = None,
     shots: Shots = None,
     chat: Chat = None,
+    chat_args: ChatArgs = None,
+    system: System = None,
     samples: Samples = 1,
     temperature: Temperature = 0.0,
     top_p: TopP = 1.0,
@@ -72,6 +76,7 @@ def evaluate(
         whole=whole,
         engine=engine,
         batch_size=batch_size,
+        template=chat_options(system, chat_args),
     )
     results = api.evaluate(api.ModelOptions(model, revision, dtype, device), chosen, options, out)
     show_json(results) if as_json else show_scores(results)
@@ -100,4 +105,5 @@ def show_scores(results: "EvaluateResults") -> None:
                 f"{comparison.task}: {only.estimate:.1%} ({only.low:.1%} to {only.high:.1%}) of {only.n} items are "
                 "correct by likelihood and wrong in free generation"
             )
+    show_chat(results.chat)
     show_warnings(results.warnings)

@@ -10,6 +10,7 @@ from rich.table import Table
 from layerlimits.errors import printable
 
 if TYPE_CHECKING:
+    from layerlimits.chat_options import ChatOptions
     from layerlimits.results.frames import Document
     from layerlimits.types import Estimate
 
@@ -62,6 +63,12 @@ def interval(estimate: "Estimate") -> str:
 def counted(outcomes: Mapping[Any, int]) -> str:
     """The number of responses with each outcome, as text."""
     return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in outcomes.items())
+
+
+def show_chat(chat: "ChatOptions") -> None:
+    """Print the settings of the chat template in one line, if there are any."""
+    if chat:
+        say(f"Chat template with {chat}.")
 
 
 def show_warnings(warnings: Sequence[str]) -> None:

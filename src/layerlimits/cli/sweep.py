@@ -7,6 +7,7 @@ import typer
 from layerlimits.cli.options import (
     BatchSize,
     Chat,
+    ChatArgs,
     DataDir,
     Device,
     Difference,
@@ -23,15 +24,16 @@ from layerlimits.cli.options import (
     Samples,
     Seed,
     Shots,
+    System,
     Tasks,
     Temperature,
     TopK,
     TopP,
     UnsafeCode,
 )
+from layerlimits.cli.parse import chat_options, task_list
 from layerlimits.cli.parse import layers as layer_numbers
-from layerlimits.cli.parse import task_list
-from layerlimits.cli.printing import say, show, show_json, show_warnings, table
+from layerlimits.cli.printing import say, show, show_chat, show_json, show_warnings, table
 
 if TYPE_CHECKING:
     from layerlimits.results.document import SweepResults
@@ -49,6 +51,8 @@ def sweep(
     protocol: Protocols = None,
     shots: Shots = None,
     chat: Chat = None,
+    chat_args: ChatArgs = None,
+    system: System = None,
     samples: Samples = 1,
     temperature: Temperature = 0.0,
     top_p: TopP = 1.0,
@@ -78,6 +82,7 @@ def sweep(
         difference=difference,
         engine=engine,
         batch_size=batch_size,
+        template=chat_options(system, chat_args),
         max_rows=max_rows,
     )
     source = api.ModelOptions(model, revision, dtype, device)
@@ -93,6 +98,7 @@ def show_sweep(results: "SweepResults") -> None:
         retention.add_row(str(layer), *(_cell(row.comparison) for row in rows))
     show(retention)
     say("* significantly different from the unpruned model (McNemar's exact test, 5% level, Holm-corrected)")
+    show_chat(results.chat)
     show_warnings(results.warnings)
 
 

@@ -34,6 +34,8 @@ class Manifest(TypedDict):
     dtype_rates: NotRequired[list[ProductRateRecord]]
     batch_size: int
     chat: NotRequired[bool | None]
+    system: NotRequired[str]
+    chat_args: NotRequired[dict[str, Any]]
     decoding: NotRequired[str]
     command: NotRequired[str]
     config: NotRequired[dict[str, Any]]

@@ -7,7 +7,7 @@ from datetime import date
 from itertools import chain
 from statistics import fmean
 
-from layerlimits.chat import fix_clock, today
+from layerlimits.chat import bind, today
 from layerlimits.engines import Engine
 from layerlimits.evaluation.artifacts import Artifacts, TaskRecord
 from layerlimits.evaluation.ledger import Ledger, engine_names
@@ -45,7 +45,7 @@ class Evaluator:
         artifacts = Artifacts(store)
         if not artifacts.clock:
             artifacts.clock = today().isoformat()
-        fix_clock(loaded.tokenizer, date.fromisoformat(artifacts.clock))
+        bind(loaded.tokenizer, options.template, date.fromisoformat(artifacts.clock))
         if engine is None:
             rows = _least(options.max_rows, artifacts.row_limits.get(machine()))
             bounds = {} if rows is None else {"max_rows": rows}

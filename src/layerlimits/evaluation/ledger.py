@@ -31,11 +31,11 @@ class Ledger:
         options: settings of the evaluation.
         engines: the engine class in the keys, by kind of task.
     Raises:
-        UserError: chat is set, and the model has no chat template.
+        UserError: see `check_chat`.
     """
 
     def __init__(self, loaded: Loaded, store: Store, options: AskOptions, engines: Mapping[Kind, str]) -> None:
-        check_chat(loaded.tokenizer, options.chat, loaded.ref.path)
+        check_chat(loaded.tokenizer, options.chat, loaded.ref.path, options.template)
         self.loaded, self.store, self.options, self.engines = loaded, store, options, engines
         self.positions: int | None = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
         # Responses computed by this process.

@@ -7,7 +7,8 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from layerlimits.chat import check_asks, rendering
+from layerlimits.chat import bound_options, check_asks, check_options, rendering
+from layerlimits.chat_options import PLAIN, ChatOptions
 from layerlimits.errors import UserError
 from layerlimits.types import Continuation, Sample, content_hash
 
@@ -20,7 +21,7 @@ _ROOM_STEP = 64
 class Prompt:
     """A sample as the model reads it: token ids of the prompt, and for choices rows of (context, continuation) ids.
 
-    `text` is the text of the ids; `template` is the hash of the chat template, None for plain text.
+    `text` is the text of the ids; `template` is the hash of the chat template and its settings, None for plain text.
     """
 
     sample: Sample
@@ -40,17 +41,23 @@ class Prompt:
         return max([len(self.ids), *(len(context) + len(continuation) - 1 for context, continuation in self.rows)])
 
 
-def check_chat(tokenizer: PreTrainedTokenizerBase, chat: bool | None, name: str) -> None:
-    """Check that the model has a chat template if `chat` is set.
+def check_chat(tokenizer: PreTrainedTokenizerBase, chat: bool | None, name: str, options: ChatOptions = PLAIN) -> None:
+    """Check that the model has a chat template if `chat` is set, and that the template uses its settings.
 
     Raises:
-        UserError: chat is set, and the model has no chat template.
+        UserError: chat is set, and the model has no chat template; or see `layerlimits.chat.check_options`.
     """
+    if chat is False and options:
+        raise UserError(
+            f"{options} cannot be used: prompts are plain text (--no-chat)",
+            "omit --no-chat, or --system and --chat-args",
+        )
     if chat and not tokenizer.chat_template:
         raise UserError(
             f"chat is set, but the tokenizer of {name} has no chat template",
             "omit chat (--chat) to use plain text, or add a chat_template.jinja to the model folder",
         )
+    check_options(tokenizer, options, name)
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, sample: Sample, chat: bool | None = None) -> Prompt:
@@ -74,8 +81,10 @@ def encode(tokenizer: PreTrainedTokenizerBase, sample: Sample, chat: bool | None
 
 
 def template_hash(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Hash of the chat template."""
-    return content_hash(tokenizer.chat_template)
+    """Hash of the chat template and its settings."""
+    options = bound_options(tokenizer)
+    settings = [options.system, dict(options.args)] if options else []
+    return content_hash([tokenizer.chat_template, *settings] if settings else tokenizer.chat_template)
 
 
 def _templated(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> tuple[str, list[int]]:

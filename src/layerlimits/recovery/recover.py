@@ -7,6 +7,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
+from layerlimits.chat import bind
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.lock import writing
 from layerlimits.evaluation.options import AskOptions
@@ -71,7 +72,7 @@ def recover(
     began = time.perf_counter()
     check_new_folder(out)
     out = out.expanduser().resolve()
-    about = check_pair(pruned, parent, config.revision, config.chat)
+    about = check_pair(pruned, parent, config.revision, config.chat, config.template)
     export = check_export(config.save_answers) if config.save_answers else None
     check_sources(settings, config)
     check_settings(settings, pick_device(config.device))
@@ -81,6 +82,7 @@ def recover(
     selection = selection_items(tasks, config)
     prompts = prompts_of(tasks, config, selection)
     tokenizer = read_tokenizer(locate(pruned))
+    bind(tokenizer, config.template)
     check_lengths([len(encode(tokenizer, prompt, config.chat).ids) for prompt in prompts], settings.max_length)
     longest = answer_limit(tasks) if config.max_new_tokens is None else config.max_new_tokens
     folder = config.run or out.with_name(f".{out.name}.run")
@@ -137,7 +139,8 @@ class _Work:
 
         with Store(self.folder) as store:
             loaded = load(self.parent, revision=config.revision, dtype=config.dtype, device=config.device)
-            evaluator = Evaluator(loaded, store, AskOptions(chat=config.chat, decoding=config.decoding))
+            asked = AskOptions(chat=config.chat, template=config.template, decoding=config.decoding)
+            evaluator = Evaluator(loaded, store, asked)
             return generate_answers(evaluator, prompts, max_new_tokens, count, config.draws, kept)
 
     def own(self, prompts: list[Sample]) -> Answers:
@@ -145,7 +148,7 @@ class _Work:
         config = self.config
         with Store(self.folder) as store:
             loaded = load(self.pruned, dtype=config.dtype, device=config.device)
-            evaluator = Evaluator(loaded, store, AskOptions(chat=config.chat))
+            evaluator = Evaluator(loaded, store, AskOptions(chat=config.chat, template=config.template))
             return own_answers(evaluator, prompts)
 
     def export(self, file: Path, answers: Answers, fingerprint: str) -> None:
@@ -159,6 +162,7 @@ class _Work:
         """Finetune the pruned model; returns the number of examples for training."""
         config, settings, examples = self.config, self.settings, answers.examples
         loaded = load(self.pruned, dtype=config.dtype, device=config.device)
+        bind(loaded.tokenizer, config.template)
         teacher = None
         if settings.objective == "distill":
             teacher = load(self.parent, revision=config.revision, dtype=config.dtype, device=config.device).model
@@ -166,7 +170,8 @@ class _Work:
         if config.milestones:
             examples, heldout = heldout_split(examples)
             place = self.folder / _WORK / _CURVE
-            scores = scores_on(selection, loaded, place, AskOptions(chat=config.chat, unsafe=config.unsafe))
+            asked = AskOptions(chat=config.chat, template=config.template, unsafe=config.unsafe)
+            scores = scores_on(selection, loaded, place, asked)
             curve = CurvePlan(heldout, config.milestones, scores)
         report = self.on_progress
         on_step = (lambda done, steps: report("finetuning", done, steps)) if report else None

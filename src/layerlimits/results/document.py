@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from layerlimits.chat_options import PLAIN, ChatOptions
 from layerlimits.diagnostics import DiagnosedModel, Finding
 from layerlimits.models.number_type import ProductRate
 from layerlimits.results.alternatives import Alternative
@@ -40,6 +41,7 @@ class EvaluateResults(Document):
     scores: tuple[TaskScore, ...]
     protocols: tuple[ProtocolScores, ...]
     warnings: tuple[str, ...]
+    chat: ChatOptions = PLAIN
 
     def to_json(self) -> dict[str, Any]:
         """The document as plain JSON values: scores by task; protocols only with a recognition-only rate."""
@@ -47,6 +49,7 @@ class EvaluateResults(Document):
             "model": self.model,
             "fingerprint": self.fingerprint,
             "decoding": self.decoding,
+            "chat": plain(self.chat),
             "scores": {score.name: score.printed() for score in self.scores},
             "protocols": {
                 row.task: {protocol: score.estimate for protocol, score in row.scores.items()}
@@ -84,6 +87,7 @@ class SweepResults(Document):
     base: tuple[TaskScore, ...]
     sweep: tuple[LayerScore, ...]
     warnings: tuple[str, ...]
+    chat: ChatOptions = PLAIN
 
     def by_layer(self) -> dict[int, list[LayerScore]]:
         """The rows by layer, in the order of the tasks."""
@@ -97,6 +101,7 @@ class SweepResults(Document):
         return {
             "model": self.model,
             "layers": self.layers,
+            "chat": plain(self.chat),
             "base": {score.name: score.printed() for score in self.base},
             "sweep": [
                 {"layer": layer, "scores": {row.score.name: row.printed() for row in rows}}
@@ -190,6 +195,7 @@ class PlanResults(Document):
     dtype_rates: tuple[ProductRate, ...]
     stages: tuple[StagePlan, ...]
     seconds: float
+    chat: ChatOptions = PLAIN
 
     def records(self) -> list[dict[str, Any]]:
         """A row per stage."""

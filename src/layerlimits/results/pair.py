@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from layerlimits.chat_options import PLAIN, ChatOptions
 from layerlimits.evaluation.artifacts import TaskRecord
 from layerlimits.evaluation.store import Store
 from layerlimits.results.comparisons import task_score
@@ -93,12 +94,14 @@ class CompareResults(Document):
     tasks: tuple[TaskDifference, ...]
     classes: Mapping[Kind, ClassDifference]
     warnings: tuple[str, ...]
+    chat: ChatOptions = PLAIN
 
     def to_json(self) -> dict[str, Any]:
         """The document as plain JSON values: the models, and the figures by task and by class."""
         return {
             "models": {"base": plain(self.base), "other": plain(self.other)},
             "decoding": self.decoding,
+            "chat": plain(self.chat),
             "tasks": {
                 row.task: {key: figure for key, figure in plain(row).items() if key != "task"} for row in self.tasks
             },

@@ -45,7 +45,7 @@ def check_alternatives(config: StudyConfig) -> None:
     if config.versus:
         folder = locate(config.versus)
         check_complete(folder)
-        check_chat(read_tokenizer(folder), config.chat, config.versus)
+        check_chat(read_tokenizer(folder), config.chat, config.versus, config.template)
 
 
 def measure_alternatives(run: Run) -> None:

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
 
+from layerlimits.chat_options import ChatOptions
 from layerlimits.errors import UserError, unknown
 from layerlimits.paths import read_toml
 from layerlimits.plugins import find
 from layerlimits.study.fields import Budget, Count, Epochs, Flag, Items, Real, Repeats, Seed, Temperature, TopP, Whole
+from layerlimits.study.presets import PRESETS
 from layerlimits.types import AskFormat, Decoding
 
 # Settings that a report shows or uses.
@@ -61,6 +63,8 @@ class StudyConfig(BaseModel):
             the suite `real` that can be read and that the unpruned model can do (see `study.screening`).
         limit: Maximum number of evaluation items per task.
         protocols, shots, chat: How prompts are built; see `tasks.choose`.
+        system: System turn before every conversation; none if empty.
+        chat_args: Arguments of the chat template, such as {"enable_thinking": False}.
         temperature: Sampling temperature; 0 decodes greedily.
         samples: Sampled responses per generation item.
         difference: Difference in accuracy to detect, 0 to 0.5; a warning is given if there are too few items.
@@ -97,6 +101,8 @@ class StudyConfig(BaseModel):
     protocols: tuple[AskFormat, ...] = ()
     shots: Annotated[Whole, Field(ge=0)] | None = None
     chat: Flag | None = None
+    system: str = ""
+    chat_args: dict[str, Any] = {}
     temperature: Temperature = 0.0
     top_p: TopP = 1.0
     top_k: Annotated[Whole, Field(ge=0)] = 0
@@ -164,7 +170,7 @@ class StudyConfig(BaseModel):
     @model_validator(mode="after")
     def _can_be_sampled(self) -> "StudyConfig":
         try:
-            _ = self.decoding
+            _ = self.decoding, self.template
         except UserError as error:
             raise ValueError(f"{error.problem}; {error.fix}") from None
         return self
@@ -173,6 +179,11 @@ class StudyConfig(BaseModel):
     def decoding(self) -> Decoding:
         """The decoding settings."""
         return Decoding(self.temperature, self.top_p, self.top_k, self.seed, self.samples, self.max_new_tokens)
+
+    @property
+    def template(self) -> ChatOptions:
+        """The settings of the chat template."""
+        return ChatOptions(self.system, self.chat_args)
 
     @property
     def item_cap(self) -> int:
@@ -210,31 +221,6 @@ class StudyConfig(BaseModel):
             return self.recovery.ratios
         usual = min(self.ratios, key=lambda ratio: abs(ratio - _USUAL_RATIO))
         return (usual,) if usual == self.ratios[-1] else (usual, self.ratios[-1])
-
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {},
-    "standard": {
-        "limit": 200,
-        "ratios": (0.05, 0.15, 0.25, 0.33, 0.4),
-        "select_items": 32,
-        "calibration_items": 256,
-        "recovery": {"kinds": ("full", "lora"), "objectives": ("self", "own", "distill"), "items": 3000},
-    },
-    # Decoding, shots, numbers of items and finetuning of arXiv 2602.01997; see docs/evaluation.md.
-    "paper": {
-        "tasks": ("paper",),
-        "limit": 1000,
-        "temperature": 0.9,
-        "top_k": 50,
-        "max_new_tokens": 8192,
-        "select_tasks": ("gsm8k", "humanevalplus", "xsum"),
-        "ratios": (0.0625, 0.125, 0.1875, 0.25, 0.375, 0.5),
-        "select_items": 100,
-        "calibration_items": 100,
-        "recovery": {"kinds": ("lora",), "ratios": (0.25,), "items": 50_000},
-    },
-}
 
 
 def study_config(preset: str, file: Path | None = None, **flags: Any) -> StudyConfig:

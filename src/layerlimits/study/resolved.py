@@ -7,8 +7,10 @@ from typing import Literal
 
 from transformers import PreTrainedTokenizerBase
 
+from layerlimits.chat import bind
 from layerlimits.errors import UserError
 from layerlimits.evaluation.calibration import Calibration
+from layerlimits.evaluation.prompts import check_chat
 from layerlimits.methods import effort, needed_kind
 from layerlimits.models.load import read_tokenizer
 from layerlimits.models.locate import check_complete, layer_count, locate
@@ -152,6 +154,8 @@ def resolve(config: StudyConfig) -> ResolvedStudy:
     items = {task.name: task.samples("evaluate", config.item_cap, config.data_dir) for task in tasks}
     _check_items(items)
     tokenizer = read_tokenizer(folder)
+    check_chat(tokenizer, config.chat, config.model, config.template)
+    bind(tokenizer, config.template)
     text = calibration_of(config, folder, tokenizer, tasks)
     screened = config.tasks is None and not knows_bundled_world(folder)
     notes = (*notes, *([f"Calibration: {text.shortage}."] if text.shortage else []))
