@@ -220,12 +220,16 @@ def check_options(tokenizer: PreTrainedTokenizerBase, options: ChatOptions, name
         )
 
 
+def template_text(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The chat template; of several ones, that of usual conversations; empty if there is none."""
+    template = tokenizer.chat_template
+    return str(template.get("default", "") if isinstance(template, dict) else template or "")
+
+
 def variables(tokenizer: PreTrainedTokenizerBase) -> set[str]:
     """The arguments that a chat template reads, apart from those that every template has."""
-    template = tokenizer.chat_template
-    text = template.get("default", "") if isinstance(template, dict) else template or ""
     # Templates mark the text of the assistant with a tag of transformers.
-    text = re.sub(r"{%-?\s*(?:end)?generation\s*-?%}", "", text)
+    text = re.sub(r"{%-?\s*(?:end)?generation\s*-?%}", "", template_text(tokenizer))
     try:
         found = find_undeclared_variables(Environment(autoescape=True, extensions=_EXTENSIONS).parse(text))
     except TemplateError:

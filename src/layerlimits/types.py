@@ -18,6 +18,8 @@ AskFormat = Literal["likelihood", "one_token", "free"]
 # How LaCo merges layers: as its paper writes it, or as its authors' code computes it.
 MergeForm = Literal["paper", "code"]
 Continuation = tuple[list[int], list[int]]
+# Why a response that reached the limit inside its reasoning is wrong.
+TRUNCATED_WHILE_THINKING = "truncated while thinking"
 Drafts = Sequence[Sequence[int]] | None
 # The removed layers of a variant, in the base model's numbering.
 Variant = tuple[int, ...]
@@ -169,6 +171,7 @@ class Task:
         variant: (shots, chat) -> the same task with this number of examples, with or without the chat template, if the
             benchmark defines the format; None if examples are chat turns before the prompt.
         chat: whether prompts go through the model's chat template; None leaves it to the evaluator.
+        exact_limit: `max_new_tokens` is not raised for models that reason before they answer.
     """
 
     name: str
@@ -188,6 +191,7 @@ class Task:
     numeric: bool = False
     variant: "Callable[[int, bool], Task] | None" = None
     chat: bool | None = None
+    exact_limit: bool = False
 
     @property
     def asked(self) -> AskFormat:

@@ -34,6 +34,7 @@ from layerlimits.cli.printing import counted, interval, say, show, show_chat, sh
 
 if TYPE_CHECKING:
     from layerlimits.results.document import EvaluateResults
+    from layerlimits.results.rows import TaskScore
 
 
 def evaluate(
@@ -82,6 +83,13 @@ def evaluate(
     show_json(results) if as_json else show_scores(results)
 
 
+def _outcomes(row: "TaskScore") -> str:
+    """The number of responses by outcome, and of those that reached the token limit."""
+    thinking = f", {row.truncated_thinking} while thinking" if row.truncated_thinking else ""
+    limited = f"; {row.truncated} at the token limit{thinking}" if row.truncated else ""
+    return counted(row.outcomes) + limited
+
+
 def show_scores(results: "EvaluateResults") -> None:
     """Print the scores as a table."""
     columns = ("task", "score", "interval", "strict", "n", "metric", "outcomes")
@@ -94,7 +102,7 @@ def show_scores(results: "EvaluateResults") -> None:
     for row in results.scores:
         score, strict = row.score, f"{row.strict.estimate:.3f}" if row.strict else "-"
         metric = row.metric + "".join(f", {name} {value.estimate:.3f}" for name, value in row.measures.items())
-        cells = (f"{score.estimate:.3f}", interval(score), strict, str(score.n), metric, counted(row.outcomes))
+        cells = (f"{score.estimate:.3f}", interval(score), strict, str(score.n), metric, _outcomes(row))
         scores.add_row(row.name, *cells)
         for part, value in row.sets.items():
             scores.add_row(f"  {part}", f"{value.estimate:.3f}", interval(value), "", str(value.n))

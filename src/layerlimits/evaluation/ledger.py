@@ -6,6 +6,7 @@ from layerlimits.engines import Engine
 from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.prompts import Prompt, check_chat, encode, room
 from layerlimits.evaluation.store import Key, Store
+from layerlimits.evaluation.thinking import THINKING_TOKENS, thinks, token_limit, with_opened_thought
 from layerlimits.models.load import Loaded
 from layerlimits.models.vocabulary import check_tokens
 from layerlimits.tasks import judged
@@ -44,6 +45,7 @@ class Ledger:
         self._fingerprints: dict[Variant, str] = {}
         self._checked: set[Variant] = {()}
         self._recorded: set[tuple[str, str]] = set()
+        self._thinks: dict[bool | None, bool] = {}
 
     def prompt(self, task: Task, sample: Sample) -> Prompt:
         """The prompt of a sample for this model.
@@ -70,16 +72,24 @@ class Ledger:
 
     def decodings(self, task: Task) -> list[str]:
         """The decoding in the keys of responses, one entry per draw."""
-        decoding = self.decoding(task)
-        return [decoding.name(draw) for draw in range(self.draws(task))]
+        decoding, suffix = self.decoding(task), ""
+        if self.thinks(task):
+            raised = self.limit(task) > task.max_new_tokens and decoding.max_new_tokens is None
+            suffix = f" thinking={THINKING_TOKENS}" if raised else " thinking"
+        return [decoding.name(draw) + suffix for draw in range(self.draws(task))]
 
     def limit(self, task: Task) -> int:
         """Maximum number of tokens of an answer."""
-        if task.kind == "choice":
-            return 0
-        # The protocol `one_token` ignores the setting.
-        fixed = task.asked == "one_token" or self.options.decoding.max_new_tokens is None
-        return task.max_new_tokens if fixed else self.options.decoding.max_new_tokens or 0
+        return token_limit(task, self.options.decoding.max_new_tokens, thinking=self.thinks(task))
+
+    def thinks(self, task: Task) -> bool:
+        """Whether the model reasons before it answers the items of a task."""
+        if task.kind != "generation":
+            return False
+        chat = self.options.chat if task.chat is None else task.chat
+        if chat not in self._thinks:
+            self._thinks[chat] = thinks(self.loaded.tokenizer, chat)
+        return self._thinks[chat]
 
     def keys(self, variant: Variant, task: Task, samples: Sequence[Sample], draw: int = 0) -> list[Key]:
         """The keys of the responses of a variant, one per sample."""
@@ -151,7 +161,11 @@ class Ledger:
             self._add(task, stored[start : start + self.options.batch_size])
 
     def _add(self, task: Task, answered: Sequence[tuple[Key, Sample, Response]]) -> None:
-        asked = [(sample, response) for _, sample, response in answered if response.finish != "context"]
+        asked = [
+            (sample, with_opened_thought(self.prompt(task, sample), response))
+            for _, sample, response in answered
+            if response.finish != "context"
+        ]
         verdicts = iter(judged(task, asked, self.options.unsafe) if asked else [])
         self.store.add(
             [

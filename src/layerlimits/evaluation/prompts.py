@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from layerlimits.chat import bound_options, check_asks, check_options, rendering
 from layerlimits.chat_options import PLAIN, ChatOptions
 from layerlimits.errors import UserError
+from layerlimits.scoring.transcript import opens_thought
 from layerlimits.types import Continuation, Sample, content_hash
 
 # If a prompt leaves less room than its task allows for an answer, the limit is the room left, rounded down to a
@@ -34,6 +35,11 @@ class Prompt:
     def hash(self) -> str:
         """Hash of the exact tokens, template included."""
         return content_hash([self.ids, self.rows])
+
+    @cached_property
+    def opens_thought(self) -> bool:
+        """Whether the chat template has opened the reasoning of the answer."""
+        return self.template is not None and opens_thought(self.text)
 
     @cached_property
     def tokens(self) -> int:

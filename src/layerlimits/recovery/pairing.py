@@ -18,7 +18,9 @@ _SHAPES = ("model_type", "hidden_size", "vocab_size", "num_attention_heads", "nu
 def check_pair(
     pruned: str, parent: str, revision: str | None = None, chat: bool | None = None, template: ChatOptions = PLAIN
 ) -> dict[str, Any]:
-    """Check that `pruned` is `parent` with layers removed and that both support the chat settings, before loading weights.
+    """Check that `pruned` is `parent` with layers removed, and that both support the chat settings.
+
+    Weights are not loaded.
 
     Returns:
         The start of the recovered model's recipe: the recipe of the pruned model, with the fingerprint of the parent.

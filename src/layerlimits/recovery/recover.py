@@ -13,6 +13,7 @@ from layerlimits.evaluation.lock import writing
 from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.prompts import encode
 from layerlimits.evaluation.store import Store
+from layerlimits.evaluation.thinking import THINKING_TOKENS, thinks
 from layerlimits.models.load import load, pick_device, read_tokenizer
 from layerlimits.models.locate import configuration, locate
 from layerlimits.models.save import read_recipe
@@ -84,7 +85,9 @@ def recover(
     tokenizer = read_tokenizer(locate(pruned))
     bind(tokenizer, config.template)
     check_lengths([len(encode(tokenizer, prompt, config.chat).ids) for prompt in prompts], settings.max_length)
-    longest = answer_limit(tasks) if config.max_new_tokens is None else config.max_new_tokens
+    longest = config.max_new_tokens
+    if longest is None:
+        longest = answer_limit(tasks) + (THINKING_TOKENS if thinks(tokenizer, config.chat) else 0)
     folder = config.run or out.with_name(f".{out.name}.run")
     work = _Work(pruned, parent, settings, config, folder, on_progress)
     with writing(folder):

@@ -16,7 +16,6 @@ from layerlimits.results.charts import retention_chart
 from layerlimits.results.frames import Document, heading, paragraphs, score_columns, value
 from layerlimits.results.model import ModelInfo
 from layerlimits.results.rows import (
-    AnsweredItem,
     ClassRetention,
     LayerComparison,
     LayerScore,
@@ -29,6 +28,7 @@ from layerlimits.results.rows import (
     TaskScore,
     plain,
 )
+from layerlimits.results.samples import AnsweredItem
 
 
 @dataclass(frozen=True)

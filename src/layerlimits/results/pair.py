@@ -1,7 +1,7 @@
 """The comparison of two checkpoints of any depth and origin on the same items, from stored answers."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from layerlimits.chat_options import PLAIN, ChatOptions
@@ -10,9 +10,10 @@ from layerlimits.evaluation.store import Store
 from layerlimits.results.comparisons import task_score
 from layerlimits.results.figures import any_paired_test, corrected
 from layerlimits.results.frames import Document
-from layerlimits.results.rows import PairedTest, TaskScore, plain
+from layerlimits.results.rows import PairedTest, TaskScore, Truncation, plain
 from layerlimits.results.stored_answers import StoredAnswers
-from layerlimits.results.warnings import refused, warnings
+from layerlimits.results.truncation import has_limit, truncation
+from layerlimits.results.warnings import decided_by_truncation, refused, warnings
 from layerlimits.statistics import intervals
 from layerlimits.types import Estimate, Kind, ModelRef, content_hash
 
@@ -62,6 +63,7 @@ class TaskDifference:
         test: McNemar's exact test, in which `lost` and `won` count the items that only the first and only the second
             model answers correctly. For graded values it is the sign-flip test, and they count the items with a lower
             and with a higher value.
+        truncation: Responses that reached the token limit; None if nothing is generated.
     """
 
     task: str
@@ -74,6 +76,7 @@ class TaskDifference:
     other: Estimate
     difference: Estimate
     test: PairedTest | None
+    truncation: Truncation | None
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,11 @@ def compare_results(
         for tasks in zip(base.tasks, other.tasks, strict=True)
     }
     scores = [[_score(side, task) for task in side.tasks] for side in sides]
-    rows = [_row(first, second, *values[first.name]) for first, second in zip(*scores, strict=True)]
+    rows = [
+        replace(_row(first, second, *values[first.name]), truncation=_truncation(sides, tasks))
+        for first, second, *tasks in zip(*scores, base.tasks, other.tasks, strict=True)
+    ]
+    cut = [(base.about.name, row) for row in rows]
     kinds = dict.fromkeys(row.kind for row in rows)
     return CompareResults(
         base=base.about,
@@ -154,7 +161,11 @@ def compare_results(
         decoding=decoding,
         tasks=tuple(corrected(rows)),
         classes={kind: _class([row.task for row in rows if row.kind == kind], values) for kind in kinds},
-        warnings=(*_differences_in_form(base, other, scores), *_warnings(base, other, scores, difference)),
+        warnings=(
+            *_differences_in_form(base, other, scores),
+            *_warnings(base, other, scores, difference),
+            *decided_by_truncation(cut),
+        ),
     )
 
 
@@ -182,7 +193,15 @@ def _row(base: TaskScore, other: TaskScore, first: Sequence[float], second: Sequ
         other=other.score,
         difference=intervals.difference([(first, second)]),
         test=any_paired_test(first, second),
+        truncation=None,
     )
+
+
+def _truncation(sides: Sequence[StoredAnswers], tasks: Sequence[TaskRecord]) -> Truncation | None:
+    found = [side.every_answer(side.ref.fingerprint, task) for side, task in zip(sides, tasks, strict=True)]
+    if not has_limit(tasks[0]) or found[0] is None or found[1] is None:
+        return None
+    return truncation(found[0], found[1], len(tasks[0]["ids"]))
 
 
 def _class(names: Sequence[str], values: Mapping[str, tuple[list[float], ...]]) -> ClassDifference:

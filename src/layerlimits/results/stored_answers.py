@@ -86,13 +86,18 @@ class StoredAnswers:
 
     def verdicts(self, model: str, task: TaskRecord) -> list[Verdict] | None:
         """The verdicts on all evaluation items, in order, draw after draw; None if one is missing."""
-        verdicts: list[Verdict] = []
+        answers = self.every_answer(model, task)
+        return None if answers is None else [verdict for _, verdict in answers]
+
+    def every_answer(self, model: str, task: TaskRecord) -> list[tuple[Response, Verdict]] | None:
+        """The answers to all evaluation items, in order, draw after draw; None if one is missing."""
+        found: list[tuple[Response, Verdict]] = []
         for draw in range(len(task["decodings"])):
             answers = self.answers(model, task, draw)
             if answers is None:
                 return None
-            verdicts += [verdict for _, verdict in answers]
-        return verdicts
+            found += answers
+        return found
 
     def values(self, model: str, task: TaskRecord) -> list[float] | None:
         """The scores of all evaluation items, in order, each the mean over its draws; None if one is missing."""

@@ -1,9 +1,22 @@
 """Warnings about scores: settings that differ between tasks, too few items, tasks at chance, and skipped parts."""
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
-from layerlimits.results.rows import TaskScore
+from layerlimits.results.rows import TaskScore, Truncation
 from layerlimits.statistics.significance import low_power
+
+
+class Truncated(Protocol):
+    """A comparison on a task."""
+
+    @property
+    def task(self) -> str:
+        """The task."""
+
+    @property
+    def truncation(self) -> Truncation | None:
+        """Responses that reached the token limit."""
 
 
 def warnings(scores: Sequence[TaskScore], difference: float) -> list[str]:
@@ -79,6 +92,24 @@ def too_few(tasks: Sequence[TaskScore], difference: float) -> list[str]:
         if sentence := low_power(n, difference, hardest):
             sentences.append(f"{sentence} ({_some([task.name for task in asked])}).")
     return sentences
+
+
+def decided_by_truncation(rows: Sequence[tuple[str, Truncated]]) -> list[str]:
+    """A warning for each task on which comparisons are decided by truncation (see `results.truncation`).
+
+    Args:
+        rows: Comparisons with the names of their models.
+    """
+    models: dict[str, list[str]] = {}
+    for name, row in rows:
+        if row.truncation and row.truncation.decides:
+            models.setdefault(row.task, []).append(name)
+    return [
+        f"The comparison on {task} mostly compares truncation, not ability ({_some(names)}): the token limit cut off "
+        "unfinished responses of one model more often than those of the other, or half of those of the first model. "
+        "Raise the limit (--max-new-tokens)."
+        for task, names in models.items()
+    ]
 
 
 def at_chance(tasks: Sequence[TaskScore]) -> list[str]:

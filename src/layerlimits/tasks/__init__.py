@@ -7,7 +7,8 @@ from pathlib import Path
 
 from layerlimits.errors import UserError, unknown
 from layerlimits.plugins import find, names
-from layerlimits.types import AskFormat, Response, Sample, Task, Verdict
+from layerlimits.scoring.transcript import own_answer
+from layerlimits.types import TRUNCATED_WHILE_THINKING, AskFormat, Outcome, Response, Sample, Task, Verdict
 
 _GENERATION = ("gsm8k", "math500", "humanevalplus", "mbppplus", "xsum")
 _CHOICE = ("mmlu", "arc_challenge", "arc_easy", "hellaswag", "winogrande", "piqa", "openbookqa")
@@ -112,10 +113,23 @@ def check_sandbox(tasks: Iterable[Task], unsafe: bool) -> None:
 
 
 def judged(task: Task, answered: Sequence[tuple[Sample, Response]], unsafe: bool = False) -> list[Verdict]:
-    """Score responses, all at once if the task supports it."""
+    """Score responses, all at once if the task supports it. Reasoning that does not end is wrong, with a note."""
     if task.score_all:
-        return task.score_all([sample for sample, _ in answered], [response for _, response in answered], unsafe)
-    return [task.score(sample, response) for sample, response in answered]
+        verdicts = task.score_all([sample for sample, _ in answered], [response for _, response in answered], unsafe)
+    else:
+        verdicts = [task.score(sample, response) for sample, response in answered]
+    if task.kind != "generation":
+        return verdicts
+    return [_noted(verdict, response) for verdict, (_, response) in zip(verdicts, answered, strict=True)]
+
+
+def _noted(verdict: Verdict, response: Response) -> Verdict:
+    """The verdict; on a response that ended inside its reasoning, with a note that says so."""
+    if not own_answer(response).thinking:
+        return verdict
+    cut = response.finish == "length"
+    outcome: Outcome = "truncated" if cut else "no_answer"
+    return replace(verdict, outcome=outcome, value=0.0, why=TRUNCATED_WHILE_THINKING if cut else "ended while thinking")
 
 
 def with_examples(task: Task, shots: int, chat: bool | None) -> Task:
