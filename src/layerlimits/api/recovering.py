@@ -191,6 +191,8 @@ def _training_tasks(tasks: Tasks | None, parent: ModelSource, options: RecoverOp
     unless the prompts come from a dataset.
     """
     resolved, _ = resolved_tasks(tasks, parent, options.data_dir, unsafe=unsafe)
+    # Documents have no training prompts.
+    resolved = [task for task in resolved if task.kind != "text"] or resolved
     if options.data is None and (tasks is None or isinstance(tasks, DefaultTasks)):
         return [task for task in resolved if task.samples("train", 1, options.data_dir)]
     return resolved

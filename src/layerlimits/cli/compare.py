@@ -31,7 +31,7 @@ from layerlimits.cli.options import (
     Whole,
 )
 from layerlimits.cli.parse import chat_options, task_list
-from layerlimits.cli.printing import interval, say, show, show_chat, show_json, show_warnings, table
+from layerlimits.cli.printing import interval, say, show, show_chat, show_json, show_texts, show_warnings, table
 
 if TYPE_CHECKING:
     from layerlimits.results.pair import CompareResults
@@ -101,7 +101,9 @@ def show_differences(results: "CompareResults") -> None:
         tested = (str(test.lost), str(test.won), f"{test.p_holm:.2g}") if test else ("-", "-", "-")
         scores = (f"{row.base.estimate:.3f}", f"{row.other.estimate:.3f}", f"{row.difference.estimate:+.3f}")
         rows.add_row(row.task, *scores, interval(row.difference), *tested, str(row.difference.n))
-    show(rows)
+    if results.tasks:
+        show(rows)
+    show_texts(results.texts)
     for kind, mean in results.classes.items():
         if len(mean.tasks) > 1:
             shown = f"{mean.difference.estimate:+.3f} ({interval(mean.difference)})"

@@ -30,7 +30,17 @@ from layerlimits.cli.options import (
     Whole,
 )
 from layerlimits.cli.parse import chat_options, task_list
-from layerlimits.cli.printing import counted, interval, say, show, show_chat, show_json, show_warnings, table
+from layerlimits.cli.printing import (
+    counted,
+    interval,
+    say,
+    show,
+    show_chat,
+    show_json,
+    show_texts,
+    show_warnings,
+    table,
+)
 
 if TYPE_CHECKING:
     from layerlimits.results.document import EvaluateResults
@@ -106,7 +116,9 @@ def show_scores(results: "EvaluateResults") -> None:
         scores.add_row(row.name, *cells)
         for part, value in row.sets.items():
             scores.add_row(f"  {part}", f"{value.estimate:.3f}", interval(value), "", str(value.n))
-    show(scores)
+    if results.scores:
+        show(scores)
+    show_texts(results.texts)
     for comparison in results.protocols:
         if only := comparison.recognition_only:
             say(

@@ -33,7 +33,7 @@ from layerlimits.cli.options import (
 )
 from layerlimits.cli.parse import chat_options, task_list
 from layerlimits.cli.parse import layers as layer_numbers
-from layerlimits.cli.printing import say, show, show_chat, show_json, show_warnings, table
+from layerlimits.cli.printing import say, show, show_chat, show_json, show_texts, show_warnings, table
 
 if TYPE_CHECKING:
     from layerlimits.results.document import SweepResults
@@ -96,8 +96,10 @@ def show_sweep(results: "SweepResults") -> None:
     retention = table(title, ("layer", *(score.name for score in results.base)))
     for layer, rows in results.by_layer().items():
         retention.add_row(str(layer), *(_cell(row.comparison) for row in rows))
-    show(retention)
-    say("* significantly different from the unpruned model (McNemar's exact test, 5% level, Holm-corrected)")
+    if results.base:
+        show(retention)
+        say("* significantly different from the unpruned model (McNemar's exact test, 5% level, Holm-corrected)")
+    show_texts(results.texts)
     show_chat(results.chat)
     show_warnings(results.warnings)
 

@@ -174,7 +174,7 @@ class Evaluator:
         """The record of a task in results: the task, its prompt settings, its items with the hashes of their prompts,
         and the engine class. It selects the responses to exactly these prompts.
         """
-        return {
+        record: TaskRecord = {
             "name": task.name,
             "version": task.version,
             "kind": task.kind,
@@ -185,11 +185,20 @@ class Evaluator:
             "shots": task.shots,
             "template": self.prompt(task, samples[0]).template if samples else None,
             "decodings": self._ledger.decodings(task),
-            "engine": self._ledger.engines[task.kind],
+            "engine": self._ledger.engine(task),
             "sets": {sample.id: sample.meta["set"] for sample in samples if "set" in sample.meta},
             "ids": [sample.id for sample in samples],
             "prompts": {sample.id: self.prompt(task, sample).hash for sample in samples},
         }
+        if task.kind == "text" and samples and samples[0].window:
+            record["window"] = [samples[0].window.length, samples[0].window.stride]
+            record["documents"] = {sample.id: self._size(task, sample) for sample in samples}
+        return record
+
+    def _size(self, task: Task, sample: Sample) -> list[int]:
+        """Tokens that are predicted, words and bytes of a document."""
+        tokens = sum(len(continuation) for _, continuation in self.prompt(task, sample).rows)
+        return [tokens, len(sample.prompt.split()), len(sample.prompt.encode("utf-8", "surrogatepass"))]
 
 
 def _least(*limits: int | None) -> int | None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from layerlimits.engines import Engine
+from layerlimits.errors import UserError
 from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.prompts import Prompt, check_chat, encode, room
 from layerlimits.evaluation.store import Key, Store
@@ -51,19 +52,28 @@ class Ledger:
         """The prompt of a sample for this model.
 
         Raises:
-            UserError: the model has no embedding for a token.
+            UserError: the model has no embedding for a token, or fewer positions than a document's window.
         """
         key = (task.name, sample.id)
         if key not in self._prompts:
             chat = self.options.chat if task.chat is None else task.chat
             prompt = encode(self.loaded.tokenizer, sample, chat)
             check_tokens(self.loaded.model, [prompt.ids, *(ids for row in prompt.rows for ids in row)])
+            self._check_window(task, sample, prompt)
             self._prompts[key] = prompt
         return self._prompts[key]
 
+    def _check_window(self, task: Task, sample: Sample, prompt: Prompt) -> None:
+        if sample.window and self.positions is not None and prompt.tokens > self.positions:
+            name = task.name.partition(":window=")[0]
+            raise UserError(
+                f"{task.name} reads {sample.window.length} tokens at a time; the model has {self.positions} positions",
+                f"use a shorter window: {name}:window={self.positions}:stride={max(1, self.positions // 2)}",
+            )
+
     def decoding(self, task: Task) -> Decoding:
         """How the answers of a task are decoded; irrelevant for a choice by likelihood."""
-        return GREEDY if task.kind == "choice" else self.options.decoding
+        return self.options.decoding if task.generates else GREEDY
 
     def draws(self, task: Task) -> int:
         """Number of responses per item: one for a choice by likelihood or a greedy answer."""
@@ -78,13 +88,17 @@ class Ledger:
             suffix = f" thinking={THINKING_TOKENS}" if raised else " thinking"
         return [decoding.name(draw) + suffix for draw in range(self.draws(task))]
 
+    def engine(self, task: Task) -> str:
+        """The engine class in the keys of responses to a task."""
+        return self.engines["generation" if task.generates else "choice"]
+
     def limit(self, task: Task) -> int:
         """Maximum number of tokens of an answer."""
         return token_limit(task, self.options.decoding.max_new_tokens, thinking=self.thinks(task))
 
     def thinks(self, task: Task) -> bool:
         """Whether the model reasons before it answers the items of a task."""
-        if task.kind != "generation":
+        if not task.generates:
             return False
         chat = self.options.chat if task.chat is None else task.chat
         if chat not in self._thinks:
@@ -95,7 +109,7 @@ class Ledger:
         """The keys of the responses of a variant, one per sample."""
         if variant not in self._fingerprints:
             self._fingerprints[variant] = self.loaded.ref.without(variant).fingerprint
-        model, engine = self._fingerprints[variant], self.engines[task.kind]
+        model, engine = self._fingerprints[variant], self.engine(task)
         decoding = self.decodings(task)[draw]
         return [
             Key(model, task.name, task.version, sample.id, self.prompt(task, sample).hash, decoding, engine)

@@ -11,7 +11,7 @@ from layerlimits.chat import bound_options, check_asks, check_options, rendering
 from layerlimits.chat_options import PLAIN, ChatOptions
 from layerlimits.errors import UserError
 from layerlimits.scoring.transcript import opens_thought
-from layerlimits.types import Continuation, Sample, content_hash
+from layerlimits.types import Continuation, Sample, Window, content_hash
 
 # If a prompt leaves less room than its task allows for an answer, the limit is the room left, rounded down to a
 # multiple of this. Prompts of similar length then share batches, and the limit depends only on the prompt.
@@ -69,10 +69,13 @@ def check_chat(tokenizer: PreTrainedTokenizerBase, chat: bool | None, name: str,
 def encode(tokenizer: PreTrainedTokenizerBase, sample: Sample, chat: bool | None = None) -> Prompt:
     """Encode a sample with the model's chat template, or as plain text if it has none or `chat` is False.
 
-    A sample with (context, continuation) pairs or rows of token ids is encoded as these say, whatever `chat` is.
+    A document, and a sample with (context, continuation) pairs or rows of token ids, is encoded as these say, whatever
+    `chat` is.
     """
     if sample.rows:
         return Prompt(sample, [], list(sample.rows), sample.prompt)
+    if sample.window:
+        return Prompt(sample, [], _windows(tokenizer, sample.prompt, sample.window), sample.prompt)
     if sample.pairs:
         return _encode_pairs(tokenizer, sample)
     if tokenizer.chat_template and chat is not False:
@@ -84,6 +87,25 @@ def encode(tokenizer: PreTrainedTokenizerBase, sample: Sample, chat: bool | None
         ids = list(tokenizer(text)["input_ids"])
     choices = [list(tokenizer(space + choice, add_special_tokens=False)["input_ids"]) for choice in sample.choices]
     return Prompt(sample, ids, [(ids, choice) for choice in choices], text, template)
+
+
+def _windows(tokenizer: PreTrainedTokenizerBase, text: str, window: Window) -> list[Continuation]:
+    """The windows of a document as (context, continuation); the continuations are all of its tokens, in order.
+
+    The first token follows the token that begins texts, or else the one that ends them; without either, it is not
+    predicted. These are the rolling windows of lm-evaluation-harness if the stride equals the length.
+    """
+    ids = list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+    start = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    tokens = ids if start is None else [start, *ids]
+    rows, done, last = list[Continuation](), 0, len(tokens) - 1
+    while done < last:
+        end = min(last, done + (window.stride if rows else window.length))
+        rows.append((tokens[max(0, end - window.length) : done + 1], tokens[done + 1 : end + 1]))
+        done = end
+    if not rows:
+        raise UserError(f"a document has no token to predict: {text[:40]!r}", "remove it")
+    return rows
 
 
 def template_hash(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -40,7 +40,7 @@ def token_limit(task: Task, max_new_tokens: int | None, *, thinking: bool) -> in
         max_new_tokens: Replaces the task's own limit if not None.
         thinking: Whether the model reasons before it answers.
     """
-    if task.kind != "generation":
+    if not task.generates:
         return 0
     if task.asked == "one_token":
         return task.max_new_tokens

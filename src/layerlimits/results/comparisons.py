@@ -16,6 +16,7 @@ from layerlimits.results.rows import (
     Truncation,
 )
 from layerlimits.results.stored_answers import StoredAnswers
+from layerlimits.results.texts import base_model, layer_models, text_scores
 from layerlimits.results.truncation import has_limit, truncated, truncated_thinking, truncation
 from layerlimits.results.warnings import decided_by_truncation, warnings
 from layerlimits.statistics import intervals
@@ -115,6 +116,7 @@ def evaluate_results(answers: StoredAnswers, decoding: str, difference: float) -
         scores=scores,
         protocols=tuple(protocol_scores(answers, "base", ())),
         warnings=tuple(warnings(scores, difference)),
+        texts=text_scores(answers, [base_model(answers)]),
     )
 
 
@@ -131,7 +133,8 @@ def sweep_results(answers: StoredAnswers, layers: Sequence[int], depth: int, dif
     rows = layer_scores(answers, layers)
     cut = [(f"layer {row.comparison.layer}", row.comparison) for row in rows if row.comparison.retention]
     remarks = [*warnings(base, difference), *decided_by_truncation(cut)]
-    return SweepResults(answers.ref.path, depth, base, tuple(rows), tuple(remarks))
+    texts = text_scores(answers, [base_model(answers), *layer_models(answers, layers)])
+    return SweepResults(answers.ref.path, depth, base, tuple(rows), tuple(remarks), texts=texts)
 
 
 def _base_scores(answers: StoredAnswers) -> tuple[TaskScore, ...]:

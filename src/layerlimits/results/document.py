@@ -29,6 +29,7 @@ from layerlimits.results.rows import (
     plain,
 )
 from layerlimits.results.samples import AnsweredItem
+from layerlimits.results.texts import TextScore
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class EvaluateResults(Document):
     protocols: tuple[ProtocolScores, ...]
     warnings: tuple[str, ...]
     chat: ChatOptions = PLAIN
+    texts: tuple[TextScore, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The document as plain JSON values: scores by task; protocols only with a recognition-only rate."""
@@ -57,6 +59,7 @@ class EvaluateResults(Document):
                 for row in self.protocols
                 if row.recognition_only
             },
+            "texts": plain(self.texts),
             "warnings": list(self.warnings),
         }
 
@@ -88,6 +91,7 @@ class SweepResults(Document):
     sweep: tuple[LayerScore, ...]
     warnings: tuple[str, ...]
     chat: ChatOptions = PLAIN
+    texts: tuple[TextScore, ...] = ()
 
     def by_layer(self) -> dict[int, list[LayerScore]]:
         """The rows by layer, in the order of the tasks."""
@@ -107,6 +111,7 @@ class SweepResults(Document):
                 {"layer": layer, "scores": {row.score.name: row.printed() for row in rows}}
                 for layer, rows in self.by_layer().items()
             ],
+            "texts": plain(self.texts),
             "warnings": list(self.warnings),
         }
 
@@ -235,6 +240,7 @@ class StudyResults(Document):
     warnings: tuple[str, ...]
     alternatives: tuple[Alternative, ...] = ()
     answer: str = ""
+    texts: tuple[TextScore, ...] = ()
 
     def records(self) -> list[dict[str, Any]]:
         """A row per model and task: the unpruned model first, then each method at each ratio."""

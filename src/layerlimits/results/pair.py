@@ -12,6 +12,7 @@ from layerlimits.results.figures import any_paired_test, corrected
 from layerlimits.results.frames import Document
 from layerlimits.results.rows import PairedTest, TaskScore, Truncation, plain
 from layerlimits.results.stored_answers import StoredAnswers
+from layerlimits.results.texts import TextModel, TextScore, text_score
 from layerlimits.results.truncation import has_limit, truncation
 from layerlimits.results.warnings import decided_by_truncation, refused, warnings
 from layerlimits.statistics import intervals
@@ -98,6 +99,7 @@ class CompareResults(Document):
     classes: Mapping[Kind, ClassDifference]
     warnings: tuple[str, ...]
     chat: ChatOptions = PLAIN
+    texts: tuple[TextScore, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The document as plain JSON values: the models, and the figures by task and by class."""
@@ -109,6 +111,7 @@ class CompareResults(Document):
                 row.task: {key: figure for key, figure in plain(row).items() if key != "task"} for row in self.tasks
             },
             "classes": plain(self.classes),
+            "texts": plain(self.texts),
             "warnings": list(self.warnings),
         }
 
@@ -146,12 +149,12 @@ def compare_results(
     sides = [StoredAnswers(store, model.ref, model.tasks) for model in (base, other)]
     values = {
         tasks[0]["name"]: tuple(_values(side, task) for side, task in zip(sides, tasks, strict=True))
-        for tasks in zip(base.tasks, other.tasks, strict=True)
+        for tasks in zip(*(side.tasks for side in sides), strict=True)
     }
     scores = [[_score(side, task) for task in side.tasks] for side in sides]
     rows = [
         replace(_row(first, second, *values[first.name]), truncation=_truncation(sides, tasks))
-        for first, second, *tasks in zip(*scores, base.tasks, other.tasks, strict=True)
+        for first, second, *tasks in zip(*scores, *(side.tasks for side in sides), strict=True)
     ]
     cut = [(base.about.name, row) for row in rows]
     kinds = dict.fromkeys(row.kind for row in rows)
@@ -166,7 +169,18 @@ def compare_results(
             *_warnings(base, other, scores, difference),
             *decided_by_truncation(cut),
         ),
+        texts=tuple(_texts(sides, (base.about.name, other.about.name))),
     )
+
+
+def _texts(sides: Sequence[StoredAnswers], names: Sequence[str]) -> Iterator[TextScore]:
+    """The perplexities of both models on each task."""
+    for tasks in zip(*(side.texts for side in sides), strict=True):
+        nats = [_values(side, task) for side, task in zip(sides, tasks, strict=True)]
+        sizes = [[task["documents"][item] for item in task["ids"]] for task in tasks]
+        first, second = (TextModel(name, side.ref.fingerprint, "base") for name, side in zip(names, sides, strict=True))
+        yield text_score(first, tasks[0], nats[0], sizes[0], None)
+        yield text_score(second, tasks[1], nats[1], sizes[1], nats[0], sizes[0])
 
 
 def _values(answers: StoredAnswers, task: TaskRecord) -> list[float]:

@@ -22,7 +22,10 @@ class StoredAnswers:
     """
 
     def __init__(self, store: Store, ref: ModelRef, tasks: Sequence[TaskRecord]) -> None:
-        self.store, self.ref, self.tasks = store, ref, list(tasks)
+        self.store, self.ref = store, ref
+        self.tasks = [task for task in tasks if task["kind"] != "text"]
+        # Documents, whose perplexity is no score.
+        self.texts = [task for task in tasks if task["kind"] == "text"]
         self._read: dict[tuple[str, str, str], Answers] = {}
         self._contents: dict[str, dict[str, dict[str, Any]]] = {}
 
@@ -59,9 +62,10 @@ class StoredAnswers:
 
     def at(self, stage: str) -> "StoredAnswers":
         """These answers, cut to the items that a stage measured; tasks that it did not measure are omitted."""
-        counts = {task["name"]: task.get("counts", {}).get(stage, len(task["ids"])) for task in self.tasks}
+        tasks = [*self.tasks, *self.texts]
+        counts = {task["name"]: task.get("counts", {}).get(stage, len(task["ids"])) for task in tasks}
         cut: list[TaskRecord] = [
-            {**task, "ids": task["ids"][: counts[task["name"]]]} for task in self.tasks if counts[task["name"]]
+            {**task, "ids": task["ids"][: counts[task["name"]]]} for task in tasks if counts[task["name"]]
         ]
         other = StoredAnswers(self.store, self.ref, cut)
         other._read, other._contents = self._read, self._contents

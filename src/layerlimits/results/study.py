@@ -27,6 +27,7 @@ from layerlimits.results.rows import (
 )
 from layerlimits.results.samples import samples
 from layerlimits.results.stored_answers import StoredAnswers
+from layerlimits.results.texts import base_model, study_models, text_scores
 from layerlimits.results.warnings import at_chance, decided_by_truncation, left_out, set_aside, skipped, warnings
 from layerlimits.statistics import intervals
 from layerlimits.types import Kind, Response, Verdict
@@ -45,12 +46,14 @@ def study_results(store: Store) -> StudyResults:
     answers, artifacts = StoredAnswers.of_study(store).at("base"), Artifacts(store)
     tasks = _tasks(answers)
     manifest, base, calibration = artifacts.manifest, artifacts.base, artifacts.calibration
-    if not tasks or manifest is None or base is None or calibration is None:
+    texts = text_scores(answers, [base_model(answers)])
+    if not (tasks or texts) or manifest is None or base is None or calibration is None:
         raise UserError(
             f"the unpruned model has not finished any task in {store.folder}", "resume it with `layerlimits study`"
         )
     config, recovered = manifest["config"], list(artifacts.recovered.values())
     swept, pruned, view = answers.at("sweep"), answers.at("prune"), StoredRun(answers, artifacts)
+    measured = study_models(answers, base["layers"], artifacts.plans, recovered)
     results = StudyResults(
         made_by=manifest["made_by"],
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -72,6 +75,7 @@ def study_results(store: Store) -> StudyResults:
         speed=tuple(_speed(artifacts.speed)),
         samples=tuple(samples(pruned, recovered)),
         alternatives=alternative_rows(pruned, artifacts),
+        texts=text_scores(StoredAnswers.of_study(store), measured),
         stages=tuple(Stage(name, seconds) for name, seconds in artifacts.stages.items()),
         notes=(*notes(calibration, config), *artifacts.study_notes, *without_texts(_without_texts(answers, tasks))),
         warnings=tuple(_warnings(artifacts, tasks, _tasks(pruned), config["difference"])),

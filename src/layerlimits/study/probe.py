@@ -48,7 +48,7 @@ class _Probe:
         self.engine = evaluator.engine
         self.deadline = time.perf_counter() + seconds
         self.generation = [task for task in study.measured if task.kind == "generation"]
-        self.choice = [task for task in study.measured if task.kind == "choice"]
+        self.choice = [task for task in study.measured if not task.generates]
 
     def rates(self) -> Rates:
         """Measure all rates."""

@@ -125,7 +125,7 @@ class ResolvedStudy:
     def answer_limit(self, task: Task) -> int:
         """Maximum number of tokens of an answer to a task."""
         chat = self.config.chat if task.chat is None else task.chat
-        thinking = task.kind == "generation" and thinks(self.tokenizer, chat)
+        thinking = task.generates and thinks(self.tokenizer, chat)
         return token_limit(task, self.config.max_new_tokens, thinking=thinking)
 
     def draws(self, task: Task) -> int:

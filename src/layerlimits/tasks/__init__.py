@@ -118,7 +118,7 @@ def judged(task: Task, answered: Sequence[tuple[Sample, Response]], unsafe: bool
         verdicts = task.score_all([sample for sample, _ in answered], [response for _, response in answered], unsafe)
     else:
         verdicts = [task.score(sample, response) for sample, response in answered]
-    if task.kind != "generation":
+    if not task.generates:
         return verdicts
     return [_noted(verdict, response) for verdict, (_, response) in zip(verdicts, answered, strict=True)]
 
@@ -152,11 +152,23 @@ def _asked(spec: str, protocol: AskFormat | None, shots: int | None, chat: bool 
     if not name.endswith(".py") and name not in names("tasks"):
         raise unknown("task", name, [*names("tasks"), *SUITES])
     task: Task = find("tasks", name)
+    if task.configure:
+        if way := protocol or given:
+            task = under(task, way)  # type: ignore[arg-type]  # `under` rejects unknown protocols
+        return task.configure(task, _options(spec, option))
     way = protocol or given
     if way:
         task = under(task, way)  # type: ignore[arg-type]  # `under` rejects unknown protocols
     task = with_examples(task, _shots(spec, option) if shots is None else shots, chat)
     return task if chat is None else replace(task, chat=chat)
+
+
+def _options(spec: str, text: str) -> dict[str, str]:
+    """The options of a task by name: "window=2048:stride=1024"."""
+    pairs = [part.partition("=") for part in text.split(":") if part]
+    if any(not equals for _, equals, _ in pairs):
+        raise UserError(f"invalid task {spec!r}", "use the form wikitext2:window=2048:stride=1024 or texts:path=DIR")
+    return {name: value for name, _, value in pairs}
 
 
 def _shots(spec: str, option: str) -> int:
