@@ -22,7 +22,7 @@ from layerlimits.tasks import judged
 from layerlimits.types import Response, Sample, Task, Verdict
 
 OFF = ChatOptions(args={"enable_thinking": False})
-LONG = "Wait, is it so? Let me think about it again. I count to 7 and come back. " * 4
+LONG = "Wait, is it so? Let me think about it again. I count to 7 and come back. " * 3
 
 
 @pytest.mark.parametrize(

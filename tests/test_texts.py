@@ -16,6 +16,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from layerlimits.errors import UserError
+from layerlimits.evaluation.leaks import check_leaks
 from layerlimits.evaluation.prompts import encode
 from layerlimits.reference.tokenizer import build
 from layerlimits.statistics.rates import rate
@@ -181,3 +182,15 @@ def test_the_interval_covers_the_rate_of_the_population() -> None:
             assert figure.low <= figure.estimate <= figure.high
     assert min(hits.values()) >= 0.9 * 200
     assert rate([3.0, 3.0], [1.0, 1.0]).estimate == 3.0
+
+
+def test_calibration_text_must_not_be_a_part_of_an_evaluated_document() -> None:
+    documents = [Sample(f"A first line.\n\n{PARAGRAPH} It ends.", "", "evaluate", window=Window(8, 4))]
+    with pytest.raises(UserError, match="1 of 2 calibration texts contain evaluated items"):
+        check_leaks(
+            "calibration texts", [PARAGRAPH, "Nothing that stands in it, in any way, or so it seems."], documents
+        )
+    check_leaks("calibration texts", ["A first line."], documents)
+
+
+PARAGRAPH = "The river had frozen over by the time the boats came back to the harbor."

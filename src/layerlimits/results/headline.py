@@ -14,7 +14,7 @@ _CLASS_WORDS: dict[Kind, str] = {"choice": "multiple choice (corrected for chanc
 
 def headline(results: StudyResults) -> str:
     """Summarize how many layers can be removed, which task degrades first, and what finetuning recovers."""
-    parts = [_limits(results), _first_to_break(results), _single(results), _recovered(results)]
+    parts = [_limits(results), _first_to_break(results), _single(results), _perplexity(results), _recovered(results)]
     return " ".join(part for part in parts if part)
 
 
@@ -123,6 +123,24 @@ def _single(results: StudyResults) -> str:
         f"Among single layers, removing layer {worst} costs most (mean retention over tasks {means[worst]:.0%}) "
         f"and removing layer {best} least ({means[best]:.0%})."
     )
+
+
+def _perplexity(results: StudyResults) -> str:
+    """How much the fewest removed layers raise the perplexity of each set of documents, by the best method."""
+    sentences = []
+    for task in dict.fromkeys(row.task for row in results.texts):
+        rows = [row for row in results.texts if row.task == task and row.stage == "prune" and row.relative]
+        fewest = [row for row in rows if len(row.removed) == min(len(other.removed) for other in rows)]
+        if not fewest:
+            continue
+        best = min(fewest, key=lambda row: row.relative.estimate if row.relative else 0.0)
+        assert best.relative is not None
+        share = best.relative
+        sentences.append(
+            f"The perplexity of {task} is {share.estimate:.3g} times that of the unpruned model ({share.low:.3g} to "
+            f"{share.high:.3g}, n = {share.n} documents) with {best.model}."
+        )
+    return " ".join(sentences)
 
 
 def _recovered(results: StudyResults) -> str:

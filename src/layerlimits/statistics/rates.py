@@ -18,8 +18,9 @@ def rate(amounts: Sequence[float], units: Sequence[float]) -> Estimate:
     """sum(amounts) / sum(units) over n documents, with a 95% interval over documents.
 
     The interval is that of the Bayesian bootstrap (Rubin 1981): documents get random Dirichlet weights. Its distance
-    from the estimate is multiplied by t / z * sqrt((n + 1) / (n - 1)), with the quantile t of n - 1 degrees of freedom,
-    since the spread of few documents is itself uncertain; docs/statistics.md gives the measured coverage.
+    from the estimate is multiplied by t / z * sqrt((m + 1) / (m - 1)), with the quantile t of m - 1 degrees of freedom
+    and the effective number m = sum(units)^2 / sum(units^2), at least 2: the spread of few documents, or of few large
+    ones, is itself uncertain. docs/statistics.md gives the measured coverage.
 
     Args:
         amounts: One value per document, (n,).
@@ -38,6 +39,7 @@ def rate(amounts: Sequence[float], units: Sequence[float]) -> Estimate:
     low, high = np.percentile(sums[:, 0] / sums[:, 1], _TAILS)
     total, size = values.sum(0)
     estimate = float(total / size)
-    wider = float(t.ppf(0.975, n - 1)) / _Z * sqrt((n + 1) / (n - 1))
+    effective = max(2.0, float(size**2 / (values[:, 1] ** 2).sum()))
+    wider = float(t.ppf(0.975, effective - 1)) / _Z * sqrt((effective + 1) / (effective - 1))
     below, above = max(0.0, estimate - float(low)), max(0.0, float(high) - estimate)
     return Estimate(estimate, estimate - wider * below, estimate + wider * above, n)

@@ -152,10 +152,10 @@ def _asked(spec: str, protocol: AskFormat | None, shots: int | None, chat: bool 
     if not name.endswith(".py") and name not in names("tasks"):
         raise unknown("task", name, [*names("tasks"), *SUITES])
     task: Task = find("tasks", name)
-    if task.configure:
+    if configure := task.configure:
         if way := protocol or given:
             task = under(task, way)  # type: ignore[arg-type]  # `under` rejects unknown protocols
-        return task.configure(task, _options(spec, option))
+        return configure(task, _options(spec, option))
     way = protocol or given
     if way:
         task = under(task, way)  # type: ignore[arg-type]  # `under` rejects unknown protocols
