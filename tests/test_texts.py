@@ -126,6 +126,12 @@ def test_texts_of_folders_and_rows(tmp_path: Path) -> None:
     assert task.name == f"texts:{tmp_path.stem}"
 
 
+def test_texts_of_the_same_name_are_not_mixed(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="would have the same name in results, texts:notes"):
+        choose([f"texts:path={tmp_path}/a/notes.txt", f"texts:path={tmp_path}/b/notes.txt"])
+    assert len(choose([f"texts:path={tmp_path}/a", f"texts:path={tmp_path}/a", f"texts:path={tmp_path}/b"])) == 2
+
+
 @pytest.mark.parametrize(
     ("task", "words", "fix"),
     [

@@ -86,12 +86,16 @@ def study_models(
     """All models of a study."""
     models = [base_model(answers), *layer_models(answers, range(depth))]
     for plan in plans:
-        label, removed = f"{plan['layers']} removed by {plan['method']}", tuple(plan["removed"])
+        label, removed = f"{_layers(plan)} removed by {plan['method']}", tuple(plan["removed"])
         models.append(TextModel(label, answers.fingerprint(removed), "prune", removed))
     for record in recovered:
-        label = f"{record['layers']} removed by {record['method']}, finetuned ({record['name']})"
+        label = f"{_layers(record)} removed by {record['method']}, finetuned ({record['name']})"
         models.append(TextModel(label, record["fingerprint"], "recover", tuple(record["removed"])))
     return models
+
+
+def _layers(plan: Plan) -> str:
+    return "1 layer" if plan["layers"] == 1 else f"{plan['layers']} layers"
 
 
 def text_scores(answers: StoredAnswers, models: Sequence[TextModel]) -> tuple[TextScore, ...]:

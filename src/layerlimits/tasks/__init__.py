@@ -65,13 +65,19 @@ def choose(
         chat: True applies the chat template to choice tasks too, which lm-evaluation-harness does not do by default.
 
     Raises:
-        UserError: No name is given, a name is neither a task nor a suite, or a task does not support the settings.
+        UserError: No name is given, a name is neither a task nor a suite, two texts have the same name, or a task does
+            not support the settings.
     """
-    tasks: dict[str, Task] = {}
+    tasks, specs = dict[str, Task](), dict[str, str]()
     for name in wanted:
         for member in SUITES.get(name, (name,)):
             for protocol in protocols or (None,):
                 task = _asked(member, protocol, shots, chat)
+                if task.configure and specs.setdefault(task.name, member) != member:
+                    raise UserError(
+                        f"{specs[task.name]} and {member} would have the same name in results, {task.name}",
+                        "rename one of the files, or measure them in separate commands",
+                    )
                 tasks[task.name] = task
     if not tasks:
         raise UserError("no task given", f"choose from {', '.join(names('tasks'))}, or a suite: {', '.join(SUITES)}")
