@@ -19,6 +19,7 @@ from layerlimits.results.truncation import truncation
 from layerlimits.results.warnings import decided_by_truncation
 from layerlimits.scoring import sandbox
 from layerlimits.tasks import judged
+from layerlimits.tasks._protocols import under
 from layerlimits.types import Response, Sample, Task, Verdict
 
 OFF = ChatOptions(args={"enable_thinking": False})
@@ -154,6 +155,17 @@ def _answers(values: str, cut: str, text: Callable[[int], tuple[int, ...]]) -> l
 
 def _prose(number: int) -> tuple[int, ...]:
     return tuple((number + place * place) % 97 for place in range(60))
+
+
+def test_one_token_of_a_reasoning_model_is_warned_of(loaded: Loaded, tmp_path: Path) -> None:
+    task, model = under(find("tasks", "facts_choice"), "one_token"), thinking_model(loaded, QWEN)
+    samples = task.samples("evaluate", 3, None)
+    for options, warned in ((ChatOptions(), True), (OFF, False)):
+        evaluator = scripted(model, tmp_path / "run", lambda _: "B", options)
+        evaluator.ask([()], [(task, samples)])
+        answers = StoredAnswers(evaluator.store, loaded.ref, [evaluator.described(task, samples)])
+        remarks = evaluate_results(answers, "greedy", 0.05).warnings
+        assert any("begins to think" in remark for remark in remarks) == warned
 
 
 BASE = _answers("1" * 40, "." * 40, _prose)

@@ -126,6 +126,17 @@ def test_texts_of_folders_and_rows(tmp_path: Path) -> None:
     assert task.name == f"texts:{tmp_path.stem}"
 
 
+def test_a_run_folder_with_texts_is_sound(says: Says, exits: Callable[..., int], tiny: Path, tmp_path: Path) -> None:
+    run, copy = tmp_path / "run", tmp_path / "copy"
+    asked = ("evaluate", tiny, "--tasks", "bundled_texts:window=64", "--limit", 3, "--out", run)
+    first = says(*asked)["texts"]
+    assert exits("verify", run) == 0
+    assert exits("export", run, "--out", tmp_path / "run.layerlimits.gz") == 0
+    assert exits("import", tmp_path / "run.layerlimits.gz", "--out", copy) == 0
+    assert exits("verify", copy) == 0
+    assert says(*asked[:-1], copy)["texts"] == first
+
+
 def test_texts_of_the_same_name_are_not_mixed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="would have the same name in results, texts:notes"):
         choose([f"texts:path={tmp_path}/a/notes.txt", f"texts:path={tmp_path}/b/notes.txt"])

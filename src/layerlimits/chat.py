@@ -27,7 +27,8 @@ LONGEST_S = 10.0
 _FIX = "use plain text (--no-chat), or correct the chat template of the model"
 _QUESTION, _SYSTEM = "What is 2 + 3?", "You are a helpful assistant."
 # What a template that needs an argument may be given, and how many arguments are tried.
-_VALUES, _MOST_ARGUMENTS = (True, False, "low", 1, []), 8
+_VALUES: tuple[Any, ...] = (True, False, "low", 1, [])
+_MOST_ARGUMENTS = 8
 # What transformers and we give to every template.
 _GIVEN = frozenset(("messages", "add_generation_prompt", "raise_exception", "strftime_now"))
 _EXTENSIONS = ("jinja2.ext.loopcontrols",)

@@ -18,6 +18,7 @@ from layerlimits.results.options import alternative_rows
 from layerlimits.results.recovery import recovery_rows
 from layerlimits.results.rows import (
     ClassRetention,
+    Comparison,
     MethodOrder,
     PlanComparison,
     ProtocolScores,
@@ -80,7 +81,8 @@ def study_results(store: Store) -> StudyResults:
         notes=(*notes(calibration, config), *artifacts.study_notes, *without_texts(_without_texts(answers, tasks))),
         warnings=tuple(_warnings(artifacts, tasks, _tasks(pruned), config["difference"])),
     )
-    cut = [(f"{row.method} without {row.layers}", row) for row in results.pruned if row.retention]
+    cut: list[tuple[str, Comparison]] = []
+    cut += [(f"{row.method} without {row.layers}", row) for row in results.pruned if row.retention]
     cut += [(f"without layer {row.layer}", row) for row in results.sweep if row.retention]
     remarks = (*results.warnings, *decided_by_truncation(cut))
     return replace(results, warnings=remarks, answer=headline(results))

@@ -26,7 +26,7 @@ def warnings(scores: Sequence[TaskScore], difference: float) -> list[str]:
         scores: Scores of one model on several tasks.
         difference: Difference in accuracy to detect, 0 to 1.
     """
-    return [*confounds(scores), *too_few(scores, difference), *refused(scores)]
+    return [*confounds(scores), *too_few(scores, difference), *refused(scores), *one_token_thoughts(scores)]
 
 
 def confounds(tasks: Sequence[TaskScore]) -> list[str]:
@@ -71,6 +71,16 @@ def refused(tasks: Sequence[TaskScore]) -> list[str]:
         "and were not truncated."
         for task in tasks
         if task.refused
+    ]
+
+
+def one_token_thoughts(tasks: Sequence[TaskScore]) -> list[str]:
+    """A warning if reasoning models were asked for a single token."""
+    asked = [task.name for task in tasks if task.protocol == "one_token" and "thinking" in task.decodings[0]]
+    return [
+        f"A reasoning model was asked for one token in {_some(asked)}, with which it begins to think; set "
+        "--chat-args enable_thinking=false, or another protocol."
+        for _ in asked[:1]
     ]
 
 

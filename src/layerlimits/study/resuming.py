@@ -31,7 +31,7 @@ from layerlimits.study.resolved import ResolvedStudy
 FIXED_BY_RANKINGS = ("seed", "protect", "select_tasks", "select_items", "calibration_items")
 FIXED_BY_RECOVERY = ("items", "epochs", "milestones")
 # Of studies that were recorded before there was the setting.
-NO_TEMPLATE = {"system": "", "chat_args": {}}
+NO_TEMPLATE: Mapping[str, object] = {"system": "", "chat_args": {}}
 EARLIER_RECOVERY = {"milestones": 0}
 _COUNTS = ("samples", "budget")
 
@@ -49,10 +49,9 @@ def check_resumable(study: ResolvedStudy, out: Path) -> None:
         manifest = artifacts.manifest
         if manifest is None:
             return
-        if manifest.get("config"):
-            # Studies recorded before there were these settings had none.
-            manifest = {**NO_TEMPLATE, **manifest}  # type: ignore[typeddict-item]  # its keys are those of the record
-        refuse_other_run(out, manifest, {"batch_size": study.config.batch_size, **_asking(study)})
+        # Studies recorded before there were these settings had none.
+        recorded = {**NO_TEMPLATE, **manifest} if manifest.get("config") else manifest
+        refuse_other_run(out, recorded, {"batch_size": study.config.batch_size, **_asking(study)})
         changes = _changes(study, artifacts, manifest)
     if changes:
         raise UserError(
