@@ -175,7 +175,7 @@ def test_a_window_longer_than_the_positions(refused: Refused, says: Says, tiny: 
 def test_one_document_has_no_interval(refused: Refused, tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "only.txt").write_text("one document")
     said = refused("evaluate", tiny, "--tasks", f"texts:path={tmp_path}")
-    assert "has 1 documents to measure" in said
+    assert "has 1 of the 2 documents that an interval requires" in said
     assert "a .jsonl file with one text per line" in said
 
 

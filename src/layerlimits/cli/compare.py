@@ -103,6 +103,10 @@ def show_differences(results: "CompareResults") -> None:
         rows.add_row(row.task, *scores, interval(row.difference), *tested, str(row.difference.n))
     if results.tasks:
         show(rows)
+    for row in results.tasks:
+        if row.truncation and (row.truncation.base or row.truncation.other):
+            counts = f"{row.truncation.base} of base, {row.truncation.other} of other"
+            say(f"{row.task}: responses at the token limit: {counts}")
     show_texts(results.texts)
     for kind, mean in results.classes.items():
         if len(mean.tasks) > 1:

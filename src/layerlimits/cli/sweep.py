@@ -1,5 +1,6 @@
 """The `sweep` command: scores with one layer skipped at a time."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -37,7 +38,7 @@ from layerlimits.cli.printing import say, show, show_chat, show_json, show_texts
 
 if TYPE_CHECKING:
     from layerlimits.results.document import SweepResults
-    from layerlimits.results.rows import LayerComparison
+    from layerlimits.results.rows import LayerComparison, TaskScore
 
 
 def sweep(
@@ -99,9 +100,20 @@ def show_sweep(results: "SweepResults") -> None:
     if results.base:
         show(retention)
         say("* significantly different from the unpruned model (McNemar's exact test, 5% level, Holm-corrected)")
+    for score in results.base:
+        _say_truncated(score, [row.comparison for row in results.sweep if row.score.name == score.name])
     show_texts(results.texts)
     show_chat(results.chat)
     show_warnings(results.warnings)
+
+
+def _say_truncated(base: "TaskScore", rows: "Sequence[LayerComparison]") -> None:
+    """Print the number of responses that reached the token limit, if any did."""
+    counts = [row.truncation.other for row in rows if row.truncation]
+    if counts and (base.truncated or max(counts)):
+        responses = base.score.n * base.draws
+        shown = f"{base.truncated} of {responses} responses unpruned, {min(counts)} to {max(counts)} without a layer"
+        say(f"{base.name}: at the token limit {shown}")
 
 
 def _cell(row: "LayerComparison") -> str:

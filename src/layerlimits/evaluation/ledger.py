@@ -65,10 +65,10 @@ class Ledger:
 
     def _check_window(self, task: Task, sample: Sample, prompt: Prompt) -> None:
         if sample.window and self.positions is not None and prompt.tokens > self.positions:
-            name = task.name.partition(":window=")[0]
+            length, options = sample.window.length, f":window={self.positions}:stride={max(1, self.positions // 2)}"
             raise UserError(
-                f"{task.name} reads {sample.window.length} tokens at a time; the model has {self.positions} positions",
-                f"use a shorter window: {name}:window={self.positions}:stride={max(1, self.positions // 2)}",
+                f"{task.name} reads {length} tokens at a time; the model has {self.positions} positions",
+                f"set {options} in the name of the task (--tasks), as in wikitext2{options}",
             )
 
     def decoding(self, task: Task) -> Decoding:

@@ -53,7 +53,7 @@ class Texts:
         samples = self.whole(data_dir)[:limit]
         if len(samples) < 2:
             raise UserError(
-                f"{self.name} has {len(samples)} documents to measure (--limit {limit}), and an interval requires 2",
+                f"{self.name} has {len(samples)} of the 2 documents that an interval requires (--limit {limit})",
                 "raise --limit, or use a folder of files, or a .jsonl file with one text per line",
             )
         return samples
