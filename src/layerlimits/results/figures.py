@@ -55,8 +55,6 @@ def summary(verdicts: Sequence[Verdict], n: int, sets: Sequence[str | None]) -> 
         draws=len(verdicts) // n,
         graded=any(0 < value < 1 for value in values),
         refused=sum(verdict.why.startswith("context too long") for verdict in verdicts[:n]),
-        truncated=0,
-        truncated_thinking=0,
     )
 
 

@@ -77,7 +77,7 @@ class TaskDifference:
     other: Estimate
     difference: Estimate
     test: PairedTest | None
-    truncation: Truncation | None
+    truncation: Truncation | None = None
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,6 @@ def _row(base: TaskScore, other: TaskScore, first: Sequence[float], second: Sequ
         other=other.score,
         difference=intervals.difference([(first, second)]),
         test=any_paired_test(first, second),
-        truncation=None,
     )
 
 

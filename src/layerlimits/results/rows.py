@@ -1,7 +1,7 @@
 """The rows of the documents in `document.py`. Their field names are the keys of the JSON form."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from layerlimits.results.curves import RecoveryCurve, RegainedClass
@@ -11,7 +11,7 @@ from layerlimits.types import AskFormat, Estimate, Kind, Outcome
 def plain(value: Any) -> Any:
     """Convert a value to plain JSON values: dataclasses to objects, tuples to arrays."""
     if is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        return {part.name: plain(getattr(value, part.name)) for part in fields(value)}
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -83,8 +83,8 @@ class Score:
     draws: int
     graded: bool
     refused: int
-    truncated: int
-    truncated_thinking: int
+    truncated: int = field(default=0, kw_only=True)
+    truncated_thinking: int = field(default=0, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Comparison:
     retention: Estimate | None
     corrected: Estimate | None
     test: PairedTest | None
-    truncation: Truncation | None
+    truncation: Truncation | None = field(default=None, kw_only=True)
 
     @property
     def adjusted_retention(self) -> Estimate | None:
