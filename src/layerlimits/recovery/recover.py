@@ -76,7 +76,8 @@ def recover(
     check_new_folder(out)
     out = out.expanduser().resolve()
     about = check_pair(pruned, parent, config.revision, config.chat, config.template)
-    export = check_export(config.save_answers) if config.save_answers else None
+    folder = config.run or out.with_name(f".{out.name}.run")
+    export = check_export(config.save_answers, resumes=folder.exists()) if config.save_answers else None
     check_sources(settings, config)
     check_settings(settings, pick_device(config.device))
     if settings.adapts:
@@ -90,7 +91,6 @@ def recover(
     longest = config.max_new_tokens
     if longest is None:
         longest = answer_limit(tasks) + (THINKING_TOKENS if thinks(tokenizer, config.chat) else 0)
-    folder = config.run or out.with_name(f".{out.name}.run")
     work = _Work(pruned, parent, settings, config, folder, on_progress)
     with writing(folder):
         answers = work.own(prompts) if settings.objective == "own" else work.generated(prompts, longest, kept)
