@@ -124,6 +124,17 @@ def milestones(right: Sequence[int]) -> list[MilestoneRecord]:
     ]
 
 
+def add_texts(folder: Path) -> None:
+    """Add the likelihoods of three documents to a finished study: of the unpruned, a pruned and the finetuned model."""
+    sizes = {"0": [10, 3, 12], "1": [20, 5, 24], "2": [30, 8, 36]}
+    task = record("notes", 3, kind="text", metric="perplexity", chance=0.0, window=[8, 4], documents=sizes)
+    with Store(folder) as store:
+        artifacts = Artifacts(store)
+        artifacts.tasks = [*(artifacts.tasks or []), task]
+        for model, loss in ((BASE, 2.0), (BASE.without((1,)), 3.0), (FINETUNED, 2.5)):
+            put(store, model, task, [loss * size[0] for size in sizes.values()])
+
+
 def add_items(store: Store, task: TaskRecord) -> None:
     """The prompts and targets of a task's items; their ids are the record's, not those of their contents."""
 

@@ -26,7 +26,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("engines", "tasks"),
     ("models", "scoring", "statistics", "reference", "lm_eval_bridge", "analysis"),
     ("types", "plugins", "paths", "progress", "jsonl", "hub", "chat", "resources"),
-    ("sampling", "foreign", "stopping"),
+    ("sampling", "chat_options", "foreign", "stopping"),
     ("errors", "version", "optional"),
 )
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}

@@ -9,8 +9,7 @@ from stored_runs import TEXT, finished_study
 from layerlimits import open_run
 from layerlimits.report.html import _marked, render
 from layerlimits.results.document import StudyResults
-from layerlimits.results.rows import AnsweredItem, ModelAnswer
-from layerlimits.results.study import _largest_losses
+from layerlimits.results.samples import AnsweredItem, ModelAnswer, _largest_losses
 from layerlimits.types import Outcome, Response, Verdict
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stored_runs import finished_study
+from stored_runs import add_texts, finished_study
 
 from layerlimits.api import advise, gate, open_run, write_report
 from layerlimits.results.document import PruneResults
@@ -81,6 +81,7 @@ def check(command: str, *results: dict[str, Any], absent: frozenset[str] = froze
 
 def test_study(tmp_path: Path) -> None:
     finished_study(tmp_path)
+    add_texts(tmp_path)
     check("study", open_run(tmp_path).to_json())
 
 
@@ -95,6 +96,7 @@ def test_a_whole_study_reads_back_and_is_drawn(tmp_path: Path) -> None:
     assert len(content["samples"][0]["answers"]) == 3
     page = (tmp_path / "report.html").read_text()
     assert "No results yet" not in page
+    assert "Perplexity of documents" not in page
     assert results.answer in page.replace("&#39;", "'")
     assert "0.600" in page
 
@@ -112,7 +114,7 @@ def test_study_plan(says: Says, tiny: Path, tmp_path: Path) -> None:
 
 
 def test_evaluate_and_sweep(says: Says, tiny: Path, tmp_path: Path) -> None:
-    asked = (tiny, "--tasks", "facts_choice,facts", "--limit", 4, "--out", tmp_path)
+    asked = (tiny, "--tasks", "facts_choice,facts,bundled_texts:window=64", "--limit", 4, "--out", tmp_path)
     # No bundled task has further measures or parts, and arithmetic alone is asked by several protocols.
     absent = {f"{what}.<{each}>" for what, each in (("measures", "measure"), ("sets", "part"))}
     ways = says("evaluate", tiny, "--tasks", "facts_choice", "--limit", 4, "--protocol", "likelihood,one_token,free")
@@ -123,7 +125,7 @@ def test_evaluate_and_sweep(says: Says, tiny: Path, tmp_path: Path) -> None:
 
 
 def test_compare(says: Says, tiny: Path) -> None:
-    check("compare", says("compare", tiny, "reference", "--tasks", "facts_choice,facts", "--limit", 4))
+    check("compare", says("compare", tiny, "reference", "--tasks", "facts_choice,facts,bundled_texts", "--limit", 4))
 
 
 def test_rank(says: Says, tiny: Path) -> None:

@@ -15,7 +15,7 @@ from layerlimits.evaluation.store import Store
 from layerlimits.report import figures as charts
 from layerlimits.report.html import render
 from layerlimits.results.document import StudyResults
-from layerlimits.results.rows import AnsweredItem, ModelAnswer
+from layerlimits.results.samples import AnsweredItem, ModelAnswer
 from layerlimits.study.config import study_config
 from layerlimits.study.pipeline import study
 from layerlimits.study.presets import PRESETS

@@ -35,6 +35,7 @@ def scores() -> None:
         whole=False,
         batch_size=32,
         max_rows=512,
+        template=ll.ChatOptions(system="Be brief.", args={"enable_thinking": False}),
     )
     source = ll.ModelOptions("reference", revision="main", dtype="auto", device="auto")
     scored = ll.evaluate(source, tasks, options, out="run")

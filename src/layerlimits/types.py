@@ -11,13 +11,15 @@ from layerlimits.sampling import GREEDY as GREEDY
 from layerlimits.sampling import Decoding as Decoding
 
 Split = Literal["train", "select", "calibrate", "evaluate"]
-Kind = Literal["generation", "choice"]
-Outcome = Literal["correct", "wrong", "no_answer", "truncated", "error"]
+Kind = Literal["generation", "choice", "text"]
+Outcome = Literal["correct", "wrong", "no_answer", "truncated", "error", "measured"]
 FinishReason = Literal["stop", "length", "likelihood", "context"]
 AskFormat = Literal["likelihood", "one_token", "free"]
 # How LaCo merges layers: as its paper writes it, or as its authors' code computes it.
 MergeForm = Literal["paper", "code"]
 Continuation = tuple[list[int], list[int]]
+# Why a response that reached the limit inside its reasoning is wrong.
+TRUNCATED_WHILE_THINKING = "truncated while thinking"
 Drafts = Sequence[Sequence[int]] | None
 # The removed layers of a variant, in the base model's numbering.
 Variant = tuple[int, ...]
@@ -55,6 +57,16 @@ class ModelRef:
 
 
 @dataclass(frozen=True)
+class Window:
+    """How a document is read: at most `length` tokens at a time, of which all but the first window predict the last
+    `stride` ones.
+    """
+
+    length: int
+    stride: int
+
+
+@dataclass(frozen=True)
 class Sample:
     """One item of a task, identified by a hash of its content.
 
@@ -71,6 +83,7 @@ class Sample:
             messages for the model's template.
         rows: (context, continuation) as token ids of each choice, for probes, which are made of stored answers.
         origin: the item of which this one is another form.
+        window: how the prompt is read if it is a document whose own likelihood is measured.
     """
 
     prompt: str
@@ -83,6 +96,7 @@ class Sample:
     pairs: tuple[tuple[str | list[dict[str, str]], str], ...] = ()
     rows: tuple[Continuation, ...] = ()
     origin: "Sample | None" = None
+    window: Window | None = None
 
     @property
     def id(self) -> str:
@@ -132,6 +146,8 @@ class Response:
 class Verdict:
     """A scorer's verdict on a response: `value` in 0..1, the extracted `answer`, and the reason in a few words (`why`).
 
+    The value of a document is its negative log-likelihood in nats.
+
     `strict` is the value if only answers in the requested format count; None if a task has only one way of scoring.
     `measures` has further values in 0..1 by name, such as acc_norm.
     """
@@ -151,7 +167,8 @@ class Task:
     Args:
         name: the file's name.
         version: incremented when prompts or the meaning of scores change; all responses are then computed again.
-        kind: generation, or choice among `Sample.choices` by likelihood.
+        kind: generation, choice among `Sample.choices` by likelihood, or text: the likelihood of documents, which is
+            no score between 0 and 1 and enters no mean over tasks.
         samples: (split, limit, data folder or None) -> the first `limit` samples, always in the same order.
         score: the verdict on a response.
         max_new_tokens: maximum length of a generated answer. A truncated response without an answer gets the verdict
@@ -169,6 +186,8 @@ class Task:
         variant: (shots, chat) -> the same task with this number of examples, with or without the chat template, if the
             benchmark defines the format; None if examples are chat turns before the prompt.
         chat: whether prompts go through the model's chat template; None leaves it to the evaluator.
+        exact_limit: `max_new_tokens` is not raised for models that reason before they answer.
+        configure: (task, options by name) -> the same task with options, if it has any besides shots.
     """
 
     name: str
@@ -188,11 +207,18 @@ class Task:
     numeric: bool = False
     variant: "Callable[[int, bool], Task] | None" = None
     chat: bool | None = None
+    exact_limit: bool = False
+    configure: "Callable[[Task, Mapping[str, str]], Task] | None" = None
 
     @property
     def asked(self) -> AskFormat:
-        """The protocol in use: `protocol`, or by default "likelihood" for choice and "free" for generation."""
-        return self.protocol or ("likelihood" if self.kind == "choice" else "free")
+        """The protocol in use: `protocol`, or by default "free" for generation, else "likelihood"."""
+        return self.protocol or ("free" if self.generates else "likelihood")
+
+    @property
+    def generates(self) -> bool:
+        """Whether answers are generated; otherwise likelihoods are computed."""
+        return self.kind == "generation"
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from layerlimits.api.studying import default_folder, open_run, plan, report_file, run_study, write_report
     from layerlimits.api.tasks import get_tasks
     from layerlimits.api.texts import calibration
+    from layerlimits.chat_options import ChatOptions
     from layerlimits.errors import UserError
     from layerlimits.evaluation.calibration import Calibration
     from layerlimits.recovery.settings import FinetuneConfig, finetune_config
@@ -102,6 +103,7 @@ _MODULES = {
     ),
     "api.tasks": ("get_tasks",),
     "api.texts": ("calibration",),
+    "chat_options": ("ChatOptions",),
     "errors": ("UserError",),
     "evaluation.calibration": ("Calibration",),
     "recovery.settings": (
@@ -145,6 +147,7 @@ __all__ = [
     "Calibration",
     "CarryResults",
     "Catalogue",
+    "ChatOptions",
     "CompareResults",
     "Decoding",
     "DefaultTasks",

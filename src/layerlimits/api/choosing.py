@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from layerlimits.api.models import ModelSource, checked_folder, tokenizer_of
+from layerlimits.api.models import ModelSource, bound_tokenizer, checked_folder
 from layerlimits.api.options import RankOptions
 from layerlimits.errors import UserError, printable
 from layerlimits.evaluation.calibration import Calibration, calibration, default_calibration, text_tokens
@@ -105,7 +105,7 @@ def _text(
     bundled = knows_bundled_world(folder)
     if options.calibration is None and not bundled and not uses.text:
         return _NO_TEXT
-    tokenizer, longest = tokenizer_of(model), text_tokens(folder)
+    tokenizer, longest = bound_tokenizer(model, options.template), text_tokens(folder)
     if options.calibration is not None or bundled:
         return calibration(tokenizer, options.items, options.calibration, longest)
     return default_calibration(tokenizer, options.items, evaluated, options.data_dir, longest)

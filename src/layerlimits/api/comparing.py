@@ -8,13 +8,13 @@ import torch
 from transformers import set_seed
 
 from layerlimits.api.measuring import ask, ask_options
-from layerlimits.api.models import Model, ModelSource, checked_folder, in_memory, settings, tokenizer_of
+from layerlimits.api.models import Model, ModelSource, bound_tokenizer, checked_folder, in_memory, settings
 from layerlimits.api.opening import loaded_into, open_folder
 from layerlimits.api.options import EvalOptions, Tasks
 from layerlimits.api.tasks import Items, evaluation_items
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.options import AskOptions
-from layerlimits.evaluation.prompts import check_chat, template_hash
+from layerlimits.evaluation.prompts import template_hash
 from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded, parameter_count, weight_bytes
 from layerlimits.results.pair import ComparedModel, CompareResults, MeasuredModel, compare_results, vocabulary_hash
@@ -58,7 +58,7 @@ def compare(
     asked = ask_options(options, items)
     for model in (base, other):
         checked_folder(model)
-        check_chat(tokenizer_of(model), asked.chat, settings(model).model)
+        bound_tokenizer(model, asked.template, asked.chat)
     with open_folder(out) as folder:
         set_seed(options.decoding.seed)
         first = _measured(loaded_into(folder, base), folder, items, asked, owner=True)
@@ -67,7 +67,7 @@ def compare(
         with Store(folder) as store:
             decoding = options.decoding.name(0).removesuffix(" #0")
             results = compare_results(store, first, second, decoding, options.difference)
-    return replace(results, warnings=(*notes, *results.warnings))
+    return replace(results, warnings=(*notes, *results.warnings), chat=options.template)
 
 
 def _loaded(model: ModelSource, dtype: str) -> Loaded:

@@ -52,7 +52,7 @@ def evaluate(
         _record(evaluator, items)
         decoding = options.decoding.name(0).removesuffix(" #0")
         results = evaluate_results(_stored(evaluator, items), decoding, options.difference)
-    return replace(results, warnings=(*notes, *results.warnings))
+    return replace(results, warnings=(*notes, *results.warnings), chat=options.template)
 
 
 def sweep(
@@ -98,7 +98,7 @@ def sweep(
         ask(evaluator, [(), *((layer,) for layer in skipped)], items)
         _record(evaluator, items)
         results = sweep_results(_stored(evaluator, items), skipped, total, options.difference)
-    return replace(results, warnings=(*notes, *results.warnings))
+    return replace(results, warnings=(*notes, *results.warnings), chat=options.template)
 
 
 def ask_options(options: EvalOptions, items: Items) -> AskOptions:
@@ -107,11 +107,17 @@ def ask_options(options: EvalOptions, items: Items) -> AskOptions:
         engine=options.engine,
         batch_size=options.batch_size,
         # Each task has its own chat setting. This one rejects a model without a chat template before evaluation starts.
-        chat=True if any(task.chat for task, _ in items) else None,
+        chat=_chat([task.chat for task, _ in items]),
+        template=options.template,
         decoding=options.decoding,
         unsafe=options.unsafe,
         max_rows=options.max_rows,
     )
+
+
+def _chat(settings: Sequence[bool | None]) -> bool | None:
+    """The chat setting of an evaluation whose tasks have these."""
+    return True if any(settings) else False if all(chat is False for chat in settings) else None
 
 
 def ask(evaluator: Evaluator, variants: list[tuple[int, ...]], items: Items) -> None:

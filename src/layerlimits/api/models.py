@@ -8,6 +8,9 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from layerlimits.api.options import ModelOptions
+from layerlimits.chat import bind
+from layerlimits.chat_options import PLAIN, ChatOptions
+from layerlimits.evaluation.prompts import check_chat
 from layerlimits.models import load as loading
 from layerlimits.models import remove
 from layerlimits.models.load import Loaded
@@ -152,6 +155,20 @@ def tokenizer_of(model: ModelSource) -> PreTrainedTokenizerBase:
         UserError: See `checked_folder` and `read_tokenizer`.
     """
     return model.tokenizer if isinstance(model, Model) else loading.read_tokenizer(checked_folder(model))
+
+
+def bound_tokenizer(
+    model: ModelSource, template: ChatOptions = PLAIN, chat: bool | None = None
+) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model, whose chat template has these settings from now on.
+
+    Raises:
+        UserError: See `tokenizer_of` and `evaluation.prompts.check_chat`.
+    """
+    tokenizer = tokenizer_of(model)
+    check_chat(tokenizer, chat, settings(model).model, template)
+    bind(tokenizer, template)
+    return tokenizer
 
 
 def depth(model: ModelSource) -> int:

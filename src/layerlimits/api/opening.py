@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transformers import set_seed
 
-from layerlimits.api.models import Model, ModelSource, settings
+from layerlimits.api.models import Model, ModelSource, bound_tokenizer, settings
 from layerlimits.api.options import RankOptions
 from layerlimits.errors import UserError
 from layerlimits.evaluation.evaluator import Evaluator
@@ -50,6 +50,9 @@ def open_evaluator(
     Raises:
         UserError: The model or the run folder cannot be used.
     """
+    if options.template:
+        # Before weights load.
+        bound_tokenizer(model, options.template, options.chat)
     with open_folder(out) as folder:
         set_seed(seed)
         loaded = loaded_into(folder, model)
@@ -72,7 +75,7 @@ def loaded_into(folder: Path, model: ModelSource) -> Loaded:
 
 def ask_options(options: RankOptions) -> AskOptions:
     """The evaluator settings for methods."""
-    return AskOptions(batch_size=options.batch_size, max_rows=options.max_rows)
+    return AskOptions(batch_size=options.batch_size, max_rows=options.max_rows, template=options.template)
 
 
 def check_removal(options: RankOptions, depth: int) -> None:

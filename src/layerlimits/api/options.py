@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from layerlimits.chat_options import PLAIN, ChatOptions
 from layerlimits.errors import UserError, unknown
 from layerlimits.paths import DATA_DIR, given_path
 from layerlimits.sampling import GREEDY, Decoding, check_items, check_seed
@@ -72,6 +73,7 @@ class EvalOptions:
         engine: "sweep", which computes what prompts and variants share once; "hflm", whose log-likelihoods equal those
             of the `lm_eval` command to the last digit, for `evaluate` only; or "transformers", one variant at a time
             with stock generation.
+        template: System turn and arguments of the model's chat template.
 
     Raises:
         UserError: A value is outside its range, the engine is unknown, or a path is invalid.
@@ -89,6 +91,7 @@ class EvalOptions:
     batch_size: int = 64
     max_rows: int | None = None
     engine: str = "sweep"
+    template: ChatOptions = PLAIN
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
@@ -117,7 +120,7 @@ class RankOptions:
             the bundled model and its relatives; for other models WikiText-2, or items of tasks that are not evaluated.
         seed: Random seed.
         data_dir: Folder with benchmark files; downloads from the hub if None.
-        batch_size, max_rows: As for `EvalOptions`.
+        batch_size, max_rows, template: As for `EvalOptions`.
 
     Raises:
         UserError: A value is outside its range, or a path is invalid.
@@ -135,6 +138,7 @@ class RankOptions:
     data_dir: Path | None = None
     batch_size: int = 64
     max_rows: int | None = None
+    template: ChatOptions = PLAIN
 
     def __post_init__(self) -> None:
         check_items(self.items)

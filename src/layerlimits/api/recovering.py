@@ -7,6 +7,7 @@ from typing import Any
 from layerlimits.api.models import ModelSource, settings
 from layerlimits.api.options import DefaultTasks, Tasks
 from layerlimits.api.tasks import common_chat, resolved_tasks
+from layerlimits.chat_options import PLAIN, ChatOptions
 from layerlimits.errors import UserError
 from layerlimits.paths import DATA_DIR, check_new_folder, given_path
 from layerlimits.progress import Bar
@@ -51,6 +52,7 @@ class RecoverOptions:
             that double up to the end; the weights of the best time are saved. 0: never.
         select_items: Number of selection items per task.
         save_answers: File (.jsonl) for the training answers, as a dataset of messages.
+        template: System turn and arguments of the chat template; use those that the model will be evaluated with.
         finetune: Settings of the finetuning, including the objective. Default: full finetuning for one epoch on
             responses of the unpruned model.
 
@@ -73,6 +75,7 @@ class RecoverOptions:
     select_items: int = 32
     save_answers: Path | None = None
     finetune: FinetuneConfig = _FULL
+    template: ChatOptions = PLAIN
 
     def __post_init__(self) -> None:
         check_items(self.items)
@@ -150,7 +153,7 @@ def recover(
     check_new_folder(folder)
     if scored:
         check_sandbox(resolved, options.unsafe)
-    check_pair(str(pruned), source.model, source.revision, chat)
+    check_pair(str(pruned), source.model, source.revision, chat, options.template)
     config = RecoverConfig(
         items=options.items,
         data=options.data,
@@ -160,6 +163,7 @@ def recover(
         correct_only=options.correct_only,
         unsafe=options.unsafe,
         chat=chat,
+        template=options.template,
         milestones=options.milestones,
         select_items=options.select_items,
         data_dir=options.data_dir,
@@ -187,6 +191,8 @@ def _training_tasks(tasks: Tasks | None, parent: ModelSource, options: RecoverOp
     unless the prompts come from a dataset.
     """
     resolved, _ = resolved_tasks(tasks, parent, options.data_dir, unsafe=unsafe)
+    # Documents have no training prompts.
+    resolved = [task for task in resolved if task.kind != "text"] or resolved
     if options.data is None and (tasks is None or isinstance(tasks, DefaultTasks)):
         return [task for task in resolved if task.samples("train", 1, options.data_dir)]
     return resolved

@@ -40,7 +40,7 @@ def score(
     """
     folder = None if data_dir is None else given_path(data_dir, DATA_DIR)
     chosen = choose([task])
-    if len(chosen) == 1 and chosen[0].kind == "choice":
+    if len(chosen) == 1 and not chosen[0].generates:
         raise UserError(
             f"{task} is scored by likelihood, not by generated text", "use a generation benchmark, such as gsm8k"
         )

@@ -71,6 +71,7 @@ def plan(config: StudyConfig, out: str | Path | None = None) -> PlanResults:
         number_type.rates,
         stages,
         seconds,
+        config.template,
     )
 
 

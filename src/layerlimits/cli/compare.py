@@ -7,6 +7,7 @@ import typer
 from layerlimits.cli.options import (
     BatchSize,
     Chat,
+    ChatArgs,
     DataDir,
     Device,
     Difference,
@@ -21,6 +22,7 @@ from layerlimits.cli.options import (
     Samples,
     Seed,
     Shots,
+    System,
     Tasks,
     Temperature,
     TopK,
@@ -28,8 +30,8 @@ from layerlimits.cli.options import (
     UnsafeCode,
     Whole,
 )
-from layerlimits.cli.parse import task_list
-from layerlimits.cli.printing import interval, say, show, show_json, show_warnings, table
+from layerlimits.cli.parse import chat_options, task_list
+from layerlimits.cli.printing import interval, say, show, show_chat, show_json, show_texts, show_warnings, table
 
 if TYPE_CHECKING:
     from layerlimits.results.pair import CompareResults
@@ -46,6 +48,8 @@ def compare(
     protocol: Protocols = None,
     shots: Shots = None,
     chat: Chat = None,
+    chat_args: ChatArgs = None,
+    system: System = None,
     samples: Samples = 1,
     temperature: Temperature = 0.0,
     top_p: TopP = 1.0,
@@ -76,6 +80,7 @@ def compare(
         whole=whole,
         engine=engine,
         batch_size=batch_size,
+        template=chat_options(system, chat_args),
     )
     models = (api.ModelOptions(base, revision, dtype, device), api.ModelOptions(other, other_revision, dtype, device))
     results = api.compare(*models, task_list(tasks, protocol, shots, chat), options, out)
@@ -96,9 +101,16 @@ def show_differences(results: "CompareResults") -> None:
         tested = (str(test.lost), str(test.won), f"{test.p_holm:.2g}") if test else ("-", "-", "-")
         scores = (f"{row.base.estimate:.3f}", f"{row.other.estimate:.3f}", f"{row.difference.estimate:+.3f}")
         rows.add_row(row.task, *scores, interval(row.difference), *tested, str(row.difference.n))
-    show(rows)
+    if results.tasks:
+        show(rows)
+    for row in results.tasks:
+        if row.truncation and (row.truncation.base or row.truncation.other):
+            counts = f"{row.truncation.base} of base, {row.truncation.other} of other"
+            say(f"{row.task}: responses at the token limit: {counts}")
+    show_texts(results.texts)
     for kind, mean in results.classes.items():
         if len(mean.tasks) > 1:
             shown = f"{mean.difference.estimate:+.3f} ({interval(mean.difference)})"
             say(f"{kind}, mean over {len(mean.tasks)} tasks: {shown}")
+    show_chat(results.chat)
     show_warnings(results.warnings)

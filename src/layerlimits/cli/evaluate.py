@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from layerlimits.cli.options import (
     BatchSize,
     Chat,
+    ChatArgs,
     DataDir,
     Device,
     Difference,
@@ -20,6 +21,7 @@ from layerlimits.cli.options import (
     Samples,
     Seed,
     Shots,
+    System,
     Tasks,
     Temperature,
     TopK,
@@ -27,11 +29,22 @@ from layerlimits.cli.options import (
     UnsafeCode,
     Whole,
 )
-from layerlimits.cli.parse import task_list
-from layerlimits.cli.printing import counted, interval, say, show, show_json, show_warnings, table
+from layerlimits.cli.parse import chat_options, task_list
+from layerlimits.cli.printing import (
+    counted,
+    interval,
+    say,
+    show,
+    show_chat,
+    show_json,
+    show_texts,
+    show_warnings,
+    table,
+)
 
 if TYPE_CHECKING:
     from layerlimits.results.document import EvaluateResults
+    from layerlimits.results.rows import TaskScore
 
 
 def evaluate(
@@ -42,6 +55,8 @@ def evaluate(
     protocol: Protocols = None,
     shots: Shots = None,
     chat: Chat = None,
+    chat_args: ChatArgs = None,
+    system: System = None,
     samples: Samples = 1,
     temperature: Temperature = 0.0,
     top_p: TopP = 1.0,
@@ -72,9 +87,17 @@ def evaluate(
         whole=whole,
         engine=engine,
         batch_size=batch_size,
+        template=chat_options(system, chat_args),
     )
     results = api.evaluate(api.ModelOptions(model, revision, dtype, device), chosen, options, out)
     show_json(results) if as_json else show_scores(results)
+
+
+def _outcomes(row: "TaskScore") -> str:
+    """The number of responses by outcome, and of those that reached the token limit."""
+    thinking = f", {row.truncated_thinking} while thinking" if row.truncated_thinking else ""
+    limited = f"; {row.truncated} at the token limit{thinking}" if row.truncated else ""
+    return counted(row.outcomes) + limited
 
 
 def show_scores(results: "EvaluateResults") -> None:
@@ -89,15 +112,18 @@ def show_scores(results: "EvaluateResults") -> None:
     for row in results.scores:
         score, strict = row.score, f"{row.strict.estimate:.3f}" if row.strict else "-"
         metric = row.metric + "".join(f", {name} {value.estimate:.3f}" for name, value in row.measures.items())
-        cells = (f"{score.estimate:.3f}", interval(score), strict, str(score.n), metric, counted(row.outcomes))
+        cells = (f"{score.estimate:.3f}", interval(score), strict, str(score.n), metric, _outcomes(row))
         scores.add_row(row.name, *cells)
         for part, value in row.sets.items():
             scores.add_row(f"  {part}", f"{value.estimate:.3f}", interval(value), "", str(value.n))
-    show(scores)
+    if results.scores:
+        show(scores)
+    show_texts(results.texts)
     for comparison in results.protocols:
         if only := comparison.recognition_only:
             say(
                 f"{comparison.task}: {only.estimate:.1%} ({only.low:.1%} to {only.high:.1%}) of {only.n} items are "
                 "correct by likelihood and wrong in free generation"
             )
+    show_chat(results.chat)
     show_warnings(results.warnings)

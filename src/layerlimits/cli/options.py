@@ -100,6 +100,18 @@ Chat = Annotated[
         "generation tasks if the model has one, plain text for choice benchmarks.",
     ),
 ]
+ChatArgs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--chat-args",
+        help="Argument of the chat template as NAME=JSON, such as enable_thinking=false; can be repeated.",
+        show_default=False,
+    ),
+]
+System = Annotated[
+    str | None,
+    typer.Option(help="System prompt: the text of a system turn before every conversation.", show_default=False),
+]
 Samples = Annotated[
     int, typer.Option(help="Sampled responses per generation item; more than 1 requires a temperature above 0.", min=1)
 ]

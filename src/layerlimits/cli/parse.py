@@ -1,15 +1,20 @@
-"""Parse lists given on the command line: "a,b" and "0,4-7"."""
+"""Parse what is given on the command line: lists such as "a,b" and "0,4-7", and arguments of templates."""
 
+import json
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from layerlimits.errors import UserError
 
 if TYPE_CHECKING:
     from layerlimits.api.options import Tasks
+    from layerlimits.chat_options import ChatOptions
 
 # No model has a million layers; a range of more numbers would exhaust the memory.
 _NUMBER = re.compile(r"[0-9]{1,6}")
+# Constants of Python, which JSON writes in another way. As texts they would be true in a template.
+_PYTHON = {"False": "false", "True": "true", "None": "null"}
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -26,6 +31,42 @@ def task_list(tasks: str | None, protocol: str | None, shots: int | None, chat: 
     if tasks is None:
         return api.DefaultTasks(protocols, shots, chat)
     return api.get_tasks(*words(tasks), protocols=protocols, shots=shots, chat=chat)
+
+
+def chat_options(system: str | None, arguments: Sequence[str] | None) -> "ChatOptions":
+    """The settings of the chat template, from a system prompt and arguments as "enable_thinking=false".
+
+    Raises:
+        UserError: An argument has no value, is given twice, or has a value that looks like JSON and is not; or see
+            `ChatOptions`.
+    """
+    from layerlimits.chat_options import ChatOptions
+
+    values: dict[str, Any] = {}
+    for argument in arguments or ():
+        name, equals, text = argument.partition("=")
+        if not equals:
+            raise UserError(f"the template argument {argument!r} has no value", f"write it as {argument}=true")
+        if name in values:
+            raise UserError(f"the template argument {name} is given twice", "give it once")
+        values[name] = _json_or_text(name, text)
+    return ChatOptions(system or "", values)
+
+
+def _json_or_text(name: str, text: str) -> Any:
+    """A JSON value; a word without quotes is a text."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    if text in _PYTHON:
+        fix = f"write {name}={_PYTHON[text]}, or {name}='\"{text}\"' for the text"
+        raise UserError(f"the value of the template argument {name} is written as in Python: {text}", fix)
+    if not text or text[0] in '{["':
+        raise UserError(
+            f"the value of the template argument {name} is not JSON: {text!r}", 'write objects as {"key": "value"}'
+        )
+    return text
 
 
 def layers(text: str) -> tuple[int, ...]:

@@ -12,7 +12,9 @@ from rich.table import Table
 from layerlimits.errors import printable
 
 if TYPE_CHECKING:
+    from layerlimits.chat_options import ChatOptions
     from layerlimits.results.frames import Document
+    from layerlimits.results.texts import TextScore
     from layerlimits.types import Estimate
 
 
@@ -72,6 +74,30 @@ def upload(folder: Path, repository: str, *, as_json: bool) -> None:
 
     url = api.push_to_hub(folder, repository)
     print(printable(f"uploaded: {url}"), file=sys.stderr if as_json else sys.stdout)
+
+
+def show_texts(rows: "Sequence[TextScore]") -> None:
+    """Print perplexities as a table, if there are any."""
+    if not rows:
+        return
+    columns = ("task", "model", "perplexity (95% CI)", "per word", "per byte", "relative (95% CI)", "n")
+    shown = table("Perplexity of documents per token, and relative to the first model", columns, left=("task", "model"))
+    for row in rows:
+        units = [f"{unit.estimate:.4g}" if unit else "-" for unit in (row.word_perplexity, row.byte_perplexity)]
+        shown.add_row(row.task, row.model, _ranged(row.perplexity), *units, _ranged(row.relative), str(row.documents))
+    show(shown)
+    for task, length, stride in dict.fromkeys((row.task, row.window, row.stride) for row in rows):
+        say(f"{task}: windows of {length} tokens, stride {stride}")
+
+
+def _ranged(figure: "Estimate | None") -> str:
+    return f"{figure.estimate:.4g} ({figure.low:.4g} to {figure.high:.4g})" if figure else "-"
+
+
+def show_chat(chat: "ChatOptions") -> None:
+    """Print the settings of the chat template in one line, if there are any."""
+    if chat:
+        say(f"Chat template with {chat}.")
 
 
 def show_warnings(warnings: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ import typer
 from layerlimits.cli.options import (
     BatchSize,
     Calibration,
+    ChatArgs,
     DataDir,
     Device,
     Dtype,
@@ -19,10 +20,11 @@ from layerlimits.cli.options import (
     Revision,
     Seed,
     SelectTasks,
+    System,
     command,
 )
+from layerlimits.cli.parse import chat_options, words
 from layerlimits.cli.parse import layers as layer_numbers
-from layerlimits.cli.parse import words
 from layerlimits.cli.printing import say, show_json, show_warnings, upload
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ def prune(
     ] = 32,
     data_dir: DataDir = None,
     calibration: Calibration = None,
+    chat_args: ChatArgs = None,
+    system: System = None,
     seed: Seed = 0,
     batch_size: BatchSize = 64,
     max_rows: MaxRows = None,
@@ -83,6 +87,7 @@ def prune(
         data_dir=data_dir,
         batch_size=batch_size,
         max_rows=max_rows,
+        template=chat_options(system, chat_args),
     )
     source = api.ModelOptions(model, revision, dtype, device)
     results = api.prune(source, out, options, rank_options, command=command())

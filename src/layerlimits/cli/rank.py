@@ -9,6 +9,7 @@ from rich.table import Table
 from layerlimits.cli.options import (
     BatchSize,
     Calibration,
+    ChatArgs,
     DataDir,
     Device,
     Dtype,
@@ -20,9 +21,10 @@ from layerlimits.cli.options import (
     RunOut,
     Seed,
     SelectTasks,
+    System,
 )
+from layerlimits.cli.parse import chat_options, words
 from layerlimits.cli.parse import layers as layer_numbers
-from layerlimits.cli.parse import words
 from layerlimits.cli.printing import show, show_json, table
 from layerlimits.results.rankings import RankingsComparison, RankResults
 
@@ -50,6 +52,8 @@ def rank(
     ] = 32,
     data_dir: DataDir = None,
     calibration: Calibration = None,
+    chat_args: ChatArgs = None,
+    system: System = None,
     seed: Seed = 0,
     out: RunOut = None,
     batch_size: BatchSize = 64,
@@ -72,6 +76,7 @@ def rank(
         data_dir=data_dir,
         batch_size=batch_size,
         max_rows=max_rows,
+        template=chat_options(system, chat_args),
     )
     source, methods = api.ModelOptions(model, revision, dtype, device), words(method)
     if methods != ("all",) and len(set(methods)) == 1:

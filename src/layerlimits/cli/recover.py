@@ -7,6 +7,7 @@ import typer
 
 from layerlimits.cli.options import (
     Chat,
+    ChatArgs,
     DataDir,
     Device,
     Dtype,
@@ -16,11 +17,12 @@ from layerlimits.cli.options import (
     PushToHub,
     Seed,
     Shots,
+    System,
     TrainTasks,
     UnsafeCode,
     command,
 )
-from layerlimits.cli.parse import task_list
+from layerlimits.cli.parse import chat_options, task_list
 from layerlimits.cli.printing import say, show_json, upload
 
 if TYPE_CHECKING:
@@ -64,6 +66,8 @@ def recover(
     protocol: Protocols = None,
     shots: Shots = None,
     chat: Chat = None,
+    chat_args: ChatArgs = None,
+    system: System = None,
     temperature: Annotated[
         float | None, typer.Option(help="Sampling temperature of the responses; 0 decodes greedily; default: 0.")
     ] = None,
@@ -206,6 +210,7 @@ def recover(
         milestones=milestones,
         select_items=select_items,
         save_answers=save_answers,
+        template=chat_options(system, chat_args),
     )
     chosen = task_list(tasks, protocol, shots, chat)
     source = api.ModelOptions(parent, revision, dtype, device)

@@ -10,20 +10,23 @@ from rich.text import Text
 from layerlimits.cli.options import (
     Calibration,
     Chat,
+    ChatArgs,
     DataDir,
     Json,
+    MaxNewTokens,
     MaxRows,
     Protect,
     Protocols,
     Require,
     Revision,
     Shots,
+    System,
     UnsafeCode,
     command,
     process_start,
 )
-from layerlimits.cli.parse import layers, numbers, shares, words
-from layerlimits.cli.printing import say, show, show_json, table
+from layerlimits.cli.parse import chat_options, layers, numbers, shares, words
+from layerlimits.cli.printing import say, show, show_chat, show_json, table
 from layerlimits.errors import printable
 
 if TYPE_CHECKING:
@@ -65,8 +68,11 @@ def study(
     protocol: Protocols = None,
     shots: Shots = None,
     chat: Chat = None,
+    chat_args: ChatArgs = None,
+    system: System = None,
     samples: Annotated[int | None, typer.Option(help="Sampled responses per generation item.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature; 0 decodes greedily.")] = None,
+    max_new_tokens: MaxNewTokens = None,
     difference: Annotated[float | None, typer.Option(help="Difference in accuracy to detect.")] = None,
     require: Require = None,
     quantized: Annotated[
@@ -100,6 +106,8 @@ def study(
         "require": tuple(require) if require else None,
     }
     given |= {"shots": shots, "chat": chat, "samples": samples, "temperature": temperature, "difference": difference}
+    given |= {"system": system, "max_new_tokens": max_new_tokens}
+    given |= {"chat_args": None if chat_args is None else dict(chat_options(None, chat_args).args)}
     # An omitted flag leaves the setting to the preset or the file.
     given |= {"unsafe_code": unsafe_code or None}
     given |= {"budget": budget, "select_items": select_items}
@@ -128,5 +136,6 @@ def show_plan(results: "PlanResults", folder: Path) -> None:
     for row in results.stages:
         stages.add_row(row.stage, str(row.models), f"{row.responses:,}", f"{row.seconds / 60:.1f}")
     show(stages)
+    show_chat(results.chat)
     say(f"Number type: {results.dtype} ({results.dtype_reason})")
     say(f"Estimated total: {results.seconds / 60:.0f} minutes. Nothing was run.")

@@ -1,5 +1,6 @@
 """The `sweep` command: scores with one layer skipped at a time."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -7,6 +8,7 @@ import typer
 from layerlimits.cli.options import (
     BatchSize,
     Chat,
+    ChatArgs,
     DataDir,
     Device,
     Difference,
@@ -23,19 +25,20 @@ from layerlimits.cli.options import (
     Samples,
     Seed,
     Shots,
+    System,
     Tasks,
     Temperature,
     TopK,
     TopP,
     UnsafeCode,
 )
+from layerlimits.cli.parse import chat_options, task_list
 from layerlimits.cli.parse import layers as layer_numbers
-from layerlimits.cli.parse import task_list
-from layerlimits.cli.printing import say, show, show_json, show_warnings, table
+from layerlimits.cli.printing import say, show, show_chat, show_json, show_texts, show_warnings, table
 
 if TYPE_CHECKING:
     from layerlimits.results.document import SweepResults
-    from layerlimits.results.rows import LayerComparison
+    from layerlimits.results.rows import LayerComparison, TaskScore
 
 
 def sweep(
@@ -49,6 +52,8 @@ def sweep(
     protocol: Protocols = None,
     shots: Shots = None,
     chat: Chat = None,
+    chat_args: ChatArgs = None,
+    system: System = None,
     samples: Samples = 1,
     temperature: Temperature = 0.0,
     top_p: TopP = 1.0,
@@ -78,6 +83,7 @@ def sweep(
         difference=difference,
         engine=engine,
         batch_size=batch_size,
+        template=chat_options(system, chat_args),
         max_rows=max_rows,
     )
     source = api.ModelOptions(model, revision, dtype, device)
@@ -91,9 +97,23 @@ def show_sweep(results: "SweepResults") -> None:
     retention = table(title, ("layer", *(score.name for score in results.base)))
     for layer, rows in results.by_layer().items():
         retention.add_row(str(layer), *(_cell(row.comparison) for row in rows))
-    show(retention)
-    say("* significantly different from the unpruned model (McNemar's exact test, 5% level, Holm-corrected)")
+    if results.base:
+        show(retention)
+        say("* significantly different from the unpruned model (McNemar's exact test, 5% level, Holm-corrected)")
+    for score in results.base:
+        _say_truncated(score, [row.comparison for row in results.sweep if row.score.name == score.name])
+    show_texts(results.texts)
+    show_chat(results.chat)
     show_warnings(results.warnings)
+
+
+def _say_truncated(base: "TaskScore", rows: "Sequence[LayerComparison]") -> None:
+    """Print the number of responses that reached the token limit, if any did."""
+    counts = [row.truncation.other for row in rows if row.truncation]
+    if counts and (base.truncated or max(counts)):
+        responses = base.score.n * base.draws
+        shown = f"{base.truncated} of {responses} responses unpruned, {min(counts)} to {max(counts)} without a layer"
+        say(f"{base.name}: at the token limit {shown}")
 
 
 def _cell(row: "LayerComparison") -> str:

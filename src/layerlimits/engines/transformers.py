@@ -12,6 +12,7 @@ from layerlimits.engines import Likelihood, SingleModelEngine
 from layerlimits.models.finite import NonFiniteLogits, likeliest, refusal, watched
 from layerlimits.models.generation import end_tokens, own_settings_only
 from layerlimits.models.stack import find_stack
+from layerlimits.scoring.transcript import marks_thought
 from layerlimits.types import GREEDY, Continuation, Decoding, Response
 
 
@@ -23,6 +24,8 @@ class TransformersEngine(SingleModelEngine):
         self._tokenizer = tokenizer
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         self._ends = list(end_tokens(model, tokenizer))
+        special = {number: token for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+        self._marks = {number for number, token in special.items() if marks_thought(token.content)}
         # Identifies the layers, to report removed ones in the numbering of the model as it is now.
         self._layers = [id(layer) for layer in find_stack(model).layers]
 
@@ -91,7 +94,8 @@ class TransformersEngine(SingleModelEngine):
         return self._response(tokens, stopped=False)
 
     def _response(self, tokens: list[int], *, stopped: bool) -> Response:
-        text = self._tokenizer.decode(tokens, skip_special_tokens=True)
+        # Marks of reasoning that are special tokens stay in the text, since scorers cut the reasoning off.
+        text = self._tokenizer.decode(tokens, skip_special_tokens=self._marks.isdisjoint(tokens))
         return Response(str(text), tuple(tokens), "stop" if stopped else "length")
 
     @torch.no_grad()

@@ -34,6 +34,8 @@ class Manifest(TypedDict):
     dtype_rates: NotRequired[list[ProductRateRecord]]
     batch_size: int
     chat: NotRequired[bool | None]
+    system: NotRequired[str]
+    chat_args: NotRequired[dict[str, Any]]
     decoding: NotRequired[str]
     command: NotRequired[str]
     config: NotRequired[dict[str, Any]]
@@ -62,6 +64,9 @@ class TaskRecord(TypedDict):
 
     `counts` has the number of items by stage where a stage measures only the first items; stages that are missing
     measure all. `set_aside` is the reason why a task was measured no further.
+
+    Of documents, `window` has the length and the stride of the windows in tokens, and `documents` maps item ids to the
+    numbers of predicted tokens, of words and of bytes.
     """
 
     name: str
@@ -80,6 +85,8 @@ class TaskRecord(TypedDict):
     engine: str
     counts: NotRequired[dict[str, int]]
     set_aside: NotRequired[str]
+    window: NotRequired[list[int]]
+    documents: NotRequired[dict[str, list[int]]]
 
 
 class CalibrationRecord(TypedDict):

@@ -7,7 +7,7 @@ from datetime import date
 from itertools import chain
 from statistics import fmean
 
-from layerlimits.chat import fix_clock, today
+from layerlimits.chat import bind, today
 from layerlimits.engines import Engine
 from layerlimits.evaluation.artifacts import Artifacts, TaskRecord
 from layerlimits.evaluation.ledger import Ledger, engine_names
@@ -45,7 +45,7 @@ class Evaluator:
         artifacts = Artifacts(store)
         if not artifacts.clock:
             artifacts.clock = today().isoformat()
-        fix_clock(loaded.tokenizer, date.fromisoformat(artifacts.clock))
+        bind(loaded.tokenizer, options.template, date.fromisoformat(artifacts.clock))
         if engine is None:
             rows = _least(options.max_rows, artifacts.row_limits.get(machine()))
             bounds = {} if rows is None else {"max_rows": rows}
@@ -174,7 +174,7 @@ class Evaluator:
         """The record of a task in results: the task, its prompt settings, its items with the hashes of their prompts,
         and the engine class. It selects the responses to exactly these prompts.
         """
-        return {
+        record: TaskRecord = {
             "name": task.name,
             "version": task.version,
             "kind": task.kind,
@@ -185,11 +185,20 @@ class Evaluator:
             "shots": task.shots,
             "template": self.prompt(task, samples[0]).template if samples else None,
             "decodings": self._ledger.decodings(task),
-            "engine": self._ledger.engines[task.kind],
+            "engine": self._ledger.engine(task),
             "sets": {sample.id: sample.meta["set"] for sample in samples if "set" in sample.meta},
             "ids": [sample.id for sample in samples],
             "prompts": {sample.id: self.prompt(task, sample).hash for sample in samples},
         }
+        if task.kind == "text" and samples and samples[0].window:
+            record["window"] = [samples[0].window.length, samples[0].window.stride]
+            record["documents"] = {sample.id: self._size(task, sample) for sample in samples}
+        return record
+
+    def _size(self, task: Task, sample: Sample) -> list[int]:
+        """Tokens that are predicted, words and bytes of a document."""
+        tokens = sum(len(continuation) for _, continuation in self.prompt(task, sample).rows)
+        return [tokens, len(sample.prompt.split()), len(sample.prompt.encode("utf-8", "surrogatepass"))]
 
 
 def _least(*limits: int | None) -> int | None:

@@ -66,14 +66,25 @@ def check_leaks(what: str, texts: Sequence[str], evaluated: Iterable[Sample]) ->
     Raises:
         UserError: a text contains an evaluated question; gives the number of texts and one of the questions.
     """
+    evaluated = list(evaluated)
     questions = EvaluatedQuestions(sample.question for sample in evaluated)
     leaked = [question for text in texts if (question := questions.first_in(text)) is not None]
+    leaked += _parts_of([sample.prompt for sample in evaluated if sample.window], texts)
     if leaked:
         raise UserError(
             f"{len(leaked)} of {len(texts)} {what} contain evaluated items, such as "
             f"{' '.join(leaked[0].split())[:_QUOTED]!r}",
             f"use other {what}: evaluated items must not be used for selection, calibration, training or as examples",
         )
+
+
+def _parts_of(documents: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """The texts of at least `MIN_WORDS` words that are part of an evaluated document, such as its paragraphs."""
+    if not documents:
+        return []
+    whole = "\n".join(map(normalized, documents))
+    parts = ((text, normalized(text)) for text in texts if len(_WORD.findall(text)) >= MIN_WORDS)
+    return [text for text, part in parts if part in whole]
 
 
 def items_to_compare(tasks: Iterable[Task], data_dir: Path | None) -> list[Sample]:

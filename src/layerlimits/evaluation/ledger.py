@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from layerlimits.engines import Engine
+from layerlimits.errors import UserError
 from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.prompts import Prompt, check_chat, encode, room
 from layerlimits.evaluation.store import Key, Store
+from layerlimits.evaluation.thinking import THINKING_TOKENS, thinks, token_limit, with_opened_thought
 from layerlimits.models.load import Loaded
 from layerlimits.models.vocabulary import check_tokens
 from layerlimits.tasks import judged
@@ -31,11 +33,11 @@ class Ledger:
         options: settings of the evaluation.
         engines: the engine class in the keys, by kind of task.
     Raises:
-        UserError: chat is set, and the model has no chat template.
+        UserError: see `check_chat`.
     """
 
     def __init__(self, loaded: Loaded, store: Store, options: AskOptions, engines: Mapping[Kind, str]) -> None:
-        check_chat(loaded.tokenizer, options.chat, loaded.ref.path)
+        check_chat(loaded.tokenizer, options.chat, loaded.ref.path, options.template)
         self.loaded, self.store, self.options, self.engines = loaded, store, options, engines
         self.positions: int | None = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
         # Responses computed by this process.
@@ -44,24 +46,34 @@ class Ledger:
         self._fingerprints: dict[Variant, str] = {}
         self._checked: set[Variant] = {()}
         self._recorded: set[tuple[str, str]] = set()
+        self._thinks: dict[bool | None, bool] = {}
 
     def prompt(self, task: Task, sample: Sample) -> Prompt:
         """The prompt of a sample for this model.
 
         Raises:
-            UserError: the model has no embedding for a token.
+            UserError: the model has no embedding for a token, or fewer positions than a document's window.
         """
         key = (task.name, sample.id)
         if key not in self._prompts:
             chat = self.options.chat if task.chat is None else task.chat
             prompt = encode(self.loaded.tokenizer, sample, chat)
             check_tokens(self.loaded.model, [prompt.ids, *(ids for row in prompt.rows for ids in row)])
+            self._check_window(task, sample, prompt)
             self._prompts[key] = prompt
         return self._prompts[key]
 
+    def _check_window(self, task: Task, sample: Sample, prompt: Prompt) -> None:
+        if sample.window and self.positions is not None and prompt.tokens > self.positions:
+            length, options = sample.window.length, f":window={self.positions}:stride={max(1, self.positions // 2)}"
+            raise UserError(
+                f"{task.name} reads {length} tokens at a time; the model has {self.positions} positions",
+                f"set {options} in the name of the task (--tasks), as in wikitext2{options}",
+            )
+
     def decoding(self, task: Task) -> Decoding:
         """How the answers of a task are decoded; irrelevant for a choice by likelihood."""
-        return GREEDY if task.kind == "choice" else self.options.decoding
+        return self.options.decoding if task.generates else GREEDY
 
     def draws(self, task: Task) -> int:
         """Number of responses per item: one for a choice by likelihood or a greedy answer."""
@@ -70,22 +82,34 @@ class Ledger:
 
     def decodings(self, task: Task) -> list[str]:
         """The decoding in the keys of responses, one entry per draw."""
-        decoding = self.decoding(task)
-        return [decoding.name(draw) for draw in range(self.draws(task))]
+        decoding, suffix = self.decoding(task), ""
+        if self.thinks(task):
+            raised = self.limit(task) > task.max_new_tokens and decoding.max_new_tokens is None
+            suffix = f" thinking={THINKING_TOKENS}" if raised else " thinking"
+        return [decoding.name(draw) + suffix for draw in range(self.draws(task))]
+
+    def engine(self, task: Task) -> str:
+        """The engine class in the keys of responses to a task."""
+        return self.engines["generation" if task.generates else "choice"]
 
     def limit(self, task: Task) -> int:
         """Maximum number of tokens of an answer."""
-        if task.kind == "choice":
-            return 0
-        # The protocol `one_token` ignores the setting.
-        fixed = task.asked == "one_token" or self.options.decoding.max_new_tokens is None
-        return task.max_new_tokens if fixed else self.options.decoding.max_new_tokens or 0
+        return token_limit(task, self.options.decoding.max_new_tokens, thinking=self.thinks(task))
+
+    def thinks(self, task: Task) -> bool:
+        """Whether the model reasons before it answers the items of a task."""
+        if not task.generates:
+            return False
+        chat = self.options.chat if task.chat is None else task.chat
+        if chat not in self._thinks:
+            self._thinks[chat] = thinks(self.loaded.tokenizer, chat)
+        return self._thinks[chat]
 
     def keys(self, variant: Variant, task: Task, samples: Sequence[Sample], draw: int = 0) -> list[Key]:
         """The keys of the responses of a variant, one per sample."""
         if variant not in self._fingerprints:
             self._fingerprints[variant] = self.loaded.ref.without(variant).fingerprint
-        model, engine = self._fingerprints[variant], self.engines[task.kind]
+        model, engine = self._fingerprints[variant], self.engine(task)
         decoding = self.decodings(task)[draw]
         return [
             Key(model, task.name, task.version, sample.id, self.prompt(task, sample).hash, decoding, engine)
@@ -151,7 +175,11 @@ class Ledger:
             self._add(task, stored[start : start + self.options.batch_size])
 
     def _add(self, task: Task, answered: Sequence[tuple[Key, Sample, Response]]) -> None:
-        asked = [(sample, response) for _, sample, response in answered if response.finish != "context"]
+        asked = [
+            (sample, with_opened_thought(self.prompt(task, sample), response))
+            for _, sample, response in answered
+            if response.finish != "context"
+        ]
         verdicts = iter(judged(task, asked, self.options.unsafe) if asked else [])
         self.store.add(
             [

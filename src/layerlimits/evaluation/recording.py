@@ -95,7 +95,7 @@ class ResponseRecorder(Recorder):
         self._done.add(cell.key)
         self._known[cell.key] = answer
         self._uncommitted.append((cell, answer))
-        if cell.batch.task.kind == "generation":
+        if cell.batch.task.generates:
             self._lengths(cell.batch).add([(len(answer.tokens), answer.finish)])
         if time.monotonic() - self._committed_at >= _COMMIT_S:
             self._commit()
@@ -145,7 +145,7 @@ class ResponseRecorder(Recorder):
         """What has been computed of unfinished responses, in responses."""
         by_lengths: dict[AnswerLengths | None, list[tuple[_Cell, Unfinished]]] = {}
         for cell, state in self._open():
-            lengths = self._lengths(cell.batch) if cell.batch.task.kind == "generation" else None
+            lengths = self._lengths(cell.batch) if cell.batch.task.generates else None
             by_lengths.setdefault(lengths, []).append((cell, state))
         total = 0.0
         for lengths, group in by_lengths.items():

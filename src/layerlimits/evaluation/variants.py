@@ -105,7 +105,7 @@ class VariantBatcher:
         parts: dict[tuple[Variant, ...], list[int]]
         if self._computed_whole(batch.task):
             parts = {any_lacks: list(range(len(batch.prompts)))}
-        elif batch.task.kind == "generation":
+        elif batch.task.generates:
             parts = {any_lacks: [place for place, group in enumerate(lacking) if group]}
         else:
             parts = {
@@ -131,14 +131,14 @@ class VariantBatcher:
             yield group
 
     def _joins(self, batch: Batch, other: Batch) -> bool:
-        generated = batch.task.kind == other.task.kind == "generation"
+        generated = batch.task.generates and other.task.generates
         return generated and not self._computed_whole(batch.task) and batch.variants == other.variants
 
     def _compute(self, group: Sequence[Batch], recorder: ResponseRecorder) -> None:
         """Ask the engine for the responses of a group; they reach the store through the recorder."""
         first, variants = group[0], group[0].variants
         prompts = [prompt for batch in group for prompt in batch.prompts]
-        if first.task.kind == "choice":
+        if not first.task.generates:
             rows = [row for prompt in prompts for row in prompt.rows]
             choices = ChoiceRecorder(recorder, prompts)
             _record_all(choices, self.engine.loglikelihoods(variants, rows, choices))

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -158,7 +159,9 @@ def _check_object(row: Mapping[str, Any]) -> None:
 
 
 def _check_verdict(row: Mapping[str, Any]) -> None:
-    if not isinstance(json.loads(row["measures"]), dict) or not 0 <= row["value"] <= 1:
+    # The value of a document is its negative log-likelihood.
+    most = inf if row["outcome"] == "measured" else 1
+    if not isinstance(json.loads(row["measures"]), dict) or not 0 <= row["value"] <= most:
         raise ValueError(f"value {row['value']} or measures are out of range")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from layerlimits.errors import UserError
 from layerlimits.evaluation.artifacts import Artifacts
 from layerlimits.evaluation.calibration import Calibration
 from layerlimits.evaluation.evaluator import Evaluator
@@ -64,8 +65,15 @@ class Context:
         return max(1, round(self.depth / 4)) if self.layers is None else self.layers
 
     def select_items(self, task: Task) -> list[Sample]:
-        """The items of a task's select split. They choose layers and are never used for evaluation."""
-        return task.samples("select", self.items, self.data_dir)
+        """The items of a task's select split. They choose layers and are never used for evaluation.
+
+        Raises:
+            UserError: The task has none.
+        """
+        samples = task.samples("select", self.items, self.data_dir)
+        if not samples:
+            raise UserError(f"{task.name} has no selection items", "choose other tasks (--tasks)")
+        return samples
 
     def prompt_ids(self, task: Task, sample: Sample) -> tuple[int, ...]:
         """The token ids of the prompt; empty for choice items that bring their own contexts."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from layerlimits.errors import UserError
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.recording import Progress
+from layerlimits.evaluation.thinking import with_opened_thought
 from layerlimits.recovery.data import Example, can_score, check_prompt
 from layerlimits.tasks import judged
 from layerlimits.types import Response, Sample, Split, Task, Verdict
@@ -82,6 +83,7 @@ def self_generated(max_new_tokens: int) -> Task:
         samples=_no_samples,
         score=_finished,
         max_new_tokens=max_new_tokens,
+        exact_limit=True,
         metric="finished",
         summary="training prompts, answered by the unpruned model",
     )
@@ -134,7 +136,11 @@ def generate_answers(
     for draw in range(draws):
         responses = evaluator.responses((), task, samples, draw)
         ends = verdicts[draw * len(samples) : (draw + 1) * len(samples)]
-        reasons = _reasons(samples, responses, ends, kept)
+        read = [
+            with_opened_thought(evaluator.prompt(task, sample), response)
+            for sample, response in zip(samples, responses, strict=True)
+        ]
+        reasons = _reasons(samples, read, ends, kept)
         dropped.update(filter(None, reasons))
         examples += [
             Example(prompt, response.text, len(response.tokens), response.finish, sample, draw)
@@ -161,7 +167,8 @@ def _reasons(
         mine = [
             place for place, sample in enumerate(samples) if sample.meta.get("task") == task.name and not reasons[place]
         ]
-        verdicts = judged(task, [(samples[place], responses[place]) for place in mine], kept.unsafe) if mine else []
+        answered = [(samples[place], responses[place]) for place in mine]
+        verdicts = judged(task, answered, kept.unsafe) if mine else []
         for place, verdict in zip(mine, verdicts, strict=True):
             reasons[place] = "" if verdict.outcome == "correct" else WRONG
     return reasons

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from layerlimits.chat_options import PLAIN, ChatOptions
 from layerlimits.errors import UserError
 from layerlimits.evaluation.prompts import check_chat
 from layerlimits.models.load import read_tokenizer
@@ -14,15 +15,18 @@ from layerlimits.version import __version__
 _SHAPES = ("model_type", "hidden_size", "vocab_size", "num_attention_heads", "num_key_value_heads", "head_dim")
 
 
-def check_pair(pruned: str, parent: str, revision: str | None = None, chat: bool | None = None) -> dict[str, Any]:
-    """Check that `pruned` is `parent` with layers removed and that both support `chat`, before loading weights.
+def check_pair(
+    pruned: str, parent: str, revision: str | None = None, chat: bool | None = None, template: ChatOptions = PLAIN
+) -> dict[str, Any]:
+    """Check that `pruned` is `parent` with layers removed, and that both support the chat settings.
+
+    Weights are not loaded.
 
     Returns:
         The start of the recovered model's recipe: the recipe of the pruned model, with the fingerprint of the parent.
     Raises:
         UserError: Either is not a usable model, the layer counts do not match, the recipe of the pruned model names
-            another base model, the tokenizers or the shapes of the weights differ, or `chat` is set but there is no
-            chat template.
+            another base model, the tokenizers or the shapes of the weights differ; or see `check_chat`.
     """
     small, large = locate(pruned), locate(parent, revision)
     check_complete(small)
@@ -43,7 +47,7 @@ def check_pair(pruned: str, parent: str, revision: str | None = None, chat: bool
         )
     _check_tokenizers(pruned, small, parent, large)
     _check_shapes(pruned, small, parent, large)
-    check_chat(read_tokenizer(large), chat, parent)
+    check_chat(read_tokenizer(large), chat, parent, template)
     ours = {"made_by": f"layerlimits {__version__}", "parent": parent, "pruned": pruned}
     return {"base": parent, "base_fingerprint": base, "base_layers": depth, **recipe, **ours}
 

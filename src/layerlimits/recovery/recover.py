@@ -9,11 +9,13 @@ from typing import Any
 
 import torch
 
+from layerlimits.chat import bind
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.lock import writing
 from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.prompts import encode
 from layerlimits.evaluation.store import Store
+from layerlimits.evaluation.thinking import THINKING_TOKENS, thinks
 from layerlimits.models.load import load, pick_device, read_tokenizer
 from layerlimits.models.locate import configuration, locate
 from layerlimits.models.save import read_recipe
@@ -73,7 +75,7 @@ def recover(
     began = time.perf_counter()
     check_new_folder(out)
     out = out.expanduser().resolve()
-    about = check_pair(pruned, parent, config.revision, config.chat)
+    about = check_pair(pruned, parent, config.revision, config.chat, config.template)
     folder = config.run or out.with_name(f".{out.name}.run")
     export = check_export(config.save_answers, resumes=folder.exists()) if config.save_answers else None
     check_sources(settings, config)
@@ -84,8 +86,11 @@ def recover(
     selection = selection_items(tasks, config)
     prompts = prompts_of(tasks, config, selection)
     tokenizer = read_tokenizer(locate(pruned))
+    bind(tokenizer, config.template)
     check_lengths([len(encode(tokenizer, prompt, config.chat).ids) for prompt in prompts], settings.max_length)
-    longest = answer_limit(tasks) if config.max_new_tokens is None else config.max_new_tokens
+    longest = config.max_new_tokens
+    if longest is None:
+        longest = answer_limit(tasks) + (THINKING_TOKENS if thinks(tokenizer, config.chat) else 0)
     work = _Work(pruned, parent, settings, config, folder, on_progress)
     with writing(folder):
         answers = work.own(prompts) if settings.objective == "own" else work.generated(prompts, longest, kept)
@@ -139,7 +144,8 @@ class _Work:
 
         with Store(self.folder) as store:
             loaded = load(self.parent, revision=config.revision, dtype=config.dtype, device=config.device)
-            evaluator = Evaluator(loaded, store, AskOptions(chat=config.chat, decoding=config.decoding))
+            asked = AskOptions(chat=config.chat, template=config.template, decoding=config.decoding)
+            evaluator = Evaluator(loaded, store, asked)
             return generate_answers(evaluator, prompts, max_new_tokens, count, config.draws, kept)
 
     def own(self, prompts: list[Sample]) -> Answers:
@@ -147,7 +153,7 @@ class _Work:
         config = self.config
         with Store(self.folder) as store:
             loaded = load(self.pruned, dtype=config.dtype, device=config.device)
-            evaluator = Evaluator(loaded, store, AskOptions(chat=config.chat))
+            evaluator = Evaluator(loaded, store, AskOptions(chat=config.chat, template=config.template))
             return own_answers(evaluator, prompts)
 
     def export(self, file: Path, answers: Answers, fingerprint: str) -> None:
@@ -161,6 +167,7 @@ class _Work:
         """Finetune the pruned model; returns the number of examples for training."""
         config, settings, examples = self.config, self.settings, answers.examples
         loaded = load(self.pruned, dtype=config.dtype, device=config.device)
+        bind(loaded.tokenizer, config.template)
         on_cpu = loaded.model.device.type == "cpu"
         if settings.processes > 1:
             # The processes read it themselves, and need the memory of the GPU.
@@ -173,7 +180,8 @@ class _Work:
         if config.milestones:
             examples, heldout = heldout_split(examples)
             place = self.folder / _WORK / _CURVE
-            scores = scores_on(selection, loaded, place, AskOptions(chat=config.chat, unsafe=config.unsafe))
+            asked = AskOptions(chat=config.chat, template=config.template, unsafe=config.unsafe)
+            scores = scores_on(selection, loaded, place, asked)
             curve = CurvePlan(heldout, config.milestones, scores)
         report = self.on_progress
         on_step = (lambda done, steps: report("finetuning", done, steps)) if report else None

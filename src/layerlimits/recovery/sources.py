@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from layerlimits.chat_options import PLAIN, ChatOptions
 from layerlimits.errors import UserError
 from layerlimits.evaluation.leaks import check_leaks, is_bundled, items_to_compare
 from layerlimits.recovery.data import training_prompts
@@ -30,6 +31,7 @@ class RecoverConfig:
         correct_only: Train on answers only that their task scores as correct.
         unsafe: Run programs in answers without a sandbox.
         chat: Whether to apply the chat template, as in `AskOptions`; use the same value as for evaluation.
+        template: Settings of the chat template, as in `AskOptions`.
         milestones: Number of times that the model is evaluated while it trains; 0 for never.
         select_items: Number of selection items per task for that.
         data_dir: Folder with the tasks' benchmark files; None downloads them from the Hugging Face Hub.
@@ -48,6 +50,7 @@ class RecoverConfig:
     correct_only: bool = False
     unsafe: bool = False
     chat: bool | None = None
+    template: ChatOptions = PLAIN
     milestones: int = 0
     select_items: int = 32
     data_dir: Path | None = None

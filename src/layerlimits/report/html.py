@@ -16,7 +16,8 @@ from layerlimits.report import figures, recovery
 from layerlimits.report.alternatives import alternatives
 from layerlimits.report.diagnostics import sections
 from layerlimits.results.document import StudyResults
-from layerlimits.results.rows import ModelAnswer, PairedTest, TaskScore
+from layerlimits.results.rows import PairedTest, TaskScore
+from layerlimits.results.samples import ModelAnswer
 from layerlimits.types import Estimate
 
 # Marks a file as a report; must occur within the first bytes.

@@ -1,23 +1,36 @@
 """Scores and comparisons of models on tasks, from stored answers; shared by `evaluate`, `sweep` and `study`."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from layerlimits.evaluation.artifacts import TaskRecord
 from layerlimits.results.document import EvaluateResults, SweepResults
 from layerlimits.results.figures import corrected, paired_test, recognized_only, summary, tests
-from layerlimits.results.rows import Comparison, LayerComparison, LayerScore, ProtocolScores, Score, TaskScore
+from layerlimits.results.rows import (
+    Comparison,
+    LayerComparison,
+    LayerScore,
+    ProtocolScores,
+    Score,
+    TaskScore,
+    Truncation,
+)
 from layerlimits.results.stored_answers import StoredAnswers
-from layerlimits.results.warnings import warnings
+from layerlimits.results.texts import base_model, layer_models, text_scores
+from layerlimits.results.truncation import has_limit, truncated, truncated_thinking, truncation
+from layerlimits.results.warnings import decided_by_truncation, warnings
 from layerlimits.statistics import intervals
 
 
 def task_score(answers: StoredAnswers, model: str, task: TaskRecord) -> TaskScore | None:
     """The score of a model, named by its fingerprint, on a task; None if an answer is missing."""
-    verdicts = answers.verdicts(model, task)
-    if not verdicts:
+    found = answers.every_answer(model, task)
+    if not found:
         return None
-    score = summary(verdicts, len(task["ids"]), [task["sets"].get(item) for item in task["ids"]])
+    sets = [task["sets"].get(item) for item in task["ids"]]
+    score = summary([verdict for _, verdict in found], len(task["ids"]), sets)
+    if has_limit(task):
+        score = replace(score, truncated=truncated(found), truncated_thinking=truncated_thinking(found))
     return TaskScore(
         **{field.name: getattr(score, field.name) for field in fields(Score)},
         name=task["name"],
@@ -48,7 +61,16 @@ def comparison(answers: StoredAnswers, model: str, task: TaskRecord) -> tuple[Ta
         retention=intervals.retention(base, values),
         corrected=intervals.retention(base, values, task["chance"]) if task["chance"] else None,
         test=paired_test(base, values),
+        truncation=truncation_of(answers, model, task),
     )
+
+
+def truncation_of(answers: StoredAnswers, model: str, task: TaskRecord) -> Truncation | None:
+    """The truncation of a model's responses to a task and of the unpruned model's; None if nothing has a limit."""
+    if not has_limit(task):
+        return None
+    base, other = answers.every_answer(answers.fingerprint(()), task), answers.every_answer(model, task)
+    return truncation(base, other, len(task["ids"])) if base and other else None
 
 
 def layer_scores(answers: StoredAnswers, layers: Iterable[int]) -> list[LayerScore]:
@@ -94,6 +116,7 @@ def evaluate_results(answers: StoredAnswers, decoding: str, difference: float) -
         scores=scores,
         protocols=tuple(protocol_scores(answers, "base", ())),
         warnings=tuple(warnings(scores, difference)),
+        texts=text_scores(answers, [base_model(answers)]),
     )
 
 
@@ -109,7 +132,10 @@ def sweep_results(answers: StoredAnswers, layers: Sequence[int], depth: int, dif
     base = _base_scores(answers)
     rows = layer_scores(answers, layers)
     family = tests(row.comparison for row in rows)
-    return SweepResults(answers.ref.path, depth, base, tuple(rows), tuple(warnings(base, difference, family)))
+    cut = [(f"layer {row.comparison.layer}", row.comparison) for row in rows if row.comparison.retention]
+    remarks = [*warnings(base, difference, family), *decided_by_truncation(cut)]
+    texts = text_scores(answers, [base_model(answers), *layer_models(answers, layers)])
+    return SweepResults(answers.ref.path, depth, base, tuple(rows), tuple(remarks), texts=texts)
 
 
 def _base_scores(answers: StoredAnswers) -> tuple[TaskScore, ...]:

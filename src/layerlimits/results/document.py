@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from layerlimits.chat_options import PLAIN, ChatOptions
 from layerlimits.diagnostics import DiagnosedModel, Finding
 from layerlimits.models.number_type import ProductRate
 from layerlimits.results.alternatives import Alternative
@@ -15,7 +16,6 @@ from layerlimits.results.charts import retention_chart
 from layerlimits.results.frames import Document, heading, paragraphs, score_columns, value
 from layerlimits.results.model import ModelInfo
 from layerlimits.results.rows import (
-    AnsweredItem,
     ClassRetention,
     LayerComparison,
     LayerScore,
@@ -28,6 +28,8 @@ from layerlimits.results.rows import (
     TaskScore,
     plain,
 )
+from layerlimits.results.samples import AnsweredItem
+from layerlimits.results.texts import TextScore
 from layerlimits.results.verdict import Verdict
 
 
@@ -41,6 +43,8 @@ class EvaluateResults(Document):
     scores: tuple[TaskScore, ...]
     protocols: tuple[ProtocolScores, ...]
     warnings: tuple[str, ...]
+    chat: ChatOptions = PLAIN
+    texts: tuple[TextScore, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The document as plain JSON values: scores by task; protocols only with a recognition-only rate."""
@@ -48,6 +52,7 @@ class EvaluateResults(Document):
             "model": self.model,
             "fingerprint": self.fingerprint,
             "decoding": self.decoding,
+            "chat": plain(self.chat),
             "scores": {score.name: score.printed() for score in self.scores},
             "protocols": {
                 row.task: {protocol: score.estimate for protocol, score in row.scores.items()}
@@ -55,6 +60,7 @@ class EvaluateResults(Document):
                 for row in self.protocols
                 if row.recognition_only
             },
+            "texts": plain(self.texts),
             "warnings": list(self.warnings),
         }
 
@@ -85,6 +91,8 @@ class SweepResults(Document):
     base: tuple[TaskScore, ...]
     sweep: tuple[LayerScore, ...]
     warnings: tuple[str, ...]
+    chat: ChatOptions = PLAIN
+    texts: tuple[TextScore, ...] = ()
 
     def by_layer(self) -> dict[int, list[LayerScore]]:
         """The rows by layer, in the order of the tasks."""
@@ -98,11 +106,13 @@ class SweepResults(Document):
         return {
             "model": self.model,
             "layers": self.layers,
+            "chat": plain(self.chat),
             "base": {score.name: score.printed() for score in self.base},
             "sweep": [
                 {"layer": layer, "scores": {row.score.name: row.printed() for row in rows}}
                 for layer, rows in self.by_layer().items()
             ],
+            "texts": plain(self.texts),
             "warnings": list(self.warnings),
         }
 
@@ -191,6 +201,7 @@ class PlanResults(Document):
     dtype_rates: tuple[ProductRate, ...]
     stages: tuple[StagePlan, ...]
     seconds: float
+    chat: ChatOptions = PLAIN
 
     def records(self) -> list[dict[str, Any]]:
         """A row per stage."""
@@ -231,6 +242,7 @@ class StudyResults(Document):
     alternatives: tuple[Alternative, ...] = ()
     answer: str = ""
     verdict: Verdict | None = None
+    texts: tuple[TextScore, ...] = ()
 
     def records(self) -> list[dict[str, Any]]:
         """A row per model and task: the unpruned model first, then each method at each ratio."""

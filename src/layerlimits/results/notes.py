@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from layerlimits.chat_options import ChatOptions
 from layerlimits.evaluation.artifacts import CalibrationRecord
 from layerlimits.types import Decoding
 
@@ -11,6 +12,7 @@ def notes(calibration: CalibrationRecord, config: Mapping[str, Any]) -> Iterator
     """The notes of a study, one sentence or two each."""
     count, source = len(calibration["hashes"]), calibration["source"]
     yield f"Calibration text: {count} items from {source}; none of them is evaluated."
+    yield from _chat(config)
     yield (f"{_decoding(config)} Selection, calibration, training and evaluation items are disjoint by content hash.")
     yield (
         "Intervals are 95% confidence intervals: Wilson's score interval for rates, an interval over paired items for "
@@ -26,6 +28,12 @@ def without_texts(tasks: Sequence[str]) -> Iterator[str]:
             f"The items of {', '.join(tasks)} are not in this run folder, which was imported: sample answers and "
             "diagnostics that require the items are left out. Resume the study with its data to add them."
         )
+
+
+def _chat(config: Mapping[str, Any]) -> Iterator[str]:
+    """A note on the settings of the chat template; studies recorded before there were any have none."""
+    if options := ChatOptions(config.get("system", ""), config.get("chat_args", {})):
+        yield f"Conversations are formatted by the model's chat template with {options}."
 
 
 def _decoding(config: Mapping[str, Any]) -> str:

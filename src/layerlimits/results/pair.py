@@ -1,17 +1,20 @@
 """The comparison of two checkpoints of any depth and origin on the same items, from stored answers."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from layerlimits.chat_options import PLAIN, ChatOptions
 from layerlimits.evaluation.artifacts import TaskRecord
 from layerlimits.evaluation.store import Store
 from layerlimits.results.comparisons import task_score
 from layerlimits.results.figures import any_paired_test, corrected, tests
 from layerlimits.results.frames import Document
-from layerlimits.results.rows import PairedTest, TaskScore, plain
+from layerlimits.results.rows import PairedTest, TaskScore, Truncation, plain
 from layerlimits.results.stored_answers import StoredAnswers
-from layerlimits.results.warnings import refused, warnings
+from layerlimits.results.texts import TextModel, TextScore, text_score
+from layerlimits.results.truncation import has_limit, truncation
+from layerlimits.results.warnings import decided_by_truncation, refused, warnings
 from layerlimits.statistics import intervals
 from layerlimits.types import Estimate, Kind, ModelRef, content_hash
 
@@ -61,6 +64,7 @@ class TaskDifference:
         test: McNemar's exact test, in which `lost` and `won` count the items that only the first and only the second
             model answers correctly. For graded values it is the sign-flip test, and they count the items with a lower
             and with a higher value.
+        truncation: Responses that reached the token limit; None if nothing is generated.
     """
 
     task: str
@@ -73,6 +77,7 @@ class TaskDifference:
     other: Estimate
     difference: Estimate
     test: PairedTest | None
+    truncation: Truncation | None = None
 
 
 @dataclass(frozen=True)
@@ -93,16 +98,20 @@ class CompareResults(Document):
     tasks: tuple[TaskDifference, ...]
     classes: Mapping[Kind, ClassDifference]
     warnings: tuple[str, ...]
+    chat: ChatOptions = PLAIN
+    texts: tuple[TextScore, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The document as plain JSON values: the models, and the figures by task and by class."""
         return {
             "models": {"base": plain(self.base), "other": plain(self.other)},
             "decoding": self.decoding,
+            "chat": plain(self.chat),
             "tasks": {
                 row.task: {key: figure for key, figure in plain(row).items() if key != "task"} for row in self.tasks
             },
             "classes": plain(self.classes),
+            "texts": plain(self.texts),
             "warnings": list(self.warnings),
         }
 
@@ -140,10 +149,14 @@ def compare_results(
     sides = [StoredAnswers(store, model.ref, model.tasks) for model in (base, other)]
     values = {
         tasks[0]["name"]: tuple(_values(side, task) for side, task in zip(sides, tasks, strict=True))
-        for tasks in zip(base.tasks, other.tasks, strict=True)
+        for tasks in zip(*(side.tasks for side in sides), strict=True)
     }
     scores = [[_score(side, task) for task in side.tasks] for side in sides]
-    rows = [_row(first, second, *values[first.name]) for first, second in zip(*scores, strict=True)]
+    rows = [
+        replace(_row(first, second, *values[first.name]), truncation=_truncation(sides, tasks))
+        for first, second, *tasks in zip(*scores, *(side.tasks for side in sides), strict=True)
+    ]
+    cut = [(base.about.name, row) for row in rows]
     kinds = dict.fromkeys(row.kind for row in rows)
     return CompareResults(
         base=base.about,
@@ -154,8 +167,20 @@ def compare_results(
         warnings=(
             *_differences_in_form(base, other, scores),
             *_warnings(base, other, scores, (difference, tests(rows))),
+            *decided_by_truncation(cut),
         ),
+        texts=tuple(_texts(sides, (base.about.name, other.about.name))),
     )
+
+
+def _texts(sides: Sequence[StoredAnswers], names: Sequence[str]) -> Iterator[TextScore]:
+    """The perplexities of both models on each task."""
+    for tasks in zip(*(side.texts for side in sides), strict=True):
+        nats = [_values(side, task) for side, task in zip(sides, tasks, strict=True)]
+        sizes = [[task["documents"][item] for item in task["ids"]] for task in tasks]
+        first, second = (TextModel(name, side.ref.fingerprint, "base") for name, side in zip(names, sides, strict=True))
+        yield text_score(first, tasks[0], nats[0], sizes[0], None)
+        yield text_score(second, tasks[1], nats[1], sizes[1], nats[0], sizes[0])
 
 
 def _values(answers: StoredAnswers, task: TaskRecord) -> list[float]:
@@ -183,6 +208,13 @@ def _row(base: TaskScore, other: TaskScore, first: Sequence[float], second: Sequ
         difference=intervals.difference([(first, second)]),
         test=any_paired_test(first, second),
     )
+
+
+def _truncation(sides: Sequence[StoredAnswers], tasks: Sequence[TaskRecord]) -> Truncation | None:
+    found = [side.every_answer(side.ref.fingerprint, task) for side, task in zip(sides, tasks, strict=True)]
+    if not has_limit(tasks[0]) or found[0] is None or found[1] is None:
+        return None
+    return truncation(found[0], found[1], len(tasks[0]["ids"]))
 
 
 def _class(names: Sequence[str], values: Mapping[str, tuple[list[float], ...]]) -> ClassDifference:

@@ -1,7 +1,7 @@
 """The rows of the documents in `document.py`. Their field names are the keys of the JSON form."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from layerlimits.results.curves import RecoveryCurve, RegainedClass
@@ -11,7 +11,7 @@ from layerlimits.types import AskFormat, Estimate, Kind, Outcome
 def plain(value: Any) -> Any:
     """Convert a value to plain JSON values: dataclasses to objects, tuples to arrays."""
     if is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        return {part.name: plain(getattr(value, part.name)) for part in fields(value)}
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -42,6 +42,23 @@ class PairedTest:
 
 
 @dataclass(frozen=True)
+class Truncation:
+    """How far truncation explains the difference between two models on a task.
+
+    Args:
+        base, other: Number of responses of either model that reached the token limit.
+        share: Part of the difference between the scores on items where exactly one of the models was truncated without
+            repeating itself; None if the scores are equal.
+        decides: Whether the comparison is decided by truncation; see `results.truncation`.
+    """
+
+    base: int
+    other: int
+    share: float | None
+    decides: bool
+
+
+@dataclass(frozen=True)
 class Score:
     """The scores of one model on a task.
 
@@ -54,6 +71,8 @@ class Score:
         draws: Number of responses per item.
         graded: Whether scores of single items can lie between 0 and 1.
         refused: Number of prompts that exceed the model's context.
+        truncated: Number of responses that reached the token limit.
+        truncated_thinking: Number of these that were still reasoning.
     """
 
     score: Estimate
@@ -64,6 +83,8 @@ class Score:
     draws: int
     graded: bool
     refused: int
+    truncated: int = field(default=0, kw_only=True)
+    truncated_thinking: int = field(default=0, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -106,6 +127,7 @@ class Comparison:
         retention: Score / unpruned score; None if the unpruned score is 0.
         corrected: Retention corrected for chance; None if the chance is 0 or the unpruned model is not above it.
         test: None if values are graded.
+        truncation: Responses that reached the token limit; None if nothing is generated.
     """
 
     task: str
@@ -115,6 +137,7 @@ class Comparison:
     retention: Estimate | None
     corrected: Estimate | None
     test: PairedTest | None
+    truncation: Truncation | None = field(default=None, kw_only=True)
 
     @property
     def adjusted_retention(self) -> Estimate | None:
@@ -139,7 +162,7 @@ class LayerScore:
     def printed(self) -> dict[str, Any]:
         """The JSON form that `sweep` prints."""
         compared = plain(self.comparison)
-        return self.score.printed() | {key: compared[key] for key in ("retention", "corrected", "test")}
+        return self.score.printed() | {key: compared[key] for key in ("retention", "corrected", "test", "truncation")}
 
 
 @dataclass(frozen=True)
@@ -260,35 +283,6 @@ class Speed:
     peak_bytes: int
     tokens_per_s: Estimate
     speedup: Estimate | None
-
-
-@dataclass(frozen=True)
-class ModelAnswer:
-    """A model's answer and its verdict.
-
-    Args:
-        model: Name of the model.
-        text: The response.
-        outcome: Outcome of the verdict.
-        value: Score, 0..1.
-        differs_at: The first character that differs from the unpruned model's text; None for an equal text.
-    """
-
-    model: str
-    text: str
-    outcome: Outcome
-    value: float
-    differs_at: int | None = None
-
-
-@dataclass(frozen=True)
-class AnsweredItem:
-    """An item with the answers of several models."""
-
-    task: str
-    prompt: str
-    target: str
-    answers: tuple[ModelAnswer, ...]
 
 
 @dataclass(frozen=True)

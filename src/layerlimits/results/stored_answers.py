@@ -22,7 +22,10 @@ class StoredAnswers:
     """
 
     def __init__(self, store: Store, ref: ModelRef, tasks: Sequence[TaskRecord]) -> None:
-        self.store, self.ref, self.tasks = store, ref, list(tasks)
+        self.store, self.ref = store, ref
+        self.tasks = [task for task in tasks if task["kind"] != "text"]
+        # Documents, whose perplexity is no score.
+        self.texts = [task for task in tasks if task["kind"] == "text"]
         self._read: dict[tuple[str, str, str], Answers] = {}
         self._contents: dict[str, dict[str, dict[str, Any]]] = {}
 
@@ -59,9 +62,10 @@ class StoredAnswers:
 
     def at(self, stage: str) -> "StoredAnswers":
         """These answers, cut to the items that a stage measured; tasks that it did not measure are omitted."""
-        counts = {task["name"]: task.get("counts", {}).get(stage, len(task["ids"])) for task in self.tasks}
+        tasks = [*self.tasks, *self.texts]
+        counts = {task["name"]: task.get("counts", {}).get(stage, len(task["ids"])) for task in tasks}
         cut: list[TaskRecord] = [
-            {**task, "ids": task["ids"][: counts[task["name"]]]} for task in self.tasks if counts[task["name"]]
+            {**task, "ids": task["ids"][: counts[task["name"]]]} for task in tasks if counts[task["name"]]
         ]
         other = StoredAnswers(self.store, self.ref, cut)
         other._read, other._contents = self._read, self._contents
@@ -86,13 +90,18 @@ class StoredAnswers:
 
     def verdicts(self, model: str, task: TaskRecord) -> list[Verdict] | None:
         """The verdicts on all evaluation items, in order, draw after draw; None if one is missing."""
-        verdicts: list[Verdict] = []
+        answers = self.every_answer(model, task)
+        return None if answers is None else [verdict for _, verdict in answers]
+
+    def every_answer(self, model: str, task: TaskRecord) -> list[tuple[Response, Verdict]] | None:
+        """The answers to all evaluation items, in order, draw after draw; None if one is missing."""
+        found: list[tuple[Response, Verdict]] = []
         for draw in range(len(task["decodings"])):
             answers = self.answers(model, task, draw)
             if answers is None:
                 return None
-            verdicts += [verdict for _, verdict in answers]
-        return verdicts
+            found += answers
+        return found
 
     def values(self, model: str, task: TaskRecord) -> list[float] | None:
         """The scores of all evaluation items, in order, each the mean over its draws; None if one is missing."""

@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from layerlimits.analysis.differences import first_difference
 from layerlimits.errors import UserError
-from layerlimits.evaluation.artifacts import Artifacts, Plan, RecoveredRecord, TaskRecord, TimingRecord
+from layerlimits.evaluation.artifacts import Artifacts, Plan, TimingRecord
 from layerlimits.evaluation.store import Store
 from layerlimits.results.comparisons import comparison, layer_scores, protocol_scores, task_score
 from layerlimits.results.diagnose import StoredRun, chosen, findings
@@ -18,18 +17,27 @@ from layerlimits.results.options import alternative_rows
 from layerlimits.results.recovery import recovery_rows
 from layerlimits.results.requirements import Requirement, parse_requirements
 from layerlimits.results.rows import (
-    AnsweredItem,
     ClassRetention,
+    Comparison,
     MethodOrder,
-    ModelAnswer,
     PlanComparison,
     ProtocolScores,
     Speed,
     Stage,
     TaskScore,
 )
+from layerlimits.results.samples import samples
 from layerlimits.results.stored_answers import StoredAnswers
-from layerlimits.results.warnings import at_chance, left_out, set_aside, skipped, too_few_right, warnings
+from layerlimits.results.texts import base_model, perplexity_sentences, study_models, text_scores
+from layerlimits.results.warnings import (
+    at_chance,
+    decided_by_truncation,
+    left_out,
+    set_aside,
+    skipped,
+    too_few_right,
+    warnings,
+)
 from layerlimits.statistics import intervals
 from layerlimits.types import Kind, Response, Verdict
 
@@ -52,7 +60,8 @@ def study_results(store: Store, requirements: Sequence[Requirement] = ()) -> Stu
     answers, artifacts = StoredAnswers.of_study(store).at("base"), Artifacts(store)
     tasks = _tasks(answers)
     manifest, base, calibration = artifacts.manifest, artifacts.base, artifacts.calibration
-    if not tasks or manifest is None or base is None or calibration is None:
+    texts = text_scores(answers, [base_model(answers)])
+    if not (tasks or texts) or manifest is None or base is None or calibration is None:
         raise UserError(
             f"the unpruned model has not finished any task in {store.folder}", "resume it with `layerlimits study`"
         )
@@ -63,6 +72,12 @@ def study_results(store: Store, requirements: Sequence[Requirement] = ()) -> Stu
     rows = recovery_rows(pruned, recovered)
     required = requirements or parse_requirements(config.get("require") or ())
     verdict = study_verdict(answers, artifacts, required, rows)
+    models = study_models(answers, base["layers"], artifacts.plans, recovered)
+    texts = text_scores(StoredAnswers.of_study(store), models)
+    cut: list[tuple[str, Comparison]] = []
+    cut += [(f"{row.method} without {row.layers}", row) for row in plans if row.retention]
+    cut += [(f"without layer {row.comparison.layer}", row.comparison) for row in layers if row.comparison.retention]
+    remarks = _warnings(artifacts, tasks, _tasks(pruned), (config["difference"], family))
     return StudyResults(
         made_by=manifest["made_by"],
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -82,12 +97,13 @@ def study_results(store: Store, requirements: Sequence[Requirement] = ()) -> Stu
         models=(view.base, *view.models),
         diagnostics=tuple(findings(view, chosen())),
         speed=tuple(_speed(artifacts.speed)),
-        samples=tuple(_samples(pruned, recovered)),
+        samples=tuple(samples(pruned, recovered)),
         alternatives=alternative_rows(pruned, artifacts),
+        texts=texts,
         stages=tuple(Stage(name, seconds) for name, seconds in artifacts.stages.items()),
         notes=(*notes(calibration, config), *artifacts.study_notes, *without_texts(_without_texts(answers, tasks))),
-        warnings=tuple(_warnings(artifacts, tasks, _tasks(pruned), (config["difference"], family))),
-        answer=" ".join(verdict.sentences),
+        warnings=(*remarks, *decided_by_truncation(cut)),
+        answer=" ".join([*verdict.sentences, *perplexity_sentences(texts)]),
         verdict=verdict,
     )
 
@@ -195,45 +211,3 @@ def _speed(timings: Sequence[TimingRecord]) -> Iterator[Speed]:
             tokens_per_s=median_and_range(rates),
             speedup=median_and_range(ratios) if removed else None,
         )
-
-
-def _samples(answers: StoredAnswers, recovered: Sequence[RecoveredRecord]) -> Iterator[AnsweredItem]:
-    """Items that the unpruned model answers correctly, with every model's answer; those lost by pruning come first."""
-    if not recovered:
-        return
-    widest = max(recovered, key=lambda record: record["layers"])
-    label = f"without {widest['layers']} layers ({widest['method']})"
-    models = {"base": answers.fingerprint(()), label: answers.fingerprint(widest["removed"])}
-    models |= {
-        f"recovered ({record['name']})": record["fingerprint"]
-        for record in recovered
-        if record["removed"] == widest["removed"]
-    }
-    for task in answers.tasks:
-        if task["kind"] == "generation":
-            yield from _task_samples(answers, task, models)
-
-
-def _task_samples(answers: StoredAnswers, task: TaskRecord, models: dict[str, str]) -> Iterator[AnsweredItem]:
-    columns = {label: answers.answers(model, task) for label, model in models.items()}
-    complete = {label: column for label, column in columns.items() if column}
-    if len(complete) < len(models) or not answers.has_contents(task):
-        return
-    base, pruned = list(complete.values())[:2]
-    contents = answers.contents(task["name"])
-    for position in _largest_losses(base, pruned)[:_SHOWN_ITEMS]:
-        content = contents[task["ids"][position]]
-        shown = []
-        for label, column in complete.items():
-            response, verdict = column[position]
-            place = first_difference(base[position][0].text, response.text)
-            shown.append(ModelAnswer(label, response.text, verdict.outcome, verdict.value, place))
-        yield AnsweredItem(task["name"], content["prompt"], content["target"], tuple(shown))
-
-
-def _largest_losses(base: Sequence[Answered], pruned: Sequence[Answered]) -> list[int]:
-    """Positions of the items that the unpruned model answers correctly, those whose score falls most first."""
-    graded = any(0 < verdict.value < 1 for _, verdict in base)
-    # A graded answer is good or bad, not correct: all are candidates.
-    candidates = [position for position, (_, verdict) in enumerate(base) if graded or verdict.outcome == "correct"]
-    return sorted(candidates, key=lambda position: pruned[position][1].value - base[position][1].value)

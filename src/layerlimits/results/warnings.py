@@ -1,10 +1,23 @@
 """Warnings about scores: settings that differ between tasks, too few items, tasks at chance, and skipped parts."""
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
-from layerlimits.results.rows import TaskScore
+from layerlimits.results.rows import TaskScore, Truncation
 from layerlimits.statistics.intervals import MIN_ITEMS, MIN_RIGHT, enough_items
 from layerlimits.statistics.significance import low_power
+
+
+class Truncated(Protocol):
+    """A comparison on a task."""
+
+    @property
+    def task(self) -> str:
+        """The task."""
+
+    @property
+    def truncation(self) -> Truncation | None:
+        """Responses that reached the token limit."""
 
 
 def warnings(scores: Sequence[TaskScore], difference: float, tests: int = 1) -> list[str]:
@@ -15,7 +28,8 @@ def warnings(scores: Sequence[TaskScore], difference: float, tests: int = 1) -> 
         difference: Difference in accuracy to detect, 0 to 1.
         tests: Number of tests against this model that are corrected together.
     """
-    return [*confounds(scores), *too_few(scores, difference, tests), *refused(scores)]
+    few = too_few(scores, difference, tests)
+    return [*confounds(scores), *few, *refused(scores), *one_token_thoughts(scores)]
 
 
 def confounds(tasks: Sequence[TaskScore]) -> list[str]:
@@ -63,6 +77,16 @@ def refused(tasks: Sequence[TaskScore]) -> list[str]:
     ]
 
 
+def one_token_thoughts(tasks: Sequence[TaskScore]) -> list[str]:
+    """A warning if reasoning models were asked for a single token."""
+    asked = [task.name for task in tasks if task.protocol == "one_token" and "thinking" in task.decodings[0]]
+    return [
+        f"A reasoning model was asked for one token in {_some(asked)}, with which it begins to think; set "
+        "--chat-args enable_thinking=false, or another protocol."
+        for _ in asked[:1]
+    ]
+
+
 def too_few(tasks: Sequence[TaskScore], difference: float, tests: int = 1) -> list[str]:
     """A warning for each number of items that is too small to detect a difference; graded tasks are ignored.
 
@@ -82,6 +106,24 @@ def too_few(tasks: Sequence[TaskScore], difference: float, tests: int = 1) -> li
         if sentence := low_power(n, difference, hardest, tests=tests):
             sentences.append(f"{sentence} ({_some([task.name for task in asked])}).")
     return sentences
+
+
+def decided_by_truncation(rows: Sequence[tuple[str, Truncated]]) -> list[str]:
+    """A warning for each task on which comparisons are decided by truncation (see `results.truncation`).
+
+    Args:
+        rows: Comparisons with the names of their models.
+    """
+    models: dict[str, list[str]] = {}
+    for name, row in rows:
+        if row.truncation and row.truncation.decides:
+            models.setdefault(row.task, []).append(name)
+    return [
+        f"The comparison on {task} mostly compares truncation, not ability ({_some(names)}): the token limit cut off "
+        "unfinished responses of one model more often than those of the other, or half of those of the first model. "
+        "Raise the limit (--max-new-tokens)."
+        for task, names in models.items()
+    ]
 
 
 def at_chance(tasks: Sequence[TaskScore]) -> list[str]:

@@ -47,15 +47,26 @@ _MARK = re.compile(
 )
 
 
+# Marks of reasoning are looked for in this many characters at the end of a prompt.
+_LONGEST_END = 200
+_OPENS = rf"(?i:<(?:{_TAGS})>|\[THINK\]|◁think▷)|<\|START_THINKING\|>|<\|begin_of_thought\|>"
+_CLOSES = rf"(?i:</(?:{_TAGS})>|\[/THINK\]|◁/think▷)|<\|END_THINKING\|>|<\|end_of_thought\|>"
+_OPENS_AT_END = re.compile(rf"(?:{_OPENS})\s*\Z")
+_CLOSES_AT_END = re.compile(rf"(?:{_CLOSES})\s*\Z")
+_MARKS_THOUGHT = re.compile(rf"{_OPENS}|{_CLOSES}|<\|channel\|?>|<\|im_start\|>think")
+
+
 @dataclass(frozen=True)
 class OwnAnswer:
     """The answer part of a response.
 
     `finished`: The answer is complete, even if the response went on after it and was truncated there.
+    `thinking`: The response ended inside its reasoning.
     """
 
     text: str
     finished: bool
+    thinking: bool = False
 
 
 @dataclass
@@ -132,7 +143,23 @@ def own_answer(response: Response) -> OwnAnswer:
             break
     else:
         reader.add(text[place:])
-    return OwnAnswer("".join(reader.answer), response.finish != "length" or reader.stopped)
+    finished = response.finish != "length" or reader.stopped
+    return OwnAnswer("".join(reader.answer), finished, reader.thinking and not reader.answered)
+
+
+def opens_thought(prompt: str) -> bool:
+    """Whether a prompt ends with an opened reasoning, so that the response begins inside it."""
+    return bool(_OPENS_AT_END.search(prompt[-_LONGEST_END:]))
+
+
+def closes_thought(prompt: str) -> bool:
+    """Whether a prompt ends with a closed reasoning, so that the response begins with the answer."""
+    return bool(_CLOSES_AT_END.search(prompt[-_LONGEST_END:]))
+
+
+def marks_thought(text: str) -> bool:
+    """Whether a text, such as a chat template or a token, has marks of reasoning."""
+    return bool(_MARKS_THOUGHT.search(text))
 
 
 def _read(reader: _Reader, mark: re.Match[str]) -> None:

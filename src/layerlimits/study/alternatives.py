@@ -18,7 +18,7 @@ from layerlimits.plugins import label
 from layerlimits.study.config import StudyConfig
 from layerlimits.study.session import Run, ask_options
 from layerlimits.study.speed import interleaved
-from layerlimits.types import Variant, content_hash
+from layerlimits.types import Task, Variant, content_hash
 
 STAGE = "alternatives"
 
@@ -45,7 +45,7 @@ def check_alternatives(config: StudyConfig) -> None:
     if config.versus:
         folder = locate(config.versus)
         check_complete(folder)
-        check_chat(read_tokenizer(folder), config.chat, config.versus)
+        check_chat(read_tokenizer(folder), config.chat, config.versus, config.template)
 
 
 def measure_alternatives(run: Run) -> None:
@@ -98,15 +98,20 @@ def _by_model(wanted: Sequence[_Wanted]) -> list[tuple[Bits | None, list[_Wanted
 def _key(run: Run, one: _Wanted) -> str:
     """Identifies a measurement: the model, its type, and the items."""
     model = run.loaded.ref.base_fingerprint if one.bits else fingerprint(locate(one.path))
-    items = [[task.name, [sample.id for sample in run.pruned_items(task)]] for task in run.study.measured]
+    items = [[task.name, [sample.id for sample in run.pruned_items(task)]] for task in _tasks(run)]
     return content_hash([model, run.loaded.ref.dtype, one.bits, one.removed, items, run.config.speed_repeats])
+
+
+def _tasks(run: Run) -> list[Task]:
+    """The tasks on which alternatives are compared; perplexities of other tokenizers are not comparable."""
+    return [task for task in run.study.measured if task.kind != "text"]
 
 
 def _measured(run: Run, bits: Bits | None, wanted: Sequence[_Wanted]) -> list[AlternativeRecord]:
     loaded, evaluator = _opened(run, bits, wanted[0].path)
     variants = [one.removed for one in wanted]
     tasks = []
-    for task in run.study.measured:
+    for task in _tasks(run):
         evaluator.ask(variants, [(task, run.pruned_items(task))])
         tasks.append(evaluator.described(task, run.pruned_items(task)))
     base, *timed = interleaved(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
 
+from layerlimits.chat_options import ChatOptions
 from layerlimits.errors import UserError, unknown
 from layerlimits.paths import read_toml
 from layerlimits.plugins import find
@@ -75,6 +76,8 @@ class StudyConfig(BaseModel):
             the suite `real` that can be read and that the unpruned model can do (see `study.screening`).
         limit: Maximum number of evaluation items per task.
         protocols, shots, chat: How prompts are built; see `tasks.choose`.
+        system: System turn before every conversation; none if empty.
+        chat_args: Arguments of the chat template, such as {"enable_thinking": False}.
         temperature: Sampling temperature; 0 decodes greedily.
         samples: Sampled responses per generation item.
         difference: Difference in accuracy to detect, 0 to 0.5; a warning is given if there are too few items.
@@ -112,6 +115,8 @@ class StudyConfig(BaseModel):
     protocols: tuple[AskFormat, ...] = ()
     shots: Annotated[Whole, Field(ge=0)] | None = None
     chat: Flag | None = None
+    system: str = ""
+    chat_args: dict[str, Any] = {}
     temperature: Temperature = 0.0
     top_p: TopP = 1.0
     top_k: Annotated[Whole, Field(ge=0)] = 0
@@ -180,7 +185,7 @@ class StudyConfig(BaseModel):
     @model_validator(mode="after")
     def _can_be_sampled(self) -> "StudyConfig":
         try:
-            _ = self.decoding
+            _ = self.decoding, self.template
         except UserError as error:
             raise ValueError(f"{error.problem}; {error.fix}") from None
         return self
@@ -189,6 +194,11 @@ class StudyConfig(BaseModel):
     def decoding(self) -> Decoding:
         """The decoding settings."""
         return Decoding(self.temperature, self.top_p, self.top_k, self.seed, self.samples, self.max_new_tokens)
+
+    @property
+    def template(self) -> ChatOptions:
+        """The settings of the chat template."""
+        return ChatOptions(self.system, self.chat_args)
 
     @property
     def item_cap(self) -> int:

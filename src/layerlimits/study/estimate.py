@@ -81,7 +81,7 @@ class Cost:
 
     def shared(self, kind: Kind, stage: str) -> float:
         """Time of a model in a stage that evaluates models together, divided by that of the unpruned model alone."""
-        shared = self.rates.shared_choice if kind == "choice" else self.rates.shared_generation
+        shared = self.rates.shared_generation if kind == "generation" else self.rates.shared_choice
         # Models pruned by several layers have fewer layers in common.
         return {"sweep": shared, "rank": shared, "prune": (1 + shared) / 2}.get(stage, 1.0)
 
@@ -191,9 +191,9 @@ def probe_costs(study: ResolvedStudy, cost: Cost) -> tuple[float, float]:
     """Estimated seconds in which the unpruned and pruned models read the probes, and the finetuned ones; 0 without a
     generation task, whose answers probes are made of.
     """
-    if all(task.kind == "choice" for task in study.measured):
+    if not any(task.generates for task in study.measured):
         return 0.0, 0.0
-    answers = sum(len(study.items[task.name]) * cost.tokens(task) for task in study.measured)
+    answers = sum(len(study.items[task.name]) * cost.tokens(task) for task in study.measured if task.kind != "text")
     each = cost.forward(PROBE_FRAC * answers)
     shares = {stage: cost.shared("choice", stage) for stage in ("base", "sweep", "prune", "recover")}
     models = 1 + study.depth * shares["sweep"] + len(study.config.methods) * len(study.ratios) * shares["prune"]

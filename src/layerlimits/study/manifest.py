@@ -20,6 +20,8 @@ _FIXED = {
     "dtype": "dtype",
     "batch size": "batch_size",
     "chat setting": "chat",
+    "system prompt": "system",
+    "set of template arguments": "chat_args",
     "decoding": "decoding",
 }
 

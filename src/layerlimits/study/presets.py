@@ -1,4 +1,4 @@
-"""The presets: settings of a study that differ from the defaults."""
+"""The presets of a study: settings that differ from the defaults."""
 
 from typing import Any
 

@@ -48,7 +48,7 @@ class _Probe:
         self.engine = evaluator.engine
         self.deadline = time.perf_counter() + seconds
         self.generation = [task for task in study.measured if task.kind == "generation"]
-        self.choice = [task for task in study.measured if task.kind == "choice"]
+        self.choice = [task for task in study.measured if not task.generates]
 
     def rates(self) -> Rates:
         """Measure all rates."""
@@ -80,10 +80,14 @@ class _Probe:
         """The first prompts of each task, in turn, that leave room for an answer."""
         positions = self.evaluator.loaded.model.config.get_text_config().max_position_embeddings or math.inf
         columns = [
-            [self.evaluator.prompt(task, item) for item in self.study.items[task.name][:count]] for task in tasks
+            [
+                prompt
+                for item in self.study.items[task.name][:count]
+                if 1 < (prompt := self.evaluator.prompt(task, item)).tokens <= positions - _LONG * task.generates
+            ]
+            for task in tasks
         ]
-        turns = [prompt for turn in zip_longest(*columns) for prompt in turn if prompt]
-        return [prompt for prompt in turns if 1 < prompt.tokens <= positions - _LONG]
+        return [prompt for turn in zip_longest(*columns) for prompt in turn if prompt]
 
     def _answered(self, prompt_token: float) -> tuple[float, dict[str, float]]:
         """Seconds per generated token in a batch, and the mean length of answers by task."""

@@ -7,8 +7,11 @@ from typing import Literal
 
 from transformers import PreTrainedTokenizerBase
 
+from layerlimits.chat import bind
 from layerlimits.errors import UserError
 from layerlimits.evaluation.calibration import Calibration
+from layerlimits.evaluation.prompts import check_chat
+from layerlimits.evaluation.thinking import THINKING_TOKENS, thinks, token_limit
 from layerlimits.methods import effort, needed_kind
 from layerlimits.models.load import read_tokenizer
 from layerlimits.models.locate import check_complete, layer_count, locate
@@ -121,11 +124,9 @@ class ResolvedStudy:
 
     def answer_limit(self, task: Task) -> int:
         """Maximum number of tokens of an answer to a task."""
-        if task.kind == "choice":
-            return 0
-        limit = self.config.max_new_tokens
-        # The protocol `one_token` ignores the setting.
-        return task.max_new_tokens if limit is None or task.asked == "one_token" else limit
+        chat = self.config.chat if task.chat is None else task.chat
+        thinking = task.generates and thinks(self.tokenizer, chat)
+        return token_limit(task, self.config.max_new_tokens, thinking=thinking)
 
     def draws(self, task: Task) -> int:
         """Number of responses per item of a task."""
@@ -152,6 +153,8 @@ def resolve(config: StudyConfig) -> ResolvedStudy:
     items = {task.name: task.samples("evaluate", config.item_cap, config.data_dir) for task in tasks}
     _check_items(items)
     tokenizer = read_tokenizer(folder)
+    check_chat(tokenizer, config.chat, config.model, config.template)
+    bind(tokenizer, config.template)
     text = calibration_of(config, folder, tokenizer, tasks)
     screened = config.tasks is None and not knows_bundled_world(folder)
     notes = (*notes, *([f"Calibration: {text.shortage}."] if text.shortage else []))
@@ -198,7 +201,7 @@ def _with_selection_and_training(study: ResolvedStudy, tasks: Sequence[Task]) ->
     select_tasks = select_tasks_of(config, study.folder, tasks)
     select_items = {task.name: task.samples("select", config.select_items, config.data_dir) for task in select_tasks}
     _check_methods(config, study.depth, study.most_removed, select_tasks, select_items)
-    recovery, notes = _recovery(config, tasks, study.removals)
+    recovery, notes = _recovery(study, tasks)
     return replace(
         study,
         select_tasks=select_tasks,
@@ -233,11 +236,9 @@ def _check_methods(
             )
 
 
-def _recovery(
-    config: StudyConfig, tasks: Sequence[Task], removals: Mapping[float, int]
-) -> tuple[PlannedRecovery | None, tuple[str, ...]]:
+def _recovery(study: ResolvedStudy, tasks: Sequence[Task]) -> tuple[PlannedRecovery | None, tuple[str, ...]]:
     """The planned recovery, or None and a note with the reason."""
-    settings = config.recovery
+    config, removals, settings = study.config, study.removals, study.config.recovery
     if not settings.kinds:
         return None, ()
     reason = _no_recovery(config, tasks)
@@ -247,7 +248,7 @@ def _recovery(
         return None, (f"Recovery was skipped: {reason}.",)
     prompts = prompts_of(config, tasks)
     counts = dict.fromkeys(removals[ratio] for ratio in config.recovery_ratios)
-    longest = answer_limit(tasks)
+    longest = answer_limit(tasks) + (THINKING_TOKENS if thinks(study.tokenizer, config.chat) else 0)
     planned = PlannedRecovery(
         kinds=settings.kinds,
         methods=tuple(map(label, config.recovery_methods)),

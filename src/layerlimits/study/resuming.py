@@ -8,8 +8,8 @@ settings and reuses all stored responses that still apply.
   preset, revision, device, data_dir, max_rows, unsafe_code, and the command.
 - May only grow once the study is finished, because its report would be replaced by one of less: tasks, limit, samples,
   methods, ratios. `difference` is then fixed, and a budget cannot be added.
-- Fixed from the start, because all responses must be comparable: the model's files, dtype, batch_size, chat,
-  temperature, top_p, top_k, max_new_tokens.
+- Fixed from the start, because all responses must be comparable: the model's files, dtype, batch_size, chat, system,
+  chat_args, temperature, top_p, top_k, max_new_tokens.
 - Fixed once a method has ranked, because rankings are compared: seed, protect, select_tasks, select_items and the
   resulting items, calibration, calibration_items.
 - Fixed once a model is recovered: recovery.items, recovery.epochs, recovery.milestones (which hold out prompts), and
@@ -31,6 +31,7 @@ from layerlimits.study.resolved import ResolvedStudy
 FIXED_BY_RANKINGS = ("seed", "protect", "select_tasks", "select_items", "calibration_items")
 FIXED_BY_RECOVERY = ("items", "epochs", "milestones")
 # Of studies that were recorded before there was the setting.
+NO_TEMPLATE: Mapping[str, object] = {"system": "", "chat_args": {}}
 EARLIER_RECOVERY = {"milestones": 0}
 _COUNTS = ("samples", "budget")
 
@@ -48,7 +49,9 @@ def check_resumable(study: ResolvedStudy, out: Path) -> None:
         manifest = artifacts.manifest
         if manifest is None:
             return
-        refuse_other_run(out, manifest, {"batch_size": study.config.batch_size, **_asking(study)})
+        # Studies recorded before there were these settings had none.
+        recorded = {**NO_TEMPLATE, **manifest} if manifest.get("config") else manifest
+        refuse_other_run(out, recorded, {"batch_size": study.config.batch_size, **_asking(study)})
         changes = _changes(study, artifacts, manifest)
     if changes:
         raise UserError(
@@ -65,7 +68,9 @@ def recorded_settings(study: ResolvedStudy) -> dict[str, Any]:
 
 def _asking(study: ResolvedStudy) -> dict[str, Any]:
     """The settings shared by all prompts of a study, as manifest entries."""
-    return {"chat": study.config.chat, "decoding": study.config.decoding.name(0)}
+    config = study.config
+    template = {"system": config.system, "chat_args": config.chat_args}
+    return {"chat": config.chat, **template, "decoding": config.decoding.name(0)}
 
 
 def settings(study: ResolvedStudy) -> dict[str, Any]:

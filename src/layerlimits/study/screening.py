@@ -26,6 +26,8 @@ def reason_to_set_aside(task: Task, values: Sequence[float]) -> str:
         >>> reason_to_set_aside(winogrande, [1.0] * 12 + [0.0] * 12)
         '12 of 24 correct, as guessing gives (chance 50%)'
     """
+    if task.kind == "text":
+        return ""
     n, score = len(values), sum(values) / len(values)
     if task.chance:
         correct = round(sum(values))

@@ -64,5 +64,5 @@ def _again(run: Run, task: Task, chance: Chance, items: set[str]) -> tuple[Task,
             samples = changed.samples("evaluate", len(run.study.items[task.name]), run.config.data_dir)
         except UserError:
             return task, []
-    named = replace(changed, name=chance.name(task.name), max_new_tokens=limit)
+    named = replace(changed, name=chance.name(task.name), max_new_tokens=limit, exact_limit=True)
     return named, [sample for sample in samples if sample.id in items]

@@ -234,6 +234,7 @@ def ask_options(config: StudyConfig) -> AskOptions:
         batch_size=config.batch_size,
         max_rows=config.max_rows,
         chat=config.chat,
+        template=config.template,
         decoding=config.decoding,
         unsafe=config.unsafe_code,
     )

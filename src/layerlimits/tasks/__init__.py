@@ -7,7 +7,8 @@ from pathlib import Path
 
 from layerlimits.errors import UserError, unknown
 from layerlimits.plugins import find, names
-from layerlimits.types import AskFormat, Response, Sample, Task, Verdict
+from layerlimits.scoring.transcript import own_answer
+from layerlimits.types import TRUNCATED_WHILE_THINKING, AskFormat, Outcome, Response, Sample, Task, Verdict
 
 _GENERATION = ("gsm8k", "math500", "humanevalplus", "mbppplus", "xsum")
 _CHOICE = ("mmlu", "arc_challenge", "arc_easy", "hellaswag", "winogrande", "piqa", "openbookqa")
@@ -64,13 +65,19 @@ def choose(
         chat: True applies the chat template to choice tasks too, which lm-evaluation-harness does not do by default.
 
     Raises:
-        UserError: No name is given, a name is neither a task nor a suite, or a task does not support the settings.
+        UserError: No name is given, a name is neither a task nor a suite, two texts have the same name, or a task does
+            not support the settings.
     """
-    tasks: dict[str, Task] = {}
+    tasks, specs = dict[str, Task](), dict[str, str]()
     for name in wanted:
         for member in SUITES.get(name, (name,)):
             for protocol in protocols or (None,):
                 task = _asked(member, protocol, shots, chat)
+                if task.configure and specs.setdefault(task.name, member) != member:
+                    raise UserError(
+                        f"{specs[task.name]} and {member} would have the same name in results, {task.name}",
+                        "rename one of the files, or measure them in separate commands",
+                    )
                 tasks[task.name] = task
     if not tasks:
         raise UserError("no task given", f"choose from {', '.join(names('tasks'))}, or a suite: {', '.join(SUITES)}")
@@ -112,10 +119,23 @@ def check_sandbox(tasks: Iterable[Task], unsafe: bool) -> None:
 
 
 def judged(task: Task, answered: Sequence[tuple[Sample, Response]], unsafe: bool = False) -> list[Verdict]:
-    """Score responses, all at once if the task supports it."""
+    """Score responses, all at once if the task supports it. Reasoning that does not end is wrong, with a note."""
     if task.score_all:
-        return task.score_all([sample for sample, _ in answered], [response for _, response in answered], unsafe)
-    return [task.score(sample, response) for sample, response in answered]
+        verdicts = task.score_all([sample for sample, _ in answered], [response for _, response in answered], unsafe)
+    else:
+        verdicts = [task.score(sample, response) for sample, response in answered]
+    if not task.generates:
+        return verdicts
+    return [_noted(verdict, response) for verdict, (_, response) in zip(verdicts, answered, strict=True)]
+
+
+def _noted(verdict: Verdict, response: Response) -> Verdict:
+    """The verdict; on a response that ended inside its reasoning, with a note that says so."""
+    if not own_answer(response).thinking:
+        return verdict
+    cut = response.finish == "length"
+    outcome: Outcome = "truncated" if cut else "no_answer"
+    return replace(verdict, outcome=outcome, value=0.0, why=TRUNCATED_WHILE_THINKING if cut else "ended while thinking")
 
 
 def with_examples(task: Task, shots: int, chat: bool | None) -> Task:
@@ -138,11 +158,23 @@ def _asked(spec: str, protocol: AskFormat | None, shots: int | None, chat: bool 
     if not name.endswith(".py") and name not in names("tasks"):
         raise unknown("task", name, [*names("tasks"), *SUITES])
     task: Task = find("tasks", name)
+    if configure := task.configure:
+        if way := protocol or given:
+            task = under(task, way)  # type: ignore[arg-type]  # `under` rejects unknown protocols
+        return configure(task, _options(spec, option))
     way = protocol or given
     if way:
         task = under(task, way)  # type: ignore[arg-type]  # `under` rejects unknown protocols
     task = with_examples(task, _shots(spec, option) if shots is None else shots, chat)
     return task if chat is None else replace(task, chat=chat)
+
+
+def _options(spec: str, text: str) -> dict[str, str]:
+    """The options of a task by name: "window=2048:stride=1024"."""
+    pairs = [part.partition("=") for part in text.split(":") if part]
+    if any(not equals for _, equals, _ in pairs):
+        raise UserError(f"invalid task {spec!r}", "use the form wikitext2:window=2048:stride=1024 or texts:path=DIR")
+    return {name: value for name, _, value in pairs}
 
 
 def _shots(spec: str, option: str) -> int:

@@ -61,8 +61,8 @@ def find_files(data_dir: Path, folder: str, hub: str, part: Part) -> tuple[Path,
 
     The first existing folder of these is searched: the benchmark's own (`gsm8k`), the dataset id (`openai/gsm8k`), the
     name of the repository (`gsm8k`), and its folder in the hub's cache (`datasets--openai--gsm8k`). In it, a file named
-    by the split (`test.jsonl`) precedes the configuration's folder (`main/test-00000-of-00001.parquet`), and that
-    precedes other forms of repositories (`data/test-00000-of-00001.parquet`).
+    by the split (`test.jsonl`) precedes the part's path in the hub's repository, that the configuration's folder
+    (`main/test-00000-of-00001.parquet`), and that other forms of repositories (`data/test-00000-of-00001.parquet`).
 
     Args:
         data_dir: Folder with benchmarks, or a copy of the hub's cache.
@@ -82,6 +82,8 @@ def find_files(data_dir: Path, folder: str, hub: str, part: Part) -> tuple[Path,
     shared = part.config is not None and repository != folder and place != data_dir / folder
     if not shared and (named := _named(place, part.file)):
         return (named,)
+    if part.path and (place / part.path).is_file():
+        return (place / part.path,)
     names = [part.file, f"{repository}_{part.file}", f"{repository}-{part.file}"]
     for group, known in _groups(place, part, shared):
         matches = [files for inside in group for name in dict.fromkeys([*names, *known]) for files in _of(inside, name)]
