@@ -1,4 +1,5 @@
 r"""Messy answers with the verdict that each must get, and why. Written for these tests; none is a real model's output.
+The answers in REAL follow real ones.
 A case is (task, gold, response, flexible outcome, strict value, why), and where it matters how the text ended and
 what was asked. Golds of gsm8k and gpt3_arithmetic are numbers, of math500 LaTeX.
 """
@@ -297,4 +298,14 @@ ARITHMETIC = [
     _gpt3("34", "no idea", NONE, "no number"),
 ]
 
-CASES = FORMAT + WORDS + LATER + UNMARKED + NUMBERS + CUTS + MATHS + ARITHMETIC
+REAL = [
+    _gsm("86", "#### The score he needs to reach an average of 93 is 86.", LOOSE, "a sentence after the mark"),
+    _gsm("4", "#### 12 miles - 8 miles per hour = 4 miles per hour", LOOSE, "a calculation with units after the mark"),
+    _gsm("20", "#### 9 sheep + 11 sheep = 20 sheep", LOOSE, "a sum with units after the mark"),
+    _gsm("10", "So it is 10 centimeters shorter from 1:00 PM to 5:00 PM.", LOOSE, "times of day are no amounts"),
+    _gsm("5", "They meet at 5:00.", LOOSE, "a time of day where nothing else is given"),
+    _gsm("860", "500 + 360 = 860 km\n\nSo it is \\(\\boxed{860", LOOSE, "the box repeats the result", "length"),
+    _gsm("86", "500 + 360 = 860 km\n\nSo it is \\(\\boxed{86", CUT, "the box is cut within the result", "length"),
+]
+
+CASES = REAL + FORMAT + WORDS + LATER + UNMARKED + NUMBERS + CUTS + MATHS + ARITHMETIC
