@@ -25,7 +25,7 @@ def test_there_are_answers_of_every_kind() -> None:
         for pruned in (False, True):
             assert len([row for row in ROWS if row["model"] == model and bool(row["removed"]) is pruned]) >= 20
     for task in TASKS:
-        assert len([row for row in ROWS if row["task"] == task]) >= 15
+        assert len([row for row in ROWS if row["task"] == task]) >= 10
     kinds = {"summary", "more", "none"}, {"right", "wrong", "none", "doubtful"}
     assert all(row["label"] in kinds[row["task"] != "xsum"] for row in ROWS)
 
@@ -36,7 +36,7 @@ def test_the_answer_is_the_one_that_the_reader_saw(task: str) -> None:
     judge: Any = mathematics.judge if task == "math500" else quantities.judge
     rows = [row for row in ROWS if row["task"] == task and "answer" in row]
     missed = [row for row in rows if judge(response(row), row["answer"]).outcome != "correct"]
-    assert len(rows) >= 15
+    assert len(rows) >= 10
     assert len(missed) <= 0.05 * len(rows), missed
 
 
