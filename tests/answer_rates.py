@@ -16,6 +16,7 @@ surrounds one, `none` if there is none.
 import ast
 import json
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -177,7 +178,10 @@ def passed(items: Sequence[Item], codes: Sequence[str]) -> Scored:
 @cache
 def functions_of(task: str) -> dict[str, Any]:
     """The functions of a task of the harness, without its imports: they download metrics, or need another antlr4."""
-    source = ast.parse((LM_EVAL / task / "utils.py").read_text())
+    with warnings.catch_warnings():
+        # One of its strings has an invalid escape sequence.
+        warnings.simplefilter("ignore")
+        source = ast.parse((LM_EVAL / task / "utils.py").read_text())
     source.body = [node for node in source.body if isinstance(node, ast.FunctionDef)]
     names: dict[str, Any] = {name: __import__(name) for name in ("re", "typing")}
     names |= {"Union": names["typing"].Union, "Dict": dict, "List": list, "datasets": __import__("datasets")}

@@ -35,9 +35,12 @@ def test_the_answer_is_the_one_that_the_reader_saw(task: str) -> None:
     """Without the items: what a reader took the text to state, right or wrong, is what is compared."""
     judge: Any = mathematics.judge if task == "math500" else quantities.judge
     rows = [row for row in ROWS if row["task"] == task and "answer" in row]
-    missed = [row for row in rows if judge(response(row), row["answer"]).outcome != "correct"]
-    assert len(rows) >= 10
-    assert len(missed) <= 0.05 * len(rows), missed
+    outcomes = [(row["finish"], judge(response(row), row["answer"]).outcome) for row in rows]
+    finished = [outcome for finish, outcome in outcomes if finish == "stop"]
+    assert len(finished) >= 20
+    assert finished.count("correct") >= 0.98 * len(finished)
+    # An unfinished text counts only where it states an answer formally.
+    assert {outcome for finish, outcome in outcomes if finish == "length"} <= {"correct", "truncated"}
 
 
 @pytest.mark.parametrize("task", SCORERS)

@@ -114,10 +114,10 @@ def _same(gold: str, answer: str) -> bool:
     def interrupt(*_: object) -> None:
         raise TimeoutException
 
-    def limited(step: Callable[[], Any]) -> Any:
+    def limited(step: Callable[..., Any], *given: Any, **options: Any) -> Any:
         signal.setitimer(signal.ITIMER_PROF, _STEP_S)
         try:
-            return step()
+            return step(*given, **options)
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
 
@@ -125,9 +125,9 @@ def _same(gold: str, answer: str) -> bool:
     # Decimals may approximate a gold fraction, root or multiple of pi; other golds are exact.
     places = _PLACES if _ENDLESS.search(gold) else _EXACT_PLACES
     try:
-        parsed = [limited(lambda text=text: parse(f"${text}$", parsing_timeout=None)) for text in (gold, answer)]
+        parsed = [limited(parse, f"${text}$", parsing_timeout=None) for text in (gold, answer)]
         options = {"float_rounding": places, "allow_set_relation_comp": True, "timeout_seconds": None}
-        return bool(limited(lambda: verify(*parsed, **options)))
+        return bool(limited(verify, *parsed, **options))
     # Any failure of the algebra means that equality was not shown.
     except (Exception, TimeoutException):
         return False
