@@ -4,7 +4,8 @@ import threading
 import time
 
 import pytest
-from answer_corpus import CASES, Case
+from answer_case import Case
+from answer_corpus import CASES
 
 from layerlimits.plugins import find
 from layerlimits.scoring import equality, latex, mathematics, quantities, units

@@ -11,6 +11,7 @@ from programs import BODY, CODE, f_of_1, need_sandbox
 from layerlimits.scoring import sandbox
 from layerlimits.scoring.code import Answer, extract_code, judge_all
 from layerlimits.scoring.sandbox import Program, run
+from layerlimits.scoring.syntax import without_assertions
 from layerlimits.tasks import choose
 from layerlimits.tasks._benchmark import Benchmark
 from layerlimits.tasks.mbppplus import called_in, mbppplus
@@ -128,6 +129,25 @@ def test_verdicts_tell_how_an_answer_failed() -> None:
     assert verdicts[1].why == "assertion failed: assert f(1) == 2"
     assert verdicts[3].why == "truncated after 7 tokens"
     assert judge_all(answers[:1]) == verdicts[:1]
+
+
+def test_a_models_own_assertions_are_not_run() -> None:
+    need_sandbox()
+    texts = [
+        f"{CODE}\n\nassert f(1) == 3",
+        f"{CODE}\nassert (\n    f(1) == 3\n), 'no'\n",
+        f"{CODE}\n# Test\nassert f(2) == 3; g = 1\nassert g == 1",
+        "assert False\nimport math\nassert False\ndef f(x):\n    assert x == 1\n    return x + 1",
+        "def f(x):\n    assert x == 2\n    return x + 1",
+        "def f(x):\n    return x\nassert True",
+        f"{CODE}\ng = 1; assert False",
+    ]
+    verdicts = judge_all([_said(text) for text in texts])
+    assert [verdict.outcome for verdict in verdicts] == ["correct"] * 4 + ["wrong"] * 3
+    assert verdicts[0].answer == texts[0]
+    code = "x = 1\nassert x\n\nassert (\n  x)\ny = 2"
+    assert without_assertions(code) == "x = 1\n\n\n\n\ny = 2"
+    assert without_assertions("assert (") == "assert ("
 
 
 def test_nothing_to_run_needs_no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from layerlimits.scoring.extract import extract_code
 from layerlimits.scoring.sandbox import Program, run
-from layerlimits.scoring.syntax import syntax_tree
+from layerlimits.scoring.syntax import syntax_tree, without_assertions
 from layerlimits.scoring.transcript import OwnAnswer, own_answer
 from layerlimits.types import Response, Verdict
 
@@ -38,7 +38,8 @@ def judge_all(answers: Sequence[Answer], *, seconds: float = 10, unsafe: bool = 
     ]
     verdicts = [_unrunnable(answer.response, own, code) for answer, own, code in zip(answers, said, codes, strict=True)]
     wanted = [number for number, verdict in enumerate(verdicts) if verdict is None]
-    programs = [Program(codes[n] or "", answers[n].test, answers[n].entry_point) for n in wanted]
+    # Assertions in the answer are tests of the model's own, and a wrong one would hide a right function.
+    programs = [Program(without_assertions(codes[n] or ""), answers[n].test, answers[n].entry_point) for n in wanted]
     outcomes = run(programs, seconds=seconds, unsafe=unsafe)
     for number, outcome in zip(wanted, outcomes, strict=True):
         right = outcome.passed

@@ -1,26 +1,33 @@
 """Compare two formulas with math-verify in a separate process.
 
-Algebra on model output can take forever or exhaust memory, in C code that signals cannot interrupt, and math-verify's
-own time limit uses a signal, which does not work in threads. A separate process therefore does the comparison under its
-own limits and exits if it exceeds them. The result is then None, and the next comparison starts a new process.
+Algebra on model output can take forever or exhaust memory, in C code that no exception interrupts, and math-verify's
+own time limit needs the main thread and counts seconds in which other processes run. A separate process therefore does
+the comparison under limits on memory and CPU time and is killed if it exceeds them. The result is then None, and the
+next comparison starts a new process.
 
 The second half of this file runs in that process and imports nothing from the package.
 """
 
 import atexit
-import faulthandler
 import importlib.util
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
-# Both apply in the other process. math-verify's limit applies to each of three steps.
+# CPU time in the other process: of each of three steps, after which equality was not shown, and of all together.
 _STEP_S = 3
 _WHOLE_S = 12
 _MEMORY_BYTES = 4 << 30
+_ENDLESS = re.compile(r"\\d?frac|/|\\sqrt|\\pi")
+# Decimal places to which floating-point numbers are compared.
+_PLACES, _EXACT_PLACES = 6, 15
 
 _lock = threading.Lock()
 _running: dict[int, subprocess.Popen[str]] = {}
@@ -93,21 +100,36 @@ def _serve(limit_s: float) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     for line in sys.stdin:
         gold, answer = json.loads(line)
-        # A watchdog thread of the interpreter that ends the process even while C code blocks everything else.
-        faulthandler.dump_traceback_later(limit_s, exit=True)
+        # Its signal has no handler, so it ends the process even while C code blocks everything else.
+        signal.setitimer(signal.ITIMER_VIRTUAL, limit_s)
         same = _same(gold, answer)
-        faulthandler.cancel_dump_traceback_later()
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         print(json.dumps(same), file=answers, flush=True)
 
 
 def _same(gold: str, answer: str) -> bool:
     from math_verify import parse, verify
+    from math_verify.errors import TimeoutException
 
+    def interrupt(*_: object) -> None:
+        raise TimeoutException
+
+    def limited(step: Callable[..., Any], *given: Any, **options: Any) -> Any:
+        signal.setitimer(signal.ITIMER_PROF, _STEP_S)
+        try:
+            return step(*given, **options)
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+
+    signal.signal(signal.SIGPROF, interrupt)
+    # Decimals may approximate a gold fraction, root or multiple of pi; other golds are exact.
+    places = _PLACES if _ENDLESS.search(gold) else _EXACT_PLACES
     try:
-        parsed = [parse(f"${text}$", parsing_timeout=_STEP_S) for text in (gold, answer)]
-        return bool(verify(*parsed, allow_set_relation_comp=True, timeout_seconds=_STEP_S))
+        parsed = [limited(parse, f"${text}$", parsing_timeout=None) for text in (gold, answer)]
+        options = {"float_rounding": places, "allow_set_relation_comp": True, "timeout_seconds": None}
+        return bool(limited(verify, *parsed, **options))
     # Any failure of the algebra means that equality was not shown.
-    except (Exception, RecursionError, MemoryError):
+    except (Exception, TimeoutException):
         return False
 
 

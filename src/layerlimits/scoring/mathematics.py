@@ -34,7 +34,7 @@ def judge(response: Response, gold: str, question: str = "", *, instruction: str
     own = clean(response, question=question, instruction=instruction)
     text = ascii_signs(own.text)
     formal = last_box(text)
-    by_form = float(bool(formal and latex.same(gold, formal, question)))
+    by_form = float(bool(formal and latex.same(gold, formal)))
     answer, how = final(text, finished=own.finished, word=latex.is_word(gold))
     if not answer:
         if own.finished:
@@ -42,7 +42,7 @@ def judge(response: Response, gold: str, question: str = "", *, instruction: str
         return Verdict(
             "truncated", 0.0, why=f"truncated after {len(response.tokens)} tokens without an answer", strict=0.0
         )
-    right = latex.same(gold, answer, question)
+    right = latex.same(gold, answer)
     if right is None:
         return Verdict("error", 0.0, answer, "the comparison took too long", by_form)
     return Verdict("correct" if right else "wrong", float(right), answer, how if right else f"expected {gold}", by_form)

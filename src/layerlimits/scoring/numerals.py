@@ -43,7 +43,7 @@ _DIGITS = r"""
 """
 _NUMBER = re.compile(
     rf"""
-    (?<![A-Za-z0-9_^]) (?<!\d[.,]) (?<![_^]\{{)
+    (?<![A-Za-z0-9_^]) (?<!\d[.,]) (?<![_^]\{{) (?!(?<=\d:)\d\d\b)  # of a time of day, only the hours
     (?:(?P<whole>\d+)[ \u00a0]\s*(?P<top>\d+)/(?P<under>\d+)(?![\d/])
      | (?P<numerator>\d+)/(?P<denominator>\d+)(?![\d/]|\.\d)
      | (?P<digits>{_DIGITS}) (?!\d) (?![.,]\d)

@@ -30,6 +30,8 @@ _VERB = re.compile(
 )
 _SIGN = re.compile(r"[\s$€£¥₹()\[\]{}*]*[-+*/×÷x·^=≈][\s$€£¥₹()\[\]{}*-]*\Z")
 _CHAIN_END = re.compile(r"[=≈]")
+_WORDS = re.compile(r"[*_ \t]*[^\W\d_]{2,}[ ][^\W\d_]")
+_CLOCK = re.compile(r":\d\d\b")
 _NOT = re.compile(r"\bnot\s+(?:be\s+)?[$€£]?-?\Z", re.IGNORECASE)
 _UNKNOWN = re.compile(
     r"\b(?:cannot|can't|can not|impossible to|unable to|not possible to)"
@@ -134,7 +136,9 @@ _HOW = {"tag": "within an answer tag", "hash": "", "box": "boxed", "says": "stat
 def _stated(text: str, statement: Statement, candidates: list[Number], *, finished: bool) -> Number | None:
     """The number of a statement; None if it has none or the text is truncated inside it."""
     within = [candidate for candidate in candidates if statement.start <= candidate.start < statement.end]
-    if not within or (not statement.closed and not finished) or _UNKNOWN.search(text, statement.mark, statement.end):
+    if not within or _UNKNOWN.search(text, statement.mark, statement.end):
+        return None
+    if not statement.closed and not finished and not _repeats(statement, within, candidates):
         return None
     if not finished and re.fullmatch(r"[.,]?\d*[.,]", text[within[-1].end :]):
         return None
@@ -144,7 +148,25 @@ def _stated(text: str, statement: Statement, candidates: list[Number], *, finish
         bold = _bold(text, statement.start, statement.end, within)
         if bold:
             return bold
-    return _result(text, within)
+    return (_of_line(text, statement, within) if statement.kind == "hash" else None) or _result(text, within)
+
+
+def _repeats(statement: Statement, within: list[Number], candidates: list[Number]) -> bool:
+    """Whether a truncated statement begins with the number before it, which it is about to repeat."""
+    before = [candidate for candidate in candidates if candidate.end <= statement.mark]
+    return bool(before) and before[-1].value == within[0].value
+
+
+def _of_line(text: str, statement: Statement, within: list[Number]) -> Number | None:
+    """The number after the "=" of a calculation with units, or after the verb of a sentence; else None."""
+    equal = text.rfind("=", within[0].end, statement.end)
+    if equal >= 0:
+        after = [candidate for candidate in within if candidate.start > equal]
+        return after[0] if len(after) == 1 else None
+    if not _WORDS.match(text, statement.start):
+        return None
+    verbs = list(_VERB.finditer(text, within[0].end, within[-1].start))
+    return next((candidate for candidate in within if verbs and candidate.start >= verbs[-1].end()), None)
 
 
 def _result(text: str, within: list[Number]) -> Number | None:
@@ -182,6 +204,7 @@ def _concluded(text: str, candidates: list[Number], wanted: str = "") -> Number 
     candidates = [
         candidate for candidate in candidates if not any(start <= candidate.start < end for start, end in labels)
     ]
+    candidates = [candidate for candidate in candidates if not _CLOCK.match(text, candidate.end)] or candidates
     text = text[: asides.courtesy_start(text)]
     candidates = [candidate for candidate in candidates if candidate.end <= len(text)] or candidates
     if not candidates:

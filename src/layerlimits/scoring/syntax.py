@@ -18,6 +18,18 @@ def syntax_tree(code: str) -> ast.Module | None:
     return tree if isinstance(tree, ast.Module) else None
 
 
+def without_assertions(code: str) -> str:
+    """Valid Python without the assertions at its top level, which are a model's own tests; line numbers stay."""
+    tree = syntax_tree(code)
+    lines = code.split("\n")
+    spans = [(node.lineno, node.end_lineno or node.lineno) for node in tree.body] if tree else []
+    ends, starts = [0, *(end for _, end in spans)], [*(start for start, _ in spans[1:]), len(lines) + 1]
+    for node, (start, end), before, after in zip(tree.body if tree else [], spans, ends, starts, strict=False):
+        if isinstance(node, ast.Assert) and before < start and end < after:
+            lines[start - 1 : end] = [""] * (end - start + 1)
+    return "\n".join(lines)
+
+
 def _parse(code: str) -> ast.Module | int:
     """The syntax tree, or the 1-based number of the line with the invalid statement."""
     unreadable = _UNREADABLE.search(code)

@@ -61,7 +61,7 @@ gpt3_arithmetic = Task(
     score=lambda sample, response: quantities.judge(response, sample.target, sample.prompt, strict=quantities.alone),
     max_new_tokens=32,
     metric="accuracy",
-    scorer=2,
+    scorer=3,
     summary="GPT-3's arithmetic sets, one to six digits, without intermediate steps",
     numeric=True,
 )

@@ -45,6 +45,6 @@ gsm8k = Task(
     ),
     max_new_tokens=512,
     metric="accuracy",
-    scorer=2,
+    scorer=3,
     summary="GSM8K, grade-school word problems with worked answers",
 )

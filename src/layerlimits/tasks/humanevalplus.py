@@ -22,7 +22,7 @@ def _sample(row: Row, file: str) -> Sample:
 humanevalplus = Task(
     name="humanevalplus",
     version=1,
-    scorer=2,
+    scorer=3,
     kind="generation",
     samples=Benchmark(
         folder="humanevalplus",

@@ -33,6 +33,6 @@ math500 = Task(
     ),
     max_new_tokens=1024,
     metric="accuracy",
-    scorer=2,
+    scorer=3,
     summary="MATH-500, competition mathematics with boxed answers",
 )

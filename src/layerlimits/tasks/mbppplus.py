@@ -56,7 +56,7 @@ def called_in(assertions: list[str], code: str) -> str:
 mbppplus = Task(
     name="mbppplus",
     version=1,
-    scorer=2,
+    scorer=3,
     kind="generation",
     samples=Benchmark(
         folder="mbppplus",
