@@ -10,8 +10,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from layerlimits.api.options import ModelOptions
 from layerlimits.models import load as loading
 from layerlimits.models import remove
+from layerlimits.models.checkpoint import configuration
 from layerlimits.models.load import Loaded
-from layerlimits.models.locate import check_complete, configuration, layer_count, locate
+from layerlimits.models.locate import check_complete, layer_count, locate
 from layerlimits.models.structure_check import check_structure
 
 

@@ -23,7 +23,7 @@ from layerlimits.cli.options import (
 )
 from layerlimits.cli.parse import layers as layer_numbers
 from layerlimits.cli.parse import words
-from layerlimits.cli.printing import show, show_json, table
+from layerlimits.cli.printing import show, show_json, show_warnings, table
 from layerlimits.results.rankings import RankingsComparison, RankResults
 
 
@@ -91,6 +91,7 @@ def show_ranking(results: RankResults) -> None:
         missing = "inf" if layer in ranking.infinite else "-"
         order.add_row(str(place), str(layer), missing if score is None else f"{score:.4g}")
     show(order)
+    show_warnings(results.warnings)
 
 
 def show_rankings(results: RankingsComparison) -> None:
@@ -106,6 +107,7 @@ def show_rankings(results: RankingsComparison) -> None:
     show(_square(results.overlap, f"Overlap between the first {results.n} layers", "{:.0%}"))
     for method, reason in results.failed.items():
         show(f"{method} cannot rank this model: {reason}")
+    show_warnings(results.warnings)
 
 
 def _square(values: Mapping[str, Mapping[str, float | None]], title: str, form: str) -> Table:

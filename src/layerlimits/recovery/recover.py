@@ -12,8 +12,9 @@ from layerlimits.evaluation.lock import writing
 from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.prompts import encode
 from layerlimits.evaluation.store import Store
+from layerlimits.models.checkpoint import configuration
 from layerlimits.models.load import load, pick_device, read_tokenizer
-from layerlimits.models.locate import configuration, locate
+from layerlimits.models.locate import locate
 from layerlimits.models.save import read_recipe
 from layerlimits.paths import check_new_folder
 from layerlimits.recovery.adapters import adapters_of
