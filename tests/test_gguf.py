@@ -150,7 +150,7 @@ def _prune(says: Callable[..., Any], base: Path, out: Path) -> Any:
     [
         (lambda data: data[: len(data) // 2], "is truncated or damaged"),
         (lambda data: data[:300], "is truncated or damaged"),
-        (lambda data: data[:-1], "is truncated or damaged"),
+        (lambda data: data[:-64], "is truncated or damaged"),
         (lambda data: b"hello", "is not a GGUF file"),
         (lambda data: b"", "is not a GGUF file"),
     ],

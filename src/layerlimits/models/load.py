@@ -122,10 +122,12 @@ def _read(folder: Path, model: str, dtype: str) -> tuple[PreTrainedModel, PreTra
     # Its annotation does not cover `output_loading_info`.
     auto: Any = AutoModelForCausalLM
     options = loading(folder)
+    quantized = getattr(options.get("config"), "quantization_config", None) is not None
     with refusing(f"cannot load {model}", "check the folder, or download the model again"):
         network, report = auto.from_pretrained(
             folder,
-            dtype=DTYPES[dtype],
+            # Weights are widened in one way, whatever type the model computes in.
+            dtype=torch.bfloat16 if quantized else DTYPES[dtype],
             output_loading_info=True,
             **options,
         )
