@@ -122,7 +122,7 @@ def _types(file: Path) -> dict[str, int]:
     Raises:
         UserError: the file is truncated or damaged.
     """
-    from gguf import GGUFReader  # type: ignore[import-untyped]  # ships none
+    from gguf import GGUFReader
 
     counts = Counter[str]()
     with refusing(f"{file} is truncated or damaged ({file.stat().st_size:,} bytes)", _DOWNLOAD):
