@@ -7,6 +7,8 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
+import torch
+
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.lock import writing
 from layerlimits.evaluation.options import AskOptions
@@ -73,7 +75,8 @@ def recover(
     check_new_folder(out)
     out = out.expanduser().resolve()
     about = check_pair(pruned, parent, config.revision, config.chat)
-    export = check_export(config.save_answers) if config.save_answers else None
+    folder = config.run or out.with_name(f".{out.name}.run")
+    export = check_export(config.save_answers, resumes=folder.exists()) if config.save_answers else None
     check_sources(settings, config)
     check_settings(settings, pick_device(config.device))
     if settings.adapts:
@@ -84,7 +87,6 @@ def recover(
     tokenizer = read_tokenizer(locate(pruned))
     check_lengths([len(encode(tokenizer, prompt, config.chat).ids) for prompt in prompts], settings.max_length)
     longest = answer_limit(tasks) if config.max_new_tokens is None else config.max_new_tokens
-    folder = config.run or out.with_name(f".{out.name}.run")
     work = _Work(pruned, parent, settings, config, folder, on_progress)
     with writing(folder):
         answers = work.own(prompts) if settings.objective == "own" else work.generated(prompts, longest, kept)
@@ -160,6 +162,11 @@ class _Work:
         """Finetune the pruned model; returns the number of examples for training."""
         config, settings, examples = self.config, self.settings, answers.examples
         loaded = load(self.pruned, dtype=config.dtype, device=config.device)
+        on_cpu = loaded.model.device.type == "cpu"
+        if settings.processes > 1:
+            # The processes read it themselves, and need the memory of the GPU.
+            loaded.model.to(torch.device("cpu"))  # type: ignore[arg-type]  # transformers hides the types of `to`
+            torch.cuda.empty_cache()
         teacher = None
         if settings.objective == "distill":
             teacher = load(self.parent, revision=config.revision, dtype=config.dtype, device=config.device).model
@@ -171,6 +178,6 @@ class _Work:
             curve = CurvePlan(heldout, config.milestones, scores)
         report = self.on_progress
         on_step = (lambda done, steps: report("finetuning", done, steps)) if report else None
-        context = TrainingContext(on_step, curve, teacher)
+        context = TrainingContext(on_step, curve, teacher, settings.processes, on_cpu)
         finetune(loaded, (), examples, settings, self.folder / _WORK, out, about, context)
         return len(examples)
