@@ -18,9 +18,10 @@ from layerlimits import jsonl
 from layerlimits.chat import check_template
 from layerlimits.cli.parse import layers, shares
 from layerlimits.errors import UserError, printable
+from layerlimits.models.checkpoint import weight_files
 from layerlimits.models.config_check import read_config
 from layerlimits.models.index import INDEX, read_index
-from layerlimits.models.locate import check, weight_files
+from layerlimits.models.locate import check
 from layerlimits.models.remove import check_layers
 from layerlimits.models.safetensors_header import read_header
 from layerlimits.models.save import RECIPE, read_recipe

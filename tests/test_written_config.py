@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from architectures import tiny_model
+from architectures import PROMPT, tiny_model
 from small_models import small_llama
+from transformers import AutoModelForCausalLM
 
 from layerlimits.models.load import load
+from layerlimits.models.remove import without_layers
 from layerlimits.models.safetensors_header import read_header
-from layerlimits.models.save import window_warnings, write_as_stored, write_checkpoint
+from layerlimits.models.save import write_as_stored, write_checkpoint
 from layerlimits.reference.tokenizer import build
 
 
@@ -20,26 +22,36 @@ from layerlimits.reference.tokenizer import build
 def test_layers_for_multi_token_prediction_are_not_declared(declared: int, tmp_path: Path) -> None:
     model = tiny_model("deepseek_v3")
     model.config.num_nextn_predict_layers = declared
-    write_checkpoint(model, tmp_path, tmp_path / "out", {})
+    model.save_pretrained(tmp_path / "base")
+    write_checkpoint(model, tmp_path / "base", tmp_path / "out", {})
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["num_nextn_predict_layers"] == 0
     assert config["num_hidden_layers"] == model.config.num_hidden_layers
 
 
-def test_a_window_that_no_layer_uses_is_warned_about(says: Callable[..., Any], tmp_path: Path) -> None:
-    folder = tmp_path / "gemma"
-    model = tiny_model("gemma3_text", vocab_size=len(build()))
+@pytest.mark.parametrize("kind", ["gemma3_text", "gemma2", "olmo3", "gpt_oss"])
+def test_a_window_that_no_layer_uses_is_as_wide_as_the_context(
+    kind: str, says: Callable[..., Any], tmp_path: Path
+) -> None:
+    """transformers does not build these models without a window, and some servers apply it to all layers."""
+    folder = tmp_path / "model"
+    model = tiny_model(kind, vocab_size=len(build()))
     model.save_pretrained(folder)
     build().save_pretrained(folder)
     kinds = model.config.layer_types
     sliding = [layer for layer, kind in enumerate(kinds) if kind == "sliding_attention"]
     assert 0 < len(sliding) < len(kinds)
-    all_of_them = says("prune", folder, "--remove", ",".join(map(str, sliding)), "--out", tmp_path / "all")
-    window = model.config.sliding_window
-    assert f"still declares sliding_window = {window}" in all_of_them["warnings"][0]
-    assert json.loads((tmp_path / "all" / "config.json").read_text())["sliding_window"] == window
-    assert says("prune", folder, "--remove", sliding[-1], "--out", tmp_path / "some")["warnings"] == []
-    assert window_warnings(model.config, folder) == ()
+    says("prune", folder, "--remove", ",".join(map(str, sliding)), "--out", tmp_path / "all")
+    says("prune", folder, "--remove", sliding[-1], "--out", tmp_path / "some")
+    assert _declared(tmp_path / "all", "sliding_window") == model.config.max_position_embeddings
+    assert _declared(tmp_path / "some", "sliding_window") == model.config.sliding_window
+    stock = AutoModelForCausalLM.from_pretrained(tmp_path / "all").eval()
+    with torch.no_grad(), without_layers(model, sliding) as view:
+        assert torch.equal(stock(PROMPT).logits, view(PROMPT).logits)
+
+
+def _declared(folder: Path, field: str) -> Any:
+    return json.loads((folder / "config.json").read_text())[field]
 
 
 @pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])

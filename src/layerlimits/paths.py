@@ -12,6 +12,7 @@ from shutil import rmtree
 from typing import Any
 
 import psutil
+from xxhash import xxh3_128
 
 from layerlimits.errors import UserError
 from layerlimits.foreign import read_text
@@ -237,3 +238,18 @@ def read_toml(file: Path) -> dict[str, Any]:
     except ValueError as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{file} is not valid TOML: {reason}", "correct the file") from None
+
+
+def cache_folder(name: str) -> Path:
+    """The folder of this package's cache for one kind of files; it need not exist."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "layerlimits" / name
+
+
+def file_hash(file: Path) -> str:
+    """A hash of the content of a file, of 32 hexadecimal digits."""
+    # Not a cryptographic hash, which would take minutes for a large model.
+    total = xxh3_128()
+    with file.open("rb") as stream:
+        while chunk := stream.read(1 << 22):
+            total.update(chunk)
+    return total.hexdigest()

@@ -61,13 +61,16 @@ def compare(
         bound_tokenizer(model, asked.template, asked.chat)
     with open_folder(out) as folder:
         set_seed(options.decoding.seed)
-        first = _measured(loaded_into(folder, base), folder, items, asked, owner=True)
+        loaded = loaded_into(folder, base)
+        first, remarks = _measured(loaded, folder, items, asked, owner=True), loaded.remarks
+        del loaded
         _free_memory()
-        second = _measured(_loaded(other, first.ref.dtype), folder, items, asked, owner=False)
+        loaded = _loaded(other, first.ref.dtype)
+        second, remarks = _measured(loaded, folder, items, asked, owner=False), (*remarks, *loaded.remarks)
         with Store(folder) as store:
             decoding = options.decoding.name(0).removesuffix(" #0")
             results = compare_results(store, first, second, decoding, options.difference)
-    return replace(results, warnings=(*notes, *results.warnings), chat=options.template)
+    return replace(results, warnings=(*dict.fromkeys(remarks), *notes, *results.warnings), chat=options.template)
 
 
 def _loaded(model: ModelSource, dtype: str) -> Loaded:

@@ -52,6 +52,7 @@ def evaluate(
         _record(evaluator, items)
         decoding = options.decoding.name(0).removesuffix(" #0")
         results = evaluate_results(_stored(evaluator, items), decoding, options.difference)
+        notes = (*evaluator.loaded.remarks, *notes)
     return replace(results, warnings=(*notes, *results.warnings), chat=options.template)
 
 
@@ -98,6 +99,7 @@ def sweep(
         ask(evaluator, [(), *((layer,) for layer in skipped)], items)
         _record(evaluator, items)
         results = sweep_results(_stored(evaluator, items), skipped, total, options.difference)
+        notes = (*evaluator.loaded.remarks, *notes)
     return replace(results, warnings=(*notes, *results.warnings), chat=options.template)
 
 

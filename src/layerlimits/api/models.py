@@ -13,8 +13,9 @@ from layerlimits.chat_options import PLAIN, ChatOptions
 from layerlimits.evaluation.prompts import check_chat
 from layerlimits.models import load as loading
 from layerlimits.models import remove
+from layerlimits.models.checkpoint import configuration
 from layerlimits.models.load import Loaded
-from layerlimits.models.locate import check_complete, configuration, layer_count, locate
+from layerlimits.models.locate import check_complete, layer_count, locate
 from layerlimits.models.structure_check import check_structure
 
 

@@ -158,6 +158,7 @@ class PruneOptions:
         ratio: Fraction of the layers to remove. Exactly one of `layers`, `ratio` and `remove` is required.
         remove: Indices of the layers to remove.
         replacement: Replacement for the removed layers. If None: "laco" for the method of the same name, else "none".
+        keep_vision: Write all parts of a multimodal checkpoint; if False, the text model as a checkpoint of its own.
 
     Raises:
         UserError: Not exactly one of `layers`, `ratio` and `remove` is given, `layers` or `ratio` is given without a
@@ -172,6 +173,7 @@ class PruneOptions:
     ratio: float | None = None
     remove: tuple[int, ...] | None = None
     replacement: str | None = None
+    keep_vision: bool = False
 
     def __post_init__(self) -> None:
         values = {"layers": self.layers, "ratio": self.ratio, "remove": self.remove}

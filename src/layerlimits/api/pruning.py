@@ -10,13 +10,16 @@ from layerlimits.api.models import Model, ModelSource, checked_folder, settings
 from layerlimits.api.opening import ask_options, check_removal, open_evaluator
 from layerlimits.api.options import PruneOptions, RankOptions
 from layerlimits.api.ranking import ranking
+from layerlimits.errors import UserError
 from layerlimits.evaluation.calibration import Calibration
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.methods import finite
+from layerlimits.models.checkpoint import configuration, is_multimodal, source_notes, weight_files, whole_configuration
 from layerlimits.models.load import Loaded
-from layerlimits.models.locate import configuration, fingerprint, layer_count, weight_files
+from layerlimits.models.locate import fingerprint, layer_count
 from layerlimits.models.remove import check_layers, layers_for_ratio, remove
-from layerlimits.models.save import recipe, save_pruned, window_warnings, write_as_stored
+from layerlimits.models.save import recipe, save_pruned, write_as_stored
+from layerlimits.models.stored_quantization import method_of
 from layerlimits.models.structure_check import check_structure
 from layerlimits.paths import check_new_folder
 from layerlimits.plugins import called, find, label
@@ -31,10 +34,11 @@ _DEFAULT = RankOptions()
 
 @dataclass(frozen=True)
 class _Target:
-    """The output folder, and the command recorded in the recipe."""
+    """The output folder, the command recorded in the recipe, and whether all parts of the checkpoint are written."""
 
     out: Path
     command: str
+    keep_vision: bool
 
 
 def prune(
@@ -63,13 +67,14 @@ def prune(
         >>> prune("reference", "pruned", PruneOptions(method="block_influence", layers=3)).removed
         >>> prune("reference", "pruned-2", PruneOptions(remove=(4, 5))).kept
     """
-    target = _Target(Path(out), command)
+    target = _Target(Path(out), command, options.keep_vision)
     replacement = _replacement(options)
     if options.method is not None:
         find("methods", options.method)
     find("replacements", replacement)
     check_new_folder(target.out)
     folder, source = checked_folder(model), settings(model)
+    _check_parts(folder, options.keep_vision, replacement)
     plan = _listed(folder, options, rank_options)
     rank_options = replace(rank_options, layers=None if plan else _count(options, layer_count(folder)))
     check_removal(rank_options, layer_count(folder))
@@ -94,8 +99,45 @@ def prune(
         removed=plan.removed,
         kept=plan.kept_layers,
         layers=len(plan.kept_layers),
-        warnings=window_warnings(configuration(folder), target.out),
+        warnings=_warnings(folder, plan, target.keep_vision),
     )
+
+
+def _check_parts(folder: Path, keep_vision: bool, replacement: str) -> None:
+    """Check that a checkpoint has other parts than its text model, if they are to be kept.
+
+    Raises:
+        UserError: It has none; or it is quantized, so that only some of its parts would be widened.
+    """
+    if not keep_vision:
+        return
+    whole = whole_configuration(folder)
+    if not is_multimodal(whole):
+        raise UserError(
+            f"{folder.name} ({whole.model_type}) is not a multimodal checkpoint, so that it has no other parts to keep",
+            "omit --keep-vision",
+        )
+    method = method_of(getattr(whole, "quantization_config", None))
+    if method and replacement != NONE:
+        raise UserError(
+            f"replacement {label(replacement)} needs the weights of {folder.name} widened from {method}, and its other "
+            "parts would stay quantized",
+            "omit --keep-vision to write the text model alone, or use --replacement none, which keeps all bytes",
+        )
+
+
+def _warnings(folder: Path, plan: PrunePlan, keep_vision: bool) -> tuple[str, ...]:
+    """Notes about the files, and a warning if image features would enter at other layers."""
+    notes = source_notes(folder)
+    vision = getattr(whole_configuration(folder), "vision_config", None)
+    entered = len(getattr(vision, "deepstack_visual_indexes", None) or ())
+    moved = [layer for layer in plan.removed if layer < entered]
+    if keep_vision and moved:
+        notes += (
+            f"image features enter after the first {entered} layers, by number; without layer "
+            f"{', '.join(map(str, moved))} they enter after other layers",
+        )
+    return notes
 
 
 @dataclass(frozen=True)
@@ -160,10 +202,12 @@ def _finish(loaded: Loaded, plan: PrunePlan, replacement: str, material: _Materi
     used = tuple(dict.fromkeys((*plan.calibration, *text.hashes)))
     done = replace(plan, replacement=label(replacement), filling=detail, calibration=used)
     remove(loaded.model, plan.removed)
-    write_as_stored(loaded.model, loaded.folder, target.out, recipe(loaded.ref, done, target.command))
+    about = recipe(loaded.ref, done, target.command, source_notes(loaded.folder))
+    kept_layers = plan.kept_layers if target.keep_vision else None
+    write_as_stored(loaded.model, loaded.folder, target.out, about, kept_layers)
 
 
 def _write(folder: Path, ref: ModelRef | Callable[[], ModelRef], plan: PrunePlan, target: _Target) -> None:
     size = sum(file.stat().st_size for file in weight_files(folder))
     with Bar(float(size)) as bar, bar.stage("writing"):
-        save_pruned(folder, ref, plan, target.out, target.command, bar.advance)
+        save_pruned(folder, ref, plan, target.out, target.command, bar.advance, keep_vision=target.keep_vision)

@@ -49,7 +49,7 @@ def rank(
     with open_evaluator(model, ask_options(options), seed=options.seed, out=out) as evaluator:
         with Bar(1.0) as bar, bar.stage(f"ranking by {method}"):
             result = ranking(method, options, evaluator, data, bar.advance)
-        return RankResults(settings(model).model, _row(result, method, layers))
+        return RankResults(settings(model).model, _row(result, method, layers), evaluator.loaded.remarks)
 
 
 def compare_methods(
@@ -82,6 +82,7 @@ def compare_methods(
     count = max(1, round(layers / 4)) if options.layers is None else options.layers
     with open_evaluator(model, ask_options(options), seed=options.seed, out=out) as evaluator:
         rankings, failed = _rankings(chosen, replace(options, layers=count), evaluator, data)
+        remarks = evaluator.loaded.remarks
     name = settings(model).model
     if not rankings:
         raise UserError(f"no method can rank {name}: " + "; ".join(failed.values()), "choose a method that supports it")
@@ -94,6 +95,7 @@ def compare_methods(
         failed=failed,
         kendall_tau=_pairs(results, _tau),
         overlap=_pairs(results, lambda first, second: _overlap(first, second, count)),
+        warnings=remarks,
     )
 
 

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-Model = Annotated[str, typer.Argument(help="Local folder, Hugging Face Hub id, or `reference`.", show_default=False)]
+Model = Annotated[
+    str, typer.Argument(help="Local folder, .gguf file, Hugging Face Hub id, or `reference`.", show_default=False)
+]
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hub.")]
 Dtype = Annotated[
     str,

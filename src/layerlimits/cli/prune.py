@@ -45,6 +45,13 @@ def prune(
     replacement: Annotated[
         str | None, typer.Option(help="Replacement for the removed layers: none, laco, linear, streamline, compensate.")
     ] = None,
+    keep_vision: Annotated[
+        bool,
+        typer.Option(
+            "--keep-vision",
+            help="Write all parts of a multimodal checkpoint; by default, its text model as a checkpoint of its own.",
+        ),
+    ] = False,
     protect: Protect = None,
     tasks: SelectTasks = None,
     items: Annotated[
@@ -77,6 +84,7 @@ def prune(
         ratio=ratio,
         remove=None if remove is None else layer_numbers(remove),
         replacement=replacement,
+        keep_vision=keep_vision,
     )
     rank_options = api.RankOptions(
         protect=None if protect is None else layer_numbers(protect),

@@ -25,7 +25,7 @@ from layerlimits.cli.options import (
 )
 from layerlimits.cli.parse import chat_options, words
 from layerlimits.cli.parse import layers as layer_numbers
-from layerlimits.cli.printing import show, show_json, table
+from layerlimits.cli.printing import show, show_json, show_warnings, table
 from layerlimits.results.rankings import RankingsComparison, RankResults
 
 
@@ -96,6 +96,7 @@ def show_ranking(results: RankResults) -> None:
         missing = "inf" if layer in ranking.infinite else "-"
         order.add_row(str(place), str(layer), missing if score is None else f"{score:.4g}")
     show(order)
+    show_warnings(results.warnings)
 
 
 def show_rankings(results: RankingsComparison) -> None:
@@ -111,6 +112,7 @@ def show_rankings(results: RankingsComparison) -> None:
     show(_square(results.overlap, f"Overlap between the first {results.n} layers", "{:.0%}"))
     for method, reason in results.failed.items():
         show(f"{method} cannot rank this model: {reason}")
+    show_warnings(results.warnings)
 
 
 def _square(values: Mapping[str, Mapping[str, float | None]], title: str, form: str) -> Table:

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 def study(
     model: Annotated[
-        str | None, typer.Argument(help="Local folder or Hugging Face Hub id; default: the reference model.")
+        str | None,
+        typer.Argument(help="Local folder, .gguf file or Hugging Face Hub id; default: the reference model."),
     ] = None,
     preset: Annotated[str, typer.Option(help="Preset: quick, standard or paper.")] = "quick",
     config: Annotated[Path | None, typer.Option(help="TOML file of settings that override the preset.")] = None,

@@ -1,6 +1,7 @@
 """Loading a model with its tokenizer, after all checks."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ from transformers.utils.logging import disable_progress_bar
 from layerlimits.chat import check_template
 from layerlimits.errors import UserError
 from layerlimits.foreign import DOWNLOAD_AGAIN, check_file, read_object, refusing
-from layerlimits.models.locate import check_complete, fingerprint, locate, weight_files
+from layerlimits.models.checkpoint import configuration, loading, source_notes, text_headers
+from layerlimits.models.locate import check_complete, fingerprint, locate
 from layerlimits.models.number_type import DTYPES, NumberType, choose
 from layerlimits.models.remove import assert_removal_changes_logits
-from layerlimits.models.safetensors_header import read_headers
+from layerlimits.models.safetensors_header import Header, StoredTensor
 from layerlimits.models.stack import find_stack
 from layerlimits.models.vocabulary import embedded_tokens
 from layerlimits.models.weights_check import check_report
@@ -30,7 +32,8 @@ _TOKENIZER_OBJECTS = ("tokenizer_config.json", "special_tokens_map.json", "added
 class Loaded:
     """A model in memory: `ref` identifies it, `model` is unpruned, `folder` has its files, `depth` is its layers.
 
-    `number_type` is the number type of `ref` with the reason for it.
+    `number_type` is the number type of `ref` with the reason for it; `notes` say what part of the files is used, and
+    what was quantized.
     """
 
     ref: ModelRef
@@ -39,6 +42,12 @@ class Loaded:
     tokenizer: PreTrainedTokenizerBase
     depth: int
     number_type: NumberType
+    notes: tuple[str, ...] = ()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The notes as sentences about the model, for results."""
+        return tuple(f"{self.ref.path}: {note}." for note in self.notes)
 
     def check_removal_changes_logits(self, removed: tuple[int, ...]) -> None:
         """See `models.remove.assert_removal_changes_logits`."""
@@ -75,10 +84,11 @@ def load(model: str, *, revision: str | None = None, dtype: str = "auto", device
     # Commands have their own progress bars.
     disable_progress_bar()
     folder = locate(model, revision)
-    config = check_complete(folder)
+    check_complete(folder)
+    config, headers = configuration(folder), text_headers(folder)
     where = pick_device(device)
-    number_type = choose(dtype, config, read_headers(weight_files(folder)), where)
-    _check_memory(model, folder, number_type.dtype)
+    number_type = choose(dtype, config.to_dict(), headers, where)
+    _check_memory(model, headers, number_type.dtype)
     network, tokenizer = _read(folder, model, number_type.dtype)
     network.to(torch.device(where)).eval()  # type: ignore[arg-type]  # transformers hides the types of `to`
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= embedded_tokens(network):
@@ -86,36 +96,56 @@ def load(model: str, *, revision: str | None = None, dtype: str = "auto", device
         tokenizer.pad_token = tokenizer.eos_token
     stack = find_stack(network)
     ref = ModelRef(model, fingerprint(folder), revision, (), number_type.dtype)
-    return Loaded(ref, folder, network, tokenizer, len(stack), number_type)
+    notes = source_notes(folder)
+    number_type = replace(number_type, reason="; ".join((number_type.reason, *notes)))
+    return Loaded(ref, folder, network, tokenizer, len(stack), number_type, notes)
 
 
-def _check_memory(model: str, folder: Path, dtype: str) -> None:
+def _check_memory(model: str, headers: Sequence[Header], dtype: str) -> None:
     """Check that the weights fit into memory, before they are read.
 
     Raises:
         UserError: They do not.
     """
-    weights = sum(tensor.elements for header in read_headers(weight_files(folder)) for tensor in header.tensors)
+    weights = sum(_weights(tensor) for header in headers for tensor in header.tensors)
     needed = weights * DTYPES[dtype].itemsize
     check_memory(f"loading {model} in {dtype}", needed, "use a smaller dtype (--dtype) or a machine with more memory")
+
+
+def _weights(tensor: StoredTensor) -> int:
+    """The number of weights in a tensor; a byte of mxfp4 has two."""
+    return tensor.elements * (2 if tensor.name.endswith("_blocks") and tensor.dtype == "U8" else 1)
 
 
 def _read(folder: Path, model: str, dtype: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model with exactly the weights of the checkpoint, and the tokenizer."""
     # Its annotation does not cover `output_loading_info`.
     auto: Any = AutoModelForCausalLM
+    options = loading(folder)
+    quantized = getattr(options.get("config"), "quantization_config", None) is not None
     with refusing(f"cannot load {model}", "check the folder, or download the model again"):
         network, report = auto.from_pretrained(
             folder,
-            dtype=DTYPES[dtype],
+            # Weights are widened in one way, whatever type the model computes in.
+            dtype=torch.bfloat16 if quantized else DTYPES[dtype],
             output_loading_info=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
+            **options,
         )
     # The headers were checked before; this makes sure that every weight was actually read.
-    check_report(folder, report, network.config, read_headers(weight_files(folder)))
+    check_report(folder, report, network.config, text_headers(folder))
+    if "config" in options:
+        _settle(network, DTYPES[dtype])
     return network, read_tokenizer(folder)
+
+
+def _settle(network: PreTrainedModel, dtype: torch.dtype) -> None:
+    """Give widened weights the type of the model, and let all weights be saved under text-only names."""
+    for parameter in network.parameters():
+        if parameter.dtype == torch.bfloat16:
+            parameter.data = parameter.data.to(dtype)
+    # transformers would otherwise save them under the names they were loaded from.
+    if "_weight_conversions" in vars(network):
+        del network._weight_conversions
 
 
 def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

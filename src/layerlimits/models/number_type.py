@@ -97,6 +97,8 @@ def speedup(rates: Sequence[ProductRate], dtype: str) -> float:
 def _largest_matrix(headers: Sequence[Header]) -> tuple[int, int]:
     """The shape (output, input) of the largest matrix of a layer, or of the model if no layer has one."""
     tensors = [tensor for header in headers for tensor in header.tensors if len(tensor.shape) > 1]
+    # Integers are packed weights and their scales.
+    tensors = [tensor for tensor in tensors if tensor.dtype[:1] not in "IU"] or tensors
     in_layers = [tensor for tensor in tensors if _LAYER_NUMBER.search(tensor.name)]
     # The experts of a layer can be stacked in one tensor.
     shapes = [tensor.shape[-2:] for tensor in in_layers or tensors]

@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,20 @@ from transformers import PreTrainedModel
 from layerlimits.errors import UserError
 from layerlimits.foreign import kind, read_object
 from layerlimits.models.card import CARD, license_of, model_card
-from layerlimits.models.locate import OTHER_WEIGHTS, configuration, weight_files
-from layerlimits.models.safetensors_header import read_headers
+from layerlimits.models.checkpoint import (
+    OTHER_WEIGHTS,
+    configuration,
+    is_multimodal,
+    source_notes,
+    text_headers,
+    whole_configuration,
+)
+from layerlimits.models.graft import graft
 from layerlimits.models.shards import prune_files
 from layerlimits.models.structure_check import check_structure
+from layerlimits.models.text_part import PROCESSORS
 from layerlimits.models.weights_check import check_weights
+from layerlimits.models.written_config import correct
 from layerlimits.paths import check_writable, unfinished
 from layerlimits.types import ModelRef, PrunePlan
 from layerlimits.version import __version__
@@ -38,6 +47,8 @@ _TEMPLATES = "additional_chat_templates"
 # Number types in files that can be written again.
 _TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _ONE_FILE = "100TB"
+# A folder that exists while a checkpoint is written.
+_TEXT_MODEL = ".text-model"
 
 
 def save_pruned(
@@ -47,10 +58,13 @@ def save_pruned(
     out: Path,
     command: str,
     on_progress: Progress = None,
+    *,
+    keep_vision: bool = False,
 ) -> Path:
     """Write the checkpoint in `folder` without the plan's layers to `out`, file by file. `out` appears when complete.
 
-    No weights are loaded. The bytes and types of the kept tensors do not change.
+    No weights are loaded. The bytes and types of the kept tensors do not change. Of a multimodal checkpoint, the text
+    model is written as a checkpoint of its own; with `keep_vision`, all of it.
 
     Args:
         ref: the reference of the checkpoint, or a function that returns it; it is called last, so that files can be
@@ -62,8 +76,12 @@ def save_pruned(
     """
     check_writable(out, empty=True)
     structure = check_structure(configuration(folder), plan.removed)
-    with _appearing(folder, out, lambda: recipe(ref() if callable(ref) else ref, plan, command)) as partial:
-        prune_files(folder, plan.removed, partial, on_progress, structure)
+
+    def about() -> dict[str, Any]:
+        return recipe(ref() if callable(ref) else ref, plan, command, source_notes(folder))
+
+    with _appearing(folder, out, about, keep_vision) as partial:
+        prune_files(folder, plan.removed, partial, on_progress, structure, keep_vision=keep_vision)
         if not _names(folder) <= structure.state_dict().keys():
             _check_written(folder, partial)
     return out
@@ -71,7 +89,7 @@ def save_pruned(
 
 def _names(folder: Path) -> set[str]:
     """The names of the tensors in the weight files of a folder."""
-    return {tensor.name for header in read_headers(weight_files(folder)) for tensor in header.tensors}
+    return {tensor.name for header in text_headers(folder) for tensor in header.tensors}
 
 
 def _check_written(folder: Path, written: Path) -> None:
@@ -82,7 +100,7 @@ def _check_written(folder: Path, written: Path) -> None:
         UserError: It would not.
     """
     try:
-        check_weights(written, read_headers(weight_files(written)))
+        check_weights(written, text_headers(written))
     except UserError as error:
         why = error.problem.removeprefix(f"{written.name}: ")
         raise UserError(
@@ -91,13 +109,14 @@ def _check_written(folder: Path, written: Path) -> None:
         ) from None
 
 
-def recipe(ref: ModelRef, plan: PrunePlan, command: str) -> dict[str, Any]:
-    """The recipe stored in a pruned folder."""
+def recipe(ref: ModelRef, plan: PrunePlan, command: str, source: Sequence[str]) -> dict[str, Any]:
+    """The recipe stored in a pruned folder; `source` has notes about the files of the base model."""
     return {
         "made_by": f"layerlimits {__version__}",
         "base": ref.path,
         "base_fingerprint": ref.base_fingerprint,
         "base_layers": plan.layers,
+        "source": list(source),
         "removed": list(plan.removed),
         "method": plan.method,
         "scores": list(plan.scores),
@@ -113,30 +132,40 @@ def write_checkpoint(model: PreTrainedModel, origin: Path, out: Path, about: dic
     """Save a model in memory, with the tokenizer, templates and licences of `origin`."""
     with _appearing(origin, out, lambda: about) as partial:
         model.save_pretrained(partial)
-        _without_extra_layers(partial / "config.json")
     return out
 
 
-def write_as_stored(model: PreTrainedModel, origin: Path, out: Path, about: dict[str, Any]) -> Path:
+def write_as_stored(
+    model: PreTrainedModel, origin: Path, out: Path, about: dict[str, Any], kept_layers: tuple[int, ...] | None = None
+) -> Path:
     """As `write_checkpoint`, in the number types of `origin` and with files of at most the size of its largest one,
-    whatever type the model computes in.
+    whatever type the model computes in. Weights that were quantized are written in the most common other type.
+
+    Args:
+        kept_layers: layers of the multimodal checkpoint `origin` that the model has, ascending; the model is then
+            written in its place in `origin`.
     """
-    headers = read_headers(weight_files(origin))
+    headers = text_headers(origin)
     tensors = [tensor for header in headers for tensor in header.tensors if tensor.dtype in _TYPES]
     elements = Counter[str]()
     for tensor in tensors:
-        elements[tensor.dtype] += tensor.elements
+        if not tensor.name.endswith("_scale_inv"):
+            elements[tensor.dtype] += tensor.elements
     usual = elements.most_common(1)[0][0] if elements else "F32"
     # The same parameter of every layer has the same type.
     types = {_without_numbers(tensor.name): tensor.dtype for tensor in tensors}
     sizes = [sum(tensor.size for tensor in header.tensors) for header in headers]
-    with _appearing(origin, out, lambda: about) as partial:
+    with _appearing(origin, out, lambda: about, kept_layers is not None) as partial:
+        folder = partial if kept_layers is None else partial / _TEXT_MODEL
         state = _converted(model, lambda name: _TYPES[types.get(_without_numbers(name), usual)])
-        model.save_pretrained(partial, state_dict=state, max_shard_size=max(sizes) if len(sizes) > 1 else _ONE_FILE)
-        _without_extra_layers(partial / "config.json")
-        config = read_object(partial / "config.json")
+        model.save_pretrained(folder, state_dict=state, max_shard_size=max(sizes) if len(sizes) > 1 else _ONE_FILE)
+        config = read_object(folder / "config.json")
         written = config | {"dtype": str(_TYPES[usual]).removeprefix("torch.")}
-        (partial / "config.json").write_text(json.dumps(written, indent=2, sort_keys=True) + "\n")
+        (folder / "config.json").write_text(json.dumps(written, indent=2, sort_keys=True) + "\n")
+        if kept_layers is not None:
+            graft(origin, folder, kept_layers, partial)
+            shutil.copyfile(folder / "generation_config.json", partial / "generation_config.json")
+            shutil.rmtree(folder)
     return out
 
 
@@ -156,43 +185,18 @@ def _converted(model: PreTrainedModel, type_of: Callable[[str], torch.dtype]) ->
     return state
 
 
-def _without_extra_layers(file: Path) -> None:
-    """Set the number of layers for multi-token prediction to 0: transformers neither loads nor saves these layers."""
-    config = read_object(file)
-    if config.get("num_nextn_predict_layers"):
-        file.write_text(json.dumps(config | {"num_nextn_predict_layers": 0}, indent=2, sort_keys=True) + "\n")
-
-
-def window_warnings(base: Any, out: Path) -> tuple[str, ...]:
-    """A warning if a pruned checkpoint declares a sliding window that none of its layers uses any more.
-
-    The field stays, because architectures such as Gemma 3 cannot be built without it.
-
-    Args:
-        base: The configuration of the base model.
-        out: The folder of the pruned checkpoint.
-    """
-    pruned = configuration(out)
-    window = getattr(pruned, "sliding_window", None)
-    before, after = (getattr(config, "layer_types", None) or () for config in (base, pruned))
-    if not window or "sliding_attention" not in before or "sliding_attention" in after:
-        return ()
-    return (
-        f"all kept layers have full attention, but config.json still declares sliding_window = {window}, as "
-        f"{pruned.model_type} requires; some servers apply it to all layers",
-    )
-
-
 @contextmanager
-def _appearing(origin: Path, out: Path, about: Callable[[], dict[str, Any]]) -> Iterator[Path]:
+def _appearing(
+    origin: Path, out: Path, about: Callable[[], dict[str, Any]], keep_vision: bool = False
+) -> Iterator[Path]:
     """A temporary folder to write to, which becomes `out` when complete, with tokenizer, licence, recipe and card."""
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = unfinished(out)
     partial.mkdir()
     try:
         yield partial
-        _copy_companions(origin, partial)
-        _without_remote_code(partial)
+        _copy_companions(origin, partial, () if keep_vision else _of_other_parts(origin))
+        correct(origin, partial)
         made = about()
         (partial / RECIPE).write_text(json.dumps(made, indent=1) + "\n")
         (partial / CARD).write_text(model_card(out.name, made, license_of(origin)), encoding="utf-8")
@@ -211,22 +215,20 @@ def _renamed(partial: Path, out: Path) -> None:
         raise UserError(f"cannot write {out}: {error.strerror}", "choose another output folder (--out)") from None
 
 
-def _copy_companions(origin: Path, out: Path) -> None:
+def _of_other_parts(origin: Path) -> tuple[str, ...]:
+    """Files of a checkpoint that its text model does not use."""
+    return PROCESSORS if is_multimodal(whole_configuration(origin)) else ()
+
+
+def _copy_companions(origin: Path, out: Path, omitted: Collection[str]) -> None:
     """Copy the files beside weights and configuration: tokenizer, templates, licences, processors."""
     for file in (*origin.iterdir(), *origin.glob(f"{_TEMPLATES}/*.jinja")):
         name = file.name
-        if file.is_file() and not name.startswith(".") and name not in _WRITTEN and not name.endswith(_NOT_COPIED):
+        left_out = name in _WRITTEN or name in omitted or name.endswith(_NOT_COPIED)
+        if file.is_file() and not name.startswith(".") and not left_out:
             target = out / file.relative_to(origin)
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(file, target)
-
-
-def _without_remote_code(folder: Path) -> None:
-    """Remove references to Python files, which are not copied."""
-    for file in (folder / "config.json", *folder.glob("*_config.json")):
-        content = read_object(file)
-        if content.pop("auto_map", None) is not None:
-            file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
 def read_recipe(folder: Path) -> dict[str, Any] | None:

@@ -12,19 +12,27 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from layerlimits.errors import UserError
+from layerlimits.models.checkpoint import (
+    SINGLE,
+    configuration,
+    stored_names,
+    text_headers,
+    weight_files,
+    whole_configuration,
+)
 from layerlimits.models.fields import pruned_fields
 from layerlimits.models.index import INDEX, read_index
-from layerlimits.models.locate import check, configuration, weight_files
+from layerlimits.models.locate import check
 from layerlimits.models.remove import check_layers, remove
 from layerlimits.models.safetensors_copy import Progress, copy_tensors
 from layerlimits.models.safetensors_header import Header, read_headers
 from layerlimits.models.skeleton import skeleton
 from layerlimits.models.stack import find_stack
+from layerlimits.models.stored_quantization import renumbered
 from layerlimits.models.weights_check import check_weights
 
 # Files written in parallel: one processor cannot copy as fast as a fast disk writes.
 _WRITERS = 2
-_SINGLE = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -46,11 +54,14 @@ def prune_files(
     out: Path,
     on_progress: Progress | None = None,
     structure: PreTrainedModel | None = None,
+    *,
+    keep_vision: bool = False,
 ) -> None:
     """Write the checkpoint in `folder` without these layers: config, generation config and safetensors files.
 
     The bytes of the kept tensors do not change. Each shard becomes one shard, unless all its tensors are removed.
     Layers beyond the depth of the model (multi-token prediction of DeepSeek-V3) are kept, and follow the kept layers.
+    Of a multimodal checkpoint, the text model is written as a checkpoint of its own.
 
     Args:
         folder: a checkpoint that transformers loads without remote code.
@@ -58,6 +69,7 @@ def prune_files(
         out: an existing folder other than `folder`.
         structure: the skeleton of the model, if already built; layers are removed from it.
         on_progress: called with the number of bytes of each piece written.
+        keep_vision: write all parts of a multimodal checkpoint, under their names.
     Raises:
         UserError: see `models.locate.check`, `models.remove.check_layers`, `models.fields.pruned_fields` and
             `models.stack.find_stack`; or the layers are not in the files, or the files are damaged.
@@ -70,22 +82,34 @@ def prune_files(
     structure = skeleton(config) if structure is None else structure
     depth = len(find_stack(structure))
     gone = check_layers(removed, depth)
-    fields = pruned_fields(config, tuple(layer for layer in range(depth) if layer not in gone))
-    headers = read_headers(weight_files(folder))
-    prefix = _prefix(folder, structure, _names(folder, headers, index))
+    kept_layers = tuple(layer for layer in range(depth) if layer not in gone)
+    stored, headers = read_headers(weight_files(folder)), text_headers(folder)
+    _check_names(folder, stored, index)
+    prefix = _prefix(folder, structure, {tensor.name for header in headers for tensor in header.tensors})
     remove(structure, gone)
+    if keep_vision:
+        config, headers = whole_configuration(folder), stored
+        prefix = stored_names(folder).stored(f"{prefix}.").removesuffix(".")
     shards = _shards(headers, prefix, gone)
     _check_space(out, sum(shard.size for shard in shards))
     with ThreadPoolExecutor(_WRITERS) as threads:
         list(threads.map(lambda shard: copy_tensors(shard.source, shard.names, out / shard.file, on_progress), shards))
     if len(shards) > 1:
-        _write_index(index or {}, shards, structure.num_parameters(), out)
-    for name, value in fields.items():
-        setattr(config, name, value)
+        _write_index(index or {}, shards, None if keep_vision else structure.num_parameters(), out)
+    _set_fields(config, prefix, kept_layers)
     config.save_pretrained(out)
     generation = folder / "generation_config.json"
     if generation.exists():
         shutil.copyfile(generation, out / generation.name)
+
+
+def _set_fields(config: Any, prefix: str, kept_layers: tuple[int, ...]) -> None:
+    """Change the fields of a configuration that depend on the layers; `prefix` is that of their names in the files."""
+    text = config.get_text_config()
+    for name, value in pruned_fields(text, kept_layers).items():
+        setattr(text, name, value)
+    if getattr(config, "quantization_config", None) is not None:
+        config.quantization_config = renumbered(config.quantization_config, prefix, kept_layers)
 
 
 def _read_index(folder: Path) -> dict[str, Any] | None:
@@ -93,11 +117,11 @@ def _read_index(folder: Path) -> dict[str, Any] | None:
     if not (folder / INDEX).exists():
         return None
     index = read_index(folder)
-    return None if (folder / _SINGLE).exists() else index
+    return None if (folder / SINGLE).exists() else index
 
 
-def _names(folder: Path, headers: list[Header], index: Mapping[str, Any] | None) -> set[str]:
-    """The names of all tensors, each of which must be in exactly one file; those of the index must exist."""
+def _check_names(folder: Path, headers: list[Header], index: Mapping[str, Any] | None) -> None:
+    """Check that each tensor is in exactly one file, and that those of the index exist."""
     where: dict[str, Path] = {}
     for header in headers:
         for tensor in header.tensors:
@@ -113,7 +137,6 @@ def _names(folder: Path, headers: list[Header], index: Mapping[str, Any] | None)
             f"the files of {folder} do not contain {len(missing)} of the tensors in their index: {missing[0]}",
             "download the model again",
         )
-    return set(where)
 
 
 def _prefix(folder: Path, model: PreTrainedModel, names: set[str]) -> str:
@@ -146,7 +169,7 @@ def _prefix(folder: Path, model: PreTrainedModel, names: set[str]) -> str:
 def _is_whole(folder: Path) -> bool:
     """Whether transformers finds exactly the weights of the model in the files, whatever their names."""
     try:
-        check_weights(folder, read_headers(weight_files(folder)))
+        check_weights(folder, text_headers(folder))
     except UserError:
         return False
     return True
@@ -173,7 +196,7 @@ def _shards(headers: list[Header], prefix: str, gone: tuple[int, ...]) -> list[_
     remaining = [(header, names) for header, names in renamed if names]
     total = len(remaining)
     files = [f"model-{number:05d}-of-{total:05d}.safetensors" for number in range(1, total + 1)]
-    return [_Shard(*shard, file) for shard, file in zip(remaining, files if total > 1 else [_SINGLE], strict=True)]
+    return [_Shard(*shard, file) for shard, file in zip(remaining, files if total > 1 else [SINGLE], strict=True)]
 
 
 def _renamed(header: Header, prefix: str, gone: tuple[int, ...]) -> dict[str, str]:
@@ -198,9 +221,9 @@ def _check_space(out: Path, size: int) -> None:
         )
 
 
-def _write_index(index: Mapping[str, Any], shards: list[_Shard], parameters: int, out: Path) -> None:
+def _write_index(index: Mapping[str, Any], shards: list[_Shard], parameters: int | None, out: Path) -> None:
     metadata = {**index.get("metadata", {}), "total_size": sum(shard.size for shard in shards)}
-    if "total_parameters" in metadata:
+    if metadata.pop("total_parameters", None) is not None and parameters is not None:
         metadata["total_parameters"] = parameters
     weight_map = {name: shard.file for shard in shards for name in shard.names.values()}
     text = json.dumps({**index, "metadata": metadata, "weight_map": weight_map}, indent=2, sort_keys=True)

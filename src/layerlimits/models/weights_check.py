@@ -3,19 +3,20 @@
 transformers initializes missing weights randomly and ignores unexpected ones, with at most a warning.
 """
 
-import logging
 import re
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from layerlimits.errors import UserError
+from layerlimits.models.checkpoint import is_multimodal, loading, whole_configuration
 from layerlimits.models.config_check import quantized
+from layerlimits.models.quiet import quiet
 from layerlimits.models.safetensors_header import Header, StoredTensor
 
 _FIX = "download the model again, or correct config.json: it must describe the weight files"
+# Names of tensors of text models inside multimodal ones begin with one of these.
+_OF_TEXT_MODELS = ("model.layers.", "model.embed_tokens.", "model.norm.", "lm_head.")
 # Tables and masks that older versions of transformers stored, and newer versions compute.
 _COMPUTED = re.compile(r"(inv_freq|masked_bias|position_ids)$")
 
@@ -82,10 +83,10 @@ def check_weights(folder: Path, headers: Sequence[Header]) -> None:
                 device_map="meta",
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
+                **loading(folder),
             )
+        except UserError:
+            raise
         except Exception as error:  # Architectures reject configurations with errors of many kinds.
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise UserError(f"cannot load {folder}: {reason}", _FIX) from None
@@ -106,6 +107,9 @@ def check_report(folder: Path, report: Mapping[str, Any], config: Any, headers: 
     stored = {tensor.name: tensor for header in headers for tensor in header.tensors}
     missing = sorted(report["missing_keys"], key=_order)
     unexpected = sorted((key for key in report["unexpected_keys"] if not _ignored(key, config, stored)), key=_order)
+    if is_multimodal(whole_configuration(folder)):
+        # The other parts of the checkpoint.
+        unexpected = [key for key in unexpected if key.startswith(_OF_TEXT_MODELS)]
     misshapen = sorted(report["mismatched_keys"], key=lambda entry: _order(entry[0]))
     problems = [f"weights missing{_layers(missing)} ({_listed(missing)})"] if missing else []
     if unexpected:
@@ -151,21 +155,3 @@ def _layers(keys: Iterable[str]) -> str:
 
 def _listed(keys: Sequence[str]) -> str:
     return keys[0] + (f" and {len(keys) - 1} more" if keys[1:] else "")
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Inside the block, transformers and torch print no reports and warnings; our errors name the same problems."""
-    from transformers.utils import logging as messages
-
-    before, bars = messages.get_verbosity(), messages.is_progress_bar_enabled()
-    messages.set_verbosity(logging.CRITICAL)
-    messages.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        messages.set_verbosity(before)
-        if bars:
-            messages.enable_progress_bar()

@@ -6,8 +6,9 @@ from typing import Any
 from layerlimits.chat_options import PLAIN, ChatOptions
 from layerlimits.errors import UserError
 from layerlimits.evaluation.prompts import check_chat
+from layerlimits.models.checkpoint import configuration
 from layerlimits.models.load import read_tokenizer
-from layerlimits.models.locate import check_complete, configuration, fingerprint, layer_count, locate
+from layerlimits.models.locate import check_complete, fingerprint, layer_count, locate
 from layerlimits.models.save import read_recipe
 from layerlimits.version import __version__
 

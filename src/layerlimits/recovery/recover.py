@@ -16,8 +16,9 @@ from layerlimits.evaluation.options import AskOptions
 from layerlimits.evaluation.prompts import encode
 from layerlimits.evaluation.store import Store
 from layerlimits.evaluation.thinking import THINKING_TOKENS, thinks
+from layerlimits.models.checkpoint import configuration
 from layerlimits.models.load import load, pick_device, read_tokenizer
-from layerlimits.models.locate import configuration, locate
+from layerlimits.models.locate import locate
 from layerlimits.models.save import read_recipe
 from layerlimits.paths import check_new_folder
 from layerlimits.recovery.adapters import adapters_of

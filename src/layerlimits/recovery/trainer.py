@@ -22,7 +22,7 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from layerlimits.errors import UserError
-from layerlimits.models.locate import weight_files
+from layerlimits.models.checkpoint import weight_files
 from layerlimits.recovery.context import TrainingContext
 from layerlimits.recovery.curve import CurveCallback, points_of
 from layerlimits.recovery.memory import MemoryWatch, longest_batch

@@ -35,14 +35,15 @@ class MethodRanking:
 
 @dataclass(frozen=True)
 class RankResults(Document):
-    """The ranking of a model's layers by one method."""
+    """The ranking of a model's layers by one method; `warnings` say what was quantized, or not used."""
 
     model: str
     ranking: MethodRanking
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The ranking and the model's name as plain JSON values."""
-        return {"model": self.model, **plain(self.ranking)}
+        return {"model": self.model, **plain(self.ranking), "warnings": list(self.warnings)}
 
     def records(self) -> list[dict[str, Any]]:
         """A row per layer; `place` is 1 for the first layer to remove, and missing for protected layers."""
@@ -68,6 +69,7 @@ class RankingsComparison(Document):
     failed: Mapping[str, str]
     kendall_tau: Mapping[str, Mapping[str, float | None]]
     overlap: Mapping[str, Mapping[str, float]]
+    warnings: tuple[str, ...] = ()
 
     def records(self) -> list[dict[str, Any]]:
         """A row per method and removed layer, first to remove first."""

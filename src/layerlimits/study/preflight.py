@@ -8,7 +8,7 @@ from typing import Any
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.leaks import check_leaks
 from layerlimits.evaluation.store import Store
-from layerlimits.models.locate import configuration
+from layerlimits.models.checkpoint import configuration
 from layerlimits.models.number_type import NumberType
 from layerlimits.models.structure_check import check_structure
 from layerlimits.recovery.adapters import adapters_of

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.paths import cache_folder
 from layerlimits.study.resolved import ResolvedStudy
 from layerlimits.types import content_hash
 from layerlimits.version import __version__
@@ -51,14 +52,13 @@ def kept_rates(study: ResolvedStudy, evaluator: Evaluator, measure: Callable[[],
 
 
 def _file(study: ResolvedStudy, evaluator: Evaluator) -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     ref = evaluator.loaded.ref
     tasks = [task.name for task in study.measured]
     machine = [platform.node(), platform.machine(), os.cpu_count(), torch.get_num_threads(), torch.__version__]
     asked = [study.config.temperature > 0, bool(study.recovery)]
     device = str(evaluator.loaded.model.device)
     key = content_hash([ref.fingerprint, ref.dtype, device, machine, __version__, tasks, *asked])
-    return Path(cache) / "layerlimits" / "rates" / f"{key}.json"
+    return cache_folder("rates") / f"{key}.json"
 
 
 def _read(file: Path) -> Rates | None:
