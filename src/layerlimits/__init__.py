@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         get_tasks,
         import_run,
         load,
+        markdown_tables,
         merge_runs,
         open_run,
         plan,
@@ -69,6 +70,8 @@ if TYPE_CHECKING:
         sweep,
         verify_run,
         without_layers,
+        write_comparison,
+        write_figures,
         write_report,
     )
 
@@ -115,6 +118,7 @@ __all__ = [
     "get_tasks",
     "import_run",
     "load",
+    "markdown_tables",
     "merge_runs",
     "open_run",
     "plan",
@@ -128,6 +132,8 @@ __all__ = [
     "sweep",
     "verify_run",
     "without_layers",
+    "write_comparison",
+    "write_figures",
     "write_report",
 ]
 

@@ -12,6 +12,7 @@ from layerlimits.errors import StorageError, UserError
 from layerlimits.evaluation.lock import writing
 from layerlimits.progress import Bar
 from layerlimits.report.html import check_report_file, write, write_results
+from layerlimits.results.answer_book import answer_book
 from layerlimits.results.document import StudyResults
 from layerlimits.results.study import study_results
 from layerlimits.study import stages
@@ -61,7 +62,7 @@ def _study(config: StudyConfig, out: Path, command: str, began: float) -> StudyR
     with run.store, Bar(max(total, 1.0), run.add_stage_time, pace=1.0) as run.bar:
         _stages(run)
         results = study_results(run.store)
-        write(results, out / REPORT)
+        write(results, out / REPORT, answer_book(run.store))
         write_results(results, out / RESULTS)
         run.artifacts.finished = settings(resolved)
     return results
