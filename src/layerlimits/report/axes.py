@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 # Widths of characters in units of the font size, for the sans-serif fonts of browsers; rather too wide than too narrow.
 _NARROW, _WIDE = frozenset("iljtfrI.,:;|'!()[] /-"), frozenset("mwMW%@")
-_WIDTHS = (0.34, 0.92, 0.60)
+_WIDTHS = (0.42, 1.0, 0.66)
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 # Least distance of the ticks of layers, in pixels.
 _LAYER_ROOM = 22.0
@@ -86,7 +86,7 @@ def vertical(values: Sequence[float], length: float, title: str, *, zero: bool =
 
 def horizontal(values: Sequence[float], length: float, title: str, *, zero: bool = True) -> Axis:
     """A horizontal axis of numbers that covers values; see `vertical`."""
-    return _numbers(values, length, title, zero=zero, top=0.0, count=max(2, int(length // 60)), upward=False)
+    return _numbers(values, length, title, zero=zero, top=0.0, count=max(2, int(length // 42)), upward=False)
 
 
 def _numbers(
@@ -98,7 +98,7 @@ def _numbers(
     if high - low < 1e-9:
         high = low + (abs(low) or 1.0)
     step = nice_step(high - low, count)
-    if all(float(value).is_integer() for value in values):
+    if not upward and high - low >= 2 and all(float(value).is_integer() for value in values):
         step = float(max(1, math.ceil(step)))
     # A little room, so that marks at the ends are whole.
     room = 0.03 * (high - low)

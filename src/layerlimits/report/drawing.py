@@ -44,8 +44,14 @@ def series_class(series: int) -> str:
 
 
 def shape(series: int) -> str:
-    """The outline of the marks of a series; it changes with each cycle of colors."""
-    return _SHAPES[(series + series // COLORS) % len(_SHAPES)]
+    """The id of the shape of the marks of a series; it changes with each cycle of colors."""
+    return f"m{(series + series // COLORS) % len(_SHAPES)}"
+
+
+def shapes() -> str:
+    """The definitions of all shapes, which a document contains once."""
+    paths = "".join(f'<path id="m{place}" d="{outline}"/>' for place, outline in enumerate(_SHAPES))
+    return f"<defs>{paths}</defs>"
 
 
 def number(value: float) -> str:
@@ -111,8 +117,9 @@ class Plot:
 
     def mark(self, x: float, y: float, series: int, tip: str, style: str = "m") -> None:
         """A mark in the shape of its series; style "m" is filled, "o" hollow, and "m gray" that of the context."""
-        attributes = f'class="{style} {series_class(series)}" d="M{self._place(x, y)}{shape(series)}"'
-        self.marks.append(titled("path", attributes, tip))
+        place = f'x="{number(self.x.at(x))}" y="{number(self.y.at(y))}"'
+        attributes = f'class="{style} {series_class(series)}" href="#{shape(series)}" {place}'
+        self.marks.append(titled("use", attributes, tip))
 
     def cell(self, left: float, right: float, row: float, fill: str, tip: str, inset: float = 0.5) -> None:
         """A filled rectangle in a row; `fill` is a color, or a class such as ".s1"."""
@@ -121,6 +128,13 @@ class Plot:
         paint = f'class="m {fill[1:]}"' if fill.startswith(".") else f'class="c" fill="{fill}"'
         size = f'x="{number(x)}" y="{number(y)}" width="{number(max(width, 0.4))}" height="{number(height)}"'
         self.marks.append(titled("rect", f"{paint} {size}", tip))
+
+    def row(self, columns: int, row: float) -> None:
+        """The outlines of the cells of a row, column i between i and i + 1."""
+        top, bottom = number(self.y.at(row - 0.5) + 0.5), number(self.y.at(row + 0.5) - 0.5)
+        ends = f"M0,{top}H{number(self.x.at(columns))}M0,{bottom}H{number(self.x.at(columns))}"
+        lines = "".join(f"M{number(self.x.at(place))},{top}V{bottom}" for place in range(columns + 1))
+        self.marks.append(f'<path class="g" d="{ends}{lines}"/>')
 
     def label(self, x: float, y: float, content: str, style: str = "k", shift: Point = (0, 0)) -> None:
         """A centered text at a position, moved by `shift` pixels."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from html import escape
 
 from layerlimits.report.axes import text_width
-from layerlimits.report.drawing import Drawing, number, series_class, shape, text
+from layerlimits.report.drawing import Drawing, number, series_class, shape, shapes, text
 from layerlimits.report.style import chart_style
 from layerlimits.types import Estimate
 
@@ -19,7 +19,7 @@ class Key:
     Args:
         label: The name of the series.
         series: Its number.
-        style: line, mark, hollow, cell, or gray (a gray line).
+        style: line, mark, hollow, cell, gray (a gray line), or gray mark.
     """
 
     label: str
@@ -29,7 +29,7 @@ class Key:
     @property
     def classes(self) -> str:
         """The classes of the marks of the series."""
-        return "gray" if self.style == "gray" else series_class(self.series)
+        return "gray" if self.style.startswith("gray") else series_class(self.series)
 
     def swatch(self) -> str:
         """SVG elements in 22 x 12 pixels."""
@@ -39,7 +39,8 @@ class Key:
         if self.style == "cell":
             return f'<path class="m {name}" d="M2,0h18v12h-18z"/>'
         line = f'<path class="l {name}" d="M0,6H22"/>' if self.style == "line" else ""
-        return f'{line}<path class="{"o" if self.style == "hollow" else "m"} {name}" d="M11,6{shape(self.series)}"/>'
+        look = {"hollow": "o", "gray mark": "m gray"}.get(self.style, "m")
+        return f'{line}<use class="{look} {name}" href="#{shape(self.series)}" x="11" y="6"/>'
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def standalone(figure: Figure, width: float = _WIDEST) -> str:
     size = f'width="{number(right)}" height="{number(bottom)}" viewBox="0 0 {number(right)} {number(bottom)}"'
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img"><title>{escape(figure.alt)}</title>'
-        f'<style>{chart_style()}</style><rect width="100%" height="100%" fill="#fff"/>'
+        f'<style>{chart_style()}</style>{shapes()}<rect width="100%" height="100%" fill="#fff"/>'
         f"{''.join([*parts, *entries])}</svg>"
     )
 

@@ -18,6 +18,7 @@ from layerlimits.report.charts.curves import recovery_curves
 from layerlimits.report.charts.diagnostics import sections
 from layerlimits.report.charts.options import recovery
 from layerlimits.report.charts.study import charts
+from layerlimits.report.drawing import shapes
 from layerlimits.report.payload import book_data, packed, table_data
 from layerlimits.report.study_tables import size, tables
 from layerlimits.report.style import chart_style, page_style
@@ -137,6 +138,7 @@ def render_page(template: str, title: str, shown_tables: Mapping[str, Table], **
             table_data=packed({name: table_data(table) for name, table in shown_tables.items()}),
             colors=Markup(page_style()),
             chart_style=Markup(chart_style()),
+            shapes=Markup(shapes()),
             css=Markup(_asset("page.css")),
             scripts=Markup(_scripts(_SCRIPTS)),
             **values,

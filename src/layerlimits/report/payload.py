@@ -19,8 +19,9 @@ def packed(content: Any) -> str:
 
 
 def rounded(value: float) -> float:
-    """A number with six significant digits."""
-    return float(f"{value:.6g}")
+    """A number with six significant digits; a whole one without a decimal point."""
+    short = float(f"{value:.6g}")
+    return int(short) if short.is_integer() else short
 
 
 def table_data(table: Table) -> dict[str, Any]:

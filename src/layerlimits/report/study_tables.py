@@ -175,10 +175,12 @@ def _recovery(name: str, entries: Sequence[Recovery]) -> Table:
         how = f"{objective_words(entry)}, {entry.name}"
         columns += estimates(how, f"gap closed: {how}")
         columns.append(Column(f"p against pruned (Holm): {how}", "number", lambda value: f"{value:.2g}"))
-    caption = f"Unpruned, pruned and finetuned scores: {first.layers} layer{'s' * (first.layers != 1)} removed by {first.method}"
+    removed = f"{first.layers} layer{'s' * (first.layers != 1)} removed by {first.method}"
+    caption = f"Unpruned, pruned and finetuned scores: {removed}"
     note = (
-        "Gap closed: the regained part of the score that pruning lost; negative if finetuning lost more, \u2013 if the loss "
-        "is not significant. p: exact paired test against the pruned model, with Holm's correction over all finetuned models."
+        "Gap closed: the regained part of the score that pruning lost; negative if finetuning lost more, \u2013 if the "
+        "loss is not significant. p: exact paired test against the pruned model, with Holm's correction over all "
+        "finetuned models."
     )
     return Table(name, caption, (*columns, *numbers("n")), rows, note)
 

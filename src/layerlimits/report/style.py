@@ -1,6 +1,7 @@
 """Colors of charts and pages, in light and in dark surroundings, and the style sheet of charts."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 # The Okabe-Ito palette, which color-blind readers can distinguish; the last two replace its yellow.
 _SERIES_LIGHT = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b87f00", "#56b4e9", "#1c2430", "#8c6d31")
@@ -90,7 +91,7 @@ def contrast(color: str) -> str:
 def _between(stops: Sequence[tuple[float, str]], value: float) -> str:
     if value <= stops[0][0]:
         return stops[0][1]
-    for (start, first), (end, second) in zip(stops, stops[1:], strict=False):
+    for (start, first), (end, second) in pairwise(stops):
         if value <= end:
             share = (value - start) / (end - start)
             mixed = (round(a + (b - a) * share) for a, b in zip(_rgb(first), _rgb(second), strict=True))

@@ -82,7 +82,7 @@ function wholeChart(chart) {
   style.textContent = one("#chart-style").textContent;
   const paper = document.createElementNS(SVG, "rect");
   Object.entries({ width: "100%", height: "100%", fill: "#fff" }).forEach(([key, value]) => paper.setAttribute(key, value));
-  root.append(style, paper, textElement(one("figcaption > :first-child", chart).textContent.trim(), 0, 15, "h"));
+  root.append(style, one("#shapes > defs").cloneNode(true), paper, textElement(one("figcaption > :first-child", chart).textContent.trim(), 0, 15, "h"));
   let [x, y, height, right] = [0, 26, 0, 600];
   for (const panel of panels) {
     const [w, h] = [panel.width.baseVal.value, panel.height.baseVal.value];

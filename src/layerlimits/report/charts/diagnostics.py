@@ -1,4 +1,4 @@
-"""Charts of diagnostics, drawn from findings: heat maps over layers, curves over an axis, values and shares by model."""
+"""Charts of diagnostics, drawn from findings: heat maps over layers, curves, and values and shares by model."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -137,7 +137,9 @@ def _selected(rows: Sequence[Finding], models: Sequence[DiagnosedModel]) -> tupl
 def _over_axis(rows: Sequence[Finding], models: Sequence[DiagnosedModel]) -> tuple[list[Drawing], list[Key], str]:
     """A panel per task with a line per model."""
     drawn, how = _selected(rows, models)
-    series = {model.label: place for place, model in enumerate(drawn)}
+    # The unpruned model is black.
+    others = [place for place in range(len(drawn) + 1) if place != _BASE_SERIES]
+    series = {model.label: _BASE_SERIES if model.stage == "base" else others.pop(0) for model in drawn}
     panels = []
     for name, members in _groups(rows, "measure", "task").items():
         kept = [row for row in members if row.model in series]
@@ -165,8 +167,10 @@ def _over_layers(
     rows: Sequence[Finding], by_label: Mapping[str, DiagnosedModel]
 ) -> tuple[list[Drawing], list[Key], str]:
     """A panel per measure and task: a line per method over the number of removed layers, finetuned models hollow."""
-    methods = dict.fromkeys(row.model.partition(",")[0] for row in rows if by_label[row.model].stage == "prune")
+    # As in the charts of methods, in the order of the plans.
+    methods = dict.fromkeys(model.label.partition(",")[0] for model in by_label.values() if model.stage == "prune")
     series = {name: place for place, name in enumerate(name for name in methods if not is_random(name))}
+    drawn = {row.model.partition(",")[0] for row in rows}
     highest = max((len(by_label[row.model].removed) for row in rows), default=0)
     panels, hollow = [], False
     for name, members in _groups(rows, "measure", "task").items():
@@ -191,8 +195,8 @@ def _over_layers(
             hollow |= by_label[row.model].stage == "recover"
             _mark(plot, row, by_label[row.model], series)
         panels.append(plot.finish(f"{name}: {extremes([(row.model, _estimate(row)) for row in members])}"))
-    keys = [Key(method, place) for method, place in series.items()]
-    keys += [Key("random", 0, "gray")] if len(methods) > len(series) else []
+    keys = [Key(method, place) for method, place in series.items() if method in drawn]
+    keys += [Key("random", 0, "gray")] if any(map(is_random, drawn)) else []
     keys += [Key("finetuned, in the color of its method", 0, "hollow")] if hollow else []
     return panels, keys if panels else [], "Whiskers are 95% intervals; the dotted line is the unpruned model."
 

@@ -110,7 +110,7 @@ def strips(results: StudyResults) -> Figure | None:
     return Figure(
         "strips",
         "Layers that each method removes",
-        "One row per method and one column per layer, in the numbering of the unpruned model; removed layers are filled.",
+        "One row per method, one column per layer in the numbering of the unpruned model; removed layers are filled.",
         tuple(panels),
         table="classes",
     )
@@ -121,10 +121,10 @@ def _strip(layers: int, count: int, plans: Sequence[tuple[str, Sequence[int]]]) 
     axis = columns(layers, width * layers, "")
     plot = Plot(axis, listed([method for method, _ in plans], _STRIP_ROW), f"{count} of {layers} layers removed")
     for place, (method, removed) in enumerate(plans):
-        for layer in range(layers):
-            gone = layer in removed
-            tip = f"{method} {'removes' if gone else 'keeps'} layer {layer} ({count} of {layers} removed)"
-            plot.cell(layer, layer + 1, place, ".s1" if gone else ".none", tip)
+        plot.row(layers, place)
+        for layer in removed:
+            tip = f"{method} removes layer {layer} ({count} of {layers} removed)"
+            plot.cell(layer, layer + 1, place, ".s1", tip)
     listing = "; ".join(f"{method}: {', '.join(map(str, sorted(removed)))}" for method, removed in plans)
     return plot.finish(f"{count} of {layers} layers removed, by {listing}.")
 

@@ -13,7 +13,7 @@ from layerlimits.results.rows import Recovery, Regained, Speed
 from layerlimits.types import Estimate, Kind
 
 _HEIGHT, _POINT_ROOM = 132.0, 30.0
-_PARETO_WIDTH, _PARETO_HEIGHT = 420.0, 260.0
+_PARETO_WIDTH, _PARETO_HEIGHT = 290.0, 220.0
 # Series of the kinds of models beside the methods.
 _UNPRUNED, _PRUNED = 6, 1
 
@@ -132,8 +132,8 @@ def _keys(options: Sequence[Option]) -> Iterator[Key]:
     for option in options:
         finetuned = ", finetuned" if option.style == "o" else ""
         label = option.name if "other" in option.style else option.name.partition(",")[0] + finetuned
-        style = {"o": "hollow", "m gray": "gray"}.get(option.style, "mark")
-        yield Key("random" if style == "gray" else label, option.series, style)
+        style = {"o": "hollow", "m gray": "gray mark"}.get(option.style, "mark")
+        yield Key("random" if style == "gray mark" else label, option.series, style)
 
 
 def _cloud(title: str, options: Sequence[Option], value: str, words: str) -> Drawing:

@@ -28,7 +28,7 @@ def run_charts(runs: Runs) -> Iterator[Figure]:
             yield Figure(
                 f"runs_{kind}",
                 f"{words}: mean retention by share of layers removed",
-                "A panel per method, a line per run, with 95% intervals. The dotted line marks 90% of the unpruned model.",
+                "A panel per method, a line per run, 95% intervals. The dotted line marks 90% of the unpruned model.",
                 tuple(panels),
                 keys,
                 table="run_classes",
