@@ -212,3 +212,4 @@ def _describe(artifacts: Artifacts, tasks: list[TaskRecord], plan: Plan) -> None
         alternative(tasks, "small", None, SIBLING),
     ]
     artifacts.stages = {"base": 1.0, "sweep": 2.0}
+    artifacts.finished = config

@@ -96,7 +96,7 @@ def test_several_finetuned_models_are_corrected_together(tmp_path: Path) -> None
     assert other.harm == ""
 
 
-def test_a_study_says_harm_in_its_headline_and_report(tmp_path: Path) -> None:
+def test_a_study_says_harm_in_its_verdict_and_report(tmp_path: Path) -> None:
     finished_study(tmp_path)
     with Store(tmp_path) as store:
         artifacts = Artifacts(store)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from fake_run import BASE, FakeRun, answer, pruned, task
 
+from layerlimits.diagnostics import DiagnosedModel
 from layerlimits.diagnostics._second_chances import LONGER, ONE_EXAMPLE, concerned
 from layerlimits.diagnostics.protocol import protocol
 from layerlimits.evaluation.artifacts import Artifacts, TaskRecord
@@ -92,7 +93,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         limit=8,
         select_items=4,
         calibration_items=4,
-        recovery={"kinds": ()},
+        recovery={"kinds": ("lora",), "items": 8},
         speed_repeats=3,
     )
     study(config, out, "layerlimits study")
@@ -125,3 +126,27 @@ def test_the_findings_are_in_the_results(run: Path) -> None:
     assert {row["task"] for row in again} <= {"arithmetic", "word_problems"}
     assert all(row["diagnostic"] == "protocol" and row["n"] <= 4 for row in again)
     assert again
+
+
+def test_a_finetuned_model_is_asked_the_same_items_again(run: Path) -> None:
+    with Store(run, read_only=True) as store:
+        view = StoredRun.of(store)
+        record = view.probe("arithmetic:one_example")
+        assert record is not None
+        (model,) = (one for one in view.models if one.stage == "recover")
+        assert list(view.answers(model, record)) == record["ids"]
+
+
+def test_what_a_finetuned_model_has_lost_is_a_finding_of_its_own() -> None:
+    tuned = DiagnosedModel("tuned", "recover", (1,), "tuned")
+    record = task("sums:one_example", ids=["a", "b"])
+    answers = {
+        (BASE.label, "sums"): [answer(item, "1", 1.0) for item in "ab"],
+        (BAD.label, "sums"): [answer(item, "1", 0.0) for item in "ab"],
+        ("tuned", "sums"): [answer("a", "1", 1.0), answer("b", "1", 0.0)],
+        ("tuned", "sums:one_example"): [answer("a", "1", 0.0), answer("b", "1", 1.0)],
+    }
+    view = FakeRun(answers, [task("sums", ids=["a", "b"])], [BAD, tuned], probes=[record])
+    rows = [row for row in protocol.findings(view) if row.measure == "right with one example"]
+    # Only b is lost to the finetuned model; it was asked both.
+    assert [(row.model, row.estimate, row.n) for row in rows] == [("tuned", 1.0, 1)]

@@ -15,10 +15,10 @@ from layerlimits.evaluation.store import Store
 from layerlimits.report import figures as charts
 from layerlimits.report.html import render
 from layerlimits.results.document import StudyResults
-from layerlimits.results.headline import headline
 from layerlimits.results.rows import AnsweredItem, ModelAnswer
-from layerlimits.study.config import PRESETS, study_config
+from layerlimits.study.config import study_config
 from layerlimits.study.pipeline import study
+from layerlimits.study.presets import PRESETS
 
 TASKS = ("facts", "facts_choice", "word_problems")
 METHODS = ("reverse", "block_influence", "task_score", "random")
@@ -116,10 +116,12 @@ def test_choice_retention_is_corrected_for_chance_and_generation_is_not(printed:
             assert row["retention"]["estimate"] == pytest.approx(row["score"]["estimate"] / whole["estimate"])
 
 
-def test_the_answer_of_a_model_that_knows_nothing(results: StudyResults) -> None:
-    nothing = "On {} tasks the unpruned model is not above chance, so retention cannot be measured."
-    assert results.answer.startswith(f"{nothing.format('choice')} {nothing.format('generation')}")
-    assert results.answer == headline(results)
+def test_the_verdict_on_a_model_that_knows_nothing(results: StudyResults) -> None:
+    assert results.verdict
+    assert {card.verdict for card in results.verdict.cards} == {"too few items"}
+    for card in results.verdict.cards:
+        assert "cannot be judged on 90% of choice: the unpruned model is not above chance on" in card.sentence
+    assert results.answer == " ".join(results.verdict.sentences)
     assert "\n" not in results.answer
 
 
@@ -165,7 +167,7 @@ def test_a_report_escapes_what_models_and_users_write(results: StudyResults) -> 
 
 def test_a_report_of_an_unfinished_study_says_what_is_missing(results: StudyResults) -> None:
     part = replace(results, sweep=(), classes=(), pruned=(), recovery=(), speed=(), diagnostics=(), samples=())
-    page = render(replace(part, answer=headline(part)))
+    page = render(part)
     assert page.count("No results yet") == 6
 
 

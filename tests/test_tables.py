@@ -278,7 +278,7 @@ def test_names_of_methods_are_no_markup(name: str, shows: Shows, tiny: Path, tmp
     assert [line[0] for line in lines] == [name, "random", f"1 {name}", "2 random", f"1 {name}", "2 random"]
 
 
-def test_the_headline_is_no_markup(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_verdict_is_no_markup(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     finished_study(tmp_path)
     answer = "[/b] keeps :smile: of [red]all[/red]."
     show_answer(replace(open_run(tmp_path), answer=answer), tmp_path / "report.html")

@@ -136,6 +136,13 @@ def recover(
         float | None,
         typer.Option(help="Fraction of batches of --objective distill with answers of the trained model; default: 0."),
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(help="Processes that train together on this machine, one per GPU; default: 1.", min=1),
+    ] = None,
+    fsdp: Annotated[
+        bool | None, typer.Option("--fsdp/--no-fsdp", help="Divide the model among the processes (FSDP).")
+    ] = None,
     report_to: Annotated[
         str | None, typer.Option(help="Tracker of the losses, such as tensorboard or wandb; default: none.")
     ] = None,
@@ -172,6 +179,8 @@ def recover(
         distill_beta=distill_beta,
         distill_temperature=distill_temperature,
         on_policy=on_policy,
+        processes=processes,
+        fsdp=fsdp,
         report_to=report_to,
         seed=seed,
     )

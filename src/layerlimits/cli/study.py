@@ -67,6 +67,14 @@ def study(
     samples: Annotated[int | None, typer.Option(help="Sampled responses per generation item.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature; 0 decodes greedily.")] = None,
     difference: Annotated[float | None, typer.Option(help="Difference in accuracy to detect.")] = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What pruned models must keep, such as generation>=0.95@0.05: a task, a class or mean, the least "
+            "retention, and the error; repeatable; default: nine tenths of every class.",
+            show_default=False,
+        ),
+    ] = None,
     quantized: Annotated[
         str | None, typer.Option(help="Bits per weight in which to measure the unpruned model as well, such as 8,4.")
     ] = None,
@@ -95,6 +103,7 @@ def study(
         "protect": None if protect is None else layers(protect),
         "quantized": None if quantized is None else numbers(quantized),
         "versus": versus,
+        "require": tuple(require) if require else None,
     }
     given |= {"shots": shots, "chat": chat, "samples": samples, "temperature": temperature, "difference": difference}
     # An omitted flag leaves the setting to the preset or the file.
@@ -113,7 +122,7 @@ def study(
 
 
 def show_answer(results: "StudyResults", report: Path) -> None:
-    """Print the headline and the path of the report."""
+    """Print the verdict and the path of the report."""
     show(Panel(Text(printable(results.answer)), title="layerlimits"))
     say(f"report: {report}")
 

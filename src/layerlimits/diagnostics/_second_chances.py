@@ -43,6 +43,11 @@ def pruned_models(view: RunView) -> list[DiagnosedModel]:
     return list({model.fingerprint: model for model in view.models if model.stage == "prune"}.values())
 
 
+def _models_asked(view: RunView) -> list[DiagnosedModel]:
+    """The models that may have been asked again: the pruned ones and, on the same items, the finetuned ones."""
+    return [*pruned_models(view), *(model for model in view.models if model.stage == "recover")]
+
+
 def concerned(view: RunView, task: TaskRecord, chance: Chance) -> list[str]:
     """The items that any pruned model is asked again, in the order of the task's items."""
     pairs = [view.pairs(model, task) for model in pruned_models(view)]
@@ -59,7 +64,7 @@ def findings(view: RunView, task: TaskRecord) -> Iterator[Finding]:
         if record is None:
             continue
         again, control = set(record["ids"]), view.answers(view.base, record)
-        for model in pruned_models(view):
+        for model in _models_asked(view):
             pairs = [pair for pair in view.pairs(model, task) if pair[0].item in again and chance.concerns(*pair)]
             answers = view.answers(model, record)
             items = [base.item for base, _ in pairs if base.item in answers]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from transformers import PreTrainedModel
 
@@ -58,11 +59,17 @@ class TrainingContext:
         on_progress: Called with the number of completed steps and the total.
         curve: How the model is evaluated while it trains; None for no evaluation.
         teacher: The unpruned model, for the objective "distill".
+        processes: Number of processes that train together.
+        on_cpu: Whether several processes train on the CPU instead of one GPU each.
+        save_to: Folder for the trained weights or adapters of several processes.
     """
 
     on_progress: StepProgress | None = None
     curve: CurvePlan | None = None
     teacher: PreTrainedModel | None = None
+    processes: int = 1
+    on_cpu: bool = True
+    save_to: Path | None = None
 
 
 def best_point(points: Sequence[Mapping[str, object]]) -> int | None:

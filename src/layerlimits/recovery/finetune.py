@@ -52,7 +52,8 @@ def finetune(
             "best_tokens".
     Raises:
         UserError: There are no examples or none fits, LoRA does not support the architecture, `out` contains a
-            different model, or the loss or weights become non-finite. The last good checkpoint then stays in `work`.
+            different model, several processes cannot train, or the loss or weights become non-finite. The last good
+            checkpoint then stays in `work`.
     """
     if not examples:
         raise UserError("there are 0 examples to finetune on", "generate answers of the unpruned model first")
@@ -105,8 +106,9 @@ def _about_training(
 ) -> dict[str, Any]:
     """The training details for the recipe; `key` identifies model, layers, data and settings."""
     data = content_hash(rows, 32)
-    # The tracker changes nothing.
-    decisive = {name: value for name, value in asdict(settings).items() if name != "report_to"}
+    # The tracker changes nothing; several processes round differently, and their checkpoints are their own.
+    left_out = {"report_to"} | (set() if settings.processes > 1 else {"processes", "fsdp"})
+    decisive = {name: value for name, value in asdict(settings).items() if name not in left_out}
     return {
         "key": content_hash([loaded.ref.without(removed).fingerprint, data, decisive], 32),
         "settings": asdict(settings),
@@ -132,8 +134,9 @@ def _clean(work: Path) -> None:
         rmtree(checkpoint)
     for weights in work.glob("best-*.safetensors"):
         weights.unlink()
-    # The answers of the model in training.
-    rmtree(work / "curve", ignore_errors=True)
+    # The answers of the model in training, and what several processes exchange.
+    for folder in ("curve", "processes"):
+        rmtree(work / folder, ignore_errors=True)
     (work / _MARK).unlink(missing_ok=True)
     if work.exists() and not any(work.iterdir()):
         work.rmdir()

@@ -3,6 +3,8 @@
 import os
 from collections.abc import Sequence
 
+import torch
+
 from layerlimits.errors import UserError
 from layerlimits.recovery.settings import FinetuneConfig
 
@@ -14,15 +16,22 @@ def check_settings(settings: FinetuneConfig, device: str) -> None:
         settings: Finetuning settings.
         device: The device of the training, such as "cpu".
     Raises:
-        UserError: bitsandbytes is missing or does not run on the device, the tracker is not installed, or there are
-            several processes.
+        UserError: bitsandbytes is missing or does not run on the device, the tracker is not installed, there are fewer
+            GPUs than processes, or the command itself was started in several processes.
     """
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    if processes > 1:
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started > 1:
         raise UserError(
-            f"finetuning was started in {processes} processes, but runs in one",
-            "start it without accelerate launch or torchrun (unset WORLD_SIZE)",
+            f"the command was started in {started} processes, but starts the processes of a training itself",
+            f"start it without accelerate launch or torchrun (unset WORLD_SIZE), with --processes {started}",
         )
+    if settings.processes > 1 and device != "cpu" and torch.cuda.device_count() < settings.processes:
+        raise UserError(
+            f"{settings.processes} processes need as many GPUs, but this machine has {torch.cuda.device_count()}",
+            "set processes (--processes) to the number of GPUs",
+        )
+    if settings.fsdp and device == "cpu":
+        raise UserError("fsdp needs GPUs, but the device is cpu", "omit fsdp (--no-fsdp)")
     if settings.kind == "qlora" or settings.optimizer == "adamw_8bit":
         # Imported late: it takes seconds, and few settings need it.
         from layerlimits.recovery.quantized import check_optimizer, check_quantization

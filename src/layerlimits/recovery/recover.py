@@ -7,6 +7,8 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
+import torch
+
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.lock import writing
 from layerlimits.evaluation.options import AskOptions
@@ -159,6 +161,11 @@ class _Work:
         """Finetune the pruned model; returns the number of examples for training."""
         config, settings, examples = self.config, self.settings, answers.examples
         loaded = load(self.pruned, dtype=config.dtype, device=config.device)
+        on_cpu = loaded.model.device.type == "cpu"
+        if settings.processes > 1:
+            # The processes read it themselves, and need the memory of the GPU.
+            loaded.model.to(torch.device("cpu"))  # type: ignore[arg-type]  # transformers hides the types of `to`
+            torch.cuda.empty_cache()
         teacher = None
         if settings.objective == "distill":
             teacher = load(self.parent, revision=config.revision, dtype=config.dtype, device=config.device).model
@@ -170,6 +177,6 @@ class _Work:
             curve = CurvePlan(heldout, config.milestones, scores)
         report = self.on_progress
         on_step = (lambda done, steps: report("finetuning", done, steps)) if report else None
-        context = TrainingContext(on_step, curve, teacher)
+        context = TrainingContext(on_step, curve, teacher, settings.processes, on_cpu)
         finetune(loaded, (), examples, settings, self.folder / _WORK, out, about, context)
         return len(examples)

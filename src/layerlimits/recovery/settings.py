@@ -29,6 +29,7 @@ _POSITIVE = (
     "lora_alpha",
     "max_length",
     "distill_temperature",
+    "processes",
 )
 _NOT_NEGATIVE = ("warmup_steps", "weight_decay")
 _FRACTIONS = {"distill_beta": "0", "on_policy": "0"}
@@ -77,6 +78,8 @@ class FinetuneConfig:
             and Shannon.
         distill_temperature: Temperature of the distributions in "distill", and of responses with `on_policy`.
         on_policy: Fraction of the batches of "distill" whose answers are those of the model in training.
+        processes: Number of processes that train together, each on its own GPU (or on the CPU), started by torchrun.
+        fsdp: Divide weights, gradients and optimizer states among the processes (FSDP) instead of copying them.
         report_to: Tracker that receives the losses, such as "tensorboard" or "wandb"; "none" for none.
         seed: Seed of the order of examples and of dropout.
     Raises:
@@ -105,6 +108,8 @@ class FinetuneConfig:
     distill_beta: float = 0.0
     distill_temperature: float = 1.0
     on_policy: float = 0.0
+    processes: int = 1
+    fsdp: bool = False
     report_to: str = "none"
     seed: int = 0
 
@@ -130,6 +135,20 @@ class FinetuneConfig:
             raise UserError(
                 f"on_policy is {self.on_policy:g}, but the objective is {self.objective}",
                 "set the objective to distill (--objective distill), or on_policy to 0",
+            )
+        self._check_processes()
+
+    def _check_processes(self) -> None:
+        if self.fsdp and self.processes == 1:
+            raise UserError("fsdp divides the model among processes, but there is one", "set processes (--processes)")
+        if self.fsdp and self.kind == "qlora":
+            raise UserError("fsdp does not work with qlora", "omit fsdp (--no-fsdp), or use --kind lora")
+        if self.processes > 1 and self.objective == "distill":
+            raise UserError(f"the objective distill trains in 1 process, not in {self.processes}", "set processes to 1")
+        if self.batch_size % self.processes:
+            raise UserError(
+                f"a batch of {self.batch_size} examples cannot be divided among {self.processes} processes",
+                f"set batch_size (--batch-size) to a multiple of {self.processes}",
             )
 
     def _check_ranges(self) -> None:

@@ -69,7 +69,7 @@ class RecoverConfig:
 
 
 def check_sources(settings: FinetuneConfig, config: RecoverConfig) -> None:
-    """Check that the settings of the data agree with the objective.
+    """Check that the settings of the data and of the evaluation agree with those of the finetuning.
 
     Raises:
         UserError: They do not.
@@ -84,6 +84,11 @@ def check_sources(settings: FinetuneConfig, config: RecoverConfig) -> None:
         raise UserError(
             f"{unused[0]} is set, but the objective own uses no responses of the unpruned model",
             f"omit {unused[0]}, or use the objective self (--objective self)",
+        )
+    if config.milestones and settings.processes > 1:
+        raise UserError(
+            f"{config.milestones} milestones are evaluated in 1 process, not in {settings.processes}",
+            "set milestones (--milestones) to 0, or processes (--processes) to 1",
         )
     if config.correct_only and config.data:
         raise UserError(

@@ -12,6 +12,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any, cast
 
+import torch.distributed as distributed
 from datasets import Dataset
 from peft import LoraConfig
 from safetensors import SafetensorError, safe_open
@@ -33,7 +34,8 @@ SAVE_EVERY_S = 20.0
 _TRAINING_PER_SAVING = 20
 # Steps between the losses that a tracker receives.
 _LOGGING_STEPS = 10
-_STATE_FILES = ("optimizer.pt", "scheduler.pt", "rng_state.pth")
+# Optimizer, schedule and random numbers; FSDP and several processes name them differently.
+_STATE_FILES = ("optimizer.*", "scheduler.pt", "rng_state*.pth")
 
 
 class Trainer(QuietTrainer, SFTTrainer):
@@ -52,9 +54,11 @@ class ProgressAndSaving(TrainerCallback):
         if self._on_progress:
             self._on_progress(state.global_step, state.max_steps)
         now = time.monotonic()
-        if stop_requested():
+        due = now - self._last_save >= self._interval_s and state.global_step < state.max_steps
+        stop, save = _agreed(stop_requested(), due)
+        if stop:
             control.should_save = control.should_training_stop = True
-        elif now - self._last_save >= self._interval_s and state.global_step < state.max_steps:
+        elif save:
             self._last_save, control.should_save = now, True
         if control.should_save:
             self._meter.check_weights(kwargs["model"])
@@ -64,6 +68,14 @@ class ProgressAndSaving(TrainerCallback):
         now = time.monotonic()
         self._interval_s = max(SAVE_EVERY_S, _TRAINING_PER_SAVING * (now - self._last_save))
         self._last_save = now
+
+
+def _agreed(*decisions: bool) -> list[Any]:
+    """The decisions of the first process, since all processes must save, or stop, after the same step."""
+    shared = list[Any](decisions)
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.broadcast_object_list(shared, src=0)
+    return shared
 
 
 @contextmanager
@@ -82,25 +94,29 @@ def quiet() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def is_complete(checkpoint: Path) -> bool:
-    """Whether a checkpoint is complete: every file exists and none is truncated."""
+def is_complete(checkpoint: Path, processes: int = 1) -> bool:
+    """Whether a checkpoint of a training in so many processes is complete: every file exists and none is truncated."""
     try:
         json.loads((checkpoint / "trainer_state.json").read_text())
         for file in weight_files(checkpoint):
             with safe_open(file, "pt"):
                 pass
-        for name in _STATE_FILES:
-            with zipfile.ZipFile(checkpoint / name):
-                pass
+        for pattern in _STATE_FILES:
+            files = list(checkpoint.glob(pattern))
+            if len(files) < (processes if "*.pth" in pattern else 1):
+                return False
+            for file in files:
+                with zipfile.ZipFile(file):
+                    pass
     except (OSError, ValueError, SafetensorError, zipfile.BadZipFile, UserError):
         return False
     return True
 
 
-def latest_checkpoint(work: Path) -> Path | None:
-    """The newest complete checkpoint, or None; incomplete newer ones are deleted."""
+def latest_checkpoint(work: Path, processes: int = 1) -> Path | None:
+    """The newest complete checkpoint of a training in so many processes, or None; incomplete newer ones are deleted."""
     for checkpoint in sorted(work.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True):
-        if is_complete(checkpoint):
+        if is_complete(checkpoint, processes):
             return checkpoint
         rmtree(checkpoint)
     return None
@@ -146,7 +162,8 @@ def train(
         The trained model in evaluation mode, wrapped by PEFT if it has adapters; the points of its curve; and the
         number of trained tokens of the best point, whose weights it has.
     """
-    checkpoint = latest_checkpoint(work)
+    # All processes look at the same folder; the one that started them has deleted incomplete checkpoints.
+    checkpoint = latest_checkpoint(work, context.processes)
     names = list(lesson.schedule.rows[0])
     columns = {name: [dict(row)[name] for row in lesson.schedule.rows] for name in names}
     callbacks = [meter, *([curve] if curve else []), ProgressAndSaving(context.on_progress, meter)]
@@ -174,13 +191,17 @@ def train(
     # A signal waits for the end of the step, and for a checkpoint.
     with deferred():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if context.save_to:
+        # With FSDP, all processes must take part.
+        trainer.save_model(str(context.save_to))
     best = curve.restore_best(trainer.model, trainer.state) if curve else None
     return trainer.model.eval(), points_of(trainer.state), best
 
 
 def _config(kind: type, model: PreTrainedModel, work: Path, arguments: dict[str, Any]) -> Any:
     """The arguments of a trainer."""
-    on_cpu = model.device.type == "cpu"
+    # With FSDP, the model is on the CPU until its parts are moved to the GPUs.
+    on_cpu = model.device.type == "cpu" and not arguments.get("fsdp")
     reports = arguments["report_to"] != "none"
     config = kind(
         output_dir=str(work),
@@ -195,6 +216,7 @@ def _config(kind: type, model: PreTrainedModel, work: Path, arguments: dict[str,
         logging_strategy="steps" if reports else "no",
         logging_steps=_LOGGING_STEPS,
         disable_tqdm=True,
+        ddp_backend="gloo" if on_cpu and distributed.is_torchelastic_launched() else None,
         **arguments,
     )
     # TRL rejects several visible GPUs in one process, although the model is on a single one.

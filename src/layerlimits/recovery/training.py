@@ -15,11 +15,12 @@ from layerlimits.models.remove import without_layers
 from layerlimits.recovery.adapters import target_modules
 from layerlimits.recovery.context import TrainingContext
 from layerlimits.recovery.curve import CurveCallback
+from layerlimits.recovery.launching import Job, launch
 from layerlimits.recovery.packing import check_packing, packed
 from layerlimits.recovery.quantized import merged, quantized
 from layerlimits.recovery.rows import Row, Schedule, training_order
 from layerlimits.recovery.settings import OPTIMIZERS, SCHEDULER_TYPES, FinetuneConfig
-from layerlimits.recovery.trainer import Lesson, train
+from layerlimits.recovery.trainer import Lesson, latest_checkpoint, train
 from layerlimits.recovery.watching import LossMeter, ModelSettings
 from layerlimits.resources import is_out_of_memory
 
@@ -61,37 +62,86 @@ class Training:
         Raises:
             UserError: Memory is too small for one example, or the loss or weights are no longer finite.
         """
-        batch_size = self.settings.batch_size
+        batch_size, processes = self.settings.batch_size, self.settings.processes
+        train = self._alone if processes == 1 else self._together
         at_once = batch_size
         while True:
             try:
-                return self._train(at_once)
+                return train(at_once)
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
             # Not in the handler, whose traceback would keep the model and its gradients alive.
-            if at_once == 1:
+            if at_once == processes:
                 raise UserError(
-                    "not enough memory to finetune on one example",
+                    "not enough memory to finetune on one example at a time",
                     f"set max_length below {self.settings.max_length}, set gradient_checkpointing, or use LoRA, "
                     "a smaller dtype or another device",
                 )
-            at_once = next(size for size in range(at_once // 2, 0, -1) if batch_size % size == 0)
+            sizes = range(at_once // 2 // processes * processes, 0, -processes)
+            at_once = next(size for size in sizes if batch_size % size == 0)
             print(f"note: out of memory; finetuning on {at_once} of {batch_size} examples at a time", file=sys.stderr)
 
-    def _train(self, at_once: int) -> Trained:
-        """The model after training on batches in parts of `at_once` examples.
+    def _alone(self, at_once: int) -> Trained:
+        """The model after training in this process.
 
         Raises:
             UserError: The loss or weights are no longer finite.
         """
+        trained, points, best = self.unmerged(at_once)
+        return self._finite(self._merged(trained)), points, best
+
+    def _together(self, at_once: int) -> Trained:
+        """The model after training in several processes.
+
+        Raises:
+            UserError: The loss or weights are no longer finite, or a process failed.
+        """
+        loaded = self.loaded
+        assert not self.removed, "the processes read the pruned model from its folder"
+        job = Job(
+            str(loaded.folder),
+            loaded.ref.dtype,
+            "cpu" if self.context.on_cpu else "cuda",
+            self.rows,
+            self.settings,
+            self.key,
+            str(self.work),
+            at_once,
+        )
+        latest_checkpoint(self.work, self.settings.processes)
+        launch(job, self.context.on_progress)
+        return self._finite(self._collected(job.trained)), [], None
+
+    def _finite(self, model: PreTrainedModel) -> PreTrainedModel:
+        """The model, whose weights are finite.
+
+        Raises:
+            UserError: They are not.
+        """
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters()):
+            raise self._meter().diverged("weights are not finite")
+        return model
+
+    def _meter(self) -> LossMeter:
+        assert self.settings.lr is not None
+        return LossMeter(self.settings.lr, self.work)
+
+    def unmerged(self, at_once: int) -> tuple[Any, list[dict[str, Any]], int | None]:
+        """The model after training on batches in parts of `at_once` examples; wrapped by PEFT if it has adapters.
+
+        Raises:
+            UserError: The loss is no longer finite.
+        """
         settings, model = self.settings, self._copy()
         originals = ModelSettings(model)
         schedule = self._schedule(model)
-        parts = {"per_device_train_batch_size": at_once, "gradient_accumulation_steps": settings.batch_size // at_once}
+        parts = {
+            "per_device_train_batch_size": at_once // settings.processes,
+            "gradient_accumulation_steps": settings.batch_size // at_once,
+        }
         lesson = Lesson(schedule, self._arguments(schedule.steps) | parts, self._lora(), self._distillation())
-        assert settings.lr is not None
-        meter = LossMeter(settings.lr, self.work)
+        meter = self._meter()
         curve = None
         if self.context.curve:
             tokens = schedule.tokens_by_step()
@@ -99,10 +149,7 @@ class Training:
         trained, points, best = train(model, self.loaded.tokenizer, lesson, self.work, self.context, meter, curve)
         # Before adapters are merged, because a quantized model is not the one that is saved.
         originals.restore()
-        finished = self._merged(trained)
-        if not all(bool(torch.isfinite(parameter).all()) for parameter in finished.parameters()):
-            raise meter.diverged("weights are not finite")
-        return finished, points, best
+        return trained, points, best
 
     def _schedule(self, model: PreTrainedModel) -> Schedule:
         settings, rows = self.settings, self.rows
@@ -119,9 +166,12 @@ class Training:
         Trained weights are float32, since small updates are lost to rounding in shorter types. LoRA adapters are
         float32 anyway, but a float16 base model would lose small gradients, so it is converted too.
         """
-        if self.settings.kind == "qlora":
-            return quantized(self._pruned())
-        wide = self.settings.kind == "full" or self.loaded.ref.dtype == "float16"
+        return quantized(self._pruned()) if self.settings.kind == "qlora" else self._wide()
+
+    def _wide(self) -> PreTrainedModel:
+        """A pruned copy of the model in the number type of its training. FSDP requires one type for all weights."""
+        settings = self.settings
+        wide = settings.kind == "full" or settings.fsdp or self.loaded.ref.dtype == "float16"
         return cast(self._pruned(), torch.float32) if wide else self._pruned()
 
     def _pruned(self) -> PreTrainedModel:
@@ -135,10 +185,23 @@ class Training:
         model: PreTrainedModel = (trained.merge_and_unload() if self.settings.adapts else trained).eval()
         return model
 
+    def _collected(self, folder: Path) -> PreTrainedModel:
+        """The trained model from what several processes have saved: all weights, or adapters, which are merged."""
+        if self.settings.kind == "full":
+            model = self._wide()
+            model.load_state_dict(type(model).from_pretrained(folder, dtype=torch.float32).state_dict())
+            return model.eval()
+        from peft import PeftModel
+
+        base = self._pruned() if self.settings.kind == "qlora" else self._wide()
+        merging: PreTrainedModel = PeftModel.from_pretrained(base, str(folder)).merge_and_unload().eval()
+        return merging
+
     def _arguments(self, steps: int) -> dict[str, Any]:
         """The settings as arguments of transformers' TrainingArguments."""
         settings = self.settings
-        short = settings.kind == "qlora" or (settings.kind == "full" and self.loaded.ref.dtype == "bfloat16")
+        widened = settings.kind == "full" or settings.fsdp
+        short = settings.kind == "qlora" or (widened and self.loaded.ref.dtype == "bfloat16")
         return {
             "learning_rate": settings.lr,
             "lr_scheduler_type": SCHEDULER_TYPES[settings.schedule or "constant"],
@@ -153,6 +216,7 @@ class Training:
             "report_to": settings.report_to,
             "seed": settings.seed,
             "bf16": short,
+            **({"fsdp": True} if settings.fsdp else {}),
         }
 
     def _lora(self) -> dict[str, Any] | None:

@@ -1,1 +1,1 @@
-"""From stored answers to one document: figures, comparisons, headline, warnings."""
+"""From stored answers to one document: figures, comparisons, verdict, warnings."""

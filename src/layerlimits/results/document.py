@@ -28,6 +28,7 @@ from layerlimits.results.rows import (
     TaskScore,
     plain,
 )
+from layerlimits.results.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,7 @@ class PlanResults(Document):
 
 @dataclass(frozen=True)
 class StudyResults(Document):
-    """Everything that the report of a finished or unfinished study shows."""
+    """Everything that the report of a finished or unfinished study shows; `answer` has the sentences of `verdict`."""
 
     made_by: str
     created: str
@@ -229,6 +230,7 @@ class StudyResults(Document):
     warnings: tuple[str, ...]
     alternatives: tuple[Alternative, ...] = ()
     answer: str = ""
+    verdict: Verdict | None = None
 
     def records(self) -> list[dict[str, Any]]:
         """A row per model and task: the unpruned model first, then each method at each ratio."""

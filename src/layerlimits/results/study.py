@@ -1,7 +1,6 @@
 """Compute the results of a study from the database of its run folder alone."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from layerlimits.analysis.differences import first_difference
@@ -12,11 +11,12 @@ from layerlimits.results.comparisons import comparison, layer_scores, protocol_s
 from layerlimits.results.diagnose import StoredRun, chosen, findings
 from layerlimits.results.document import StudyResults
 from layerlimits.results.figures import corrected, median_and_range
-from layerlimits.results.headline import headline
+from layerlimits.results.judge import study_verdict
 from layerlimits.results.model import model_info
 from layerlimits.results.notes import notes, without_texts
 from layerlimits.results.options import alternative_rows
 from layerlimits.results.recovery import recovery_rows
+from layerlimits.results.requirements import Requirement, parse_requirements
 from layerlimits.results.rows import (
     AnsweredItem,
     ClassRetention,
@@ -38,11 +38,16 @@ _SHOWN_ITEMS = 3
 Answered = tuple[Response, Verdict]
 
 
-def study_results(store: Store) -> StudyResults:
+def study_results(store: Store, requirements: Sequence[Requirement] = ()) -> StudyResults:
     """The results of a finished or unfinished study.
 
+    Args:
+        store: The run folder.
+        requirements: What pruned models must keep; if empty, what the study requires, by default nine tenths of every
+            class.
     Raises:
-        UserError: The folder does not contain a study, or the unpruned model has not finished any task.
+        UserError: The folder does not contain a study, the unpruned model has not finished any task, or a requirement
+            names a task or class that is not in the run.
     """
     answers, artifacts = StoredAnswers.of_study(store).at("base"), Artifacts(store)
     tasks = _tasks(answers)
@@ -53,7 +58,10 @@ def study_results(store: Store) -> StudyResults:
         )
     config, recovered = manifest["config"], list(artifacts.recovered.values())
     swept, pruned, view = answers.at("sweep"), answers.at("prune"), StoredRun(answers, artifacts)
-    results = StudyResults(
+    rows = recovery_rows(pruned, recovered)
+    required = requirements or parse_requirements(config.get("require") or ())
+    verdict = study_verdict(answers, artifacts, required, rows)
+    return StudyResults(
         made_by=manifest["made_by"],
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         command=manifest["command"],
@@ -68,7 +76,7 @@ def study_results(store: Store) -> StudyResults:
         pruned=tuple(corrected(list(_pruned(pruned, artifacts.plans)))),
         classes=tuple(_classes(pruned, artifacts.plans)),
         protocols=tuple(_protocols(pruned, artifacts.plans)),
-        recovery=recovery_rows(pruned, recovered),
+        recovery=rows,
         models=(view.base, *view.models),
         diagnostics=tuple(findings(view, chosen())),
         speed=tuple(_speed(artifacts.speed)),
@@ -77,8 +85,9 @@ def study_results(store: Store) -> StudyResults:
         stages=tuple(Stage(name, seconds) for name, seconds in artifacts.stages.items()),
         notes=(*notes(calibration, config), *artifacts.study_notes, *without_texts(_without_texts(answers, tasks))),
         warnings=tuple(_warnings(artifacts, tasks, _tasks(pruned), config["difference"])),
+        answer=" ".join(verdict.sentences),
+        verdict=verdict,
     )
-    return replace(results, answer=headline(results))
 
 
 def _warnings(

@@ -17,6 +17,8 @@ _TAILS = (2.5, 97.5)
 _Z = 1.959963984540054
 # Above this number of items, means of graded values are treated as normal, which avoids drawing a weight per item.
 _NORMAL_ABOVE_ITEMS = 4000
+# Weights of the pseudo-items that only the base, and only the other model answers correctly.
+_LOST_AND_WON = (0.5, 0.5)
 # Number of effective items of graded values above which the weight of the pseudo-items is reduced.
 _FULL_PSEUDO_ITEMS = 5.0
 
@@ -94,6 +96,23 @@ def shared(
     Tasks whose base score is not above chance are excluded, and `n` counts the items of the included tasks. None if
     every task is excluded. `chance` is one value for all tasks, or one per task.
     """
+    drawn = retention_draws(pairs, chance)
+    return None if drawn is None else Estimate(drawn[0], *_bounds(drawn[1], drawn[0]), drawn[2])
+
+
+def retention_draws(
+    pairs: Sequence[tuple[Sequence[float], Sequence[float]]],
+    chance: float | Sequence[float] = 0.0,
+    draws: int = _DRAWS,
+    pseudo: tuple[float, float] = _LOST_AND_WON,
+) -> tuple[float, Values, int] | None:
+    """The mean retention over tasks: estimate, draws of its distribution over items, and number of items; see `shared`.
+
+    Args:
+        pairs, chance: As for `shared`.
+        draws: Number of draws; bounds at small errors need more than 95% intervals.
+        pseudo: Weights of the pseudo-items that only the base model, and only the other model, answers correctly.
+    """
     chances = [chance] * len(pairs) if isinstance(chance, (int, float)) else chance
     counted = [
         (np.stack([_array(base), _array(other)], axis=1), mean(base).low - floor, floor)
@@ -103,14 +122,14 @@ def shared(
     if not counted:
         return None
     estimate = float(np.mean([np.divide(*(values.mean(0) - floor)[::-1]) for values, _, floor in counted]))
-    spread = np.zeros(_DRAWS)
+    spread = np.zeros(draws)
     for task, (values, lowest, floor) in enumerate(counted):
-        means = _means(values, len(counted)) - floor
+        means = _means(values, len(counted), draws, _pseudo(2, pseudo)) - floor
         # The base is significantly above chance, so draws are clipped at its lower bound: at chance, the ratio would be
         # unbounded. A separate permutation per task keeps the draws of different tasks independent.
         ratios = means[:, 1] / np.maximum(means[:, 0], lowest)
         spread += np.random.default_rng((_SEED, task)).permutation(ratios) / len(counted)
-    return Estimate(estimate, *_bounds(spread, estimate), sum(len(values) for values, _, _ in counted))
+    return estimate, spread, sum(len(values) for values, _, _ in counted)
 
 
 def regained(base: Sequence[float], pruned: Sequence[float], recovered: Sequence[float]) -> Estimate | None:
@@ -188,8 +207,8 @@ def _bounds(spread: Values, estimate: float) -> tuple[float, float]:
     return min(float(low), estimate), max(float(high), estimate)
 
 
-def _means(values: Values, tasks: int = 1) -> Values:
-    """Bootstrap draws of the means of k models over the population of items: (n, k) values to (_DRAWS, k).
+def _means(values: Values, tasks: int = 1, draws: int = _DRAWS, pseudo: Values | None = None) -> Values:
+    """Bootstrap draws of the means of k models over the population of items: (n, k) values to (draws, k).
 
     Items get random Dirichlet weights (the Bayesian bootstrap, Rubin 1981). Pseudo-items are added, one for each of the
     2^k combinations of right and wrong, since resampling alone never produces an outcome that was not observed, such as
@@ -198,17 +217,17 @@ def _means(values: Values, tasks: int = 1) -> Values:
     """
     n, k = values.shape
     ends = np.array(list(product((0.0, 1.0), repeat=k)))
-    pseudo = _pseudo(k) / tasks
+    pseudo = (_pseudo(k) if pseudo is None else pseudo) / tasks
     draw = np.random.default_rng(_SEED)
     if _binary(values):
         counts = np.bincount((values @ 2 ** np.arange(k)[::-1]).astype(int), minlength=2**k)
-        weights: Values = draw.standard_gamma(counts + pseudo, (_DRAWS, 2**k))
+        weights: Values = draw.standard_gamma(counts + pseudo, (draws, 2**k))
         shares: Values = weights @ ends / weights.sum(1, keepdims=True)
         return shares
     if n > _NORMAL_ABOVE_ITEMS:
-        return draw.multivariate_normal(values.mean(0), np.atleast_2d(np.cov(values.T)) / n, _DRAWS)
-    items = _weights(n)
-    added = draw.standard_gamma(pseudo * min(1.0, _FULL_PSEUDO_ITEMS / _effective_items(values)), (_DRAWS, 2**k))
+        return draw.multivariate_normal(values.mean(0), np.atleast_2d(np.cov(values.T)) / n, draws)
+    items = _weights(n, draws)
+    added = draw.standard_gamma(pseudo * min(1.0, _FULL_PSEUDO_ITEMS / _effective_items(values)), (draws, 2**k))
     low, high = values.min(), values.max()
     sums = items @ values.astype(np.float32) + added @ (low + (high - low) * ends)
     means: Values = sums / (items.sum(1) + added.sum(1))[:, None]
@@ -226,13 +245,15 @@ def _mean_over_tasks(tasks: Sequence[Values]) -> Values:
     return draws
 
 
-def _pseudo(k: int) -> Values:
+def _pseudo(k: int, lost_and_won: tuple[float, float] = _LOST_AND_WON) -> Values:
     """The weight of each pseudo-item: for any two models, .5 per outcome where they differ and .25 where they agree.
 
     This is Jeffreys' prior for the fractions of lost and gained items. The weight is smaller where both are right or
     both are wrong, since it would bias a retention near 0 upwards. The weights were chosen by measured coverage.
     """
-    weights = {1: [0.5, 0.5], 2: [0.25, 0.5, 0.5, 0.25], 3: [0.0] + [0.25] * 6 + [0.0]}
+    lost, won = lost_and_won
+    # In the order of the combinations of (base, other): both wrong, only the other right, only the base right, both.
+    weights = {1: [0.5, 0.5], 2: [0.25, won, lost, 0.25], 3: [0.0] + [0.25] * 6 + [0.0]}
     return np.array(weights[k])
 
 
@@ -246,6 +267,6 @@ def _effective_items(values: Values) -> float:
 
 
 @lru_cache(maxsize=4)
-def _weights(n: int) -> NDArray[np.float32]:
-    """Unnormalized weights of n items, (_DRAWS, n); shared by all models, so that comparisons are paired."""
-    return np.random.default_rng((_SEED, n)).standard_exponential((_DRAWS, n), dtype=np.float32)
+def _weights(n: int, draws: int) -> NDArray[np.float32]:
+    """Unnormalized weights of n items, (draws, n); shared by all models, so that comparisons are paired."""
+    return np.random.default_rng((_SEED, n)).standard_exponential((draws, n), dtype=np.float32)

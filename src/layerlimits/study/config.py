@@ -9,7 +9,21 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from layerlimits.errors import UserError, unknown
 from layerlimits.paths import read_toml
 from layerlimits.plugins import find
-from layerlimits.study.fields import Budget, Count, Epochs, Flag, Items, Real, Repeats, Seed, Temperature, TopP, Whole
+from layerlimits.study.fields import (
+    Budget,
+    Count,
+    Epochs,
+    Flag,
+    Items,
+    Real,
+    Repeats,
+    Requires,
+    Seed,
+    Temperature,
+    TopP,
+    Whole,
+)
+from layerlimits.study.presets import PRESETS
 from layerlimits.types import AskFormat, Decoding
 
 # Settings that a report shows or uses.
@@ -69,6 +83,7 @@ class StudyConfig(BaseModel):
         select_tasks: Tasks on which methods score candidates; None: see `study.defaults`.
         select_items: Number of selection items per task.
         speed_repeats: Timed generations per model, interleaved across models.
+        require: What pruned models must keep, see `results.requirements`. Empty: nine tenths of every class.
         quantized: Bits per weight, 8 and 4, in which the unpruned model is measured instead of being pruned.
         versus: A smaller sibling that is measured on the same items, as a folder or hub id.
         budget: Wall time of the whole command in seconds, or as text such as "12m" or "2h": the study measures what
@@ -118,6 +133,7 @@ class StudyConfig(BaseModel):
     quantized: tuple[Literal[8, 4], ...] = ()
     versus: str | None = None
     budget: Budget | None = None
+    require: tuple[Requires, ...] = ()
 
     # Type checkers see the signature that pydantic makes of the fields.
     if not TYPE_CHECKING:
@@ -212,31 +228,6 @@ class StudyConfig(BaseModel):
         return (usual,) if usual == self.ratios[-1] else (usual, self.ratios[-1])
 
 
-PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {},
-    "standard": {
-        "limit": 200,
-        "ratios": (0.05, 0.15, 0.25, 0.33, 0.4),
-        "select_items": 32,
-        "calibration_items": 256,
-        "recovery": {"kinds": ("full", "lora"), "objectives": ("self", "own", "distill"), "items": 3000},
-    },
-    # Decoding, shots, numbers of items and finetuning of arXiv 2602.01997; see docs/evaluation.md.
-    "paper": {
-        "tasks": ("paper",),
-        "limit": 1000,
-        "temperature": 0.9,
-        "top_k": 50,
-        "max_new_tokens": 8192,
-        "select_tasks": ("gsm8k", "humanevalplus", "xsum"),
-        "ratios": (0.0625, 0.125, 0.1875, 0.25, 0.375, 0.5),
-        "select_items": 100,
-        "calibration_items": 100,
-        "recovery": {"kinds": ("lora",), "ratios": (0.25,), "items": 50_000},
-    },
-}
-
-
 def study_config(preset: str, file: Path | None = None, **flags: Any) -> StudyConfig:
     """Merge a preset, a TOML file and flags into the settings of a study; later ones override earlier ones.
 
@@ -246,7 +237,6 @@ def study_config(preset: str, file: Path | None = None, **flags: Any) -> StudyCo
         flags: Settings by name; those that are None are ignored.
     Raises:
         UserError: As `StudyConfig`, or the file is not valid TOML.
-
     Example:
         >>> study_config("standard", Path("study.toml"), limit=100)
     """

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from layerlimits.errors import UserError
 from layerlimits.progress import seconds_of
+from layerlimits.results.requirements import parse_requirement
 from layerlimits.sampling import MAX_EPOCHS, MAX_SAMPLES, check_items, check_seed, check_temperature, check_top_p
 
 
@@ -36,6 +37,9 @@ Seed = Annotated[Whole, refusing(check_seed)]
 # Not `Real`, so that infinite values get the same error as other temperatures outside the range.
 Temperature = Annotated[float, Field(strict=True), refusing(check_temperature)]
 TopP = Annotated[float, Field(strict=True), refusing(check_top_p)]
+
+
+Requires = Annotated[str, refusing(parse_requirement)]
 
 
 def _seconds(value: Any) -> Any:

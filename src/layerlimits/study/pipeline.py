@@ -61,10 +61,11 @@ def _study(config: StudyConfig, out: Path, command: str, began: float) -> StudyR
     total = run.clock.left if run.clock else sum(stage_costs(resolved, run.cost).values())
     with run.store, Bar(max(total, 1.0), run.add_stage_time, pace=1.0) as run.bar:
         _stages(run)
+        # Only a finished study has a verdict.
+        run.artifacts.finished = settings(resolved)
         results = study_results(run.store)
         write(results, out / REPORT, answer_book(run.store))
         write_results(results, out / RESULTS)
-        run.artifacts.finished = settings(resolved)
     return results
 
 

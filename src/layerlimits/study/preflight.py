@@ -12,6 +12,7 @@ from layerlimits.models.locate import configuration
 from layerlimits.models.number_type import NumberType
 from layerlimits.models.structure_check import check_structure
 from layerlimits.recovery.adapters import adapters_of
+from layerlimits.results.requirements import check_targets, parse_requirements
 from layerlimits.study.alternatives import check_alternatives
 from layerlimits.study.budget import check_budget, probe_seconds
 from layerlimits.study.config import StudyConfig
@@ -31,8 +32,9 @@ def check_study(config: StudyConfig, out: Path) -> ResolvedStudy:
     """Resolve a study and check that it can run.
 
     Raises:
-        UserError: See `resolve` and `check_resumable`; also for an architecture from which no layer can be removed, a
-            folder that is not writable, and evaluation items that are also used for selection, calibration or training.
+        UserError: See `resolve`, `check_targets` and `check_resumable`; also for an architecture from which no layer
+            can be removed, a folder that is not writable, and evaluation items that are also used for selection,
+            calibration or training.
     """
     check_run_folder(out)
     check_budget(config.budget)
@@ -41,6 +43,7 @@ def check_study(config: StudyConfig, out: Path) -> ResolvedStudy:
     check_structure(configuration(study.folder), (study.depth // 2,))
     check_sandbox([*study.tasks, *study.select_tasks], config.unsafe_code)
     check_splits(study)
+    check_targets(parse_requirements(config.require), [(task.name, task.kind) for task in study.tasks])
     if study.recovery and "lora" in config.recovery.kinds:
         adapters_of(configuration(study.folder))
     check_alternatives(config)

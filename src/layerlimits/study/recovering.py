@@ -16,6 +16,7 @@ from layerlimits.study.config import StudyConfig
 from layerlimits.study.estimate import finetuning_cost, training_answer_cost
 from layerlimits.study.resolved import PlannedRecovery
 from layerlimits.study.room import check_training_memory
+from layerlimits.study.second_chances import evaluator_again
 from layerlimits.study.session import Run, ask_options
 from layerlimits.types import Decoding, Sample, Task
 
@@ -128,6 +129,7 @@ def _recover_one(run: Run, plan: Plan, lesson: _Lesson, answers: Answers) -> Non
     for task in run.study.measured:
         run.ask("recover", [()], task, run.pruned_items(task), evaluator)
     evaluator.ask([()], run.probes)
+    evaluator_again(run, recovered).ask([()], run.again)
     trained = (read_recipe(out) or {})["finetune"]
     record: RecoveredRecord = {
         "method": plan["method"],
@@ -164,4 +166,8 @@ def _is_evaluated(run: Run, record: RecoveredRecord, key: str) -> bool:
         return False
     model = record["fingerprint"]
     asked = [*((task, run.pruned_items(task)) for task in run.study.measured), *run.probes]
-    return not any(run.evaluator.missing_of(model, task, items) for task, items in asked)
+    again = evaluator_again(run, run.loaded)
+    return not any(
+        [run.evaluator.missing_of(model, task, items) for task, items in asked]
+        + [again.missing_of(model, task, items) for task, items in run.again]
+    )

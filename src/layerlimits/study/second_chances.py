@@ -7,6 +7,7 @@ from layerlimits.diagnostics._second_chances import CHANCES, ONE_EXAMPLE, Chance
 from layerlimits.errors import UserError
 from layerlimits.evaluation.artifacts import TaskRecord
 from layerlimits.evaluation.evaluator import Evaluator
+from layerlimits.models.load import Loaded
 from layerlimits.results.diagnose import StoredRun
 from layerlimits.study.session import Run, ask_options
 from layerlimits.tasks import with_examples
@@ -17,14 +18,12 @@ ASKED_ONE_IN, FEWEST_ASKED = 8, 4
 
 
 def second_chances(run: Run, view: StoredRun) -> list[TaskRecord]:
-    """Ask the pruned models, and the unpruned one as a control, the first of the lost items; returns their records."""
+    """Ask the pruned models, and the unpruned one as a control, the first of the lost items; returns their records.
+    Finetuned models answer the same items when they are evaluated.
+    """
     models = list(dict.fromkeys(model.removed for model in (view.base, *pruned_models(view))))
-    options = ask_options(run.config)
-    # The limit of tokens is that of the task.
-    evaluator = Evaluator(
-        run.loaded, run.store, replace(options, decoding=replace(options.decoding, max_new_tokens=None, samples=1))
-    )
-    tasks, records = {task.name: task for task in run.study.measured}, []
+    evaluator, asked = evaluator_again(run, run.loaded), []
+    tasks = {task.name: task for task in run.study.measured}
     for record in view.tasks:
         for chance in CHANCES if record["name"] in tasks else ():
             items = concerned(view, record, chance)
@@ -32,8 +31,17 @@ def second_chances(run: Run, view: StoredRun) -> list[TaskRecord]:
             task, samples = _again(run, tasks[record["name"]], chance, kept)
             if samples:
                 evaluator.ask(models, [(task, samples)], _advance(run, tasks[record["name"]]))
-                records.append(evaluator.described(task, samples))
-    return records
+                asked.append((task, samples))
+    run.again = tuple(asked)
+    return [evaluator.described(task, samples) for task, samples in asked]
+
+
+def evaluator_again(run: Run, loaded: Loaded) -> Evaluator:
+    """An evaluator that asks once, with the limit of tokens of the task instead of the study's."""
+    options = ask_options(run.config)
+    return Evaluator(
+        loaded, run.store, replace(options, decoding=replace(options.decoding, max_new_tokens=None, samples=1))
+    )
 
 
 def _advance(run: Run, task: Task) -> Callable[[float], None]:

@@ -45,6 +45,8 @@ class Run:
     clock: Clock | None = None
     # What the diagnostics ask every model, from the stage `diagnose` on.
     probes: tuple[tuple[Task, Sequence[Sample]], ...] = ()
+    # What pruned models have lost and are asked again, in another way.
+    again: tuple[tuple[Task, Sequence[Sample]], ...] = ()
     _recorded: float = field(default=0.0)
 
     @property
