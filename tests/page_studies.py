@@ -4,10 +4,10 @@ import random
 from collections.abc import Iterator, Sequence
 
 from layerlimits.diagnostics import DiagnosedModel, Finding, Source
-from layerlimits.results.answer_book import AnswerBook, BookAnswer, BookItem, BookTask
 from layerlimits.results.curves import CurveLine, CurvePoint, LossPoint, RecoveryCurve, RegainedClass
 from layerlimits.results.document import StudyResults
 from layerlimits.results.model import ModelInfo
+from layerlimits.results.requirements import Outcome, Requirement
 from layerlimits.results.rows import (
     ClassRetention,
     LayerComparison,
@@ -20,17 +20,9 @@ from layerlimits.results.rows import (
     Stage,
     TaskScore,
 )
+from layerlimits.results.verdict import Card, Gain, Judgement, Verdict, WorstTask
 from layerlimits.statistics.projection import Backtest, Crossing, Projection, Saturation
 from layerlimits.types import Estimate, Kind
-
-HOSTILE = (
-    "<script>window.broken = 1</script><img src=x onerror='window.broken = 1'>",
-    "</script></pre><h1>not a heading</h1>",
-    "long " * 20_000,
-    "\u05d0\u05d1\u05d2 \u202e reversed \u2066 isolated",
-    "bell \x07 escape \x1b[31m null \x00 end",
-    "lone \ud800 surrogate",
-)
 
 
 def around(value: float, n: int = 48, width: float = 0.12) -> Estimate:
@@ -91,17 +83,39 @@ def made_up(layers: int, tasks: int, methods: int, ratios: Sequence[float] = (0.
                 )
                 for count in counts
             ),
-        ),  # fmt: skip
+        ),
         samples=(),
         stages=tuple(Stage(name, 1.0) for name in ("base", "sweep", "rank", "prune", "diagnose", "recover", "speed")),
         notes=("A note.",),
         warnings=("A warning.",),
         answer="An answer.",
+        verdict=_verdict(plans, layers),
     )
 
 
+def _verdict(plans: Sequence[tuple[str, int, tuple[int, ...]]], layers: int) -> Verdict:
+    outcomes: tuple[Outcome, ...] = ("keeps", "fails", "too few items")
+    gain = Gain(around(110, 3), around(1.1, 3), 10**9, 2 * 10**9, 2 * 10**9, 3 * 10**9, 16, 64, 128, (1,))
+    cards = []
+    for place, (method, count, removed) in enumerate(plans):
+        outcome = outcomes[place % 3]
+        judged = Judgement("generation>=0.9@0.05", method, 0.93, 0.871, 0.98, 0.05, 144, outcome, 300, "A judgement.")
+        lines = (f"layerlimits prune made-up --remove {','.join(map(str, removed))} --out {method}-{count}",)
+        worst = WorstTask("task_number_0", around(0.8))
+        harm = "Finetuning made it worse." if place == 1 else ""
+        needed = 300 if outcome == "too few items" else None
+        cards.append(
+            Card(f"{method}-{count}", (method,), count, layers, removed, "", outcome, needed, (judged,), worst, gain,
+                 harm, (), "A sentence.", lines)
+        )  # fmt: skip
+    ordered = sorted(cards, key=lambda card: outcomes.index(card.verdict))
+    required = (Requirement("generation", 0.9),)
+    return Verdict(required, True, len(cards), len(cards), "A choice.", cards[0].name, tuple(ordered), ("A verdict.",))
+
+
 def _kinds(known: Sequence[str]) -> list[Kind]:
-    return [kind for kind in ("generation", "choice") if kind in {kind_of(name) for name in known}]  # type: ignore[misc]  # both are kinds
+    kinds: tuple[Kind, ...] = ("generation", "choice")
+    return [kind for kind in kinds if kind in {kind_of(name) for name in known}]
 
 
 def _task(name: str) -> TaskScore:
@@ -178,21 +192,3 @@ def _findings(
             for outcome, share in zip(("passed", "wrong result", "truncated"), shares, strict=True):
                 value = around(share / sum(shares), width=0.0)
                 yield Source("code_outcomes", model.label, written[0], outcome).measured(value, f"{outcome}.")
-
-
-def hostile_book() -> AnswerBook:
-    """Answers with HTML, scripts, 100,000 characters, right-to-left and control characters."""
-    found = DiagnosedModel("base", "base", (), "b"), DiagnosedModel("reverse, 2 removed", "prune", (1, 2), "p")
-    finetuned = DiagnosedModel("reverse, 2 removed, finetuned (lora)", "recover", (1, 2), "r", found[1].label)
-    items = tuple(
-        BookItem(f"item{place}", 0, f"question {place}: {text}", text, (
-            BookAnswer(0, "the base answer is 7", "correct", 1.0, "7", ""),
-            BookAnswer(1, text, "wrong", 0.0, text[:20], "differs"),
-            BookAnswer(2, "the base answer is 8", "wrong", 0.0, "8", ""),
-        ))
-        for place, text in enumerate(HOSTILE)
-    )  # fmt: skip
-    graded = BookItem("graded", 0, "summarize", "a summary", (BookAnswer(0, "good", "correct", 0.8, "", ""),
-                                                              BookAnswer(1, "bad", "correct", 0.25, "", "")))  # fmt: skip
-    tasks = (BookTask("arithmetic", "generation", False, items), BookTask("summaries", "generation", True, (graded,)))
-    return AnswerBook((*found, finetuned), tasks)

@@ -20,9 +20,10 @@ from layerlimits.report.charts.options import recovery
 from layerlimits.report.charts.study import charts
 from layerlimits.report.drawing import shapes
 from layerlimits.report.payload import book_data, packed, table_data
-from layerlimits.report.study_tables import size, tables
+from layerlimits.report.study_tables import tables
 from layerlimits.report.style import chart_style, page_style
 from layerlimits.report.tables import Cell, Column, Table, interval, shown
+from layerlimits.report.units import size
 from layerlimits.results.answer_book import AnswerBook
 from layerlimits.results.document import StudyResults
 from layerlimits.results.progress import progress
@@ -114,7 +115,7 @@ def render(results: StudyResults, book: AnswerBook | None = None) -> str:
         recovered=list(recovery(results)),
         curves=list(recovery_curves(results)),
         state=progress(results).sentence,
-        verdict=getattr(results, "verdict", None),
+        verdict=results.verdict,
         shown_cards=_SHOWN_CARDS,
         book_data=packed(book_data(book)) if book and book.tasks else "",
     )

@@ -6,8 +6,8 @@ from dataclasses import replace
 from layerlimits.report.charts.heat import sweep
 from layerlimits.report.charts.runs import Runs, run_charts
 from layerlimits.report.html import render_page
-from layerlimits.report.study_tables import size
 from layerlimits.report.tables import Column, Table, estimates, numbers, texts, without_empty
+from layerlimits.report.units import size
 from layerlimits.results.document import StudyResults
 from layerlimits.results.progress import progress
 

@@ -4,25 +4,13 @@ from collections.abc import Iterator, Sequence
 
 from layerlimits.diagnostics import Finding
 from layerlimits.report.tables import Cell, Column, Table, estimates, numbers, texts, without_empty
+from layerlimits.report.units import percent, size
+from layerlimits.report.verdict_table import verdict_table
 from layerlimits.results.document import StudyResults
 from layerlimits.results.harm import objective_words
 from layerlimits.results.rows import PairedTest, Recovery, TaskScore
 
 _WIDE = Column("description", "wide")
-
-
-def percent(share: float) -> str:
-    """A share in percent."""
-    return f"{100 * share:.1f}%"
-
-
-def size(count: float) -> str:
-    """A number of bytes with its unit."""
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.2f} GB"
 
 
 def tested(test: PairedTest | None) -> tuple[Cell, Cell, Cell]:
@@ -36,9 +24,9 @@ _TESTED = (*numbers("lost", "won"), Column("p (Holm)", "number", lambda value: f
 def tables(results: StudyResults) -> dict[str, Table]:
     """All tables that have rows, by name, in the order of the page."""
     made = (
-        _base(results), _sets(results), _sweep(results), _classes(results), _pruned(results), _methods(results),
-        _protocols(results), *recovery_tables(results), _speed(results), _options(results), _option_tasks(results),
-        _rates(results), _stages(results), *_findings(results),
+        verdict_table(results), _base(results), _sets(results), _sweep(results), _classes(results), _pruned(results),
+        _methods(results), _protocols(results), *recovery_tables(results), _speed(results), _options(results),
+        _option_tasks(results), _rates(results), _stages(results), *_findings(results),
     )  # fmt: skip
     return {table.name: without_empty(table) for table in made if table.rows}
 

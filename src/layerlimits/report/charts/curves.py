@@ -54,8 +54,8 @@ def retention(results: StudyResults, kind: Kind) -> Figure | None:
         f"{KIND_WORDS[kind]}: mean retention by number of layers removed",
         "Each panel shows one method with its 95% interval as a band, over the other methods as thin lines"
         + (f" and the range of random removal ({seeds}) in gray" if chance else "")
-        + ". The dotted line marks 90% of the unpruned model. Intervals that reach beyond the axis are cut; tooltips and "
-        "the table have them.",
+        + ". The dotted line marks 90% of the unpruned model. Intervals that reach beyond the axis are cut; tooltips "
+        "and the table have them.",
         tuple(panels),
         table="classes",
     )
