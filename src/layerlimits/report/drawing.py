@@ -10,6 +10,7 @@ from layerlimits.report.axes import Axis, text_width
 _TICK_SIZE, _TITLE_SIZE = 11.0, 13.0
 _ROW = 16.0
 _RIGHT = 12.0
+_WIDEST_TITLE = 300.0
 # Outlines of marks around the origin, 4 pixels in radius.
 _SHAPES = (
     "m-4,0a4,4 0 1,0 8,0a4,4 0 1,0-8,0z",
@@ -150,11 +151,14 @@ class Plot:
     def finish(self, alt: str = "") -> Drawing:
         """The drawing, with room for ticks and titles."""
         left = max((text_width(label, _TICK_SIZE) for _, label in self.y.ticks), default=0) + 8
-        left += _ROW if self.y.title else 0
+        # A title may be wider than its axis.
+        beyond = (text_width(self.x.title, _TICK_SIZE) - self.x.length) / 2
+        left = max(left, beyond) + (_ROW if self.y.title else 0)
         head = _TITLE_SIZE + 9 if self.title else 6
         ticked = _ROW if self.x.ticks else 0
         foot = (ticked + 2 if ticked else 4) + (_ROW if self.x.title else 0)
-        width, height = left + self.x.length + _RIGHT, head + self.y.length + foot
+        width = left + self.x.length + max(_RIGHT, beyond)
+        width, height = max(width, min(text_width(self.title, _TITLE_SIZE), _WIDEST_TITLE)), head + self.y.length + foot
         parts = []
         if self.title:
             parts.append(text(0, _TITLE_SIZE - 1, shortened(self.title, width, _TITLE_SIZE), "h"))

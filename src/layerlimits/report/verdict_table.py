@@ -12,12 +12,12 @@ def verdict_table(results: StudyResults) -> Table:
     cards = results.verdict.cards if results.verdict else ()
     rows: list[list[Cell]] = []
     for card in cards:
-        gain = card.gain
+        gain, worst = card.gain, card.worst
         for judged in card.judgements:
             rows.append(
                 [card.name, card.verdict, card.layers, ", ".join(map(str, card.removed)), judged.requirement,
-                 _retention(judged), judged.n, judged.verdict, judged.items_needed, card.worst.task if card.worst else "",
-                 card.worst.retention if card.worst else None, gain.speedup if gain else None,
+                 _retention(judged), judged.n, judged.verdict, judged.items_needed,
+                 worst.task if worst else "", worst.retention if worst else None, gain.speedup if gain else None,
                  gain.peak_bytes if gain else None]
             )  # fmt: skip
     columns = (
