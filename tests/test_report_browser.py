@@ -123,8 +123,8 @@ def test_answers_are_searched_filtered_and_shown_as_text(shown: Opened) -> None:
     )
     page.fill("input[name=search]", "not a HEADING")
     assert count.inner_text() == "1 item, 1 shown"
-    assert HOSTILE[1] in cards.first.locator("pre").nth(2).text_content()
-    assert cards.first.locator("pre mark").count() >= 2
+    assert HOSTILE[1] in cards.first.locator(".answers pre").nth(1).text_content()
+    assert cards.first.locator(".answers mark").count() >= 2
     page.fill("input[name=search]", "")
     page.select_option("select[name=task]", "summaries")
     assert cards.first.locator(".badge").all_inner_texts() == ["0.80", "0.25"]
@@ -137,7 +137,7 @@ def test_answers_are_searched_filtered_and_shown_as_text(shown: Opened) -> None:
     page.select_option("select[name=outcome]", "wrong")
     page.select_option("select[name=verdict]", "")
     assert count.inner_text() == "6 items, 6 shown"
-    shows = [card.locator("pre").nth(2).text_content() for card in cards.all()]
+    shows = [card.locator(".answers pre").nth(1).text_content() for card in cards.all()]
     assert shows[2] == HOSTILE[2]
     assert "\u27e8U+202E\u27e9" in shows[3]
     assert "\u2407" in shows[4]

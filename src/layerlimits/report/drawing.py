@@ -8,6 +8,8 @@ from layerlimits.report.axes import Axis, text_width
 
 # The classes of text are k (ticks, 11 px), t (values, 11 px) and h (titles, 13 px, bold); see `style.py`.
 _TICK_SIZE, _TITLE_SIZE = 11.0, 13.0
+# Bold letters are wider.
+_BOLD_SIZE = 1.12 * _TITLE_SIZE
 _ROW = 16.0
 _RIGHT = 12.0
 _WIDEST_TITLE = 300.0
@@ -156,12 +158,12 @@ class Plot:
         left = max(left, beyond) + (_ROW if self.y.title else 0)
         head = _TITLE_SIZE + 9 if self.title else 6
         ticked = _ROW if self.x.ticks else 0
-        foot = (ticked + 2 if ticked else 4) + (_ROW if self.x.title else 0)
+        foot = (ticked + 2 if ticked else 8) + (_ROW if self.x.title else 0)
         width = left + self.x.length + max(_RIGHT, beyond)
-        width, height = max(width, min(text_width(self.title, _TITLE_SIZE), _WIDEST_TITLE)), head + self.y.length + foot
+        width, height = max(width, min(text_width(self.title, _BOLD_SIZE), _WIDEST_TITLE)), head + self.y.length + foot
         parts = []
         if self.title:
-            parts.append(text(0, _TITLE_SIZE - 1, shortened(self.title, width, _TITLE_SIZE), "h"))
+            parts.append(text(0, _TITLE_SIZE - 1, shortened(self.title, width, _BOLD_SIZE), "h"))
         if self.y.title:
             middle = head + self.y.length / 2
             parts.append(

@@ -78,7 +78,7 @@ class Answers {
     const [id, draw, prompt, target, answers] = item;
     const ask = make("div", { className: "ask" }, make("h4", {}, `${task.name}, item ${id}${draw ? `, draw ${draw + 1}` : ""}`));
     ask.append(prompt ? this.text(prompt, "prompt") : make("p", { className: "lead" }, "The text of this item is not in the run folder."));
-    if (target) ask.append(make("p", { className: "target" }, make("b", {}, "reference "), make("bdi", {}, visible(target))));
+    if (target) ask.append(make("p", { className: "who" }, "reference"), this.text(target, "reference"));
     const base = answers.find((answer) => answer[0] === 0);
     const shown = columns.flatMap((model) => answers.filter((answer) => answer[0] === model));
     return make("article", { className: "card" }, ask, make("div", { className: "answers" }, ...shown.map((answer) => this.answer(task, answer, base))));
