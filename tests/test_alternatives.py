@@ -69,7 +69,8 @@ def test_options_are_drawn_and_listed(tmp_path: Path) -> None:
     assert [key.label for key in figure.legend] == ["unpruned", "random", "random, finetuned", "4-bit weights", "small"]
     page = (tmp_path / "report.html").read_text()
     assert 'id="chart-pareto"' in page
-    assert page.count("4-bit weights: retention 0.95") == 4
+    # Against speed and size: 18 / 19 of generation, and 0.65 / 0.7 of choice above chance.
+    assert [page.count(f"4-bit weights: retention {kept}") for kept in ("0.95", "0.93")] == [2, 2]
 
 
 def test_a_run_without_alternatives_says_how_to_measure_them(tmp_path: Path) -> None:

@@ -114,6 +114,7 @@ COMMANDS = (
     "compare",
     "diagnose",
     "evaluate",
+    "figures",
     "methods",
     "prune",
     "rank",

@@ -114,7 +114,8 @@ def test_a_study_says_harm_in_its_verdict_and_report(tmp_path: Path) -> None:
     assert results.recovery[1].harm.startswith("Finetuning may have made it worse: ")
     assert results.recovery[1].harm in results.answer
     page = (tmp_path / "report.html").read_text()
-    assert page.count("Finetuning may have made it worse") == 2
+    # In the answer, on the cards of the pruned and of the finetuned model, and in the part on finetuning.
+    assert page.count("Finetuning may have made it worse") == 4
     assert "gap closed: self-generated answers, full (95% CI)" in page
     assert "gap closed: distillation from the unpruned model, full (95% CI)" in page
 
