@@ -110,11 +110,13 @@ def test_a_circle_is_seen() -> None:
 
 
 COMMANDS = (
+    "advise",
     "carry",
     "compare",
     "diagnose",
     "evaluate",
     "figures",
+    "gate",
     "methods",
     "prune",
     "rank",

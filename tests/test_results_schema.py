@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from stored_runs import finished_study
 
-from layerlimits.api import open_run, write_report
+from layerlimits.api import advise, gate, open_run, write_report
 from layerlimits.results.document import PruneResults
 from layerlimits.results.recovered import RecoverResults
 
 DOC = Path(__file__).resolve().parents[1] / "docs" / "results.md"
 FIGURE = {"estimate", "low", "high", "n"}
 # Keys whose values are settings or names, not described one by one.
-OPAQUE = {"study.config", "study.recovery[].settings"}
+OPAQUE = {"study.config", "study.recovery[].settings", "gate.card"}
 
 Says = Callable[..., Any]
 
@@ -97,6 +97,12 @@ def test_a_whole_study_reads_back_and_is_drawn(tmp_path: Path) -> None:
     assert "No results yet" not in page
     assert results.answer in page.replace("&#39;", "'")
     assert "0.600" in page
+
+
+def test_gate_and_advise(tmp_path: Path) -> None:
+    finished_study(tmp_path)
+    check("gate", gate(tmp_path).to_json())
+    check("advise", advise(tmp_path).to_json())
 
 
 def test_study_plan(says: Says, tiny: Path, tmp_path: Path) -> None:

@@ -146,6 +146,45 @@ def first_rows(source: str, limit: int, pick: Callable[[Row], T | None], otherwi
             raise hub_error("dataset", name, error, reason, otherwise) from None
 
 
+def check_repository(repository: str) -> None:
+    """Check the id of a model repository to upload to.
+
+    Raises:
+        UserError: It is not a valid id.
+    """
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(repository)
+    except HFValidationError as error:
+        raise UserError(
+            f"{repository!r} is not a valid id on the hub: {_first_line(error)}",
+            "use the form owner/name, such as me/pruned",
+        ) from None
+
+
+def upload(folder: Path, repository: str, private: bool) -> str:
+    """Upload a folder to a model repository, which is created if necessary; returns its address.
+
+    Raises:
+        UserError: The hub refuses it or cannot be reached.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        api = HfApi()
+        url = api.create_repo(repository, private=private, exist_ok=True)
+        api.upload_folder(repo_id=url.repo_id, folder_path=folder, commit_message="Upload by layerlimits")
+    # The HTTP library, and a proxy, can raise errors of many kinds.
+    except Exception as error:
+        raise UserError(
+            f"{folder} cannot be uploaded to {repository}: {_first_line(error)}",
+            f"log in (hf auth login) and upload it: hf upload {repository} {folder}",
+        ) from None
+    return str(url)
+
+
 def is_path(name: str) -> bool:
     """Whether a name can only be that of a local file or folder: hub ids have the form owner/name."""
     return name.startswith((".", "/", "~")) or name.count("/") > 1

@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from layerlimits.api.carrying import export_run, import_run
     from layerlimits.api.comparing import compare
     from layerlimits.api.diagnosing import diagnose
+    from layerlimits.api.judging import advise, gate
     from layerlimits.api.listing import catalogue
     from layerlimits.api.measuring import evaluate, sweep
     from layerlimits.api.models import Model, load, without_layers
     from layerlimits.api.options import DefaultTasks, EvalOptions, ModelOptions, PruneOptions, RankOptions
     from layerlimits.api.pruning import prune
+    from layerlimits.api.publishing import check_repository, push_to_hub
     from layerlimits.api.ranking import compare_methods, rank
     from layerlimits.api.record import merge_runs, verify_run
     from layerlimits.api.recovering import RecoverOptions, recover, recover_options
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
         StudyResults,
         SweepResults,
     )
+    from layerlimits.results.gate import AdviseResults, GateResults
     from layerlimits.results.pair import CompareResults
     from layerlimits.results.rankings import RankingsComparison, RankResults
     from layerlimits.results.record import MergeResults, VerifyResults
@@ -62,6 +65,10 @@ _MODULES = {
     ),
     "api.comparing": ("compare",),
     "api.diagnosing": ("diagnose",),
+    "api.judging": (
+        "advise",
+        "gate",
+    ),
     "api.listing": ("catalogue",),
     "api.measuring": (
         "evaluate",
@@ -80,6 +87,10 @@ _MODULES = {
         "RankOptions",
     ),
     "api.pruning": ("prune",),
+    "api.publishing": (
+        "check_repository",
+        "push_to_hub",
+    ),
     "api.ranking": (
         "compare_methods",
         "rank",
@@ -124,6 +135,7 @@ _MODULES = {
         "StudyResults",
         "SweepResults",
     ),
+    "results.gate": ("AdviseResults", "GateResults"),
     "results.pair": ("CompareResults",),
     "results.recovered": ("RecoverResults",),
     "results.record": (
@@ -145,6 +157,7 @@ _MODULES = {
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
+    "AdviseResults",
     "Calibration",
     "CarryResults",
     "Catalogue",
@@ -156,6 +169,7 @@ __all__ = [
     "EvalOptions",
     "EvaluateResults",
     "FinetuneConfig",
+    "GateResults",
     "MergeResults",
     "Model",
     "ModelOptions",
@@ -175,8 +189,10 @@ __all__ = [
     "Task",
     "UserError",
     "VerifyResults",
+    "advise",
     "calibration",
     "catalogue",
+    "check_repository",
     "compare",
     "compare_methods",
     "default_folder",
@@ -184,6 +200,7 @@ __all__ = [
     "evaluate",
     "export_run",
     "finetune_config",
+    "gate",
     "get_tasks",
     "import_run",
     "load",
@@ -192,6 +209,7 @@ __all__ = [
     "open_run",
     "plan",
     "prune",
+    "push_to_hub",
     "rank",
     "recover",
     "recover_options",

@@ -6,11 +6,13 @@ import sys
 import typer
 
 from layerlimits.cli import (
+    advise,
     carry,
     compare,
     diagnose,
     evaluate,
     figures,
+    gate,
     methods,
     prune,
     rank,
@@ -44,6 +46,8 @@ for command in (
     recover.recover,
     report.report,
     figures.figures,
+    gate.gate,
+    advise.advise,
     diagnose.diagnose,
     record.verify,
     record.merge,

@@ -44,6 +44,19 @@ TrainTasks = Annotated[
 Limit = Annotated[int, typer.Option(help="Maximum number of items per task.", min=1)]
 DataDir = Annotated[Path | None, typer.Option(help="Folder with benchmark files; default: download from the Hub.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON on stdout, and nothing else.")]
+Require = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What pruned models must keep, such as generation>=0.95@0.05: a task, a class or mean, the least "
+        "retention, and the error (0.05 if omitted); repeatable; default: that of the study, else nine tenths of every "
+        "class.",
+        show_default=False,
+    ),
+]
+PushToHub = Annotated[
+    str | None,
+    typer.Option("--push-to-hub", help="Upload the checkpoint to this model repository on the Hub, such as me/pruned."),
+]
 RunOut = Annotated[
     Path | None,
     typer.Option("--out", help="Run folder that stores all responses, so that an interrupted command can resume."),

@@ -1,7 +1,9 @@
 """Print results as tables and lines. Names of models, tasks and files are never interpreted as markup."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
@@ -62,6 +64,14 @@ def interval(estimate: "Estimate") -> str:
 def counted(outcomes: Mapping[Any, int]) -> str:
     """The number of responses with each outcome, as text."""
     return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in outcomes.items())
+
+
+def upload(folder: Path, repository: str, *, as_json: bool) -> None:
+    """Upload a checkpoint, and print its address; on stderr if stdout is JSON."""
+    from layerlimits import api
+
+    url = api.push_to_hub(folder, repository)
+    print(printable(f"uploaded: {url}"), file=sys.stderr if as_json else sys.stdout)
 
 
 def show_warnings(warnings: Sequence[str]) -> None:

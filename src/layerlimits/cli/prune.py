@@ -15,6 +15,7 @@ from layerlimits.cli.options import (
     MaxRows,
     Model,
     Protect,
+    PushToHub,
     Revision,
     Seed,
     SelectTasks,
@@ -22,7 +23,7 @@ from layerlimits.cli.options import (
 )
 from layerlimits.cli.parse import layers as layer_numbers
 from layerlimits.cli.parse import words
-from layerlimits.cli.printing import say, show_json, show_warnings
+from layerlimits.cli.printing import say, show_json, show_warnings, upload
 
 if TYPE_CHECKING:
     from layerlimits.results.document import PruneResults
@@ -55,10 +56,15 @@ def prune(
     revision: Revision = None,
     dtype: Dtype = "auto",
     device: Device = "auto",
+    push_to_hub: PushToHub = None,
     as_json: Json = False,
 ) -> None:
     """Remove layers and write a checkpoint that loads in unmodified transformers."""
     from layerlimits import api
+
+    if push_to_hub is not None:
+        # Checked before hours of work.
+        api.check_repository(push_to_hub)
 
     options = api.PruneOptions(
         method=method,
@@ -80,6 +86,8 @@ def prune(
     source = api.ModelOptions(model, revision, dtype, device)
     results = api.prune(source, out, options, rank_options, command=command())
     show_json(results) if as_json else show_checkpoint(results)
+    if push_to_hub is not None:
+        upload(out, push_to_hub, as_json=as_json)
 
 
 def show_checkpoint(results: "PruneResults") -> None:

@@ -15,6 +15,7 @@ from layerlimits.cli.options import (
     MaxRows,
     Protect,
     Protocols,
+    Require,
     Revision,
     Shots,
     UnsafeCode,
@@ -67,14 +68,7 @@ def study(
     samples: Annotated[int | None, typer.Option(help="Sampled responses per generation item.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature; 0 decodes greedily.")] = None,
     difference: Annotated[float | None, typer.Option(help="Difference in accuracy to detect.")] = None,
-    require: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="What pruned models must keep, such as generation>=0.95@0.05: a task, a class or mean, the least "
-            "retention, and the error; repeatable; default: nine tenths of every class.",
-            show_default=False,
-        ),
-    ] = None,
+    require: Require = None,
     quantized: Annotated[
         str | None, typer.Option(help="Bits per weight in which to measure the unpruned model as well, such as 8,4.")
     ] = None,

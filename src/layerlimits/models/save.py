@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from layerlimits.errors import UserError
 from layerlimits.foreign import kind, read_object
+from layerlimits.models.card import CARD, license_of, model_card
 from layerlimits.models.locate import OTHER_WEIGHTS, configuration, weight_files
 from layerlimits.models.safetensors_header import read_headers
 from layerlimits.models.shards import prune_files
@@ -30,8 +31,8 @@ RECIPE = "layerlimits.json"
 _NO_RECIPE = "remove the file if another program wrote it, or prune the model again"
 # Fields that are read again, and their types.
 _RECIPE_TYPES = {"base": str, "base_fingerprint": str, "removed": list, "calibration": list, "finetune": dict}
-# Everything else is copied. README.md describes the base model.
-_WRITTEN = {"config.json", "generation_config.json", RECIPE, "README.md"}
+# Everything else is copied. The card of the base model is replaced.
+_WRITTEN = {"config.json", "generation_config.json", RECIPE, CARD}
 _NOT_COPIED = (".safetensors", ".index.json", ".py", *OTHER_WEIGHTS)
 _TEMPLATES = "additional_chat_templates"
 # Number types in files that can be written again.
@@ -184,7 +185,7 @@ def window_warnings(base: Any, out: Path) -> tuple[str, ...]:
 
 @contextmanager
 def _appearing(origin: Path, out: Path, about: Callable[[], dict[str, Any]]) -> Iterator[Path]:
-    """A temporary folder to write to, which becomes `out` when complete, with tokenizer, licence and recipe."""
+    """A temporary folder to write to, which becomes `out` when complete, with tokenizer, licence, recipe and card."""
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -193,7 +194,9 @@ def _appearing(origin: Path, out: Path, about: Callable[[], dict[str, Any]]) -> 
         yield partial
         _copy_companions(origin, partial)
         _without_remote_code(partial)
-        (partial / RECIPE).write_text(json.dumps(about(), indent=1) + "\n")
+        made = about()
+        (partial / RECIPE).write_text(json.dumps(made, indent=1) + "\n")
+        (partial / CARD).write_text(model_card(out.name, made, license_of(origin)), encoding="utf-8")
         if out.exists():
             out.rmdir()
         partial.replace(out)

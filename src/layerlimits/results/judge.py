@@ -168,9 +168,9 @@ def _judgements(
             Judgement(
                 requirement=str(requirement),
                 model=model.name,
-                estimate=interval and interval.estimate,
-                low=interval and interval.low,
-                high=interval and interval.high,
+                estimate=interval.estimate if interval else None,
+                low=interval.low if interval else None,
+                high=interval.high if interval else None,
                 error=requirement.error / outcomes.shared_by,
                 n=interval.n if interval else 0,
                 verdict=verdict,

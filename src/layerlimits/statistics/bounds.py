@@ -111,5 +111,5 @@ def items_to_decide(interval: Estimate, items: int, threshold: float, error: flo
     if needed > _MOST_ITEMS:
         return None
     whole = math.ceil(max(needed, items + 1))
-    step = 10 ** max(0, len(str(whole)) - 2)
+    step: int = 10 ** max(0, len(str(whole)) - 2)
     return -(-whole // step) * step

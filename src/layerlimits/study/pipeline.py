@@ -11,6 +11,7 @@ from pathlib import Path
 from layerlimits.errors import StorageError, UserError
 from layerlimits.evaluation.lock import writing
 from layerlimits.progress import Bar
+from layerlimits.report.cards import write_cards
 from layerlimits.report.html import check_report_file, write, write_results
 from layerlimits.results.answer_book import answer_book
 from layerlimits.results.document import StudyResults
@@ -66,6 +67,7 @@ def _study(config: StudyConfig, out: Path, command: str, began: float) -> StudyR
         results = study_results(run.store)
         write(results, out / REPORT, answer_book(run.store))
         write_results(results, out / RESULTS)
+        write_cards(results, out / "models")
     return results
 
 
