@@ -112,15 +112,9 @@ def test_answers_are_searched_filtered_and_shown_as_text(shown: Opened) -> None:
     assert page.locator("select[name=model]").input_value() == "reverse, 2 removed, finetuned (lora)"
     page.select_option("select[name=model]", "reverse, 2 removed")
     assert count.inner_text() == "7 items, 7 shown"
-    assert (
-        cards.first.locator(".who").all_inner_texts()
-        == [
-            "correctbase",
-            "wrongreverse, 2 removed",
-            "wrongreverse, 2 removed, finetuned (lora)",
-        ]
-        or cards.first.locator(".who").count() == 3
-    )
+    labels = ["base", "reverse, 2 removed", "reverse, 2 removed, finetuned (lora)"]
+    shows = [text.split("\n")[-1] for text in cards.first.locator(".answers .who").all_inner_texts()]
+    assert shows == labels
     page.fill("input[name=search]", "not a HEADING")
     assert count.inner_text() == "1 item, 1 shown"
     assert HOSTILE[1] in cards.first.locator(".answers pre").nth(1).text_content()
