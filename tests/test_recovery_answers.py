@@ -13,6 +13,7 @@ from harness_tasks import write_rows
 from recovery_models import EXAMPLES, QUESTIONS, QUICK, WORDS, listed, prompts
 from test_recover import COLOURS, run_recover
 
+import layerlimits.recovery.recover as recover_module
 from layerlimits.engines.scripted import ScriptedEngine
 from layerlimits.errors import UserError
 from layerlimits.evaluation.evaluator import Evaluator
@@ -141,6 +142,30 @@ def test_a_dataset_trains_is_exported_and_evaluated_at_milestones(pruned: Path, 
         # The export is itself a dataset of prompts.
         assert [sample.prompt for sample in instruction_prompts(file, 10)] == QUESTIONS
         assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_command_that_was_interrupted_after_the_export_resumes(
+    pruned: Path, taught: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, task = tmp_path / "answers.jsonl", listed("colours", prompts(*QUESTIONS), ())
+
+    def stop(*given: Any, **named: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recover_module, "finetune", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_recover(pruned, taught, tmp_path / "out", tasks=[task], settings=QUICK, save_answers=file)
+    monkeypatch.undo()
+    written = file.read_bytes()
+    results = run_recover(pruned, taught, tmp_path / "out", tasks=[task], settings=QUICK, save_answers=file)
+    assert results["examples"] == len(written.splitlines()) > 0
+    assert file.read_bytes() == written
+    # Answers of another training are not replaced.
+    (tmp_path / ".again.run").mkdir()
+    file.write_bytes(b"{}")
+    with pytest.raises(UserError, match="already exists"):
+        run_recover(pruned, taught, tmp_path / "again", tasks=[task], settings=QUICK, save_answers=file)
+    assert file.read_bytes() == b"{}"
 
 
 @pytest.mark.parametrize(

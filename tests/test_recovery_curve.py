@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from recovery_models import (
     EXAMPLES,
     LEARNING,
@@ -17,6 +18,7 @@ from recovery_models import (
     stop_at,
     weights,
 )
+from torch.profiler import ProfilerActivity, profile
 
 import layerlimits.recovery.trainer as trainer_module
 from layerlimits.errors import UserError
@@ -205,3 +207,20 @@ def test_weights_that_are_not_finite_are_never_a_checkpoint(
     with pytest.raises(UserError, match=r"weights are not finite; the last good checkpoint is .*checkpoint-3"):
         finetune(base, (1,), EXAMPLES, QUICK, tmp_path / "work", tmp_path / "out", {}, TrainingContext(spoil))
     assert not (tmp_path / "work" / "checkpoint-4").exists()
+
+
+def test_evaluating_does_not_copy_frozen_weights_for_each_row(base: Loaded, tmp_path: Path) -> None:
+    words, seen = base.model.config.vocab_size, []
+
+    def scores(model: Any, key: str) -> dict[str, list[float]]:
+        assert not model.get_output_embeddings().weight.requires_grad
+        with torch.no_grad(), profile(activities=[ProfilerActivity.CPU], record_shapes=True) as record:
+            model(torch.tensor([[5, 6, 7], [8, 9, 10]]), logits_to_keep=1)
+        products = [event for event in record.events() if event.name in ("aten::mm", "aten::bmm", "aten::addmm")]
+        seen.extend(event.name for event in products if any(words in shape for shape in event.input_shapes))
+        return {"none": [0.0]}
+
+    context = TrainingContext(curve=CurvePlan(HELD_OUT, 1, scores))
+    finetune(base, (1,), TRAINED, QUICK_LORA, tmp_path / "work", tmp_path / "out", {}, context)
+    # A batched product would have one copy of the head's weights for each row.
+    assert set(seen) == {"aten::mm"}

@@ -72,7 +72,6 @@ def pruning() -> None:
     pruned = ll.prune("reference", "pruned", chosen, options, command="mine")
     assert_type(pruned, ll.PruneResults)
     assert_type(pruned.removed, tuple[int, ...])
-    ll.check_repository("me/pruned")
     assert_type(ll.push_to_hub("pruned", "me/pruned", private=True), str)
     finetune = ll.FinetuneConfig(kind="lora", lr=1e-4, epochs=2, lora_rank=16)
     recover_options = ll.RecoverOptions(items=100, data_dir=None, max_new_tokens=64, finetune=finetune)

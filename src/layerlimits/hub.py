@@ -153,7 +153,7 @@ def check_repository(repository: str) -> None:
         UserError: It is not a valid id.
     """
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # exported lazily
 
     try:
         validate_repo_id(repository)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from layerlimits.api.models import Model, load, without_layers
     from layerlimits.api.options import DefaultTasks, EvalOptions, ModelOptions, PruneOptions, RankOptions
     from layerlimits.api.pruning import prune
-    from layerlimits.api.publishing import check_repository, push_to_hub
+    from layerlimits.api.publishing import push_to_hub
     from layerlimits.api.ranking import compare_methods, rank
     from layerlimits.api.record import merge_runs, verify_run
     from layerlimits.api.recovering import RecoverOptions, recover, recover_options
@@ -87,10 +87,7 @@ _MODULES = {
         "RankOptions",
     ),
     "api.pruning": ("prune",),
-    "api.publishing": (
-        "check_repository",
-        "push_to_hub",
-    ),
+    "api.publishing": ("push_to_hub",),
     "api.ranking": (
         "compare_methods",
         "rank",
@@ -192,7 +189,6 @@ __all__ = [
     "advise",
     "calibration",
     "catalogue",
-    "check_repository",
     "compare",
     "compare_methods",
     "default_folder",

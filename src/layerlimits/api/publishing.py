@@ -7,8 +7,6 @@ from layerlimits.hub import check_repository, upload
 from layerlimits.models.save import RECIPE, read_recipe
 from layerlimits.paths import given_path
 
-__all__ = ["check_repository", "push_to_hub"]
-
 
 def push_to_hub(folder: str | Path, repository: str, *, private: bool = False) -> str:
     """Upload a checkpoint that `prune` or `recover` wrote to the Hub, with its card and recipe.

@@ -61,10 +61,11 @@ def prune(
 ) -> None:
     """Remove layers and write a checkpoint that loads in unmodified transformers."""
     from layerlimits import api
+    from layerlimits.hub import check_repository
 
     if push_to_hub is not None:
         # Checked before hours of work.
-        api.check_repository(push_to_hub)
+        check_repository(push_to_hub)
 
     options = api.PruneOptions(
         method=method,

@@ -16,8 +16,8 @@ _IDENTIFIER = re.compile(r"[\w.+-]{1,100}")
 # A cached download: models--OWNER--NAME/snapshots/REVISION.
 _CACHED = re.compile(r"models--([\w.-]+?)--([\w.-]+)")
 _TAGS = ["layerlimits", "pruned", "layer-pruning"]
-# Metadata lies at the start of a card.
-_MOST_CHARACTERS = 1_000_000
+# Larger cards are not read.
+_MOST_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,12 @@ def license_of(folder: Path) -> License:
 
 def _metadata(card: Path) -> Mapping[str, Any]:
     """The metadata of a card from outside; empty if it has none that can be read."""
-    import yaml
+    from huggingface_hub import metadata_load
 
     try:
-        text = card.read_text(encoding="utf-8", errors="replace")[:_MOST_CHARACTERS]
-        match = re.match(r"---\s*\n(.*?)\n---\s*(\n|$)", text, re.DOTALL)
-        values = yaml.safe_load(match[1]) if match else None
-    except (OSError, yaml.YAMLError, RecursionError, ValueError):
+        values = metadata_load(card) if card.stat().st_size <= _MOST_BYTES else None
+    # The file is from outside, and what reads it raises errors of many kinds.
+    except Exception:
         return {}
     return values if isinstance(values, dict) else {}
 

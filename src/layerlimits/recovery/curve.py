@@ -140,11 +140,21 @@ def _evaluating(model: Any) -> Iterator[PreTrainedModel]:
     network = model.get_base_model() if hasattr(model, "get_base_model") else model
     gpus = [network.device.index or 0] if network.device.type == "cuda" else []
     python_state, numpy_state = random.getstate(), np.random.get_state()
+    head: Any = network.get_output_embeddings()
+    hook = head.register_forward_pre_hook(_contiguous)
     model.eval()
     try:
         with torch.random.fork_rng(devices=gpus):
             yield network
     finally:
+        hook.remove()
         model.train()
         random.setstate(python_state)
         np.random.set_state(numpy_state)
+
+
+def _contiguous(head: Any, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The head's input in contiguous memory. For the last positions of several rows, torch otherwise copies frozen
+    weights once for each row (272 MB with a vocabulary of 151,936).
+    """
+    return (given[0].contiguous(), *given[1:])

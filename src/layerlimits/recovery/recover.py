@@ -74,7 +74,8 @@ def recover(
     check_new_folder(out)
     out = out.expanduser().resolve()
     about = check_pair(pruned, parent, config.revision, config.chat)
-    export = check_export(config.save_answers) if config.save_answers else None
+    folder = config.run or out.with_name(f".{out.name}.run")
+    export = check_export(config.save_answers, resumes=folder.exists()) if config.save_answers else None
     check_sources(settings, config)
     check_settings(settings, pick_device(config.device))
     if settings.adapts:
@@ -85,7 +86,6 @@ def recover(
     tokenizer = read_tokenizer(locate(pruned))
     check_lengths([len(encode(tokenizer, prompt, config.chat).ids) for prompt in prompts], settings.max_length)
     longest = answer_limit(tasks) if config.max_new_tokens is None else config.max_new_tokens
-    folder = config.run or out.with_name(f".{out.name}.run")
     work = _Work(pruned, parent, settings, config, folder, on_progress)
     with writing(folder):
         answers = work.own(prompts) if settings.objective == "own" else work.generated(prompts, longest, kept)
