@@ -6,7 +6,7 @@ from dataclasses import replace
 from layerlimits.report.charts.heat import sweep
 from layerlimits.report.charts.runs import Runs, run_charts
 from layerlimits.report.html import render_page
-from layerlimits.report.tables import Column, Table, estimates, numbers, texts, without_empty
+from layerlimits.report.tables import Cell, Column, Table, estimates, numbers, texts, without_empty
 from layerlimits.report.units import size
 from layerlimits.results.document import StudyResults
 from layerlimits.results.progress import progress
@@ -49,7 +49,7 @@ def render_runs(results: Mapping[str, StudyResults]) -> str:
 
 
 def _runs(runs: Runs) -> Table:
-    rows = [
+    rows: list[list[Cell]] = [
         [name, study.model.layers, study.model.parameters, study.model.weight_bytes, study.model.dtype, study.preset,
          len(study.tasks), progress(study).last if progress(study).sentence else "finished", study.answer]
         for name, study in runs.items()
@@ -62,7 +62,7 @@ def _runs(runs: Runs) -> Table:
 
 
 def _base(runs: Runs) -> Table:
-    rows = [
+    rows: list[list[Cell]] = [
         [name, task.name, task.kind, task.metric, task.score, task.score.n]
         for name, study in runs.items()
         for task in study.tasks
@@ -72,7 +72,7 @@ def _base(runs: Runs) -> Table:
 
 
 def _classes(runs: Runs) -> Table:
-    rows = [
+    rows: list[list[Cell]] = [
         [name, row.method, row.layers, 100 * row.layers / study.model.layers, row.kind, row.retention, row.corrected,
          row.retention.n if row.retention else None]
         for name, study in runs.items()

@@ -56,12 +56,14 @@ def _base(results: StudyResults) -> Table:
 
 
 def _sets(results: StudyResults) -> Table:
-    rows = [[task.name, part, score, score.n] for task in results.tasks for part, score in task.sets.items()]
+    rows: list[list[Cell]] = [
+        [task.name, part, score, score.n] for task in results.tasks for part, score in task.sets.items()
+    ]
     return Table("sets", "Scores by subset", (*texts("task", "subset"), *estimates("score"), *numbers("n")), rows)
 
 
 def _sweep(results: StudyResults) -> Table:
-    rows = [
+    rows: list[list[Cell]] = [
         [row.layer, row.task, row.score, row.retention, row.corrected, *tested(row.test), row.score.n]
         for row in results.sweep
     ]
@@ -83,7 +85,7 @@ def _removed(layers: Sequence[int]) -> str:
 
 
 def _classes(results: StudyResults) -> Table:
-    rows = [
+    rows: list[list[Cell]] = [
         [row.method, row.ratio, row.layers, row.kind, row.retention, row.corrected,
          row.retention.n if row.retention else None, _removed(row.removed), ", ".join(row.left_out)]
         for row in results.classes
@@ -97,7 +99,7 @@ def _classes(results: StudyResults) -> Table:
 
 
 def _pruned(results: StudyResults) -> Table:
-    rows = [
+    rows: list[list[Cell]] = [
         [row.method, row.layers, row.task, row.score, row.strict, row.retention, row.corrected, *tested(row.test),
          row.score.n]
         for row in results.pruned
@@ -110,7 +112,9 @@ def _pruned(results: StudyResults) -> Table:
 
 
 def _methods(results: StudyResults) -> Table:
-    rows = [[row.method, _removed(row.order), row.source, row.items, row.seconds] for row in results.methods]
+    rows: list[list[Cell]] = [
+        [row.method, _removed(row.order), row.source, row.items, row.seconds] for row in results.methods
+    ]
     columns = (Column("method"), Column("order of removal", "wide"), Column("source", "wide"),
                *numbers("items used", "seconds"))  # fmt: skip
     return Table("methods", "Order in which each method removes layers", columns, rows)
@@ -122,7 +126,7 @@ def _protocols(results: StudyResults) -> Table:
     ]
     rows: list[list[Cell]] = []
     for row in results.protocols:
-        scores = [row.scores.get(name) for name in names]  # type: ignore[call-overload]  # a name of a protocol
+        scores = [row.scores.get(name) for name in names]
         n = next(iter(row.scores.values())).n
         rows.append([row.task, row.method, row.layers, *scores, row.recognition_only, n])
     columns = (
@@ -174,7 +178,7 @@ def _recovery(name: str, entries: Sequence[Recovery]) -> Table:
 
 
 def _speed(results: StudyResults) -> Table:
-    rows = [
+    rows: list[list[Cell]] = [
         [
             row.model,
             _removed(row.removed),
@@ -202,7 +206,7 @@ def _speed(results: StudyResults) -> Table:
 
 
 def _options(results: StudyResults) -> Table:
-    rows = [
+    rows: list[list[Cell]] = [
         [row.name, row.kind, row.layers, row.weight_bytes, row.peak_bytes, row.tokens_per_s, row.speedup, part.kind,
          part.score, part.retention]
         for row in results.alternatives
@@ -220,7 +224,7 @@ def _options(results: StudyResults) -> Table:
 
 
 def _option_tasks(results: StudyResults) -> Table:
-    rows = [
+    rows: list[list[Cell]] = [
         [row.name, task.task, task.score, task.difference, *tested(task.test), task.score.n]
         for row in results.alternatives
         for task in row.tasks
@@ -230,12 +234,12 @@ def _option_tasks(results: StudyResults) -> Table:
 
 
 def _rates(results: StudyResults) -> Table:
-    rows = [[rate.dtype, rate.rows, rate.gflops] for rate in results.model.dtype_rates]
+    rows: list[list[Cell]] = [[rate.dtype, rate.rows, rate.gflops] for rate in results.model.dtype_rates]
     return Table("rates", "Measured matrix products", (*texts("number type"), *numbers("rows", "GFLOPS")), rows)
 
 
 def _stages(results: StudyResults) -> Table:
-    rows = [[row.stage, row.seconds] for row in results.stages]
+    rows: list[list[Cell]] = [[row.stage, row.seconds] for row in results.stages]
     columns = (*texts("stage"), Column("seconds", "number", lambda value: f"{value:,.0f}"))
     return Table("stages", "Duration by stage", columns, rows)
 
@@ -249,7 +253,9 @@ def _findings(results: StudyResults) -> Iterator[Table]:
     columns = (*texts("model", "task", "measure"), *estimates("estimate"), *numbers("n"), Column("finding", "wide"))
     for name, rows in by_name.items():
         ordered = sorted(rows[1:], key=lambda row: (row.estimate is None, order.get(row.model, len(order))))
-        cells = [[row.model, row.task, _measure(row), row.value, row.n, row.sentence] for row in ordered]
+        cells: list[list[Cell]] = [
+            [row.model, row.task, _measure(row), row.value, row.n, row.sentence] for row in ordered
+        ]
         yield Table(f"findings_{name}", f"Findings of {name}", columns, cells)
 
 

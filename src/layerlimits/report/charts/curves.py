@@ -8,7 +8,7 @@ from layerlimits.report.figure import Figure, Key, extremes, shown
 from layerlimits.results.curves import CurveLine, RecoveryCurve
 from layerlimits.results.document import StudyResults
 from layerlimits.results.harm import objective_words
-from layerlimits.results.rows import ClassRetention, Recovery
+from layerlimits.results.rows import Recovery
 from layerlimits.types import Estimate, Kind
 
 KIND_WORDS: Mapping[Kind, str] = {"generation": "Generation", "choice": "Multiple choice, corrected for chance"}
@@ -22,7 +22,13 @@ Points = Sequence[tuple[int, Estimate]]
 
 def method_series(results: StudyResults) -> dict[str, int]:
     """The number of the series of each method, the same in all charts; the seeds of `random` share one."""
-    names = dict.fromkeys(row.method for row in (*results.methods, *results.classes, *results.pruned))
+    names = dict.fromkeys(
+        [
+            *(row.method for row in results.methods),
+            *(row.method for row in results.classes),
+            *(row.method for row in results.pruned),
+        ]
+    )
     return {name: place for place, name in enumerate(name for name in names if not is_random(name))}
 
 
@@ -232,8 +238,3 @@ def _half(estimate: float | None, low: float | None, high: float | None) -> str:
         return "half of the loss is not regained within 100 times the trained tokens"
     bounds = " to ".join("beyond 100 times the trained tokens" if end is None else f"{end:,.0f}" for end in (low, high))
     return f"half of the loss is regained after {estimate:,.0f} tokens ({bounds})"
-
-
-def class_rows(results: StudyResults, kind: Kind) -> list[ClassRetention]:
-    """The rows of a class with a retention."""
-    return [row for row in results.classes if row.kind == kind and row.adjusted_retention]

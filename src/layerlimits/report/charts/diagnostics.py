@@ -70,8 +70,9 @@ def draw(
     swept = [row for row in measured if by_label[row.model].stage == "sweep"]
     whole = [row for row in measured if by_label[row.model].stage != "sweep"]
     table = f"findings_{rows[0].diagnostic}" if rows else ""
+    keys: list[Key] = []
     if chart.kind == "layers":
-        panels, keys, how = list(_heat(swept, by_label, layers, chart.y)), [], "One column per skipped layer."
+        panels, how = list(_heat(swept, by_label, layers, chart.y)), "One column per skipped layer."
     elif chart.kind == "axis":
         panels, keys, how = _over_axis([row for row in whole if row.x is not None], models)
     elif chart.kind == "bars":

@@ -59,7 +59,7 @@ def _by_method(results: StudyResults, kind: Kind) -> dict[str, list[Point]]:
 def _by_speed(results: StudyResults, kind: Kind) -> list[Point]:
     timed = {len(row.removed): row.speedup for row in results.speed if row.speedup}
     return [
-        (timed[row.layers].estimate, row.adjusted_retention, f"{row.method}, {row.layers} removed")  # type: ignore[union-attr]  # timed above
+        (timed[row.layers].estimate, row.adjusted_retention, f"{row.method}, {row.layers} removed")
         for row in results.classes
         if row.kind == kind and row.adjusted_retention and row.layers in timed
     ]
