@@ -25,6 +25,7 @@ from layerlimits.errors import UserError
 from layerlimits.models.locate import weight_files
 from layerlimits.recovery.context import TrainingContext
 from layerlimits.recovery.curve import CurveCallback, points_of
+from layerlimits.recovery.memory import MemoryWatch, longest_batch
 from layerlimits.recovery.rows import Schedule, StepProgress
 from layerlimits.recovery.watching import LossMeter, QuietTrainer
 from layerlimits.stopping import deferred, stop_requested
@@ -187,6 +188,9 @@ def train(
             **made,
         )
     trainer.meter = meter
+    if trainer.args.use_cpu:
+        lengths = [len(lesson.schedule.rows[row]["input_ids"]) for row in lesson.schedule.order]
+        trainer.memory = MemoryWatch(longest_batch(lengths, trainer.args.per_device_train_batch_size))
     trainer.remove_callback(PrinterCallback)
     # A signal waits for the end of the step, and for a checkpoint.
     with deferred():

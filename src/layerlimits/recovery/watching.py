@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, TrainerCallback
 
 from layerlimits.errors import UserError
+from layerlimits.recovery.memory import MemoryWatch
 
 
 class LossMeter(TrainerCallback):
@@ -58,14 +59,24 @@ class LossMeter(TrainerCallback):
 
 
 class QuietTrainer:
-    """A trainer without telemetry and model cards that reports the loss of each step."""
+    """A trainer without telemetry and model cards that reports the loss of each step, and watches memory on a CPU."""
 
     meter: LossMeter
+    memory: MemoryWatch | None = None
 
-    def training_step(self, *args: Any, **kwargs: Any) -> Any:
-        """Called by the trainer for each part of a batch."""
+    def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Called by the trainer for each part of a batch.
+
+        Raises:
+            RuntimeError: Memory is too small for a batch of this training.
+        """
         # The class next in line is a trainer.
-        loss = super().training_step(*args, **kwargs)  # type: ignore[misc]  # a mixin before a trainer
+        step = super().training_step  # type: ignore[misc]  # a mixin before a trainer
+        if self.memory:
+            tokens = inputs["input_ids"].numel()
+            loss = self.memory.step(lambda: step(model, inputs, *args, **kwargs), model, tokens)
+        else:
+            loss = step(model, inputs, *args, **kwargs)
         self.meter.add(loss)
         return loss
 
