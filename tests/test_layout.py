@@ -115,6 +115,7 @@ COMMANDS = (
     "compare",
     "diagnose",
     "evaluate",
+    "figures",
     "gate",
     "methods",
     "prune",
@@ -200,7 +201,7 @@ def test_no_file_names_a_registry() -> None:
             assert not any(host in (ROOT / name).read_text(errors="replace") for host in hosts), name
 
 
-HEAVY = "{'torch', 'transformers', 'numpy', 'scipy', 'plotly', 'datasets', 'pydantic'} & set(sys.modules)"
+HEAVY = "{'torch', 'transformers', 'numpy', 'scipy', 'vl_convert', 'datasets', 'pydantic'} & set(sys.modules)"
 
 
 def test_the_package_is_imported_at_once_and_exports_everything_when_used() -> None:

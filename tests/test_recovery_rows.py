@@ -1,5 +1,6 @@
 """Recovery in results and report: the table by objective, the closed gap, harm in one sentence, and the curves."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,14 @@ from stored_runs import BASE, add_items, finished_study, milestones, put, record
 from layerlimits.api import open_run, write_report
 from layerlimits.evaluation.artifacts import Artifacts, RecoveredRecord
 from layerlimits.evaluation.store import Store
-from layerlimits.report import recovery as report
+from layerlimits.report.charts.curves import recovery_curves
+from layerlimits.report.study_tables import recovery_tables
 from layerlimits.results.milestones import recovery_curve
 from layerlimits.results.recovery import recovery_rows
 from layerlimits.results.rows import Recovery
 from layerlimits.results.stored_answers import StoredAnswers
 from layerlimits.statistics.significance import mcnemar
-from layerlimits.types import ModelRef
+from layerlimits.types import Estimate, ModelRef
 
 KINDS: Any = {"facts@likelihood": "choice", "facts@free": "generation", "word_problems": "generation"}
 CHANCES = {"facts@likelihood": 0.25}
@@ -112,48 +114,49 @@ def test_a_study_says_harm_in_its_verdict_and_report(tmp_path: Path) -> None:
     assert results.recovery[1].harm.startswith("Finetuning may have made it worse: ")
     assert results.recovery[1].harm in results.answer
     page = (tmp_path / "report.html").read_text()
-    assert page.count("Finetuning may have made it worse") == 2
-    assert "<th>self-generated answers, full</th><th>gap closed</th><th>distillation from the unpruned model" in page
+    # In the answer, on the cards of the pruned and of the finetuned model, and in the part on finetuning.
+    assert page.count("Finetuning may have made it worse") == 4
+    assert "gap closed: self-generated answers, full (95% CI)" in page
+    assert "gap closed: distillation from the unpruned model, full (95% CI)" in page
 
 
 def test_the_table_has_a_column_per_objective(tmp_path: Path) -> None:
     finished_study(tmp_path)
-    (table,) = report.tables(open_run(tmp_path))
-    assert table.title == "1 layer removed by random"
-    assert table.columns == ("self-generated answers, full",)
-    assert [row.name for row in table.rows] == [
-        "choice",
-        "generation",
+    (table,) = recovery_tables(open_run(tmp_path))
+    assert table.caption == "Unpruned, pruned and finetuned scores: 1 layer removed by random"
+    assert [column.title for column in table.columns[3:5]] == [
+        "self-generated answers, full (95% CI)",
+        "gap closed: self-generated answers, full (95% CI)",
+    ]
+    assert [row[0] for row in table.rows] == [
+        "choice (mean over tasks)",
+        "generation (mean over tasks)",
         "facts@likelihood",
         "facts@free",
         "word_problems",
     ]
-    assert [row.is_class for row in table.rows] == [True, True, False, False, False]
-    (cell,) = table.rows[1].finetuned
-    assert cell is not None
-    assert cell.regained is not None
-    assert cell.regained.estimate == pytest.approx((12 - 5) / (19 - 5))
+    closed = table.rows[1][4]
+    assert isinstance(closed, Estimate)
+    assert closed.estimate == pytest.approx((12 - 5) / (19 - 5))
 
 
 def test_the_curve_is_drawn_with_losses_and_projection(tmp_path: Path) -> None:
     finished_study(tmp_path)
-    (section,) = report.curves(open_run(tmp_path))
-    names = [trace.name for trace in section.figure.data]
-    assert names.count("word_problems") == 1
-    assert names[-2:] == ["training loss", "held-out loss"]
-    assert "generation (mean)" in names
-    measured = section.figure.data[names.index("word_problems")]
-    assert list(measured.y) == [count / 20 for count in (5, 8, 10, 11, 12, 12)]
-    # Before training: half of the first milestone, since a logarithmic axis has no 0.
-    assert list(measured.x)[:3] == [50, 100, 300]
-    assert "retention 0.26" in measured.text[0]
-    projected = section.figure.data[names.index("word_problems, projected")]
-    assert list(projected.x) == [3100, 31000]
-    sentence = next(text for text in section.sentences if text.startswith("word_problems: projected ceiling 0."))
+    ((figure, sentences),) = recovery_curves(open_run(tmp_path))
+    titles = [re.search('class="h"[^>]*>([^<]*)<', panel.body)[1] for panel in figure.panels]  # type: ignore[index]  # all have one
+    assert titles == ["generation (mean)", "facts@likelihood", "facts@free", "word_problems", "loss"]
+    tips = re.findall("<title>([^<]*)</title>", figure.panels[3].body)
+    # The projection, then the pruned model and five milestones.
+    assert tips[0].startswith("word_problems, projected for 31,000 tokens: ")
+    shares = [re.fullmatch(r"word_problems, ([\d,]+) tokens: (\d.\d\d) .*", tip) for tip in tips[1:]]
+    assert [match and match[1] for match in shares] == ["0", "100", "300", "700", "1,500", "3,100"]
+    assert [float(match[2]) for match in shares if match] == [count / 20 for count in (5, 8, 10, 11, 12, 12)]
+    assert "retention 0.26" in tips[1]
+    sentence = next(text for text in sentences if text.startswith("word_problems: projected ceiling 0."))
     assert "ten times the tokens would bring" in sentence
     assert "half of the loss is regained" in sentence
     page = write_report(tmp_path) and (tmp_path / "report.html").read_text()
-    assert f'"{section.chart}": ' in page
+    assert f'id="chart-{figure.name}"' in page
     assert sentence in page
 
 
@@ -187,7 +190,7 @@ def test_no_milestones_no_curve(tmp_path: Path) -> None:
         artifacts.recovered = {"old": entry}  # type: ignore[dict-item]  # as stored by a former version
     results = write_report(tmp_path)
     assert results.recovery[0].curve is None
-    assert "Score against tokens" not in (tmp_path / "report.html").read_text()
+    assert "Scores and losses during finetuning" not in (tmp_path / "report.html").read_text()
 
 
 def test_items_of_a_stored_study_are_those_of_its_models(tmp_path: Path) -> None:

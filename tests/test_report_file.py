@@ -108,7 +108,7 @@ def test_a_report_that_fails_leaves_the_old_one(run: Path, monkeypatch: pytest.M
     with pytest.raises(UserError, match="No space left on device"):
         write_report(run)
     monkeypatch.undo()
-    monkeypatch.setattr(html, "render", lambda results: 1 / 0)
+    monkeypatch.setattr(html, "render", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_report(run)
     assert (run / "report.html").read_bytes() == before

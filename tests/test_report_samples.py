@@ -48,8 +48,8 @@ def test_a_graded_answer_shows_its_score_and_another_one_its_verdict(
     task = replace(results.tasks[0], graded=graded)
     item = AnsweredItem(task.name, "question", "reference", (_answer("text", None, "correct", 0.42),))
     page = render(replace(results, tasks=(task,), samples=(item,)))
-    card = page[page.index('id="samples"') : page.index('id="reproduce"')]
-    assert f'>{badge}</span><span class="who">m</span>' in card
+    card = page[page.index('id="answers"') : page.index('id="reproduce"')]
+    assert f">{badge}</span>m</p>" in card
     assert ("0.42" in card) == graded
     assert ('class="badge correct"' in card) != graded
 

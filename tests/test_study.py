@@ -12,7 +12,7 @@ import pytest
 from layerlimits.api import open_run
 from layerlimits.evaluation.artifacts import Artifacts
 from layerlimits.evaluation.store import Store
-from layerlimits.report import figures as charts
+from layerlimits.report.charts.options import pareto
 from layerlimits.report.html import render
 from layerlimits.results.document import StudyResults
 from layerlimits.results.samples import AnsweredItem, ModelAnswer
@@ -79,12 +79,13 @@ def test_every_figure_has_an_interval_and_n(printed: dict[str, Any]) -> None:
 
 
 def test_the_speed_chart_has_a_point_for_every_timed_removal(results: StudyResults) -> None:
-    chart = charts.speed(results)
-    assert chart is not None
     timed = [row.removed for row in results.speed if row.removed]
     assert timed
     assert all(list(removed) == sorted(removed) for removed in timed)
-    assert {len(line.x) for line in chart.data} == {len(timed)}
+    # Quality can be drawn only where the unpruned model is above chance.
+    measured = [row for row in results.classes if row.adjusted_retention and len(row.removed) in map(len, timed)]
+    chart = pareto(results)
+    assert (chart is None) == (not measured)
 
 
 def test_the_time_to_the_first_token_is_stored_with_the_prompts(run: Path, results: StudyResults) -> None:
@@ -162,7 +163,7 @@ def test_a_report_escapes_what_models_and_users_write(results: StudyResults) -> 
     page = render(spoiled)
     assert evil not in page
     assert "&lt;/script&gt;&lt;script&gt;alert(1)" in page
-    assert page.count("</script>") == page.count("<script>")
+    assert page.count("</script>") == page.count("<script")
 
 
 def test_a_report_of_an_unfinished_study_says_what_is_missing(results: StudyResults) -> None:
@@ -178,7 +179,7 @@ def test_report_reads_only_the_run_folder(run: Path, tmp_path: Path, says: Calla
     (alone / "report.html").unlink()
     printed = says("report", alone, "--out", tmp_path / "new.html")
     assert printed["answer"]
-    assert (tmp_path / "new.html").stat().st_size > 1e6
+    assert printed["answer"] in (tmp_path / "new.html").read_text().replace("&#39;", "'")
     assert {path.name for path in alone.iterdir()} <= {"run.sqlite", "manifest.json", "results.json"} | {
         "run.sqlite-wal",
         "run.sqlite-shm",

@@ -224,7 +224,7 @@ def test_report(says: Says, shows: Shows, tmp_path: Path) -> None:
     results = says("report", tmp_path)
     assert shows("report", tmp_path) == f"report: {tmp_path / 'report.html'}\n"
     page = (tmp_path / "report.html").read_text()
-    cells = re.findall(r'<td>(\d\.\d{3}) <span class="interval">([\d.]+)&ndash;([\d.]+)</span>', page)
+    cells = re.findall(r'<td class="estimate">(\d\.\d{3}) <span class="interval">([\d.]+)\u2013([\d.]+)</span>', page)
     for row in (*results["tasks"], *results["pruned"]):
         figure = row["score"]
         assert (f"{figure['estimate']:.3f}", f"{figure['low']:.2f}", f"{figure['high']:.2f}") in cells

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         get_tasks,
         import_run,
         load,
+        markdown_tables,
         merge_runs,
         open_run,
         plan,
@@ -75,6 +76,8 @@ if TYPE_CHECKING:
         sweep,
         verify_run,
         without_layers,
+        write_comparison,
+        write_figures,
         write_report,
     )
 
@@ -126,6 +129,7 @@ __all__ = [
     "get_tasks",
     "import_run",
     "load",
+    "markdown_tables",
     "merge_runs",
     "open_run",
     "plan",
@@ -140,6 +144,8 @@ __all__ = [
     "sweep",
     "verify_run",
     "without_layers",
+    "write_comparison",
+    "write_figures",
     "write_report",
 ]
 

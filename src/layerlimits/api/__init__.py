@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from layerlimits.api.record import merge_runs, verify_run
     from layerlimits.api.recovering import RecoverOptions, recover, recover_options
     from layerlimits.api.scoring import score
-    from layerlimits.api.studying import default_folder, open_run, plan, report_file, run_study, write_report
+    from layerlimits.api.studying import (
+        default_folder,
+        markdown_tables,
+        open_run,
+        plan,
+        report_file,
+        run_study,
+        write_comparison,
+        write_figures,
+        write_report,
+    )
     from layerlimits.api.tasks import get_tasks
     from layerlimits.api.texts import calibration
     from layerlimits.chat_options import ChatOptions
@@ -95,10 +105,13 @@ _MODULES = {
     "api.scoring": ("score",),
     "api.studying": (
         "default_folder",
+        "markdown_tables",
         "open_run",
         "plan",
         "report_file",
         "run_study",
+        "write_comparison",
+        "write_figures",
         "write_report",
     ),
     "api.tasks": ("get_tasks",),
@@ -190,6 +203,7 @@ __all__ = [
     "get_tasks",
     "import_run",
     "load",
+    "markdown_tables",
     "merge_runs",
     "open_run",
     "plan",
@@ -205,6 +219,8 @@ __all__ = [
     "sweep",
     "verify_run",
     "without_layers",
+    "write_comparison",
+    "write_figures",
     "write_report",
 ]
 

@@ -1,11 +1,15 @@
-"""`plan` and `run_study`, and functions that read a run folder: `open_run` and `write_report`."""
+"""`plan` and `run_study`, and functions that read run folders: `open_run`, `write_report` and others."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from layerlimits.errors import UserError
 from layerlimits.evaluation.store import Store
-from layerlimits.paths import RUN_FILE, holds_run
-from layerlimits.report.html import check_report_file, write, write_results
+from layerlimits.paths import RUN_FILE, check_writable, holds_run
+from layerlimits.report.export import markdown, write_files
+from layerlimits.report.html import check_report_file, write, write_results, write_text
+from layerlimits.report.runs import render_runs
+from layerlimits.results.answer_book import answer_book
 from layerlimits.results.document import PlanResults, StagePlan, StudyResults
 from layerlimits.results.study import study_results
 from layerlimits.study.config import StudyConfig
@@ -124,8 +128,70 @@ def write_report(run: str | Path, out: str | Path | None = None) -> StudyResults
     check_run(Path(run))
     # Reading a run takes seconds, so check the output file first.
     page = check_report_file(Path(out) if out else report_file(run))
-    results = open_run(run)
-    write(results, page)
+    with Store(Path(run), read_only=True) as store:
+        results, book = study_results(store), answer_book(store)
+    write(results, page, book)
     if page.parent == Path(run).resolve():
         write_results(results, page.with_name(RESULTS))
     return results
+
+
+def write_comparison(runs: Sequence[str | Path], out: str | Path) -> dict[str, StudyResults]:
+    """Write a report that shows several studies on the same charts, as a single HTML file.
+
+    Args:
+        runs: Run folders of studies, finished or not.
+        out: Output file.
+
+    Returns:
+        The results of the studies by run folder.
+
+    Raises:
+        UserError: As for `write_report`; or a run is given twice.
+
+    Example:
+        >>> write_comparison(["runs/small", "runs/large"], "both.html")
+    """
+    folders = [Path(run).resolve() for run in runs]
+    if len(set(folders)) < len(folders):
+        raise UserError("a run folder is given twice", "give each run folder once")
+    page = check_report_file(Path(out))
+    results = {str(run): open_run(run) for run in runs}
+    write_text(page, render_runs(results))
+    return results
+
+
+def write_figures(run: str | Path, out: str | Path) -> tuple[Path, ...]:
+    """Write the charts of a study as SVG, PDF and PNG, and its tables as LaTeX, Markdown and CSV.
+
+    Args:
+        run: Run folder of the study, finished or not.
+        out: Output folder; new or empty.
+
+    Returns:
+        The files.
+
+    Raises:
+        UserError: As for `open_run`; or the folder cannot be written, or is not empty.
+
+    Example:
+        >>> write_figures("runs/reference", "figures")
+    """
+    check_run(Path(run))
+    check_writable(Path(out), empty=True)
+    return write_files(open_run(run), Path(out))
+
+
+def markdown_tables(run: str | Path) -> str:
+    """The answer and the main tables of a study in Markdown.
+
+    Args:
+        run: Run folder of the study, finished or not.
+
+    Raises:
+        UserError: As for `open_run`.
+
+    Example:
+        >>> print(markdown_tables("runs/reference"))
+    """
+    return markdown(open_run(run))

@@ -1,6 +1,8 @@
 """Render and write the HTML report, and the same results as JSON."""
 
 import json
+import math
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -8,30 +10,31 @@ from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from layerlimits.errors import UserError
 from layerlimits.paths import check_output_file, unfinished
-from layerlimits.report import figures, recovery
-from layerlimits.report.alternatives import alternatives
-from layerlimits.report.diagnostics import sections
+from layerlimits.report.charts.curves import recovery_curves
+from layerlimits.report.charts.diagnostics import sections
+from layerlimits.report.charts.options import recovery
+from layerlimits.report.charts.study import charts
+from layerlimits.report.drawing import shapes
+from layerlimits.report.payload import book_data, packed, table_data
+from layerlimits.report.study_tables import tables
+from layerlimits.report.style import chart_style, page_style
+from layerlimits.report.tables import Cell, Column, Table, interval, shown
+from layerlimits.report.units import size
+from layerlimits.results.answer_book import AnswerBook
 from layerlimits.results.document import StudyResults
-from layerlimits.results.rows import PairedTest, TaskScore
+from layerlimits.results.progress import progress
 from layerlimits.results.samples import ModelAnswer
-from layerlimits.types import Estimate
 
 # Marks a file as a report; must occur within the first bytes.
 _MARK = b"<title>layerlimits: "
 _MARK_WITHIN = 1000
 
-# The figure of each section; if it is None, the section states that its stage has not run.
-_FIGURES = {
-    "sweep": figures.sweep,
-    "methods": figures.methods,
-    "by_task": figures.by_task,
-    "speed": figures.speed,
-    "alternatives": alternatives,
-}
+# Verdicts shown as cards; the table has all.
+_SHOWN_CARDS = 6
+_SCRIPTS = ("core", "differences", "tables", "charts", "answers")
 
 
 def check_report_file(out: Path) -> Path:
@@ -58,18 +61,19 @@ def _is_report(page: Path) -> bool:
         return False
 
 
-def write(results: StudyResults, out: Path) -> Path:
+def write(results: StudyResults, out: Path, book: AnswerBook | None = None) -> Path:
     """Write the report atomically.
 
     Args:
         results: The results of a study.
         out: The HTML file.
+        book: All answers of the study; None leaves them out.
     Returns:
         The path of the file.
     Raises:
         UserError: See `check_report_file`; also if the file cannot be written, for instance on a full disk.
     """
-    return _write_atomically(check_report_file(out), render(results))
+    return write_text(check_report_file(out), render(results, book))
 
 
 def write_results(results: StudyResults, out: Path) -> Path:
@@ -78,10 +82,15 @@ def write_results(results: StudyResults, out: Path) -> Path:
     Raises:
         UserError: The file cannot be written.
     """
-    return _write_atomically(out, json.dumps(results.to_json(), indent=1, ensure_ascii=False) + "\n")
+    return write_text(out, json.dumps(results.to_json(), indent=1, ensure_ascii=False) + "\n")
 
 
-def _write_atomically(file: Path, content: str) -> Path:
+def write_text(file: Path, content: str) -> Path:
+    """Write a file atomically.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
     partial = unfinished(file)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -93,56 +102,92 @@ def _write_atomically(file: Path, content: str) -> Path:
         partial.unlink(missing_ok=True)
 
 
-def render(results: StudyResults) -> str:
-    """Render a self-contained page with style sheet, Plotly and data; text from models and users is escaped."""
-    drawn = {name: figure for name, draw in _FIGURES.items() if (figure := draw(results)) is not None}
-    removals = list(dict.fromkeys(tuple(entry.removed) for entry in results.recovery if entry.tasks))
-    curves = recovery.curves(results)
-    recovered = {f"recovery_{number}": figures.recovery(results, removed) for number, removed in enumerate(removals)}
-    lost = sections(results)
-    drawn |= recovered | {name: figure for section in lost for name, (_, figure) in section.charts.items()}
-    drawn |= {section.chart: section.figure for section in curves}
-    charts = {name: _json(json.loads(figure.to_json())) for name, figure in drawn.items()}
-    page: str = _template().render(
+def render(results: StudyResults, book: AnswerBook | None = None) -> str:
+    """Render a self-contained page with style sheets, scripts and data; text from models and users is escaped."""
+    return render_page(
+        "report.html.j2",
+        results.model.title,
+        tables(results),
         r=results,
-        charts=charts,
-        sections=lost,
-        strict=any(task.strict for task in results.tasks),
-        recovered=list(zip(recovered, removals, strict=True)),
-        recovery_tables=recovery.tables(results),
-        recovery_curves=curves,
-        css=Markup(_read("report.css")),
-        plotly=Markup(get_plotlyjs()),
+        charts={chart.name: chart for chart in charts(results)},
+        sections=sections(results),
+        recovered=list(recovery(results)),
+        curves=list(recovery_curves(results)),
+        state=progress(results).sentence,
+        verdict=results.verdict,
+        shown_cards=_SHOWN_CARDS,
+        book_data=packed(book_data(book)) if book and book.tasks else "",
+    )
+
+
+def render_page(template: str, title: str, shown_tables: Mapping[str, Table], **values: Any) -> str:
+    """Render a page with the style sheets and scripts of all pages.
+
+    Args:
+        template: Its template.
+        title: Its title.
+        shown_tables: Its tables by name.
+        values: Further values of the template.
+    """
+    page: str = (
+        _environment()
+        .get_template(template)
+        .render(
+            title=title,
+            tables=shown_tables,
+            table_data=packed({name: table_data(table) for name, table in shown_tables.items()}),
+            colors=Markup(page_style()),
+            chart_style=Markup(chart_style()),
+            shapes=Markup(shapes()),
+            css=Markup(_asset("page.css")),
+            scripts=Markup(_scripts(_SCRIPTS)),
+            **values,
+        )
     )
     return page
 
 
-def _json(content: Any) -> Markup:
-    """JSON for a script element; no text in it can close the element."""
-    return Markup(json.dumps(content).replace("<", "\\u003c"))
+def _scripts(names: Sequence[str]) -> str:
+    # One script, so that "use strict" of the first part covers all.
+    return "\n".join(
+        _asset(f"{name}.js").replace('"use strict";\n', "", int(place > 0)) for place, name in enumerate(names)
+    )
 
 
-def _read(name: str) -> str:
-    return files("layerlimits.report").joinpath(name).read_text()
+def _asset(name: str) -> str:
+    return files("layerlimits.report").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def _template(name: str) -> str:
+    return files("layerlimits.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
 @cache
-def _template() -> Any:
+def _environment() -> Environment:
     # Autoescape, because prompts and answers are untrusted text.
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(_read)
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(_template),
     )
-    filters = {"fig": _fig, "percent": _percent, "bytes": _bytes, "asked": _asked, "star": _star, "marked": _marked}
-    environment.filters |= filters
-    return environment.get_template("report.html.j2")
+    environment.filters |= {
+        "cell": _cell,
+        "down": lambda value: f"{math.floor(value + 1e-9):.0f}",
+        "drawn": Markup,
+        "marked": _marked,
+        "size": size,
+        "up": lambda value: f"{math.ceil(value - 1e-9):.0f}",
+    }
+    return environment
 
 
-def _fig(figure: Estimate | None) -> Markup:
-    """An estimate with its interval, for a table cell."""
-    if figure is None:
-        return Markup('<span class="none">&ndash;</span>')
-    shown = Markup('{:.3f} <span class="interval">{:.2f}&ndash;{:.2f}</span>')
-    return shown.format(figure.estimate, figure.low, figure.high)
+def _cell(cell: Cell, column: Column) -> Markup:
+    """A cell of a table, with the interval of an estimate."""
+    around = interval(column, cell)
+    value = Markup("{}").format(shown(column, cell))
+    return value + Markup(' <span class="interval">{}</span>').format(around) if around else value
 
 
 def _marked(answer: ModelAnswer) -> Markup:
@@ -153,25 +198,3 @@ def _marked(answer: ModelAnswer) -> Markup:
     mark = answer.text[place : place + 1]
     shown = {"": "\u25a1", "\n": "\u21b5\n", " ": "\u2423"}.get(mark, mark)
     return Markup("{}<mark>{}</mark>{}").format(answer.text[:place], shown, answer.text[place + 1 :])
-
-
-def _asked(task: TaskScore) -> str:
-    """A task's protocol, number of examples and prompt format, as text."""
-    shots = f", {task.shots}-shot" if task.shots else ""
-    return f"{task.protocol.replace('_', ' ')}{shots}, {'chat' if task.template else 'plain text'}"
-
-
-def _star(test: PairedTest | None) -> str:
-    return "*" if test and test.significant else ""
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}%"
-
-
-def _bytes(count: float) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.2f} GB"

@@ -8,7 +8,10 @@ from layerlimits.types import Estimate, Kind
 
 @dataclass(frozen=True)
 class RegainedClass:
-    """Mean scores over the tasks of a class unpruned, pruned and finetuned; see `rows.Regained`."""
+    """Mean scores over the tasks of a class unpruned, pruned and finetuned; see `rows.Regained`.
+
+    `retention` is the finetuned model's, corrected for chance; None if it is not measurable.
+    """
 
     kind: Kind
     tasks: tuple[str, ...]
@@ -17,6 +20,7 @@ class RegainedClass:
     recovered: Estimate
     regained: Estimate | None
     change: Estimate
+    retention: Estimate | None = None
 
 
 @dataclass(frozen=True)

@@ -108,4 +108,7 @@ def _classes(tasks: Sequence[TaskRecord], values: Mapping[str, _Values]) -> Iter
                 recovered=intervals.mean_over_tasks(recovered),
                 regained=intervals.gap_closed(members),
                 change=intervals.difference(list(zip(pruned, recovered, strict=True))),
+                retention=intervals.shared(
+                    list(zip(base, recovered, strict=True)), [task["chance"] for task in tasks if task["kind"] == kind]
+                ),
             )

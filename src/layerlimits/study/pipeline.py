@@ -13,6 +13,7 @@ from layerlimits.evaluation.lock import writing
 from layerlimits.progress import Bar
 from layerlimits.report.cards import write_cards
 from layerlimits.report.html import check_report_file, write, write_results
+from layerlimits.results.answer_book import answer_book
 from layerlimits.results.document import StudyResults
 from layerlimits.results.study import study_results
 from layerlimits.study import stages
@@ -64,7 +65,7 @@ def _study(config: StudyConfig, out: Path, command: str, began: float) -> StudyR
         # Only a finished study has a verdict.
         run.artifacts.finished = settings(resolved)
         results = study_results(run.store)
-        write(results, out / REPORT)
+        write(results, out / REPORT, answer_book(run.store))
         write_results(results, out / RESULTS)
         write_cards(results, out / "models")
     return results
