@@ -9,6 +9,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from untimed import untimed
+
 from layerlimits.api import open_run
 from layerlimits.study.config import StudyConfig, study_config
 
@@ -43,12 +45,7 @@ def contents(run: Path) -> dict[str, list[tuple[Any, ...]]]:
 
 def figures(run: Path) -> dict[str, Any]:
     """What the report shows, without times."""
-    results = open_run(run).to_json()
-    for entry in results["methods"] + results["recovery"]:
-        entry.pop("seconds")
-    # Its figures are times.
-    results["diagnostics"] = [row for row in results["diagnostics"] if row["diagnostic"] != "cost"]
-    return {name: results[name] for name in results if name not in ("created", "command", "stages", "speed")}
+    return untimed(open_run(run).to_json())
 
 
 def lines(file: Path) -> list[dict[str, Any]]:

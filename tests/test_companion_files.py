@@ -28,7 +28,7 @@ COPIED = [
     "THIRD_PARTY_NOTICES",
     "Licence.pdf",
 ]
-LEFT = ["modeling_mine.py", "pytorch_model.bin", "model.gguf", "README.md", ".gitattributes", "tokenizer_x/vocab.json"]
+LEFT = ["modeling_mine.py", "pytorch_model.bin", "model.gguf", ".gitattributes", "tokenizer_x/vocab.json"]
 HASHED = ["vocab.txt", "special_tokens_map.json", "added_tokens.json", "vocab.bpe", "qwen.tiktoken", "a.bpe.model"]
 CODE = {"AutoConfig": "configuration_mine.Mine"}
 
@@ -47,9 +47,12 @@ def test_prune_copies_companions_and_no_code(folder: Path, says: Callable[..., A
     for name in COPIED + LEFT:
         put(folder, name)
     out = tmp_path / "out"
+    put(folder, "README.md")
     says("prune", folder, "--remove", 1, "--out", out)
     assert {name: (out / name).read_text() for name in COPIED} == dict.fromkeys(COPIED, '{"a": 1}')
     assert [name for name in LEFT if (out / name).exists()] == []
+    # The card is that of the pruned model.
+    assert "That of the base model" in (out / "README.md").read_text()
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "processor_config.json"])

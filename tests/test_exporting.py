@@ -1,5 +1,6 @@
 """A study goes on from an export as if it had never stopped; the export has no text of an item."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -90,9 +91,7 @@ def test_an_interrupted_study_ends_on_another_machine_as_an_uninterrupted_one(
     theirs, mine = figures(whole), figures(out)
     assert mine["model"].pop("name") == str(elsewhere)
     assert theirs["model"].pop("name") == str(model)
-    for results in (theirs, mine):
-        results["config"]["model"] = ""
-        results["answer"] = results["answer"].replace(str(elsewhere), "").replace(str(model), "")
+    theirs = json.loads(json.dumps(theirs).replace(str(model), str(elsewhere)))
     assert mine == theirs
 
 

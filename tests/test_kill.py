@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from small_models import saved, talkative_llama
 from stored_rows import assert_same_rows
+from untimed import untimed
 
 from layerlimits.evaluation.store import Key, Store
 from layerlimits.results.study import study_results
@@ -119,12 +120,7 @@ def _assert_same(first: Path, second: Path) -> None:
 def _results(folder: Path) -> dict[str, object]:
     """What the report shows, without times."""
     with Store(folder) as store:
-        results = study_results(store).to_json()
-    for entry in results["methods"] + results["recovery"]:
-        entry.pop("seconds")
-    # Its figures are times.
-    results["diagnostics"] = [row for row in results["diagnostics"] if row["diagnostic"] != "cost"]
-    return {key: results[key] for key in results if key not in ("created", "command", "stages", "speed")}
+        return untimed(study_results(store).to_json())
 
 
 @pytest.fixture(scope="module")

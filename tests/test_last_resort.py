@@ -3,6 +3,7 @@
 import re
 import sys
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
@@ -100,7 +101,7 @@ def test_a_failed_checkpoint_leaves_nothing(tiny: Path, tmp_path: Path) -> None:
             raise error
 
         with pytest.raises(error), save._appearing(tiny, tmp_path / "out", about) as partial:
-            (partial / "config.json").write_text("{}")
+            copytree(tiny, partial, dirs_exist_ok=True)
         assert list(tmp_path.iterdir()) == []
 
 

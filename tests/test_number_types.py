@@ -166,7 +166,7 @@ def test_a_run_folder_keeps_its_type_on_another_machine(
     assert "another dtype: bfloat16, not float32" in refused(*study, "--limit", 3, "--dtype", "float32")
     page = unescape((run / "report.html").read_text())
     assert f"Number type bfloat16: {first['dtype_reason']}" in page
-    assert "measured matrix products" in page
+    assert "Measured matrix products" in page
 
 
 def test_a_folder_that_only_evaluate_has_used_keeps_its_type(

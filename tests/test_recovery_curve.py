@@ -1,5 +1,6 @@
 """The recovery curve: evaluation while training, the best weights, resuming, and losses that are not finite."""
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from recovery_models import (
 from torch.profiler import ProfilerActivity, profile
 
 import layerlimits.recovery.trainer as trainer_module
+from layerlimits.engines._trial import run_trial
 from layerlimits.errors import UserError
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.options import AskOptions
@@ -224,3 +226,16 @@ def test_evaluating_does_not_copy_frozen_weights_for_each_row(base: Loaded, tmp_
     finetune(base, (1,), TRAINED, QUICK_LORA, tmp_path / "work", tmp_path / "out", {}, context)
     # A batched product would have one copy of the head's weights for each row.
     assert set(seen) == {"aten::mm"}
+
+
+def test_models_in_training_are_evaluated_by_the_engine_of_sweeps(base: Loaded, tmp_path: Path) -> None:
+    refusals: list[str | None] = []
+
+    def scores(model: Any, key: str) -> dict[str, list[float]]:
+        refusals.append(run_trial(model).refusal)
+        return {"none": [0.0]}
+
+    half = replace(base, ref=replace(base.ref, dtype="bfloat16"), model=copy.deepcopy(base.model).bfloat16())
+    context = TrainingContext(curve=CurvePlan(HELD_OUT, 1, scores))
+    finetune(half, (), TRAINED, QUICK_LORA, tmp_path / "work", tmp_path / "out", {}, context)
+    assert refusals == [None, None]

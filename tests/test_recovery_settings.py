@@ -160,7 +160,7 @@ def test_a_tracker_that_is_not_installed_is_refused_with_those_that_are() -> Non
 
 def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UserError, match="finetuning was started in 2 processes, but runs in one"):
+    with pytest.raises(UserError, match="started in 2 processes, but starts the processes of a training itself"):
         check_settings(FinetuneConfig(), "cpu")
 
 

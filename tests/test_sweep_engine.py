@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -33,6 +33,7 @@ class Ids:
     """A tokenizer for models that have none: tokens are their own text."""
 
     pad_token_id, eos_token_id, bos_token_id = 0, None, None
+    added_tokens_decoder: ClassVar[dict[int, Any]] = {}
 
     def decode(self, tokens: Sequence[int], **_: Any) -> str:
         return " ".join(map(str, tokens))

@@ -78,6 +78,8 @@ def test_evaluate(says: Says, shows: Shows, tiny: Path, tmp_path: Path) -> None:
     for name, score in results["scores"].items():
         strict = "-" if score["strict"] is None else f"{score['strict']['estimate']:.3f}"
         outcomes = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in score["outcomes"].items())
+        if score["truncated"]:
+            outcomes += f"; {score['truncated']} at the token limit"
         interval = f"{score['low']:.3f} to {score['high']:.3f}"
         expected.append([name, f"{score['score']:.3f}", interval, strict, "9", score["metric"], outcomes])
     assert rows(shown) == expected

@@ -142,12 +142,16 @@ def _evaluating(model: Any) -> Iterator[PreTrainedModel]:
     python_state, numpy_state = random.getstate(), np.random.get_state()
     head: Any = network.get_output_embeddings()
     hook = head.register_forward_pre_hook(_contiguous)
+    # TRL's own forward pass computes its loss; the engine copies layers of a model, and needs the original one.
+    patched = network.__dict__.pop("forward", None)
     model.eval()
     try:
         with torch.random.fork_rng(devices=gpus):
             yield network
     finally:
         hook.remove()
+        if patched is not None:
+            network.forward = patched
         model.train()
         random.setstate(python_state)
         np.random.set_state(numpy_state)
