@@ -2,6 +2,7 @@
 
 import gc
 import sys
+from typing import Annotated
 
 import typer
 
@@ -26,6 +27,7 @@ from layerlimits.cli import (
 )
 from layerlimits.cli.faults import reported
 from layerlimits.stopping import stoppable
+from layerlimits.version import __version__
 
 app = typer.Typer(
     help="Measure how many layers a language model can lose before it stops reasoning, what is lost, and what "
@@ -33,7 +35,26 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    # Of every command.
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"layerlimits {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 for command in (
     study.study,
     sweep.sweep,
@@ -65,4 +86,4 @@ def main() -> None:
     # garbage collection takes a sixth of the import time (LOG.md, "prune").
     gc.set_threshold(100_000, 50, 50)
     with reported(), stoppable():
-        sys.exit(app(standalone_mode=False) or 0)
+        sys.exit(app(prog_name="layerlimits", standalone_mode=False) or 0)
