@@ -11,6 +11,7 @@ time, because other work on the machine disturbs them less.
 
 import argparse
 import json
+import logging
 import statistics
 import tempfile
 import time
@@ -28,6 +29,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 from layerlimits.evaluation.evaluator import Evaluator
 from layerlimits.evaluation.store import Store
 from layerlimits.models.load import Loaded, load
+from layerlimits.models.quiet import quiet
 from layerlimits.models.remove import without_layers
 from layerlimits.recovery.answers import own_answers
 from layerlimits.recovery.context import TrainingContext
@@ -35,7 +37,6 @@ from layerlimits.recovery.data import Example, training_prompts
 from layerlimits.recovery.finetune import finetune
 from layerlimits.recovery.rows import Row, end_of_turn, to_rows, training_order
 from layerlimits.recovery.settings import FinetuneConfig
-from layerlimits.recovery.trainer import quiet
 from layerlimits.reference import folder as bundled
 from layerlimits.tasks import choose
 
@@ -114,7 +115,7 @@ def theirs(loaded: Loaded, rows: list[Row], settings: FinetuneConfig, folder: Pa
         lora_dropout=settings.lora_dropout,
     )
     clock = Clock()
-    with quiet():
+    with quiet(logging.WARNING):
         trainer = SFTTrainer(
             model=model,
             args=config,

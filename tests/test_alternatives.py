@@ -134,7 +134,7 @@ def test_a_budget_leaves_alternatives_out(
 
 @pytest.fixture
 def torchao() -> None:
-    pytest.importorskip("torchao")
+    pytest.importorskip("torchao", reason="needs torchao: pip install 'layerlimits[quantize]'")
 
 
 @pytest.mark.parametrize("bits", [8, 4])

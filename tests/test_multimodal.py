@@ -70,7 +70,11 @@ def hand_on(_: Any, given: tuple[Any, ...], named: dict[str, Any], output: Any) 
 
 
 def names_in(folder: Path) -> set[str]:
-    return {name for file in folder.glob("*.safetensors") for name in safe_open(file, "pt").keys()}  # noqa: SIM118
+    names: set[str] = set()
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, "pt") as tensors:
+            names.update(tensors.keys())
+    return names
 
 
 @pytest.fixture(scope="module")

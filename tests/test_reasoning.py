@@ -136,7 +136,8 @@ def test_a_thought_that_never_ends_is_wrong_in_every_task(
     task: Task = find("tasks", name)
     meta = {"test": "assert f(1) == 4", "entry_point": "f", "question": "?"}
     sample = Sample("?", target, "evaluate", meta=meta)
-    cut, ended = (Response(f"<think>{draft}", (1,) * 9, finish) for finish in ("length", "stop"))  # type: ignore[arg-type]
+    cut = Response(f"<think>{draft}", (1,) * 9, "length")
+    ended = Response(f"<think>{draft}", (1,) * 9, "stop")
     first, second = judged(task, [(sample, cut), (sample, ended)])
     assert (first.outcome, first.value, first.why) == ("truncated", 0.0, "truncated while thinking")
     assert (second.outcome, second.value, second.why) == ("no_answer", 0.0, "ended while thinking")

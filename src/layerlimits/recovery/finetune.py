@@ -1,6 +1,7 @@
 """Finetuning of a pruned model with TRL, full or with LoRA; an interrupted run resumes to the same bytes."""
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from layerlimits.errors import UserError
 from layerlimits.models.load import Loaded
+from layerlimits.models.quiet import quiet
 from layerlimits.models.save import read_recipe, write_checkpoint
 from layerlimits.paths import check_writable
 from layerlimits.recovery.adapters import adapters_of
@@ -73,11 +75,10 @@ def finetune(
         lora = {"adapted": adapters.adapted, "not_adapted": adapters.left_out, "dropout": settings.lora_dropout}
         trained["lora"] = lora
     # Imported late: it takes seconds, and errors should be reported before that.
-    from layerlimits.recovery.trainer import quiet
     from layerlimits.recovery.training import Training, cast
 
     training = Training(loaded, plan_removed, rows, heldout, settings, work, trained["key"], context)
-    with quiet():
+    with quiet(logging.WARNING):
         model, curve, best = training.within_memory()
         if context.curve:
             trained |= {"curve": curve, "best_tokens": best}

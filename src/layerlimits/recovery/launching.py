@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -123,7 +123,9 @@ def _running(job: Job, errors: Any) -> Iterator[subprocess.Popen[str]]:
                 yield process
             except BaseException:
                 process.terminate()
-                process.wait(_ENDING_S)
+                # Processes that take longer end when their pipe does.
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_ENDING_S)
                 raise
     finally:
         process.kill()

@@ -1,12 +1,8 @@
 """TRL's trainer, silent and resumable. Imported only when training starts, since the import takes seconds."""
 
 import json
-import logging
 import time
-import warnings
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -17,7 +13,6 @@ from datasets import Dataset
 from peft import LoraConfig
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
-from transformers.utils import logging as transformers_logging
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
@@ -77,22 +72,6 @@ def _agreed(*decisions: bool) -> list[Any]:
     if distributed.is_available() and distributed.is_initialized():
         distributed.broadcast_object_list(shared, src=0)
     return shared
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Suppress progress bars, warnings and log lines of the training libraries; the caller shows progress."""
-    level, bars = logging.root.manager.disable, transformers_logging.is_progress_bar_enabled()
-    logging.disable(logging.WARNING)
-    transformers_logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
-        if bars:
-            transformers_logging.enable_progress_bar()
 
 
 def is_complete(checkpoint: Path, processes: int = 1) -> bool:

@@ -1,6 +1,7 @@
 """One process of a training in several; started by `launch` through torchrun."""
 
 import json
+import logging
 import os
 import sys
 import threading
@@ -8,9 +9,9 @@ from pathlib import Path
 
 from layerlimits.errors import UserError
 from layerlimits.models.load import load
+from layerlimits.models.quiet import quiet
 from layerlimits.recovery.context import TrainingContext
 from layerlimits.recovery.launching import Job, read_job
-from layerlimits.recovery.trainer import quiet
 from layerlimits.recovery.training import Training
 from layerlimits.resources import is_out_of_memory
 from layerlimits.stopping import Stopped, stoppable
@@ -21,7 +22,7 @@ def main(folder: Path) -> int:
     job, rank = read_job(folder), int(os.environ["RANK"])
     threading.Thread(target=_end_with_the_command, daemon=True).start()
     try:
-        with stoppable(), quiet():
+        with stoppable(), quiet(logging.WARNING):
             _train(job, rank)
     except UserError as error:
         job.failure(rank).write_text(json.dumps({"problem": error.problem, "fix": error.fix}))

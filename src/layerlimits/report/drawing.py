@@ -113,11 +113,6 @@ class Plot:
         place, top, bottom = number(self.x.at(x)), number(self.y.at(high)), number(self.y.at(low))
         self.marks.append(f'<path class="e {series}" d="M{place},{top}V{bottom}"/>')
 
-    def across(self, y: float, low: float, high: float, series: str) -> None:
-        """A horizontal interval."""
-        place, left, right = number(self.y.at(y)), number(self.x.at(low)), number(self.x.at(high))
-        self.marks.append(f'<path class="e {series}" d="M{left},{place}H{right}"/>')
-
     def mark(self, x: float, y: float, series: int, tip: str, style: str = "m") -> None:
         """A mark in the shape of its series; style "m" is filled, "o" hollow, and "m gray" that of the context."""
         place = f'x="{number(self.x.at(x))}" y="{number(self.y.at(y))}"'

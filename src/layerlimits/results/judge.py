@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from layerlimits.evaluation.artifacts import Artifacts, TaskRecord, TimingRecord
 from layerlimits.results import sentences
-from layerlimits.results.candidates import Candidate, PairedValues, candidates, paired
+from layerlimits.results.candidates import Candidate, candidates, paired
 from layerlimits.results.commands import commands
 from layerlimits.results.figures import median_and_range
 from layerlimits.results.judging import Measured, Outcomes, decide, items_needed, measured
@@ -92,7 +92,7 @@ class _Study:
         ]
         if not tasks:
             return Measured(None, reason=self._why_unmeasured(requirement.target))
-        return measured(self._values(model, tasks), least_error)
+        return measured(paired(self.answers, model, tasks), least_error)
 
     def _why_unmeasured(self, target: str) -> str:
         reasons = {
@@ -103,9 +103,6 @@ class _Study:
         if reasons:
             return "; ".join(f"{name} was set aside, because {reason}" for name, reason in reasons.items())
         return "pruned models were not evaluated on it"
-
-    def _values(self, model: Candidate, tasks: Sequence[TaskRecord]) -> list[PairedValues] | None:
-        return paired(self.answers, model, tasks)
 
     def _card(
         self,
@@ -150,7 +147,7 @@ class _Study:
         """The task with the lowest lower bound. The bound holds for the truly worst task too: its own is no lower."""
         worst: WorstTask | None = None
         for task in self.answers.tasks:
-            bounds = measured(self._values(model, [task]), error).bounds
+            bounds = measured(paired(self.answers, model, [task]), error).bounds
             if bounds and (worst is None or bounds.at(error).low < worst.retention.low):
                 worst = WorstTask(task["name"], bounds.at(error))
         return worst

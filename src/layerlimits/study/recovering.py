@@ -166,8 +166,5 @@ def _is_evaluated(run: Run, record: RecoveredRecord, key: str) -> bool:
         return False
     model = record["fingerprint"]
     asked = [*((task, run.pruned_items(task)) for task in run.study.measured), *run.probes]
-    again = evaluator_again(run, run.loaded)
-    return not any(
-        [run.evaluator.missing_of(model, task, items) for task, items in asked]
-        + [again.missing_of(model, task, items) for task, items in run.again]
-    )
+    ways = ((run.evaluator, asked), (evaluator_again(run, run.loaded), run.again))
+    return not any(evaluator.missing_of(model, task, items) for evaluator, part in ways for task, items in part)
